@@ -1,0 +1,1 @@
+"""Visual object tracking with Siamese networks."""

@@ -1,0 +1,1 @@
+"""Evaluation: sequences, protocols, metrics by official rules, result stores and reports."""

@@ -1,0 +1,1 @@
+"""Training data: shards, pairs and augmentation."""

@@ -1,0 +1,38 @@
+"""The few kinds of error that siamtrack raises on purpose.
+
+Each message is one line that says what was expected, what came instead and what to do about it. The command
+line prints that line and exits with code 2; a program catches `SiamtrackError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["ConfigError", "DataError", "InputError", "SiamtrackError", "WeightsError", "nearest"]
+
+
+class SiamtrackError(Exception):
+    """The base of all errors that siamtrack raises on purpose."""
+
+
+class InputError(SiamtrackError):
+    """A box, frame, video or argument that cannot be used."""
+
+
+class ConfigError(SiamtrackError):
+    """A preset or setting with an unknown key, a wrong type or a value out of range."""
+
+
+class WeightsError(SiamtrackError):
+    """A weights file that is missing, corrupt, or made for another network."""
+
+
+class DataError(SiamtrackError):
+    """A data set, annotation or result file that does not follow its format."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the hint ``; did you mean 'x'?`` for the known name most like `name`, or '' if none is near."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean '{found[0]}'?" if found else ""

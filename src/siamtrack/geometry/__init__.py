@@ -1,0 +1,1 @@
+"""Boxes, square regions of a frame, the one crop, and response grids."""

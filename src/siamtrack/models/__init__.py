@@ -1,0 +1,1 @@
+"""Networks: backbones, necks, correlations, heads, and the families built from them."""

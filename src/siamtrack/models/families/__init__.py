@@ -1,0 +1,1 @@
+"""Tracker families: each a frozen dataclass of its ablations and a short `build()`."""

@@ -1,0 +1,1 @@
+"""Heads and their coders: what turns correlation features into candidates and back."""

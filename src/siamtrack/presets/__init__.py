@@ -1,0 +1,1 @@
+"""Presets: one TOML file for each published tracker and each shipped model."""

@@ -1,0 +1,1 @@
+"""From network candidates to boxes: ranking, state, and the Tracker."""
