@@ -1,1 +1,52 @@
-"""Visual object tracking with Siamese networks."""
+"""Visual object tracking with Siamese networks.
+
+>>> import siamtrack
+>>> tracker = siamtrack.load()  # or load("mine.safetensors", device="cuda")
+>>> tracker.init(frame, (x, y, w, h))  # frame: RGB uint8 (H, W, 3)
+>>> result = tracker.update(next_frame)  # result.box, result.score, result.status
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from siamtrack.config import Preset, load_preset
+    from siamtrack.errors import SiamtrackError
+    from siamtrack.geometry.boxes import Box
+    from siamtrack.tracking.state import TrackState, start, step
+    from siamtrack.tracking.tracker import Result, Tracker, load
+
+__all__ = [
+    "Box",
+    "Preset",
+    "Result",
+    "SiamtrackError",
+    "TrackState",
+    "Tracker",
+    "load",
+    "load_preset",
+    "start",
+    "step",
+]
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Box": "siamtrack.geometry.boxes",
+    "Preset": "siamtrack.config",
+    "Result": "siamtrack.tracking.tracker",
+    "SiamtrackError": "siamtrack.errors",
+    "TrackState": "siamtrack.tracking.state",
+    "Tracker": "siamtrack.tracking.tracker",
+    "load": "siamtrack.tracking.tracker",
+    "load_preset": "siamtrack.config",
+    "start": "siamtrack.tracking.state",
+    "step": "siamtrack.tracking.state",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are fetched when first used: scoring results or asking for help does not wait for torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'siamtrack' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,1 +1,87 @@
 """Backbones: feature extractors shared by template and search region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from siamtrack.errors import ConfigError, nearest
+from siamtrack.models.backbones.alexnet import AlexNet
+from siamtrack.models.backbones.efficientnet import EfficientNetLite0
+from siamtrack.models.backbones.mobilenet import MobileNetV2
+from siamtrack.models.backbones.resnet import ResNet
+from siamtrack.models.siamese import Normalise
+
+__all__ = ["backbone_names", "build_backbone", "normalisation"]
+
+_Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """How a backbone is built, and what its first convolution expects."""
+
+    build: Callable[[tuple[int, ...]], nn.Module]
+    mean: _Triple = (0.0, 0.0, 0.0)
+    std: _Triple = (1.0, 1.0, 1.0)
+    bgr: bool = False
+
+
+_IMAGENET: tuple[_Triple, _Triple] = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+_TENSORFLOW: tuple[_Triple, _Triple] = ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+
+# PySOT's and SiamCAR's networks read BGR as OpenCV decodes it, SiamFC's RGB, all of them 0..255.
+_ENTRIES = {
+    "alexnet": _Entry(AlexNet, bgr=True),
+    "alexnet_padded": _Entry(partial(AlexNet, padded=True), bgr=True),
+    "alexnet_siamfc": _Entry(partial(AlexNet, groups=2, last_norm=False, eps=1e-6)),
+    "resnet18": _Entry(partial(ResNet, 18), bgr=True),
+    "resnet34": _Entry(partial(ResNet, 34), bgr=True),
+    "resnet50": _Entry(partial(ResNet, 50), bgr=True),
+    "mobilenetv2": _Entry(MobileNetV2, *_IMAGENET),
+    "mobilenetv2_140": _Entry(partial(MobileNetV2, width=1.4, expand_first=True), bgr=True),
+    "efficientnet_lite0": _Entry(EfficientNetLite0, *_TENSORFLOW),
+}
+
+
+def backbone_names() -> list[str]:
+    """Names that `build_backbone` knows, sorted."""
+    return sorted(_ENTRIES)
+
+
+def _entry(name: str) -> _Entry:
+    if name not in _ENTRIES:
+        known = ", ".join(backbone_names())
+        raise ConfigError(f"unknown backbone '{name}'{nearest(name, _ENTRIES)} Known: {known}")
+    return _ENTRIES[name]
+
+
+def build_backbone(name: str, levels: tuple[int, ...]) -> nn.Module:
+    """A backbone with random weights; it fulfils the `Backbone` protocol.
+
+    Args:
+        name: "alexnet" (SiamRPN), "alexnet_padded" (SPM-Tracker), "alexnet_siamfc" (SiamFC: grouped),
+            "resnet18", "resnet34", "resnet50", "mobilenetv2" (torchvision's), "mobilenetv2_140" (PySOT's,
+            1.4 times as wide) or "efficientnet_lite0".
+        levels: which of conv2..conv5 it gives, ascending.
+
+    Raises:
+        ConfigError: an unknown name (the nearest is offered), or levels that are not ascending within 2..5.
+    """
+    entry = _entry(name)
+    if not levels or list(levels) != sorted({*levels}) or not {*levels} <= {2, 3, 4, 5}:
+        raise ConfigError(f"levels are ascending numbers from 2 to 5, such as (3, 4, 5); got {tuple(levels)}")
+    return entry.build(tuple(levels))
+
+
+def normalisation(name: str) -> Normalise:
+    """What turns RGB 0..255 into the input that the named backbone's published weights expect.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    entry = _entry(name)
+    return Normalise(entry.mean, entry.std, entry.bgr)

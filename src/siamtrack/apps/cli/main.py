@@ -1,0 +1,42 @@
+"""The `siamtrack` program: gathers the commands and turns errors into one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from siamtrack.apps.cli.demo import demo
+from siamtrack.apps.cli.track import track
+from siamtrack.errors import SiamtrackError
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="siamtrack",
+    help="Visual object tracking with Siamese networks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+app.command("track")(track)
+app.command("demo")(demo)
+
+
+@app.callback()
+def _main() -> None:
+    """Visual object tracking with Siamese networks."""
+
+
+def run() -> None:
+    """Run the command line: exit code 2 and one line for bad input, 130 after Ctrl-C."""
+    try:
+        app()
+    except SiamtrackError as error:
+        print(f"siamtrack: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("siamtrack: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,206 @@
+"""One tracking run of the command line: outputs, progress and a clean end after Ctrl-C or an error."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from siamtrack.video.boxes import BoxWriter
+    from siamtrack.video.follow import Step, TracksBoxes
+    from siamtrack.video.reader import FrameSource
+    from siamtrack.video.writer import VideoWriter
+
+__all__ = ["DEFAULT_MODEL", "Interrupts", "Outputs", "Tally", "load_model", "run_session"]
+
+DEFAULT_MODEL = "siamcar_lite0"
+
+
+@dataclass
+class Tally:
+    """What has been done so far; true at any moment, so that a run that stops early can be summed up too."""
+
+    frames: int = 0
+    updates: int = 0
+    seconds: float = 0.0
+    tracker_seconds: float = 0.0
+    interrupted: bool = False
+
+    def count(self, step: Step, given: bool) -> None:
+        """Take in one finished frame; `given` if its boxes were given, not tracked."""
+        self.frames += 1
+        if not given:
+            self.updates += 1
+            self.tracker_seconds += step.seconds
+
+    def line(self, name: str) -> str:
+        """Sum up in one line: frames, and frames a second of the whole and of the tracker alone."""
+        text = f"tracked {self.frames} frames of {name} in {self.seconds:.1f} s"
+        if self.updates and self.seconds > 0:
+            text += f": {self.frames / self.seconds:.1f} frames a second"
+            text += f", {1000 * self.tracker_seconds / self.updates:.1f} ms a frame in the tracker"
+        return text
+
+
+class Interrupts:
+    """Holds Ctrl-C back while files are written, so that none ends in the middle of a frame.
+
+    A context manager, of use in the main thread only; elsewhere it does nothing. After a Ctrl-C the program
+    is about to end, and further ones are ignored from then on, as they could only break its ending.
+    `pending` tells of a Ctrl-C that was held back and not raised yet.
+    """
+
+    def __init__(self) -> None:
+        self.pending = False
+        self._came = False
+        self._held = False
+        self._active = threading.current_thread() is threading.main_thread()
+
+    def __enter__(self) -> Interrupts:
+        if self._active:
+            self._before = signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._active:
+            signal.signal(signal.SIGINT, signal.SIG_IGN if self._came else self._before)
+
+    def hold(self) -> None:
+        """From here on, keep Ctrl-C in `pending` instead of raising it."""
+        self._held = True
+
+    def release(self) -> None:
+        """End `hold`, and raise the KeyboardInterrupt that came in between, if any."""
+        self._held = False
+        if self.pending:
+            self.pending = False
+            raise KeyboardInterrupt
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._came = True
+        if not self._held:
+            raise KeyboardInterrupt
+        self.pending = True
+
+
+class Outputs:
+    """The files of a run: boxes, drawn video, both or neither."""
+
+    def __init__(self, boxes: BoxWriter | None, video: VideoWriter | None, targets: int) -> None:
+        from siamtrack.video.draw import Trails
+
+        self._boxes = boxes
+        self._video = video
+        self._numbered = targets > 1
+        self._trails = Trails(targets)
+
+    def write(self, step: Step) -> None:
+        """Write one frame to all files; the boxes first, from which the video can be drawn again."""
+        from siamtrack.video.draw import Mark, draw
+
+        if self._boxes is not None:
+            self._boxes.write(step.number, step.boxes, step.scores)
+        if self._video is None:
+            return
+        trails = self._trails.add(step.boxes)
+        marks = [
+            Mark(box, score, n if self._numbered else None, trail, sure)
+            for n, (box, score, trail, sure) in enumerate(
+                zip(step.boxes, step.scores, trails, step.sure, strict=True), start=1
+            )
+        ]
+        self._video.write(draw(step.frame, marks))
+
+
+def load_model(name: str, device: str) -> TracksBoxes:
+    """Load a tracker by name or path onto a device.
+
+    Raises:
+        InputError: a device that is not there.
+        SiamtrackError: an unknown model or a bad weights file.
+    """
+    import torch
+
+    import siamtrack
+    from siamtrack.errors import InputError
+
+    kind = device.split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise InputError(f"expected the device cpu or cuda; got '{device}'")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            f"the device '{device}' was asked for, but no CUDA GPU is usable here; use --device cpu"
+        )
+    tracker: TracksBoxes = siamtrack.load(name, device=device)
+    return tracker
+
+
+def run_session(
+    tracker: TracksBoxes,
+    source: FrameSource,
+    boxes: Sequence[Sequence[float]],
+    output: Path | None = None,
+    video: Path | None = None,
+    tally: Tally | None = None,
+) -> Tally:
+    """Track `boxes` (N, 4) xywh through `source` and write what was asked for.
+
+    After Ctrl-C the files hold all frames up to it and the tally says so; after an error they do too, and the
+    error is raised on. `tally` is counted while it runs.
+    """
+    from siamtrack.video.boxes import BoxWriter
+    from siamtrack.video.follow import follow
+    from siamtrack.video.writer import VideoWriter
+
+    tally = tally if tally is not None else Tally()
+    began = time.perf_counter()
+    with Interrupts() as interrupts, ExitStack() as files:
+        video_writer = files.enter_context(VideoWriter(video, source.size, source.fps)) if video else None
+        box_writer = files.enter_context(BoxWriter(output, len(boxes))) if output else None
+        outputs = Outputs(box_writer, video_writer, len(boxes))
+        advance = files.enter_context(_progress(source.count))
+        try:
+            for step in follow(tracker, source, boxes, source.start):
+                interrupts.hold()
+                outputs.write(step)
+                tally.count(step, given=step.number == source.start)
+                tally.seconds = time.perf_counter() - began
+                advance(tally)
+                interrupts.release()
+        except KeyboardInterrupt:
+            tally.interrupted = True
+        finally:
+            interrupts.hold()  # the files are closed next
+    tally.seconds = time.perf_counter() - began
+    tally.interrupted = tally.interrupted or interrupts.pending
+    return tally
+
+
+@contextmanager
+def _progress(total: int | None) -> Iterator[Callable[[Tally], None]]:
+    """Show a bar with frames a second and time left on the terminal; nothing where stderr is not one."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.1f} frames/s"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("tracking", total=total, rate=0.0)
+        yield lambda tally: bar.update(
+            task, completed=tally.frames, rate=tally.frames / tally.seconds if tally.seconds > 0 else 0.0
+        )

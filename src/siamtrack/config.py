@@ -1,0 +1,288 @@
+"""Presets: everything about a tracker that is a decision, read strictly, frozen and checked.
+
+A preset is a TOML file with the sections model, crops, track, data and train. Its resolved form travels as JSON
+inside checkpoints, weights and results. A function takes only the section that it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from siamtrack.errors import ConfigError, nearest
+from siamtrack.models.families import Family, SiamCar
+
+__all__ = [
+    "Crops",
+    "Data",
+    "Jitter",
+    "Preset",
+    "Published",
+    "Track",
+    "Train",
+    "load_preset",
+    "preset_from_json",
+    "preset_names",
+    "preset_to_json",
+]
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Crops:
+    """Sizes of the two crops in pixels, and the share of context around the target (SiamFC, section 2.2)."""
+
+    template: int = Field(127, ge=31, le=511)
+    search: int = Field(255, ge=63, le=1023)
+    context: float = Field(0.5, ge=0, le=2)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Track:
+    """How candidates become one box; one set for all benchmarks.
+
+    Attributes:
+        window: weight of the cosine window (SiamRPN's window influence).
+        penalty: strength of the scale and aspect penalty (SiamRPN, equation 13).
+        rate: how fast the size follows, times the winner's score.
+        select: "best" takes the best cell, "neighbours" averages the 3 best of it and its 8 neighbours (SiamCAR,
+            section 3.4), "upsampled" is the selection of SiamCAR's published code.
+        scales: factors of the search pyramid; empty for heads that predict sizes.
+        scale_penalty: factor on the response of every scale but the middle one (SiamFC).
+        lost_search: side in pixels of the search crop while the target is lost (DaSiamRPN, SiamRPN++ long-term);
+            0 for short-term tracking.
+        lost_below: the score under which the target counts as lost.
+        found_above: the score over which it counts as found again.
+        lost_under: a result whose score is lower has the status "lost".
+        sure_over: a result whose score is at least this has the status "tracking"; between the two, "uncertain".
+    """
+
+    window: float = Field(0.4, ge=0, le=1)
+    penalty: float = Field(0.05, ge=0, le=2)
+    rate: float = Field(0.35, ge=0, le=1)
+    select: Literal["best", "neighbours", "upsampled"] = "best"
+    scales: tuple[float, ...] = ()
+    scale_penalty: float = Field(1.0, gt=0, le=1)
+    lost_search: int = Field(0, ge=0, le=2047)
+    lost_below: float = Field(0.85, ge=0, le=1)
+    found_above: float = Field(0.998, ge=0, le=1)
+    lost_under: float = Field(0.1, gt=0, lt=1)
+    sure_over: float = Field(0.3, gt=0, lt=1)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Jitter:
+    """Random change of a crop's region: shift in crop pixels, scale and aspect as shares (0.2: up to a fifth)."""
+
+    shift: float = Field(0.0, ge=0)
+    scale: float = Field(0.0, ge=0, le=2)
+    aspect: float = Field(0.0, ge=0, le=2)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Data:
+    """Which pairs are drawn and how they are changed; probabilities are per pair.
+
+    Attributes:
+        gap: how many frames template and search region may lie apart.
+        negative: share of pairs whose template is another object.
+        source_weights: how often a source is drawn, 1 where it is not named.
+        frames_weight: an object with n crops is drawn sqrt(n) times as often as a still, at most this much.
+        template: jitter of the template's region.
+        search: jitter of the search region; its shift is the spatial-aware sampling of SiamRPN++, section 3.2.
+        flip: both crops mirrored.
+        colour: strength of brightness, contrast, saturation and colour balance, log scale.
+        grey: both crops without colour.
+        blur: out of focus or motion.
+        noise: additive, 8 grey levels.
+        distract: another object pasted beside the target.
+        occlude: another object pasted over a part of the target.
+    """
+
+    gap: int = Field(100, ge=0)
+    negative: float = Field(0.0, ge=0, le=1)
+    source_weights: dict[str, float] = Field(default_factory=dict)
+    frames_weight: float = Field(4.0, ge=1)
+    template: Jitter = Field(default_factory=lambda: Jitter(shift=4, scale=0.05))
+    search: Jitter = Field(default_factory=lambda: Jitter(shift=64, scale=0.18))
+    flip: float = Field(0.0, ge=0, le=1)
+    colour: float = Field(0.0, ge=0, le=1)
+    grey: float = Field(0.0, ge=0, le=1)
+    blur: float = Field(0.0, ge=0, le=1)
+    noise: float = Field(0.0, ge=0, le=1)
+    distract: float = Field(0.0, ge=0, le=1)
+    occlude: float = Field(0.0, ge=0, le=1)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Train:
+    """The schedule, the optimiser and the loop.
+
+    Attributes:
+        steps: optimiser steps in all.
+        batch: pairs a step.
+        lr: peak learning rate of the neck and head.
+        backbone_rate: the backbone's learning rate as a share of `lr`.
+        frozen_stages: how many of the backbone's first stages are never trained.
+        unfreeze_at: share of the steps after which the rest of the backbone is trained too.
+        warmup: share of the steps in which the rate rises.
+        schedule: "cosine" to 0, or "exponential" to `final_rate` times `lr` (PySOT's "log").
+        loss_weights: classification, centre-ness and box (or anchor offset) terms.
+        compile: run the frozen stages through torch.compile; needs a C++ compiler on a CPU.
+    """
+
+    steps: int = Field(1000, ge=1)
+    batch: int = Field(32, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    weight_decay: float = Field(1e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    backbone_rate: float = Field(0.1, ge=0, le=1)
+    frozen_stages: int = Field(0, ge=0)
+    unfreeze_at: float = Field(0.0, ge=0, le=1)
+    warmup: float = Field(0.02, ge=0, lt=1)
+    schedule: Literal["cosine", "exponential"] = "cosine"
+    final_rate: float = Field(0.1, gt=0, le=1)
+    clip: float = Field(10.0, gt=0)
+    ema: float = Field(0.0, ge=0, lt=1)
+    seed: int = Field(0, ge=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    loss_weights: tuple[float, ...] = (1.0, 1.0, 3.0)
+    compile: bool = False
+    checkpoint_every: int = Field(500, ge=1)
+    log_every: int = Field(20, ge=1)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Published:
+    """A score that the authors published for this configuration, and where."""
+
+    benchmark: str
+    metric: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Preset:
+    """A finished experiment: what the network is, and how it is fed, trained and run."""
+
+    name: str
+    model: Family = Field(default_factory=SiamCar)
+    description: str = ""
+    crops: Crops = Field(default_factory=Crops)
+    track: Track = Field(default_factory=Track)
+    data: Data = Field(default_factory=Data)
+    train: Train = Field(default_factory=Train)
+    published: tuple[Published, ...] = ()
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[Preset]:
+    return TypeAdapter(Preset)
+
+
+def _known_keys(table: Mapping[str, Any], path: tuple[str | int, ...]) -> list[str]:
+    """Field names of the section that `path` leads to, for the hint in an error."""
+    from siamtrack.models.families import family_class
+
+    found: Any = Preset
+    for key in path:
+        if found is Preset and key == "model":
+            name = table.get("model", {}).get("family", "") if isinstance(table.get("model"), dict) else ""
+            found = family_class(name)
+            continue
+        if not is_dataclass(found):
+            continue
+        types = {"crops": Crops, "track": Track, "data": Data, "train": Train, "template": Jitter, "search": Jitter}
+        found = types.get(str(key), found)
+    return [f.name for f in fields(found)] if is_dataclass(found) else []
+
+
+def _checked(table: Mapping[str, Any], where: str) -> Preset:
+    try:
+        return _adapter().validate_python(dict(table))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = tuple(p for p in first["loc"])
+        key = ".".join(str(p) for p in path)
+        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+            hint = nearest(str(path[-1]), _known_keys(table, path[:-1]))
+            raise ConfigError(f"{where}: unknown key '{key}'{hint}") from None
+        raise ConfigError(f"{where}: {key}: {first['msg']}; got {first.get('input')!r}") from None
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package, sorted."""
+    files = resources.files("siamtrack.presets").iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Preset:
+    """Read a preset by its name, or from a TOML file.
+
+    Args:
+        name: a packaged preset's name, or a path that ends in `.toml`.
+        overrides: dotted keys and values that replace the file's, as `{"train.lr": 0.01}`.
+
+    Raises:
+        ConfigError: an unknown name (the nearest is offered), key or type, or broken TOML.
+    """
+    path = Path(name)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise ConfigError(f"no preset file {path}")
+        text, title = path.read_text(encoding="utf-8"), path.stem
+    else:
+        if str(name) not in preset_names():
+            raise ConfigError(f"unknown preset '{name}'{nearest(str(name), preset_names())} Known: see `siamtrack models`")
+        text = resources.files("siamtrack.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+        title = str(name)
+    try:
+        table = {"name": title} | tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}") from None
+    for dotted, value in (overrides or {}).items():
+        section: dict[str, Any] = table
+        *parents, leaf = dotted.split(".")
+        for parent in parents:
+            section = section.setdefault(parent, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"unknown key '{dotted}'{nearest(dotted, _dotted_keys())}")
+        section[leaf] = value
+    return _checked(table, str(name))
+
+
+def _dotted_keys() -> list[str]:
+    sections = {"crops": Crops, "track": Track, "data": Data, "train": Train}
+    return [f"{name}.{f.name}" for name, section in sections.items() for f in fields(section)]
+
+
+def preset_to_json(preset: Preset) -> str:
+    """The resolved preset as JSON, keys in the order of their declaration."""
+    return json.dumps(asdict(preset))
+
+
+def preset_from_json(text: str, where: str = "stored preset") -> Preset:
+    """Read what `preset_to_json` wrote, as strictly as a file.
+
+    Raises:
+        ConfigError: not JSON, or not a preset.
+    """
+    try:
+        table = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{where} is not JSON: {error}") from None
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where}: expected an object, got {type(table).__name__}")
+    return _checked(table, where)

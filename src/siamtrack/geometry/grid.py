@@ -1,0 +1,36 @@
+"""The grid of a response map: where its cells lie in the search region, and the cosine window over them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["cosine_window", "grid_places", "grid_points"]
+
+
+def grid_points(cells: int, stride: float, size: float) -> Tensor:
+    """Centres of a response map's cells in crop pixels.
+
+    The map is centred on the search region, as convolutions without padding leave it: cell i of `cells` lies at
+    size / 2 + (i - (cells - 1) / 2) * stride.
+
+    Returns:
+        (cells * cells, 2) x, y, row by row.
+    """
+    line = size / 2 + (torch.arange(cells, dtype=torch.float32) - (cells - 1) / 2) * stride
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=1)
+
+
+def grid_places(cells: int) -> Tensor:
+    """(cells * cells, 2) the cells' places in [-1, 1], edges included, row by row: what the window is drawn over."""
+    line = torch.linspace(-1, 1, cells) if cells > 1 else torch.zeros(1)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=1)
+
+
+def cosine_window(places: Tensor) -> Tensor:
+    """(..., 2) places in [-1, 1] -> (...) the separable Hann window: 1 at the centre, 0 at the edges."""
+    return (0.5 + 0.5 * torch.cos(places * math.pi)).prod(-1)

@@ -1,0 +1,88 @@
+"""AlexNet for tracking: five convolutions with BatchNorm at stride 8 (SiamFC, section 2.4 and table 1).
+
+Parameters are named conv1.0 (convolution) and conv1.1 (BatchNorm) to conv5.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["AlexNet"]
+
+
+class _Conv(NamedTuple):
+    outputs: int
+    kernel: int
+    stride: int
+    grouped: bool
+    pooled: bool
+
+
+_CONVS = (
+    _Conv(96, 11, 2, grouped=False, pooled=True),
+    _Conv(256, 5, 1, grouped=True, pooled=True),
+    _Conv(384, 3, 1, grouped=False, pooled=False),
+    _Conv(384, 3, 1, grouped=True, pooled=False),
+    _Conv(256, 3, 1, grouped=True, pooled=False),
+)
+
+
+class AlexNet(nn.Module):
+    """AlexNet as a feature extractor.
+
+    conv1 and conv2 are followed by max pooling; all but the last convolution by ReLU. Without padding a template
+    of 127 pixels gives 6 cells and a search region of 255 gives 22 (SiamFC); with padding 16 and 32 (SPM-Tracker).
+
+    Args:
+        levels: which of conv2..conv5 to give, all at stride 8; nothing after the last one is built.
+        padded: zero padding that keeps the maps' size but for the strides.
+        groups: 2 splits conv2, conv4 and conv5 as SiamFC does; 1 is the wider network of SiamRPN.
+        last_norm: BatchNorm after conv5; SiamFC's published network has none.
+        eps: of BatchNorm.
+    """
+
+    def __init__(
+        self,
+        levels: tuple[int, ...] = (5,),
+        padded: bool = False,
+        groups: int = 1,
+        last_norm: bool = True,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.depth = max(levels)
+        self.padded = padded
+        self.levels = levels
+        inputs = 3
+        for i, conv in enumerate(_CONVS[: self.depth], start=1):
+            padding = conv.kernel // 2 if padded else 0
+            split = groups if conv.grouped else 1
+            layers: list[nn.Module] = [
+                nn.Conv2d(inputs, conv.outputs, conv.kernel, conv.stride, padding, groups=split)
+            ]
+            if i < len(_CONVS) or last_norm:
+                layers.append(nn.BatchNorm2d(conv.outputs, eps=eps))
+            self.add_module(f"conv{i}", nn.Sequential(*layers))
+            inputs = conv.outputs
+        self.channels = tuple(_CONVS[level - 1].outputs for level in levels)
+        self.strides = (8,) * len(levels)
+        self.stride = 8
+
+    def stages(self) -> list[nn.Module]:
+        """The parts in order of depth: what a schedule freezes and unfreezes."""
+        return [self.get_submodule(f"conv{i}") for i in range(1, self.depth + 1)]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) -> one map for each level, in the order of `levels`."""
+        maps = {}
+        for i, (conv, stage) in enumerate(zip(_CONVS, self.stages(), strict=False), start=1):
+            x = stage(x)
+            if i < len(_CONVS):
+                x = F.relu(x)
+            if conv.pooled:
+                x = F.max_pool2d(x, 3, stride=2, padding=int(self.padded))
+            maps[i] = x
+        return tuple(maps[level] for level in self.levels)

@@ -1,0 +1,133 @@
+"""EfficientNet-Lite0, cut after the last level that is asked for, with timm's parameter names.
+
+Lite0 is EfficientNet-B0 without squeeze-and-excitation and with ReLU6; its ImageNet weights were trained with
+TensorFlow's SAME padding and a BatchNorm epsilon of 1e-3, so both are kept.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["EfficientNetLite0"]
+
+# (blocks, channels, kernel, stride, expansion) of each stage.
+_STAGES = (
+    (1, 16, 3, 1, 1),
+    (2, 24, 3, 2, 6),
+    (2, 40, 5, 2, 6),
+    (3, 80, 3, 2, 6),
+    (3, 112, 5, 1, 6),
+    (4, 192, 5, 2, 6),
+    (1, 320, 3, 1, 6),
+)
+# Level (conv2..conv5: strides 4, 8, 16, 32) -> the stage that ends it.
+_LEVEL_STAGE = {2: 1, 3: 2, 4: 4, 5: 6}
+_LEVEL_STRIDE = {2: 4, 3: 8, 4: 16, 5: 32}
+
+
+class SameConv(nn.Conv2d):
+    """A strided convolution with TensorFlow's SAME padding: what is missing goes right and below first."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
+        """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        pads = []
+        for length in (input.shape[-1], input.shape[-2]):
+            total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
+            pads += [total // 2, total - total // 2]
+        return super().forward(F.pad(input, pads))
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    if stride > 1:
+        return SameConv(inputs, outputs, kernel, stride, groups=groups, bias=False)
+    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+
+
+class DepthwiseSeparable(nn.Module):
+    """The first stage's block: depth-wise, then 1 x 1 without activation."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.conv_dw = _conv(inputs, inputs, kernel, stride, groups=inputs)
+        self.bn1 = _norm(inputs)
+        self.conv_pw = _conv(inputs, outputs, 1)
+        self.bn2 = _norm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        x = F.relu6(self.bn1(self.conv_dw(x)))
+        out: Tensor = self.bn2(self.conv_pw(x))
+        return out
+
+
+class InvertedResidual(nn.Module):
+    """1 x 1 expansion, depth-wise convolution, 1 x 1 projection; a shortcut where the shape stays."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.conv_pw = _conv(inputs, hidden, 1)
+        self.bn1 = _norm(hidden)
+        self.conv_dw = _conv(hidden, hidden, kernel, stride, groups=hidden)
+        self.bn2 = _norm(hidden)
+        self.conv_pwl = _conv(hidden, outputs, 1)
+        self.bn3 = _norm(outputs)
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        y = F.relu6(self.bn1(self.conv_pw(x)))
+        y = F.relu6(self.bn2(self.conv_dw(y)))
+        y = self.bn3(self.conv_pwl(y))
+        return x + y if self.shortcut else y
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0 as a feature extractor.
+
+    Args:
+        levels: which of conv2..conv5 (strides 4, 8, 16, 32) to give; nothing after the last one is built.
+    """
+
+    def __init__(self, levels: tuple[int, ...] = (3, 4)) -> None:
+        super().__init__()
+        last = _LEVEL_STAGE[max(levels)]
+        self.conv_stem = _conv(3, 32, 3, stride=2)
+        self.bn1 = _norm(32)
+        stages: list[nn.Module] = []
+        inputs = 32
+        for count, outputs, kernel, stride, expansion in _STAGES[: last + 1]:
+            blocks: list[nn.Module] = []
+            for i in range(count):
+                step = stride if i == 0 else 1
+                if expansion == 1:
+                    blocks.append(DepthwiseSeparable(inputs, outputs, kernel, step))
+                else:
+                    blocks.append(InvertedResidual(inputs, outputs, kernel, step, expansion))
+                inputs = outputs
+            stages.append(nn.Sequential(*blocks))
+        self.blocks = nn.ModuleList(stages)
+        self.taps = tuple(_LEVEL_STAGE[level] for level in levels)
+        self.channels = tuple(_STAGES[tap][1] for tap in self.taps)
+        self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
+        self.stride = min(self.strides)
+
+    def stages(self) -> list[nn.Module]:
+        """The parts in order of depth, stem first: what a schedule freezes and unfreezes."""
+        return [nn.ModuleList([self.conv_stem, self.bn1]), *self.blocks]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Normalised images (B, 3, H, W) -> one map for each level, in the order of `levels`."""
+        x = F.relu6(self.bn1(self.conv_stem(x)))
+        maps = {}
+        for i, stage in enumerate(self.blocks):
+            x = stage(x)
+            if i in self.taps:
+                maps[i] = x
+        return tuple(maps[tap] for tap in self.taps)

@@ -1,0 +1,147 @@
+"""ResNet-18, 34 and 50 at stride 8 for tracking, with torchvision's parameter names.
+
+As SiamRPN++ (section 3.3) changes them: conv4 and conv5 keep stride 8 and are dilated by 2 and 4. Strided
+convolutions and the stem have no padding, so that a cell means the same place of the image everywhere on the map,
+and the projections of shortcuts that change resolution or dilation are 3 x 3 convolutions (the published code).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["ResNet"]
+
+
+@dataclass(frozen=True)
+class _Stage:
+    channels: int
+    stride: int
+    dilation: int
+
+
+# conv2, conv3, conv4, conv5 of the paper; torchvision calls them layer1 to layer4.
+_STAGES = (_Stage(64, 1, 1), _Stage(128, 2, 1), _Stage(256, 1, 2), _Stage(512, 1, 4))
+_BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+_LEVELS = (2, 3, 4, 5)
+_LEVEL_STRIDE = {2: 4, 3: 8, 4: 8, 5: 8}
+
+
+def _conv3(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
+    """A 3 x 3 convolution that keeps the map's size; with a stride it has no padding."""
+    padding = 0 if stride > 1 else dilation
+    return nn.Conv2d(inputs, outputs, 3, stride, padding, dilation, bias=False)
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut (ResNet-18 and 34)."""
+
+    expansion = 1
+
+    def __init__(
+        self, inputs: int, width: int, stride: int, entry: int, dilation: int, shortcut: nn.Module | None
+    ) -> None:
+        super().__init__()
+        self.conv1 = _conv3(inputs, width, stride, entry)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3(width, width, dilation=dilation)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, width, H', W')."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class Bottleneck(nn.Module):
+    """1 x 1, 3 x 3, 1 x 1 to four times the width, and a shortcut (ResNet-50)."""
+
+    expansion = 4
+
+    def __init__(
+        self, inputs: int, width: int, stride: int, entry: int, dilation: int, shortcut: nn.Module | None
+    ) -> None:
+        super().__init__()
+        del dilation  # The only 3 x 3 convolution is the entry.
+        self.conv1 = nn.Conv2d(inputs, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3(width, width, stride, entry)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, width * self.expansion, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width * self.expansion)
+        self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, 4 * width, H', W')."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = F.relu(self.bn2(self.conv2(y)))
+        y = self.bn3(self.conv3(y))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+def _stage(
+    block: type[BasicBlock] | type[Bottleneck], inputs: int, spec: _Stage, count: int
+) -> nn.Sequential:
+    outputs = spec.channels * block.expansion
+    # The first block of a dilated stage has half the dilation: its input still comes from the stage before.
+    entry = max(spec.dilation // 2, 1)
+    shortcut: nn.Module | None = None
+    if spec.stride > 1 or inputs != outputs:
+        plain = spec.stride == 1 and spec.dilation == 1
+        conv = (
+            nn.Conv2d(inputs, outputs, 1, bias=False)
+            if plain
+            else _conv3(inputs, outputs, spec.stride, entry)
+        )
+        shortcut = nn.Sequential(conv, nn.BatchNorm2d(outputs))
+    blocks = [block(inputs, spec.channels, spec.stride, entry, spec.dilation, shortcut)]
+    for _ in range(count - 1):
+        blocks.append(block(outputs, spec.channels, 1, spec.dilation, spec.dilation, None))
+    return nn.Sequential(*blocks)
+
+
+class ResNet(nn.Module):
+    """A ResNet as a feature extractor.
+
+    Args:
+        depth: 18, 34 or 50.
+        levels: which of conv2..conv5 to give (strides 4, 8, 8, 8); nothing after the last one is built.
+    """
+
+    def __init__(self, depth: int, levels: tuple[int, ...] = (3, 4, 5)) -> None:
+        super().__init__()
+        block = Bottleneck if depth >= 50 else BasicBlock
+        self.conv1 = nn.Conv2d(3, 64, 7, stride=2, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.depth = max(levels) - 1
+        inputs = 64
+        for i, (spec, count) in enumerate(zip(_STAGES, _BLOCKS[depth], strict=True)):
+            if i < self.depth:
+                self.add_module(f"layer{i + 1}", _stage(block, inputs, spec, count))
+                inputs = spec.channels * block.expansion
+        self.levels = levels
+        self.channels = tuple(_STAGES[level - 2].channels * block.expansion for level in levels)
+        self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
+        self.stride = min(self.strides)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def stages(self) -> list[nn.Module]:
+        """The parts in order of depth, stem first: what a schedule freezes and unfreezes."""
+        layers = [self.get_submodule(f"layer{i + 1}") for i in range(self.depth)]
+        return [nn.ModuleList([self.conv1, self.bn1]), *layers]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images (B, 3, H, W) -> one map for each level, in the order of `levels`: 15 cells for 127 pixels."""
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        maps = {}
+        for i in range(self.depth):
+            x = self.get_submodule(f"layer{i + 1}")(x)
+            maps[i + 2] = x
+        return tuple(maps[level] for level in self.levels)

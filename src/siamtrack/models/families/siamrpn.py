@@ -1,0 +1,54 @@
+"""SiamRPN (Li et al., CVPR 2018) and DaSiamRPN (Zhu et al., ECCV 2018): one level, anchors.
+
+DaSiamRPN is the same network; its negative pairs are `data.negative`, its local-to-global search
+`track.lost_search`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+from torch import nn
+
+from siamtrack.models.backbones import build_backbone, normalisation
+from siamtrack.models.heads.anchors import AnchorCoder
+from siamtrack.models.heads.rpn import Correlation, RpnHead
+from siamtrack.models.necks import Keep, Merge
+from siamtrack.models.siamese import SiameseNet
+
+__all__ = ["SiamRpn"]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SiamRpn:
+    """Fields are the paper's choices and ablations; the defaults are the paper's tracker.
+
+    Attributes:
+        backbone: its name; see `build_backbone`.
+        level: which of conv2..conv5 is used.
+        correlation: "up" (section 3.2) or "depthwise" (the tracker published with SiamRPN++'s code).
+        width: channels after a 1 x 1 projection that also keeps the template's middle 7 x 7 cells only, for
+            backbones with padding; 0 leaves the features as they are.
+        ratios: height / width of the anchors (table 1 compares three and five).
+        scale: side of the anchors in strides.
+    """
+
+    family: Literal["siamrpn"] = "siamrpn"
+    backbone: str = "alexnet"
+    level: int = Field(default=5, ge=2, le=5)
+    correlation: Correlation = "up"
+    width: int = Field(default=0, ge=0)
+    ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
+    scale: int = Field(default=8, ge=1)
+
+    def build(self) -> SiameseNet:
+        """The network with random weights."""
+        backbone = build_backbone(self.backbone, (self.level,))
+        channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
+        stride: int = backbone.stride  # type: ignore[assignment]
+        neck: nn.Module = Merge(channels, self.width) if self.width else Keep()
+        head = RpnHead((self.width or channels[0],), len(self.ratios), self.correlation)
+        coder = AnchorCoder(stride=stride, scale=self.scale, ratios=self.ratios)
+        return SiameseNet(normalisation(self.backbone), backbone, neck, head, coder)

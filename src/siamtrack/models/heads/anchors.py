@@ -1,0 +1,147 @@
+"""Anchors: the coder between the proposal head's maps and boxes, for tracking and for training.
+
+Anchors are numbered as the maps' channels are: anchor by anchor, each one's cells row by row.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
+from siamtrack.geometry.grid import grid_places, grid_points
+from siamtrack.models.siamese import Candidates, Maps
+
+__all__ = ["AnchorCoder", "AnchorTargets"]
+
+# exp of more than this is 55 times the anchor: a wild prediction, not a box.
+_MAX_LOG_RATIO = 4.0
+# A negative pair is learned in the cells up to this far from where the other object is.
+_NEGATIVE_REACH = 3
+
+
+@dataclass(frozen=True)
+class AnchorTargets:
+    """What the loss compares with the maps; A anchors, R x R cells.
+
+    Attributes:
+        labels: (B, A, R, R) int64, 1 target, 0 background, -1 left out.
+        deltas: (B, 4, A, R, R) offsets dx, dy, dlog w, dlog h that lead from each anchor to the box.
+        weights: (B, A, R, R) of the offsets: 1 / positives of the pair where the label is 1, else 0.
+    """
+
+    labels: Tensor
+    deltas: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class AnchorCoder:
+    """Between proposal maps and boxes, on one grid for training and tracking (SiamRPN, sections 3.3 and 4.3).
+
+    The grid is centred on the crop. An anchor's base size is int(sqrt(stride^2 / ratio)) by int(that * ratio)
+    before scaling: the published networks were trained with these truncations, so they are part of the model.
+
+    Attributes:
+        stride: of the response map in crop pixels.
+        scale: sides of the anchors in strides; 8 gives 64 x 64 for ratio 1.
+        ratios: height / width of each anchor.
+        high: an anchor whose overlap with the box is above is positive.
+        low: an anchor whose overlap with the box is below is negative.
+        positives: at most so many positives of a pair are learned.
+        samples: so many positive and negative anchors of a pair are learned, at most `samples - positives` of them
+            negative; a negative pair has at most `positives`.
+    """
+
+    stride: int = 8
+    scale: int = 8
+    ratios: tuple[float, ...] = (0.33, 0.5, 1, 2, 3)
+    high: float = 0.6
+    low: float = 0.3
+    positives: int = 16
+    samples: int = 64
+
+    def shapes(self) -> Tensor:
+        """(A, 2) width and height of the anchors in crop pixels."""
+        widths = [int(math.sqrt(self.stride**2 / ratio)) for ratio in self.ratios]
+        heights = [int(width * ratio) for width, ratio in zip(widths, self.ratios, strict=True)]
+        return torch.tensor([widths, heights], dtype=torch.float32).T * self.scale
+
+    def anchors(self, cells: int, size: int) -> Tensor:
+        """(A * cells * cells, 4) centre and size of all anchors in pixels of a crop of `size` pixels."""
+        points = grid_points(cells, self.stride, size)
+        shapes = self.shapes()
+        return torch.cat([points.repeat(len(shapes), 1), shapes.repeat_interleave(len(points), 0)], 1)
+
+    def decode(self, maps: Maps, size: int) -> Candidates:
+        """Maps of search crops of `size` pixels -> A * R * R candidates; score = softmax of the target class."""
+        cls, loc = maps["cls"].float(), maps["loc"].float()
+        cells = cls.shape[-1]
+        anchors = self.anchors(cells, size).to(cls.device)
+        score = cls.reshape(len(cls), 2, -1).softmax(1)[:, 1]
+        delta = loc.reshape(len(loc), 4, -1).transpose(1, 2)
+        centres = delta[..., :2] * anchors[:, 2:] + anchors[:, :2]
+        sizes = delta[..., 2:].clamp(max=_MAX_LOG_RATIO).exp() * anchors[:, 2:]
+        places = grid_places(cells).repeat(len(self.ratios), 1).to(cls.device)
+        return Candidates(centres, sizes, score, places)
+
+    def overlaps(self, boxes: Tensor, cells: int, size: int) -> Tensor:
+        """Boxes (B, 4) xyxy in crop pixels -> (B, A * R * R) overlap with each anchor."""
+        anchors = cxcywh_to_xyxy(self.anchors(cells, size)).to(boxes)
+        return box_iou(boxes[:, None], anchors[None])
+
+    def encode(
+        self, boxes: Tensor, present: Tensor, cells: int, size: int, generator: torch.Generator | None = None
+    ) -> AnchorTargets:
+        """Boxes in search crops -> what the maps should say.
+
+        Args:
+            boxes: (B, 4) xyxy in crop pixels; of a negative pair, the other object's box.
+            present: (B,) bool, False for negative pairs: they have no positive, and background around the box.
+            cells: side R of the response map.
+            size: side of the search crop in pixels.
+            generator: draws which anchors are kept where there are more than wanted.
+        """
+        anchors = self.anchors(cells, size).to(boxes)
+        target = xyxy_to_cxcywh(boxes)[:, None]
+        offset = (target[..., :2] - anchors[:, :2]) / anchors[:, 2:]
+        stretch = (target[..., 2:].clamp(min=1e-3) / anchors[:, 2:]).log()
+        overlap = self.overlaps(boxes, cells, size)
+        here = present[:, None]
+        positive = _draw((overlap > self.high) & here, self.positives, generator)
+        around = self.around(boxes, cells, size)
+        negative = torch.where(
+            here,
+            _draw(overlap < self.low, self.samples - self.positives, generator),
+            _draw(around, self.positives, generator),
+        )
+        labels = positive.long() - (~positive & ~negative).long()
+        count = positive.sum(1, keepdim=True).clamp(min=1)
+        weights = positive.to(boxes.dtype) / count
+        deltas = torch.cat([offset, stretch], -1).transpose(1, 2)
+        shape = (len(boxes), len(self.ratios), cells, cells)
+        deltas = deltas.reshape(len(boxes), 4, *shape[1:])
+        return AnchorTargets(labels.reshape(shape), deltas, weights.reshape(shape))
+
+    def around(self, boxes: Tensor, cells: int, size: int) -> Tensor:
+        """(B, A * R * R) bool: anchors of the 7 x 7 cells around each box's centre, where negative pairs are learned.
+
+        The cell of the centre is rounded up as in the published code, half a cell right and below on average.
+        """
+        middle = (boxes[:, :2] + boxes[:, 2:]) / 2 - size / 2
+        cell = cells // 2 + (middle / self.stride + 0.5).ceil()
+        line = torch.arange(cells, device=boxes.device)
+        near = (line[None, :, None] - cell[:, None]).abs() <= _NEGATIVE_REACH
+        both = near[:, :, None, 1] & near[:, None, :, 0]
+        return both.flatten(1).repeat(1, len(self.ratios))
+
+
+def _draw(mask: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+    """(B, K) bool -> the same with at most `count` of each row's True kept, drawn at random."""
+    device = mask.device if generator is None else generator.device
+    keys = torch.rand(mask.shape, generator=generator, device=device).to(mask.device)
+    chosen = keys.masked_fill(~mask, -1.0).topk(min(count, mask.shape[1]), dim=1).indices
+    return torch.zeros_like(mask).scatter(1, chosen, True) & mask

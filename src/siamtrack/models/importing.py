@@ -1,0 +1,198 @@
+"""Import of checkpoints of other projects, by explicit and strict maps of their parameters' names."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from siamtrack.errors import ConfigError, WeightsError, nearest
+from siamtrack.models.weights import check_state, some_names
+
+__all__ = ["ImportReport", "Source", "import_state_dict", "import_sources", "read_checkpoint"]
+
+Source = Literal["pysot", "siamcar", "siamfc-pytorch"]
+
+_Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
+
+# Where PySOT's AlexNet has its convolutions and BatchNorms in one sequence.
+_ALEXNET = {"0": "1.0", "1": "1.1", "4": "2.0", "5": "2.1", "8": "3.0", "9": "3.1"} | {
+    "11": "4.0",
+    "12": "4.1",
+    "14": "5.0",
+    "15": "5.1",
+}
+# The first block of each of PySOT's MobileNetV2 stages in torchvision's sequence of blocks, and a block's layers.
+_MOBILENET = {"1": 1, "2": 2, "3": 4, "4": 7, "5": 11, "6": 14, "7": 17}
+_INVERTED = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
+_BRANCH = {"conv_kernel": "template", "conv_search": "search", "head": "predict"}
+_PARAMETER = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
+
+
+def _rule(pattern: str, target: Callable[[re.Match[str]], str] | str) -> _Rule:
+    return re.compile(pattern), (lambda m: m.expand(target)) if isinstance(target, str) else target
+
+
+def _level(number: str) -> int:
+    """PySOT counts levels from 2, and not at all where there is one."""
+    return int(number) - 2 if number else 0
+
+
+_RESNET = (
+    _rule(
+        r"backbone\.((?:conv1|bn1|layer[1-4]\.\d+\.(?:conv[123]|bn[123]|downsample\.[01]))\.\w+)",
+        r"backbone.\1",
+    ),
+)
+_NECK = (
+    _rule(
+        rf"neck\.downsample(\d?)\.downsample\.([01])\.{_PARAMETER}",
+        lambda m: f"neck.levels.{_level(m[1])}.{m[2]}.{m[3]}",
+    ),
+)
+_RPN = (
+    _rule(
+        rf"rpn_head\.(?:rpn(\d)\.)?(cls|loc)\.(conv_kernel|conv_search|head)\.(\d)\.{_PARAMETER}",
+        lambda m: f"head.{m[2]}.{_level(m[1])}.{_BRANCH[m[3]]}.{m[4]}.{m[5]}",
+    ),
+    _rule(r"rpn_head\.(template|search)_(cls|loc)_conv\.(weight|bias)", r"head.\2.0.\1.\3"),
+    _rule(r"rpn_head\.loc_adjust\.(weight|bias)", r"head.loc.0.adjust.\1"),
+    _rule(r"rpn_head\.(cls_weight|loc_weight)", r"head.\1"),
+)
+_PYSOT_SMALL = (
+    _rule(
+        rf"backbone\.features\.(0|1|4|5|8|9|11|12|14|15)\.{_PARAMETER}",
+        lambda m: f"backbone.conv{_ALEXNET[m[1]]}.{m[2]}",
+    ),
+    _rule(rf"backbone\.layer([1-5])\.([01])\.{_PARAMETER}", r"backbone.conv\1.\2.\3"),
+    _rule(rf"backbone\.layer0\.([01])\.{_PARAMETER}", r"backbone.features.0.\1.\2"),
+    _rule(
+        rf"backbone\.layer([1-7])\.(\d)\.conv\.([013467])\.{_PARAMETER}",
+        lambda m: f"backbone.features.{_MOBILENET[m[1]] + int(m[2])}.conv.{_INVERTED[m[3]]}.{m[4]}",
+    ),
+)
+_CAR = (
+    _rule(r"car_head\.((?:cls_tower|bbox_tower)\.\d+\.(?:weight|bias))", r"head.\1"),
+    _rule(r"car_head\.((?:cls_logits|bbox_pred|centerness)\.(?:weight|bias))", r"head.\1"),
+    _rule(r"down\.(weight|bias)", r"head.fusion.merge.\1"),
+)
+_SIAMFC = (_rule(rf"(backbone\.conv[1-5]\.[01]\.{_PARAMETER})", r"\1"),)
+
+_RULES: dict[str, tuple[_Rule, ...]] = {
+    "pysot": _RESNET + _PYSOT_SMALL + _NECK + _RPN,
+    "siamcar": _RESNET + _NECK + _CAR,
+    "siamfc-pytorch": _SIAMFC,
+}
+# SiamCAR merges with a transposed 1 x 1 convolution, whose weight has inputs first.
+_TRANSPOSED = {"siamcar": {"down.weight"}}
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        source: the project that the checkpoint came from.
+        names: pairs of its name and ours, one for each tensor that was read.
+        transposed: its names of tensors whose first two dimensions were swapped.
+        absent: our BatchNorm counters that the checkpoint did not have; nothing reads them in tracking.
+        parameters: how many numbers were read.
+    """
+
+    source: str
+    names: tuple[tuple[str, str], ...]
+    transposed: tuple[str, ...]
+    absent: tuple[str, ...]
+    parameters: int
+
+
+def import_sources() -> list[str]:
+    """Names of the projects whose checkpoints can be imported, sorted."""
+    return sorted(_RULES)
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
+    """Read a PyTorch checkpoint's tensors by name, without running any code of the file.
+
+    A dictionary with the key `state_dict` is unwrapped, and `module.` is taken off where all names begin with it.
+
+    Raises:
+        WeightsError: no such file, not a checkpoint, or one that holds anything but plain tensors by name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"no checkpoint {path}")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"{path} is not a checkpoint of plain tensors, or it is damaged: {reason}"
+        ) from error
+    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
+        found = found["state_dict"]
+    if not isinstance(found, Mapping) or not found:
+        raise WeightsError(f"{path}: expected tensors by name, got {type(found).__name__}")
+    strange = [str(name) for name, value in found.items() if not isinstance(value, Tensor)]
+    if strange:
+        raise WeightsError(f"{path}: expected nothing but tensors by name; others are {some_names(strange)}")
+    return strip_prefix({str(name): value for name, value in found.items()})
+
+
+def strip_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Take off `module.`, which DataParallel adds, where all names begin with it."""
+    prefix = "module."
+    if all(name.startswith(prefix) for name in state):
+        return {name.removeprefix(prefix): value for name, value in state.items()}
+    return dict(state)
+
+
+def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) -> ImportReport:
+    """Copy another project's weights into a network of ours.
+
+    Args:
+        state: its tensors by name, as `read_checkpoint` gives them.
+        source: "pysot", "siamcar" or "siamfc-pytorch".
+        net: the network of the preset; it is left untouched where the checkpoint does not fit.
+
+    Raises:
+        ConfigError: an unknown source.
+        WeightsError: a name that the source's map does not know, or, after renaming, tensors that are missing,
+            left over or of another shape; the message names them.
+    """
+    if source not in _RULES:
+        raise ConfigError(
+            f"unknown source '{source}'{nearest(source, _RULES)} Known: {', '.join(import_sources())}"
+        )
+    renamed = {name: _rename(name, _RULES[source]) for name in state}
+    unknown = [name for name, target in renamed.items() if target is None]
+    if unknown:
+        raise WeightsError(f"names that {source} does not use: {some_names(unknown)}")
+    swapped = tuple(name for name in state if name in _TRANSPOSED.get(source, ()))
+    tensors: dict[str, Tensor] = {}
+    for name, target in renamed.items():
+        if target is not None:
+            tensors[target] = state[name].transpose(0, 1) if name in swapped else state[name]
+    counters = {
+        name: value
+        for name, value in net.state_dict().items()
+        if name.endswith("num_batches_tracked") and name not in tensors
+    }
+    check_state(tensors | counters, net, f"the {source} checkpoint")
+    net.load_state_dict(tensors | counters)
+    names = tuple((name, target) for name, target in renamed.items() if target is not None)
+    return ImportReport(source, names, swapped, tuple(counters), sum(t.numel() for t in tensors.values()))
+
+
+def _rename(name: str, rules: tuple[_Rule, ...]) -> str | None:
+    for pattern, target in rules:
+        match = pattern.fullmatch(name)
+        if match:
+            return target(match)
+    return None

@@ -1,0 +1,159 @@
+"""All that changes from frame to frame, as a value, and the pure functions that make and advance it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamtrack.config import Preset
+from siamtrack.errors import InputError
+from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
+from siamtrack.geometry.crop import Frame, Region, cut, frame_size, mean_colour, target_region
+from siamtrack.models.siamese import Matcher, Template
+from siamtrack.tracking.rank import Choice, choose, choose_scale
+from siamtrack.tracking.upsampled import choose_upsampled
+
+__all__ = ["TrackState", "start", "step"]
+
+# No box becomes smaller than this many pixels: a region must keep something to look at.
+_MIN_SIDE = 4.0
+
+
+@dataclass(frozen=True)
+class TrackState:
+    """N targets between two frames.
+
+    Attributes:
+        boxes: (N, 4) xyxy in frame pixels, float32 on the CPU, always finite.
+        scores: (N,) of the last frame, in [0, 1]; 1 for the given boxes.
+        template: features of the targets in the first frame, on the network's device.
+        fill: (N, 3) mean colour of the first frame: what crops show beyond its edges.
+        lost: (N,) bool, the target is being searched for in the enlarged region (long-term presets only).
+        size: (width, height) of the frames.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    template: Template
+    fill: Tensor
+    lost: Tensor
+    size: tuple[int, int]
+
+
+def start(
+    net: Matcher, preset: Preset, frame: Frame, boxes: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor,
+    device: torch.device | str = "cpu",
+) -> TrackState:  # fmt: skip
+    """Begin to track N targets.
+
+    Args:
+        net: the network, on `device` and in evaluation mode.
+        preset: its preset.
+        frame: RGB uint8 (H, W, 3), or a tensor (3, H, W).
+        boxes: one (x, y, w, h) or N of them, in frame pixels.
+        device: where the network lies.
+
+    Raises:
+        InputError: a box or frame that cannot be used.
+    """
+    size = frame_size(frame)
+    corners = as_boxes(boxes, size)
+    count = len(corners)
+    fill = mean_colour(frame)[None].expand(count, -1)
+    crops = preset.crops
+    with torch.inference_mode():
+        crop = cut(frame, target_region(corners, crops.context), crops.template, fill, device)
+        template = net.embed(crop.pixels)
+    return TrackState(corners, torch.ones(count), template, fill, torch.zeros(count, dtype=torch.bool), size)
+
+
+def step(net: Matcher, preset: Preset, frame: Frame, state: TrackState, device: torch.device | str = "cpu") -> TrackState:
+    """Follow all targets into the next frame.
+
+    A pure function: `state` stays as it is, the network keeps nothing. The device is waited for once a search
+    size, when the chosen boxes come back.
+
+    Raises:
+        InputError: the frame cannot be used, or has another size than the first.
+    """
+    size = frame_size(frame)
+    if size != state.size:
+        raise InputError(f"expected a frame of {state.size[0]}x{state.size[1]} pixels as the first; got {size[0]}x{size[1]}")
+    track, crops = preset.track, preset.crops
+    boxes, scores = state.boxes.clone(), state.scores.clone()
+    wide = state.lost if track.lost_search else torch.zeros_like(state.lost)
+    for rows, search in ((~wide, crops.search), (wide, track.lost_search)):
+        if bool(rows.any()):
+            index = rows.nonzero()[:, 0]
+            part = _rows(state, index)
+            boxes[index], scores[index] = _advance(net, preset, frame, part, search, device)
+    lost = state.lost
+    if track.lost_search:
+        lost = torch.where(lost, scores < track.found_above, scores < track.lost_below)
+    return replace(state, boxes=boxes, scores=scores, lost=lost)
+
+
+def _rows(state: TrackState, index: Tensor) -> TrackState:
+    if len(index) == len(state.boxes):
+        return state
+    template = tuple(level[index.to(level.device)] for level in state.template)
+    return replace(
+        state, boxes=state.boxes[index], scores=state.scores[index], template=template, fill=state.fill[index],
+        lost=state.lost[index],
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def _advance(
+    net: Matcher, preset: Preset, frame: Frame, state: TrackState, search: int, device: torch.device | str
+) -> tuple[Tensor, Tensor]:
+    crops = preset.crops
+    region = target_region(state.boxes, crops.context, search / crops.template)
+    choice = _look(net, preset, frame, state, region, search, device)
+    found = torch.cat([choice.centres, choice.sizes, choice.rates[:, None], choice.scores[:, None]], 1).float().cpu()
+    extent = region.extent() / search
+    centres = region.centre + (found[:, :2] - search / 2) * extent
+    sizes = found[:, 2:4] * extent
+    rates, scores = found[:, 4:5], found[:, 5]
+    before = xyxy_to_cxcywh(state.boxes)
+    after = torch.cat([centres, before[:, 2:] * (1 - rates) + sizes * rates], 1)
+    return _bounded(after, before, state.size), scores.nan_to_num(0.0)
+
+
+def _look(
+    net: Matcher, preset: Preset, frame: Frame, state: TrackState, region: Region, search: int,
+    device: torch.device | str,
+) -> Choice:  # fmt: skip
+    """Cut the search regions, match them and choose, all in crop pixels."""
+    track = preset.track
+    before = xyxy_to_cxcywh(state.boxes)[:, 2:]
+    previous = (before / (region.extent() / search)).to(device, non_blocking=True)
+    if track.scales:
+        count = len(track.scales)
+        factors = torch.tensor(track.scales).repeat(len(before))
+        pyramid = Region(region.centre.repeat_interleave(count, 0), region.side.repeat_interleave(count) * factors)
+        crop = cut(frame, pyramid, search, state.fill.repeat_interleave(count, 0), device)
+        template = tuple(level.repeat_interleave(count, 0) for level in state.template)
+        return choose_scale(net.match(template, crop.pixels), previous, search, track)
+    crop = cut(frame, region, search, state.fill, device)
+    found = net.match(state.template, crop.pixels)
+    if track.select == "upsampled":
+        return choose_upsampled(found, previous, search, track)
+    return choose(found, previous, track)
+
+
+def _bounded(boxes: Tensor, before: Tensor, size: tuple[int, int]) -> Tensor:
+    """Centre and size (N, 4) -> xyxy with its centre in the frame and sides from 4 px to those of the frame.
+
+    Where a number is not finite the box stays where it was.
+    """
+    bounds = torch.tensor(size, dtype=boxes.dtype)
+    finite = torch.isfinite(boxes).all(1, keepdim=True)
+    kept = torch.where(finite, boxes, before)
+    centres = torch.minimum(kept[:, :2].clamp(min=0), bounds)
+    sides = torch.minimum(kept[:, 2:].clamp(min=_MIN_SIDE), bounds)
+    return cxcywh_to_xyxy(torch.cat([centres, sides], 1))

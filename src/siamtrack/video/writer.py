@@ -1,0 +1,185 @@
+"""Writing h264 video that plays in a browser and survives a full disk or an interrupted run.
+
+While frames come, the file is a *fragmented* mp4: every second a piece is finished that plays without what
+follows. Closing rewrites it, without encoding again, as an ordinary mp4 with its index in front
+("faststart"), and moves it to its name. When the disk is full, the finished pieces are what is moved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
+
+from siamtrack.errors import InputError
+from siamtrack.video.mp4 import trim_fragments
+
+__all__ = ["VideoWriter"]
+
+_BT709 = 1  # the number of ITU-R BT.709 in ISO/IEC 23091-2 for primaries, transfer and matrix alike
+_LIMITED = 1  # AVCOL_RANGE_MPEG: luma 16 to 235
+_FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+# No B frames: each frame is written as it comes, so that little is lost when writing must stop.
+_X264 = {"preset": "veryfast", "crf": "21", "bf": "0"}
+
+
+class VideoWriter:
+    """Writes RGB frames as h264 (yuv420p, BT.709) mp4; a context manager.
+
+    The file appears under its name when the writer is closed, after an error too: then with the frames up to
+    it. A writer that was given no frame leaves no file, and an earlier file of that name as it was.
+    """
+
+    def __init__(self, path: str | Path, size: tuple[int, int], fps: float) -> None:
+        """Start a file.
+
+        Args:
+            path: ends in .mp4; its folder must exist.
+            size: (width, height) of the frames; odd sides are made even by repeating the last column or row.
+            fps: frames a second, finite and above 0.
+
+        Raises:
+            InputError: another suffix, no such folder, a folder without permission, or a rate that is none.
+        """
+        self.path = Path(path)
+        self.frames = 0
+        self._size = size
+        if self.path.suffix.lower() != ".mp4":
+            raise InputError(f"video is written as .mp4; got '{self.path}'")
+        if not self.path.parent.is_dir():
+            raise InputError(f"no such folder to write the video into: '{self.path.parent}'")
+        if self.path.is_dir():
+            raise InputError(f"cannot write the video: '{self.path}' is a folder")
+        if not math.isfinite(fps) or fps <= 0:
+            raise InputError(f"expected a frame rate above 0; got {fps}")
+        self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        try:
+            self._container: Any = av.open(str(self._part), "w", format="mp4", options=_FRAGMENTED)
+        except (av.error.FFmpegError, OSError) as error:
+            raise InputError(f"cannot write '{self.path}': {_reason(error)}") from error
+        self._stream = _add_stream(self._container, size, fps)
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append one frame, RGB uint8 (H, W, 3) of the size given at the start.
+
+        Raises:
+            InputError: another size or type; or the disk is full: then the frames up to there are kept.
+        """
+        width, height = self._size
+        if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
+            raise InputError(
+                f"expected a frame of {width}x{height} RGB uint8; got {frame.shape} {frame.dtype}"
+            )
+        if self._container is None:
+            raise InputError(f"'{self.path}' is closed: no frame can be added")
+        even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        picture = av.VideoFrame.from_ndarray(np.asarray(even, np.uint8), format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+        picture.pts = self.frames
+        self._encode(picture)
+        self.frames += 1
+
+    def close(self) -> None:
+        """Finish the file and move it to its name; a second call does nothing.
+
+        Raises:
+            InputError: the disk is full; the frames that could be written are kept.
+        """
+        if self._container is None:
+            return
+        if self.frames == 0:
+            self._abandon()
+            self._part.unlink(missing_ok=True)
+            return
+        self._encode(None)
+        container, self._container = self._container, None
+        try:
+            container.close()
+        except (av.error.FFmpegError, OSError) as error:
+            self._keep_fragments(error)
+        self._publish()
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _encode(self, picture: Any) -> None:
+        try:
+            for packet in self._stream.encode(picture):
+                self._container.mux(packet)
+        except (av.error.FFmpegError, OSError) as error:
+            self._abandon()
+            self._keep_fragments(error)
+
+    def _abandon(self) -> None:
+        container, self._container = self._container, None
+        with contextlib.suppress(av.error.FFmpegError, OSError):
+            container.close()
+
+    def _keep_fragments(self, error: Exception) -> None:
+        """Save what was written before `error`, and raise it as an InputError."""
+        if trim_fragments(self._part):
+            self._part.replace(self.path)
+            kept = "the frames written before are kept in it"
+        else:
+            self._part.unlink(missing_ok=True)
+            kept = "no frame of it could be kept"
+        raise InputError(f"cannot write '{self.path}' any further: {_reason(error)}; {kept}") from error
+
+    def _publish(self) -> None:
+        """Move the finished file to its name: index in front, or where that does not fit, as it is."""
+        ready = self._part.with_suffix(".ready")
+        try:
+            _remux(self._part, ready)
+            ready.replace(self.path)
+        except (av.error.FFmpegError, OSError):
+            ready.unlink(missing_ok=True)
+            self._part.replace(self.path)
+        self._part.unlink(missing_ok=True)
+
+
+def _add_stream(container: Any, size: tuple[int, int], fps: float) -> Any:
+    rate = Fraction(fps).limit_denominator(1001)
+    # Builds of FFmpeg without x264 have another h264 encoder, which does not know x264's options.
+    with_x264 = "libx264" in av.codecs_available
+    stream = container.add_stream(
+        "libx264" if with_x264 else "h264", rate=rate, options=_X264 if with_x264 else {}
+    )
+    stream.width, stream.height = (side + side % 2 for side in size)
+    stream.pix_fmt = "yuv420p"
+    codec = stream.codec_context
+    codec.gop_size = max(1, round(fps))  # one fragment a second
+    codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
+    codec.color_range = _LIMITED
+    return stream
+
+
+def _remux(source: Path, target: Path) -> None:
+    """Copy the packets of one mp4 into another whose index comes first."""
+    with (
+        av.open(str(source)) as old,
+        av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as new,
+    ):
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(old.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).strip().lower()

@@ -1,0 +1,301 @@
+"""The track command as people use it: real files, and a tracker that needs no network."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from footage import FIRST_BOX, SECOND_BOX, decode, moving_patches, write_mp4
+from template_matcher import TemplateMatcher
+
+import siamtrack
+from siamtrack.apps.cli.main import run
+from siamtrack.apps.cli.track import parse_box
+from siamtrack.errors import InputError
+
+BOX = "40,30,32,24"
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mp4(tmp_path_factory.mktemp("clip") / "clip.mp4", moving_patches(30)[0])
+
+
+@pytest.fixture(autouse=True)
+def matcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": TemplateMatcher(), raising=False)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the program in this process, as its entry point does, and return the exit code."""
+    monkeypatch.setattr(sys, "argv", ["siamtrack", *map(str, arguments)])
+    try:
+        run()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def text_of(box: tuple[float, ...]) -> str:
+    return ",".join(map(str, box))
+
+
+def test_boxes_follow_the_target_and_the_first_line_is_the_given_box(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, video = tmp_path / "out.txt", tmp_path / "out.mp4"
+    assert call(monkeypatch, "track", clip, "--box", BOX, "--output", out, "--video", video) == 0
+    np.testing.assert_allclose(np.loadtxt(out, delimiter=","), moving_patches(30)[1][:, 0], atol=1)
+    assert out.read_text().splitlines()[0] == BOX
+    drawn, plain = decode(video), decode(clip)
+    assert len(drawn) == 30
+    for n in (0, 29):
+        assert np.abs(drawn[n].astype(int) - plain[n]).max() > 100
+    printed = capsys.readouterr()
+    assert "tracked 30 frames of clip.mp4" in printed.out and "frames a second" in printed.out
+    assert str(out) in printed.out and str(video) in printed.out and printed.err == ""
+
+
+def test_two_targets_at_once_are_two_runs_of_one(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = [text_of(FIRST_BOX), text_of(SECOND_BOX)]
+    both = tmp_path / "both.txt"
+    assert call(monkeypatch, "track", clip, "--box", boxes[0], "--box", boxes[1], "--output", both) == 0
+    assert not both.exists()
+    for n, box in enumerate(boxes, 1):
+        alone = tmp_path / f"alone{n}.txt"
+        assert call(monkeypatch, "track", clip, "--box", box, "--output", alone) == 0
+        assert (tmp_path / f"both-{n}.txt").read_text() == alone.read_text()
+
+
+def test_csv_and_jsonl_rows(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = ("--box", text_of(FIRST_BOX), "--box", text_of(SECOND_BOX))
+    for name in ("out.csv", "out.jsonl"):
+        assert call(monkeypatch, "track", clip, *boxes, "--output", tmp_path / name, "--end", "4") == 0
+    with (tmp_path / "out.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    objects = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(row["frame"], row["target"]) for row in objects] == [(f, t) for f in range(4) for t in (1, 2)]
+    assert [{key: float(value) for key, value in row.items()} for row in rows] == objects
+    assert objects[0]["score"] == 1 and all(0 <= row["score"] <= 1 for row in objects)
+
+
+def test_start_and_end_are_frame_numbers(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = moving_patches(30)[1][5:12, 0]
+    out, table, video = tmp_path / "out.txt", tmp_path / "out.csv", tmp_path / "out.mp4"
+    options = ("--box", text_of(tuple(truth[0])), "--start", "5", "--end", "12")
+    assert call(monkeypatch, "track", clip, *options, "--output", out, "--video", video) == 0
+    np.testing.assert_allclose(np.loadtxt(out, delimiter=","), truth, atol=1)
+    assert len(decode(video)) == 7
+    assert call(monkeypatch, "track", clip, *options, "--output", table) == 0
+    with table.open(newline="") as file:
+        assert [int(row["frame"]) for row in csv.DictReader(file)] == list(range(5, 12))
+
+
+def test_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = tmp_path / "img"
+    images.mkdir()
+    frames, truth = moving_patches(12)
+    for n, frame in enumerate(frames):
+        assert cv2.imwrite(str(images / f"{n}.png"), frame[..., ::-1])
+    out = tmp_path / "out.txt"
+    assert call(monkeypatch, "track", images, "--box", BOX, "--output", out) == 0
+    np.testing.assert_array_equal(np.loadtxt(out, delimiter=","), truth[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--box", "1,2,3"), "--box expects four numbers X,Y,W,H in pixels, as 10,20,64,48; got '1,2,3'"),
+        (("--box", "1,2,3,4,5"), "expects four numbers"),
+        (("--box", "a,b,c,d"), "expects four numbers"),
+        (("--box", ""), "expects four numbers"),
+        (("--box", "nan,2,30,40"), "finite"),
+        (("--box", "1,2,inf,40"), "finite"),
+        (("--box", "10,10,0,20"), "above 0"),
+        (("--box", "10,10,20,-5"), "above 0"),
+        (("--box", "160,0,20,20"), "outside the frame of 160x120"),
+        (("--box", "-30,0,20,20"), "outside the frame"),
+        (("--box", BOX, "--box", "1,2"), "expects four numbers"),
+        (("--box", BOX, "--output", "OUT/boxes.json"), "written as .txt, .csv, .jsonl"),
+        (("--box", BOX, "--output", "OUT/none/boxes.txt"), "no such folder"),
+        (("--box", BOX, "--video", "OUT/none/out.mp4"), "no such folder"),
+        (("--box", BOX, "--video", "OUT/out.avi"), "written as .mp4"),
+        (("--box", BOX, "--start", "30"), "has no frame 30"),
+        (("--box", BOX, "--start", "9", "--end", "9"), "0 <= start < end"),
+        (("--box", BOX, "--device", "tpu"), "expected the device cpu or cuda"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    tmp_path: Path,
+    clip: Path,
+    arguments: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [argument.replace("OUT", str(tmp_path)) for argument in arguments]
+    assert call(monkeypatch, "track", clip, *given) == 2
+    printed = capsys.readouterr()
+    assert message in printed.err and printed.err.startswith("siamtrack: ")
+    assert printed.err.count("\n") == 1 and printed.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_sources_are_one_line_and_code_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "notes.mp4"
+    text.write_text("not a video\n" * 99)
+    (tmp_path / "empty").mkdir()
+    for source, message in (
+        (text, "is not a video"),
+        (tmp_path / "empty", "no images"),
+        (tmp_path / "gone.mp4", "no such file"),
+    ):
+        assert call(monkeypatch, "track", source, "--box", BOX) == 2
+        printed = capsys.readouterr()
+        assert message in printed.err and printed.err.count("\n") == 1
+
+
+def test_no_box_and_unknown_options_exit_with_2(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(monkeypatch, "track", clip) == 2
+    assert call(monkeypatch, "track", clip, "--box", BOX, "--colour", "red") == 2
+
+
+def test_source_is_not_overwritten(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "clip.mp4"
+    copy.write_bytes(clip.read_bytes())
+    assert call(monkeypatch, "track", copy, "--box", BOX, "--video", copy) == 2
+    assert "is the source" in capsys.readouterr().err
+    assert copy.read_bytes() == clip.read_bytes()
+
+
+def test_truncated_video_is_tracked_as_far_as_it_goes(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(clip.read_bytes()[: clip.stat().st_size * 6 // 10])
+    out = tmp_path / "out.txt"
+    assert call(monkeypatch, "track", cut, "--box", BOX, "--output", out) == 0
+    lines = len(out.read_text().splitlines())
+    warning = capsys.readouterr().err
+    assert 5 < lines < 30
+    assert f"warning: 'cut.mp4' is cut short: it ends after {lines} of 30 frames" in warning
+
+
+def test_change_of_size_keeps_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "img"
+    images.mkdir()
+    for n, frame in enumerate(moving_patches(9)[0]):
+        assert cv2.imwrite(str(images / f"{n}.png"), frame if n < 6 else frame[:100])
+    out, video = tmp_path / "out.txt", tmp_path / "out.mp4"
+    assert call(monkeypatch, "track", images, "--box", BOX, "--output", out, "--video", video) == 2
+    assert len(out.read_text().splitlines()) == len(decode(video)) == 6
+    printed = capsys.readouterr()
+    assert "frame 6 of 'img' has 160x100" in printed.err and printed.err.count("\n") == 1
+    assert "tracked 6 frames" in printed.out
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Start the program in a process of its own, with the tests' tracker in place of the default one."""
+    program = f"""
+        import sys, time
+        sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+        import siamtrack
+        from template_matcher import TemplateMatcher
+        from siamtrack.apps.cli.main import run
+
+        class Slow(TemplateMatcher):
+            def update(self, frame):
+                time.sleep(0.02)
+                return super().update(frame)
+
+        siamtrack.load = lambda name, device="cpu": Slow()
+    """
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(program) + textwrap.dedent(code) + "\nrun()",
+            *map(str, arguments),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+def lines_in(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+@pytest.mark.parametrize("presses", [1, 3])
+def test_ctrl_c_keeps_the_boxes_and_a_playable_video(tmp_path: Path, presses: int) -> None:
+    long = write_mp4(tmp_path / "long.mp4", moving_patches(600)[0])
+    out, video = tmp_path / "out.txt", tmp_path / "out.mp4"
+    process = child("", "track", long, "--box", BOX, "--output", out, "--video", video)
+    deadline = time.monotonic() + 60
+    while lines_in(out) < 25 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for _ in range(presses):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.003)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert 25 <= lines_in(out) < 600
+    assert len(decode(video)) == lines_in(out)
+    assert out.read_text().endswith("\n")
+    assert f"interrupted: tracked {lines_in(out)} frames" in printed and "Traceback" not in errors
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["long.mp4", "out.mp4", "out.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_full_disk_is_one_line_and_keeps_what_was_written(tmp_path: Path) -> None:
+    long = write_mp4(tmp_path / "long.mp4", moving_patches(300)[0])
+    out, video = tmp_path / "out.txt", tmp_path / "out.mp4"
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+    process = child(limit, "track", long, "--box", BOX, "--output", out, "--video", video)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert errors.startswith(f"siamtrack: cannot write '{video}' any further") and errors.count("\n") == 1
+    assert 0 < len(decode(video)) <= lines_in(out) < 300
+    assert "tracked" in printed
+
+
+def test_help_comes_without_the_heavy_libraries() -> None:
+    code = """
+        import sys
+        from siamtrack.apps.cli.main import app
+        heavy = {"torch", "cv2", "av", "numpy"} & set(sys.modules)
+        assert not heavy, heavy
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("text", ["1,2,3,4", " 1, 2, 3, 4 ", "1 2 3 4", "1.0,2e0,3,4"])
+def test_box_text_is_read(text: str) -> None:
+    assert parse_box(text) == (1, 2, 3, 4)
+
+
+def test_box_text_with_other_letters_is_refused() -> None:
+    for text in ("1;2;3;4", "1,2,3,4px", "(1,2,3,4)", ",,,"):
+        with pytest.raises(InputError):
+            parse_box(text)

@@ -1,0 +1,74 @@
+"""The recorded reference networks: their weights, made again from a recipe, and our networks that match them."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from siamtrack.models.families import Family, SiamCar, SiamFc, SiamRpn, SiamRpnPlusPlus
+from siamtrack.models.importing import import_state_dict
+from siamtrack.models.siamese import SiameseNet
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One recorded network: whose it is, our configuration of it, and how many parameters it has."""
+
+    source: str
+    model: Family
+    parameters: int
+    bgr: bool = True
+
+
+REFERENCES = {
+    "pysot_siamrpn_r50_l234_dwxcorr": Reference("pysot", SiamRpnPlusPlus(), 53_950_624),
+    "pysot_siamrpn_mobilev2_l234_dwxcorr": Reference(
+        "pysot", SiamRpnPlusPlus(backbone="mobilenetv2_140", fusion="mean"), 11_150_446
+    ),
+    "pysot_siamrpn_alex_dwxcorr": Reference("pysot", SiamRpn(correlation="depthwise"), 6_251_102),
+    "siamcar_r50": Reference("siamcar", SiamCar(), 51_384_903),
+    "siamfc": Reference("siamfc-pytorch", SiamFc(), 2_336_320, bgr=False),
+}
+
+
+def kernel(name: str, shape: list[int], scale: float) -> Tensor:
+    """The recipe of the reference data's README."""
+    generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
+    deviation = np.sqrt(2 / np.prod(shape[1:]))
+    return torch.from_numpy(
+        (generator.standard_normal(shape) * deviation).astype(np.float32) * np.float32(scale)
+    )
+
+
+def reference_state(folder: Path, name: str) -> dict[str, Tensor]:
+    """The reference's state dict, under its own names."""
+    recipe = json.loads((folder / f"{name}.json").read_text())["kernels"]
+    with np.load(folder / f"{name}.small.npz") as small:
+        state = {key: torch.from_numpy(small[key]) for key in small.files}
+    return state | {key: kernel(key, spec["shape"], spec["scale"]) for key, spec in recipe.items()}
+
+
+@lru_cache(maxsize=8)
+def reference_net(folder: Path, name: str) -> SiameseNet:
+    """Our network of the reference's configuration, with the reference's weights. Not to be changed: it is shared."""
+    reference = REFERENCES[name]
+    net = reference.model.build()
+    import_state_dict(reference_state(folder, name), reference.source, net)
+    return net.eval()
+
+
+def rgb(crop: Tensor, reference: Reference) -> Tensor:
+    """A recorded crop in the order that our networks take."""
+    return crop.float().flip(1) if reference.bgr else crop.float()
+
+
+def spread_error(ours: Tensor, theirs: Tensor) -> float:
+    """Largest absolute difference over the recorded output's standard deviation."""
+    return float((ours - theirs).abs().max() / theirs.std())

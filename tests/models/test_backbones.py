@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from siamtrack.errors import ConfigError, WeightsError
+from siamtrack.models.backbones import backbone_names, build_backbone, normalisation
+from siamtrack.models.backbones.mobilenet import MobileNetV2
+from siamtrack.models.backbones.resnet import ResNet
+from siamtrack.models.torchvision import IMAGENET_MEAN, IMAGENET_STD, load_torchvision
+
+# name, levels -> channels and cells for crops of 127 and 255 pixels (SiamFC table 1, SA-Siam 4.1, SPM 4.1,
+# SiamRPN++ 3.3).
+EXPECTED = [
+    ("alexnet", (4, 5), (384, 256), (8, 6), (24, 22)),
+    ("alexnet_siamfc", (5,), (256,), (6,), (22,)),
+    ("alexnet_padded", (3, 5), (384, 256), (16, 16), (32, 32)),
+    ("resnet18", (2, 3, 4, 5), (64, 128, 256, 512), (31, 15, 15, 15), (63, 31, 31, 31)),
+    ("resnet34", (4,), (256,), (15,), (31,)),
+    ("resnet50", (3, 4), (512, 1024), (15, 15), (31, 31)),
+    ("mobilenetv2", (2, 3, 4, 5), (24, 32, 96, 320), (31, 15, 15, 15), (63, 31, 31, 31)),
+    ("mobilenetv2_140", (3,), (44,), (15,), (31,)),
+    ("efficientnet_lite0", (3, 4), (40, 112), (16, 8), (32, 16)),
+]
+
+
+@pytest.mark.parametrize(("name", "levels", "channels", "small", "large"), EXPECTED)
+def test_channels_and_cells(
+    name: str,
+    levels: tuple[int, ...],
+    channels: tuple[int, ...],
+    small: tuple[int, ...],
+    large: tuple[int, ...],
+) -> None:
+    backbone = build_backbone(name, levels).eval()
+    assert backbone.channels == channels
+    assert backbone.stride == min(backbone.strides)
+    for size, cells in ((127, small), (255, large)):
+        with torch.inference_mode():
+            maps = backbone(torch.rand(1, 3, size, size))
+        assert tuple(m.shape[1] for m in maps) == channels
+        assert tuple(m.shape[-1] for m in maps) == cells
+
+
+def test_every_backbone_is_covered_above() -> None:
+    assert {row[0] for row in EXPECTED} == set(backbone_names())
+
+
+@pytest.mark.parametrize("name", backbone_names())
+def test_nothing_is_built_behind_the_last_level(name: str) -> None:
+    shallow, deep = build_backbone(name, (3,)), build_backbone(name, (3, 5))
+    assert set(shallow.state_dict()) < set(deep.state_dict())
+    deep.load_state_dict(shallow.state_dict(), strict=False)
+    image = torch.rand(1, 3, 95, 95)
+    with torch.inference_mode():
+        assert torch.equal(shallow.eval()(image)[0], deep.eval()(image)[0])
+
+
+@pytest.mark.parametrize("name", backbone_names())
+def test_stages_hold_every_parameter_once(name: str) -> None:
+    backbone = build_backbone(name, (3, 4, 5))
+    parts = [p for stage in backbone.stages() for p in stage.parameters()]
+    assert len(parts) == len({id(p) for p in parts})
+    assert {id(p) for p in parts} == {id(p) for p in backbone.parameters()}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2"])
+def test_deep_levels_see_further_without_losing_resolution(name: str) -> None:
+    """The dilation is where it should be: the field of view of one cell grows and the stride stays 8."""
+    backbone = build_backbone(name, (3, 4)).eval()
+    image = torch.rand(1, 3, 287, 287, requires_grad=True)
+    widths = []
+    for level in backbone(image):
+        middle = level.shape[-1] // 2
+        (gradient,) = torch.autograd.grad(level[0, :, middle, middle].sum(), image, retain_graph=True)
+        columns = gradient.abs().sum((0, 1, 2)).nonzero()
+        widths.append(int(columns.max() - columns.min()) + 1)
+        assert level.shape[-1] == 35
+    assert widths[0] + 100 < widths[1] < 287
+
+
+def test_unknown_names_and_levels() -> None:
+    with pytest.raises(ConfigError, match="unknown backbone 'resnet51'; did you mean 'resnet5?0?1?8?'"):
+        build_backbone("resnet51", (3,))
+    with pytest.raises(ConfigError, match="unknown backbone"):
+        normalisation("vit")
+    for levels in ((), (1,), (3, 3), (4, 3), (6,)):
+        with pytest.raises(ConfigError, match="levels are ascending numbers"):
+            build_backbone("alexnet", levels)
+
+
+def test_normalisation_swaps_channels_where_the_weights_want_it() -> None:
+    red = torch.tensor([255.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    assert normalisation("resnet50")(red).flatten().tolist() == [0, 0, 255]
+    assert normalisation("alexnet_siamfc")(red).flatten().tolist() == [255, 0, 0]
+    assert normalisation("efficientnet_lite0")(red).flatten().tolist() == [1, -1, -1]
+
+
+# ------------------------------------------------------------------------------- torchvision's ImageNet weights
+def torchvision_resnet18() -> dict[str, Tensor]:
+    """A state dict of torchvision's names and shapes, with the 1 x 1 shortcuts and the classifier."""
+    torch.manual_seed(0)
+    state = {key: torch.rand_like(value.float()) for key, value in ResNet(18, (5,)).state_dict().items()}
+    for key, value in state.items():
+        if key.endswith("downsample.0.weight"):
+            state[key] = value[..., 1:2, 1:2]
+        if key.endswith("num_batches_tracked"):
+            state[key] = torch.tensor(1)
+    return state | {"fc.weight": torch.rand(1000, 512), "fc.bias": torch.rand(1000)}
+
+
+def test_torchvision_weights_compute_the_same_on_raw_bgr() -> None:
+    state = torchvision_resnet18()
+    backbone = ResNet(18, (3,))
+    load_torchvision(backbone, state, "resnet18")
+    rgb = torch.rand(2, 3, 63, 63) * 255
+    with torch.inference_mode():
+        ours = backbone.eval().bn1(backbone.conv1(normalisation("resnet18")(rgb)))
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        plain = F.conv2d((rgb - mean) / std, state["conv1.weight"], stride=2)
+        names = ("running_mean", "running_var", "weight", "bias")
+        theirs = F.batch_norm(plain, *(state[f"bn1.{n}"] for n in names))
+        assert torch.allclose(ours, theirs, atol=1e-3)
+        # The strided shortcut samples what the 1 x 1 convolution of torchvision does, one pixel on.
+        shortcut = backbone.get_submodule("layer2.0.downsample.0")
+        x = torch.rand(1, 64, 31, 31)
+        expected = F.conv2d(x[..., 1:, 1:], state["layer2.0.downsample.0.weight"], stride=2)
+        assert torch.allclose(shortcut(x), expected, atol=1e-5)
+
+
+def test_torchvision_weights_are_read_strictly() -> None:
+    state = torchvision_resnet18()
+    with pytest.raises(WeightsError, match=r"missing conv1\.weight"):
+        load_torchvision(ResNet(18, (3,)), {k: v for k, v in state.items() if k != "conv1.weight"}, "file")
+    with pytest.raises(WeightsError, match="unknown attention"):
+        load_torchvision(ResNet(18, (3,)), state | {"attention": torch.zeros(1)}, "file")
+    with pytest.raises(WeightsError, match="wrong shapes"):
+        load_torchvision(MobileNetV2((3,)), MobileNetV2((3,), width=2.0).state_dict(), "file")
+    with pytest.raises(ConfigError, match="got Conv2d"):
+        load_torchvision(nn.Conv2d(3, 3, 3), state, "file")
+
+
+def test_mobilenet_has_torchvision_names() -> None:
+    names = set(MobileNetV2((5,)).state_dict())
+    assert {"features.0.0.weight", "features.1.conv.0.0.weight", "features.1.conv.1.weight"} <= names
+    assert {
+        "features.17.conv.0.0.weight",
+        "features.17.conv.1.1.bias",
+        "features.17.conv.3.running_var",
+    } <= names
+    state = MobileNetV2((5,)).state_dict() | {"features.18.0.weight": torch.rand(1280, 320, 1, 1)}
+    backbone = MobileNetV2((3,))
+    load_torchvision(backbone, state, "mobilenet_v2")
+    assert torch.equal(backbone.features[3].conv[2].weight, state["features.3.conv.2.weight"])

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from footage import decode, moving_patches, noise, write_mp4
+
+from siamtrack.errors import InputError
+from siamtrack.video.reader import open_source
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mp4(tmp_path_factory.mktemp("clip") / "clip.mp4", moving_patches(30)[0])
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    assert cv2.imwrite(str(path), image)
+
+
+def test_video_yields_every_frame_in_order(clip: Path) -> None:
+    with open_source(clip) as source:
+        assert (source.fps, source.count, source.size, source.name) == (25.0, 30, (160, 120), "clip.mp4")
+        frames = list(source)
+    assert source.warning is None
+    expected = moving_patches(30)[0]
+    assert len(frames) == 30
+    for got, want in zip(frames, expected, strict=True):
+        assert got.dtype == np.uint8 and got.flags.c_contiguous
+        assert np.abs(got.astype(int) - want).mean() < 6
+    # The frames differ enough for a shift by one to be seen.
+    assert np.abs(frames[1].astype(int) - expected[4]).mean() > 6
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, None), (7, None), (7, 12), (0, 1), (29, None), (3, 400)])
+def test_start_and_end_count_frames_exactly(clip: Path, start: int, end: int | None) -> None:
+    want = decode(clip)[start:end]
+    with open_source(clip, start, end) as source:
+        assert source.count == len(want)
+        got = list(source)
+    assert len(got) == len(want)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, atol=2)
+
+
+def test_start_beyond_the_end_and_empty_ranges_are_refused(clip: Path) -> None:
+    with pytest.raises(InputError, match=r"no frame 30: it has 30 frames"):
+        open_source(clip, 30)
+    for start, end in ((-1, None), (5, 5), (5, 2)):
+        with pytest.raises(InputError, match="0 <= start < end"):
+            open_source(clip, start, end)
+
+
+def test_folder_comes_in_natural_order_without_other_files(tmp_path: Path) -> None:
+    for n in (10, 2, 1, 33):
+        save(tmp_path / f"{n}.png", np.full((8, 10, 3), n, np.uint8))
+    (tmp_path / "notes.txt").write_text("1,2,3,4")
+    (tmp_path / "._1.png").write_bytes(b"resource fork")
+    with open_source(str(tmp_path)) as source:
+        assert (source.count, source.size, source.name) == (4, (10, 8), tmp_path.name)
+        assert [int(frame[0, 0, 0]) for frame in source] == [1, 2, 10, 33]
+    with open_source(tmp_path, 1, 3) as source:
+        assert source.count == 2
+        assert [int(frame[0, 0, 0]) for frame in source] == [2, 10]
+
+
+def test_images_of_all_kinds_become_rgb_uint8(tmp_path: Path) -> None:
+    blue_bgr = np.zeros((6, 6, 3), np.uint8)
+    blue_bgr[..., 0] = 200
+    cases = {
+        "1-colour.png": (blue_bgr, (0, 0, 200)),
+        "2-grey.png": (np.full((6, 6), 77, np.uint8), (77, 77, 77)),
+        "3-rgba.png": (np.dstack([blue_bgr, np.full((6, 6), 9, np.uint8)]), (0, 0, 200)),
+        "4-grey16.png": (np.full((6, 6), 0x4D12, np.uint16), (0x4D,) * 3),
+        "5-colour16.tif": (blue_bgr.astype(np.uint16) * 256, (0, 0, 200)),
+    }
+    for name, (image, _) in cases.items():
+        save(tmp_path / name, image)
+    with open_source(tmp_path) as source:
+        for frame, (_, colour) in zip(source, cases.values(), strict=True):
+            assert frame.dtype == np.uint8 and frame.shape == (6, 6, 3)
+            assert tuple(frame[3, 3]) == colour
+
+
+def test_float_images_and_broken_images_are_refused_by_name(tmp_path: Path) -> None:
+    save(tmp_path / "1.tif", np.zeros((4, 4, 3), np.float32))
+    with pytest.raises(InputError, match=r"1\.tif' has float32 values"):
+        open_source(tmp_path)
+    broken = tmp_path / "more"
+    broken.mkdir()
+    save(broken / "1.png", np.zeros((4, 4, 3), np.uint8))
+    (broken / "2.png").write_text("not an image")
+    (broken / "3.png").touch()
+    with open_source(broken) as source:
+        frames = iter(source)
+        next(frames)
+        with pytest.raises(InputError, match=r"2\.png' is not an image"):
+            next(frames)
+
+
+def test_exif_orientation_is_followed(tmp_path: Path) -> None:
+    ok, data = cv2.imencode(".jpg", np.zeros((20, 40, 3), np.uint8))
+    assert ok
+    # One EXIF entry, orientation 6: turn by 90 degrees to show the picture upright.
+    tiff = b"MM\x00*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    block = b"Exif\x00\x00" + tiff
+    jpeg = data.tobytes()
+    (tmp_path / "1.jpg").write_bytes(
+        jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
+    )
+    with open_source(tmp_path) as source:
+        assert source.size == (20, 40)
+
+
+@pytest.mark.parametrize(("degrees", "turns"), [(0, 0), (90, 3), (180, 2), (270, 1)])
+def test_rotation_flag_turns_the_video_upright(tmp_path: Path, clip: Path, degrees: int, turns: int) -> None:
+    data = bytearray(clip.read_bytes())
+    at = data.index(b"tkhd") + 4 + 4 + 20 + 16  # version and flags, times and ids, reserved to volume
+    cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
+    fixed = 1 << 16
+    data[at : at + 36] = struct.pack(
+        ">9i", cos * fixed, sin * fixed, 0, -sin * fixed, cos * fixed, 0, 0, 0, 1 << 30
+    )
+    path = tmp_path / "turned.mp4"
+    path.write_bytes(data)
+    want = np.rot90(decode(clip)[0], turns)
+    with open_source(path) as source:
+        assert source.size == (want.shape[1], want.shape[0])
+        np.testing.assert_allclose(next(iter(source)), want, atol=2)
+
+
+def test_what_is_no_video_gets_one_clear_line(tmp_path: Path) -> None:
+    text = "a line of text that is no video\n" * 40
+    for name in ("a.mp4", "a.txt", "a.avi", "README"):
+        path = tmp_path / name
+        path.write_text(text)
+        with pytest.raises(InputError, match="is not a video") as caught:
+            open_source(path)
+        assert "\n" not in str(caught.value) and name in str(caught.value)
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(InputError, match=r"empty\.mp4' is not a video"):
+        open_source(tmp_path / "empty.mp4")
+    with pytest.raises(InputError, match=r"no such file or folder: .*nothing\.mp4"):
+        open_source(tmp_path / "nothing.mp4")
+    with pytest.raises(InputError, match="cannot open the stream 'http://127"):
+        open_source("http://127.0.0.1:9/nothing.mp4")
+
+
+def test_folder_without_images_names_the_folder_below_that_has_some(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no images in the folder .* expected \.jpg"):
+        open_source(tmp_path)
+    (tmp_path / "img").mkdir()
+    save(tmp_path / "img" / "1.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(InputError, match=r"did you mean .*img'\?"):
+        open_source(tmp_path)
+
+
+def test_truncated_video_yields_what_decodes_and_says_where_it_ends(tmp_path: Path, clip: Path) -> None:
+    data = clip.read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(data[: len(data) * 6 // 10])
+    whole = decode(clip)
+    with open_source(cut) as source:
+        frames = list(source)
+        assert 5 < len(frames) < 30
+        assert source.warning == f"'cut.mp4' is cut short: it ends after {len(frames)} of 30 frames"
+    for got, want in zip(frames, whole, strict=False):
+        np.testing.assert_allclose(got, want, atol=2)
+
+
+def test_video_cut_before_its_index_is_refused_with_the_reason(tmp_path: Path) -> None:
+    path = write_mp4(tmp_path / "late.mp4", moving_patches(30)[0], faststart=False)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(InputError, match=r"was cut before its index \(moov\)"):
+        open_source(path)
+
+
+def test_damage_inside_a_video_is_survived_and_reported(tmp_path: Path) -> None:
+    path = write_mp4(tmp_path / "hurt.mp4", [noise((160, 120), n) for n in range(30)])
+    data = bytearray(path.read_bytes())
+    middle = data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 2
+    data[middle : middle + 3000] = b"\x00" * 3000
+    path.write_bytes(data)
+    with open_source(path) as source:
+        count = sum(1 for _ in source)
+    assert 15 < count <= 30
+    assert count == 30 or re.fullmatch(r"'hurt.mp4' is damaged: \d+ packets .*", source.warning or "")
+
+
+def test_change_of_size_names_the_frame_and_both_sizes(tmp_path: Path) -> None:
+    images = tmp_path / "img"
+    images.mkdir()
+    for n, size in enumerate([(8, 6), (8, 6), (10, 6)]):
+        save(images / f"{n}.png", np.zeros((size[1], size[0], 3), np.uint8))
+    with open_source(images) as source:
+        frames = iter(source)
+        assert next(frames).shape == next(frames).shape
+        with pytest.raises(
+            InputError, match=r"frame 2 of 'img' has 10x6 pixels, but the frames before it 8x6"
+        ):
+            next(frames)
+
+
+def test_change_of_size_in_a_video_stream(tmp_path: Path) -> None:
+    parts = [
+        write_mp4(tmp_path / f"{n}.mp4", [noise(size, n)] * 12) for n, size in enumerate([(64, 48), (96, 64)])
+    ]
+    raw = tmp_path / "both.h264"
+    raw.write_bytes(b"".join(annex_b(part) for part in parts))
+    with open_source(raw) as source:
+        assert source.size == (64, 48)
+        frames = []
+        with pytest.raises(InputError, match=r"frame 12 of 'both.h264' has 96x64"):
+            frames.extend(source)
+        assert len(frames) <= 12
+
+
+def annex_b(path: Path) -> bytes:
+    """The bare h264 stream of an mp4, as cameras send it."""
+    import av
+    from av.bitstream import BitStreamFilterContext
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        convert = BitStreamFilterContext("h264_mp4toannexb", stream)
+        return b"".join(bytes(out) for packet in container.demux(stream) for out in convert.filter(packet))
+
+
+def test_missing_camera_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for source in (63, "63"):
+        with pytest.raises(InputError, match="cannot open camera 63"):
+            open_source(source)
+
+
+def test_stream_url_is_read(clip: Path) -> None:
+    with open_source(clip.as_uri()) as source:
+        assert sum(1 for _ in source) == 30
