@@ -20,7 +20,7 @@ class Found:
 
 
 class TemplateMatcher:
-    """Finds the first frame's patches again by normalised correlation, within `reach` pixels of the last place."""
+    """Finds the first frame's patches again by correlation, within `reach` pixels of the last place."""
 
     def __init__(self, reach: int = 24) -> None:
         self._reach = reach

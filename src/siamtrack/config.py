@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from siamtrack.errors import ConfigError, nearest
@@ -40,9 +40,14 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_STRICT)
 class Crops:
-    """Sizes of the two crops in pixels, and the share of context around the target (SiamFC, section 2.2)."""
+    """Sizes of the two crops in pixels, and the share of context around the target (SiamFC, section 2.2).
+
+    `wide_template`, where it is not 0, is the side of the template crop in its place: it shows more around the
+    target at the same scale (SA-Siam's z^s, as wide as the search region).
+    """
 
     template: int = Field(127, ge=31, le=511)
+    wide_template: int = Field(0, ge=0, le=1023)
     search: int = Field(255, ge=63, le=1023)
     context: float = Field(0.5, ge=0, le=2)
 
@@ -61,10 +66,17 @@ class Track:
         scale_penalty: factor on the response of every scale but the middle one (SiamFC).
         lost_search: side in pixels of the search crop while the target is lost (DaSiamRPN, SiamRPN++ long-term);
             0 for short-term tracking.
+        lost_step: pixels by which the search crop grows with every lost frame, from its usual side up to
+            `lost_search` (DaSiamRPN's local-to-global search, section 3.4); 0 for at once.
         lost_below: the score under which the target counts as lost.
         found_above: the score over which it counts as found again.
         lost_under: a result whose score is lower has the status "lost".
         sure_over: a result whose score is at least this has the status "tracking"; between the two, "uncertain".
+        rerank: so many of the best proposals are compared with the target and with the distractors seen so far
+            (DaSiamRPN, section 3.3); 0 for off.
+        distractor_over: a proposal beside the target whose score is higher is a distractor.
+        distractor_weight: of the likeness to distractors against that to the target, alpha hat.
+        memory_rate: eta of the running means of target and distractors (equation 4).
     """
 
     window: float = Field(0.4, ge=0, le=1)
@@ -74,10 +86,15 @@ class Track:
     scales: tuple[float, ...] = ()
     scale_penalty: float = Field(1.0, gt=0, le=1)
     lost_search: int = Field(0, ge=0, le=2047)
+    lost_step: int = Field(0, ge=0, le=2047)
     lost_below: float = Field(0.85, ge=0, le=1)
     found_above: float = Field(0.998, ge=0, le=1)
     lost_under: float = Field(0.1, gt=0, lt=1)
     sure_over: float = Field(0.3, gt=0, lt=1)
+    rerank: int = Field(0, ge=0, le=64)
+    distractor_over: float = Field(0.5, ge=0, le=1)
+    distractor_weight: float = Field(0.5, ge=0, le=1)
+    memory_rate: float = Field(0.01, ge=0, lt=0.5)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -130,19 +147,32 @@ class Train:
 
     Attributes:
         steps: optimiser steps in all.
-        batch: pairs a step.
+        batch: pairs a step, over all processes.
+        parts: a batch is drawn in so many parts, each from (seed, part, step), which processes share out evenly:
+            the batches are then the same for any number of processes that divides it. 0: one part a process.
         lr: peak learning rate of the neck and head.
         backbone_rate: the backbone's learning rate as a share of `lr`.
         frozen_stages: how many of the backbone's first stages are never trained.
         unfreeze_at: share of the steps after which the rest of the backbone is trained too.
+        backbone_norm: while the rest of the backbone is trained, its BatchNorm uses and updates the statistics
+            of the batch; otherwise they stay as they are.
+        epochs: rates change in so many equal parts of the steps only; 0 changes them at every step.
         warmup: share of the steps in which the rate rises.
-        schedule: "cosine" to 0, or "exponential" to `final_rate` times `lr` (PySOT's "log").
+        warmup_from: where it rises from, as a share of `lr`.
+        warmup_shape: "linear", or "exponential" (PySOT's "step"), which needs a `warmup_from` above 0.
+        schedule: "cosine" to 0; "exponential" to `final_rate` times `lr`, which is reached after the last step or
+            epoch (PyTorch's ExponentialLR); "logspace", the same but reached in the last one (PySOT's "log").
         loss_weights: classification, centre-ness and box (or anchor offset) terms.
         compile: run the frozen stages through torch.compile; needs a C++ compiler on a CPU.
+        checkpoint_every: steps between checkpoints.
+        log_every: steps between rows of the log.
+        validate_every: steps between trackings of the validation sequences, where some are given.
+        validate_frames: at most so many frames of each of them.
     """
 
     steps: int = Field(1000, ge=1)
     batch: int = Field(32, ge=1)
+    parts: int = Field(0, ge=0)
     lr: float = Field(1e-3, gt=0)
     optimiser: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = Field(1e-4, ge=0)
@@ -150,8 +180,12 @@ class Train:
     backbone_rate: float = Field(0.1, ge=0, le=1)
     frozen_stages: int = Field(0, ge=0)
     unfreeze_at: float = Field(0.0, ge=0, le=1)
+    backbone_norm: bool = False
+    epochs: int = Field(0, ge=0)
     warmup: float = Field(0.02, ge=0, lt=1)
-    schedule: Literal["cosine", "exponential"] = "cosine"
+    warmup_from: float = Field(0.0, ge=0, le=1)
+    warmup_shape: Literal["linear", "exponential"] = "linear"
+    schedule: Literal["cosine", "exponential", "logspace"] = "cosine"
     final_rate: float = Field(0.1, gt=0, le=1)
     clip: float = Field(10.0, gt=0)
     ema: float = Field(0.0, ge=0, lt=1)
@@ -161,6 +195,16 @@ class Train:
     compile: bool = False
     checkpoint_every: int = Field(500, ge=1)
     log_every: int = Field(20, ge=1)
+    validate_every: int = Field(1000, ge=1)
+    validate_frames: int = Field(100, ge=2)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Train:
+        if self.warmup_shape == "exponential" and self.warmup and not self.warmup_from:
+            raise ValueError("an exponential warm-up needs warmup_from above 0")
+        if self.parts and self.batch % self.parts:
+            raise ValueError(f"parts has to divide the batch of {self.batch} pairs")
+        return self
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -178,7 +222,7 @@ class Preset:
     """A finished experiment: what the network is, and how it is fed, trained and run."""
 
     name: str
-    model: Family = Field(default_factory=SiamCar)
+    model: Family = Field(default_factory=SiamCar, discriminator="family")
     description: str = ""
     crops: Crops = Field(default_factory=Crops)
     track: Track = Field(default_factory=Track)
@@ -215,6 +259,9 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
     except ValidationError as error:
         first = error.errors()[0]
         path = tuple(p for p in first["loc"])
+        if path[:1] == ("model",):
+            # What pydantic puts here is the family, not a key.
+            path = (path[0], *path[2:])
         key = ".".join(str(p) for p in path)
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             hint = nearest(str(path[-1]), _known_keys(table, path[:-1]))

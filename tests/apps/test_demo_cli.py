@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from footage import decode
-from template_matcher import TemplateMatcher
 from typer.testing import CliRunner
 
 import siamtrack
+from footage import decode
 from siamtrack.apps.cli.demo import mean_overlap
 from siamtrack.apps.cli.main import app
 from siamtrack.video import demo as clip
+from template_matcher import TemplateMatcher
 
 
 def test_demo_makes_the_clip_tracks_it_and_tells_the_overlap(
@@ -21,7 +21,7 @@ def test_demo_makes_the_clip_tracks_it_and_tells_the_overlap(
 ) -> None:
     frames = list(islice(clip.demo_frames(), 12))
     monkeypatch.setattr(clip, "demo_frames", lambda: iter(frames))
-    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": TemplateMatcher(), raising=False)
+    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": TemplateMatcher())
     out = tmp_path / "deep" / "demo"
     result = CliRunner().invoke(app, ["demo", "--out", str(out)])
     assert result.exit_code == 0, result.output
@@ -37,7 +37,8 @@ def test_demo_makes_the_clip_tracks_it_and_tells_the_overlap(
     assert f"video: {out / 'tracked.mp4'}" in result.output and "frames a second" in result.output
 
 
-def test_demo_refuses_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_demo_refuses_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": TemplateMatcher())
     (tmp_path / "file").touch()
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "file")])
     assert "cannot make the folder" in str(result.exception)
@@ -49,3 +50,18 @@ def test_mean_overlap_leaves_the_given_box_out(tmp_path: Path) -> None:
     for name, rows in (("truth.txt", truth), ("found.txt", found)):
         np.savetxt(tmp_path / name, rows, delimiter=",")
     assert mean_overlap(tmp_path / "found.txt", tmp_path / "truth.txt") == pytest.approx((0.5 + 0.0) / 2)
+
+
+def test_default_model_follows_the_start_of_the_demo_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from siamtrack.apps.cli.session import DEFAULT_MODEL
+    from siamtrack.tracking.tracker import packaged_weights
+
+    if packaged_weights(DEFAULT_MODEL) is None:
+        pytest.skip(f"no weights of {DEFAULT_MODEL} in this package")
+    frames = list(islice(clip.demo_frames(), 20))
+    monkeypatch.setattr(clip, "demo_frames", lambda: iter(frames))
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert mean_overlap(tmp_path / "boxes.txt", tmp_path / "truth.txt") > 0.5

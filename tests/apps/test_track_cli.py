@@ -15,15 +15,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from footage import FIRST_BOX, SECOND_BOX, decode, moving_patches, write_mp4
-from template_matcher import TemplateMatcher
 
 import siamtrack
+from footage import FIRST_BOX, SECOND_BOX, decode, moving_patches, write_mp4
 from siamtrack.apps.cli.main import run
 from siamtrack.apps.cli.track import parse_box
 from siamtrack.errors import InputError
+from template_matcher import TemplateMatcher
 
 BOX = "40,30,32,24"
+PROGRAM = "from siamtrack.apps.cli.main import run; run()"
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def matcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": TemplateMatcher(), raising=False)
+    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": TemplateMatcher())
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -134,7 +135,6 @@ def test_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (("--box", BOX, "--video", "OUT/out.avi"), "written as .mp4"),
         (("--box", BOX, "--start", "30"), "has no frame 30"),
         (("--box", BOX, "--start", "9", "--end", "9"), "0 <= start < end"),
-        (("--box", BOX, "--device", "tpu"), "expected the device cpu or cuda"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(
@@ -167,6 +167,40 @@ def test_bad_sources_are_one_line_and_code_2(
         assert call(monkeypatch, "track", source, "--box", BOX) == 2
         printed = capsys.readouterr()
         assert message in printed.err and printed.err.count("\n") == 1
+
+
+def test_unknown_model_and_device_are_one_line_and_code_2(clip: Path, tmp_path: Path) -> None:
+    for arguments, message in (
+        (("--model", "siamcar_lit0"), "unknown model 'siamcar_lit0'"),
+        (("--device", "tpu"), "the device 'tpu' is not available"),
+    ):
+        out = tmp_path / "out.txt"
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                PROGRAM,
+                "track",
+                str(clip),
+                "--box",
+                BOX,
+                "--output",
+                str(out),
+                *arguments,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+        assert not out.exists()
+
+
+def test_default_model_is_the_trackers() -> None:
+    from siamtrack.apps.cli import session
+    from siamtrack.tracking import tracker
+
+    assert session.DEFAULT_MODEL == tracker.DEFAULT_MODEL
 
 
 def test_no_box_and_unknown_options_exit_with_2(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +305,7 @@ def test_ctrl_c_keeps_the_boxes_and_a_playable_video(tmp_path: Path, presses: in
 def test_full_disk_is_one_line_and_keeps_what_was_written(tmp_path: Path) -> None:
     long = write_mp4(tmp_path / "long.mp4", moving_patches(300)[0])
     out, video = tmp_path / "out.txt", tmp_path / "out.mp4"
-    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+    limit = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
     process = child(limit, "track", long, "--box", BOX, "--output", out, "--video", video)
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 2

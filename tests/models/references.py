@@ -1,4 +1,4 @@
-"""The recorded reference networks: their weights, made again from a recipe, and our networks that match them."""
+"""The recorded reference networks: their weights, made again from a recipe, and our networks like them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def reference_state(folder: Path, name: str) -> dict[str, Tensor]:
 
 @lru_cache(maxsize=8)
 def reference_net(folder: Path, name: str) -> SiameseNet:
-    """Our network of the reference's configuration, with the reference's weights. Not to be changed: it is shared."""
+    """Our network of the reference's configuration and weights; tests share it and leave it as it is."""
     reference = REFERENCES[name]
     net = reference.model.build()
     import_state_dict(reference_state(folder, name), reference.source, net)

@@ -63,7 +63,7 @@ def test_missing_and_unknown_names_are_named(fc_state: dict[str, Tensor], net: S
 
 def test_weights_of_another_configuration_do_not_fit(golden: Path) -> None:
     alex = reference_state(golden / "portable", "pysot_siamrpn_alex_dwxcorr")
-    with pytest.raises(WeightsError, match="missing .*unknown"):
+    with pytest.raises(WeightsError, match=r"missing .*unknown"):
         import_state_dict(alex, "pysot", SiamRpn(correlation="up").build())
     with pytest.raises(WeightsError, match="missing neck"):
         import_state_dict(alex, "pysot", SiamRpnPlusPlus(backbone="alexnet", levels=(5,)).build())

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from footage import decode
 
+from footage import decode
 from siamtrack.video import demo
 
 
@@ -39,12 +39,16 @@ def test_clip_has_what_it_promises(clip: tuple[list[np.ndarray], np.ndarray]) ->
 def test_true_box_is_where_the_orange_fish_is(clip: tuple[list[np.ndarray], np.ndarray]) -> None:
     frames, boxes = clip
     shares = []
-    for frame, (x, y, w, h) in zip(frames, boxes, strict=True):
+    for n, (frame, (x, y, w, h)) in enumerate(zip(frames, boxes, strict=True)):
         red, green, blue = frame.astype(int).transpose(2, 0, 1)
         orange = (red > 160) & (red - blue > 90) & (green > 85)
+        rival = demo.rival_pose(n)  # where light falls on it, the red fish is orange too
+        orange[
+            int(rival.y) - 30 : int(rival.y) + 30, max(0, int(rival.x) - 50) : max(0, int(rival.x) + 50)
+        ] = 0
         rows, columns = np.nonzero(orange)
         inside = (columns >= x - 1) & (columns <= x + w) & (rows >= y - 1) & (rows <= y + h)
-        assert inside.mean() > 0.95
+        assert inside.mean() > 0.99
         shares.append(orange.sum() / (w * h))
     # In the middle of the clip kelp hides most of it, for a moment; before and after it is whole.
     hidden = np.array(shares) < 0.5 * np.median(shares[:60])

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-from footage import moving_patches
-from template_matcher import TemplateMatcher
 
+from footage import moving_patches
 from siamtrack.video.follow import follow
+from template_matcher import TemplateMatcher
 
 
 def test_steps_carry_numbers_given_boxes_and_found_ones() -> None:

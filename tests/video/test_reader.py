@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from footage import decode, moving_patches, noise, write_mp4
 
+from footage import decode, moving_patches, noise, write_mp4
 from siamtrack.errors import InputError
 from siamtrack.video.reader import open_source
 

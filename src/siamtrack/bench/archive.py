@@ -19,7 +19,7 @@ _IMAGES = frozenset({".jpg", ".jpeg", ".png"})
 
 
 class Archive:
-    """A folder, a zip file or a single file as a flat set of members with `/` in their names; a context manager."""
+    """A folder, a zip file or a single file as a flat set of named members; a context manager."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,7 +28,9 @@ class Archive:
             self._members = {name: path / name for name in _walk(path)}
         elif zipfile.is_zipfile(path):
             self._zip = zipfile.ZipFile(path)
-            self._members = {i.filename: path for i in self._zip.infolist() if not i.is_dir() and _wanted(i.filename)}
+            self._members = {
+                i.filename: path for i in self._zip.infolist() if not i.is_dir() and _wanted(i.filename)
+            }
         elif path.is_file():
             self._members = {path.name: path}
         else:
@@ -58,7 +60,7 @@ class Archive:
             raise DataError(f"{self.path}: cannot read {name}: {error}") from None
 
     def image_size(self, folder: str) -> tuple[int, int] | None:
-        """Return (width, height) of the first image in or just below a folder of the archive, None without one."""
+        """Return (width, height) of the first image in or just below a folder, None without one."""
         if self._zip is not None:
             prefix = f"{folder}/" if folder else ""
             inside = (n for n in self._zip.namelist() if n.startswith(prefix))
@@ -67,7 +69,9 @@ class Archive:
         for sub in ("", "color", "img", "imgs"):
             place = self.path / folder / sub
             if place.is_dir():
-                images = (entry.path for entry in os.scandir(place) if Path(entry.name).suffix.lower() in _IMAGES)
+                images = (
+                    entry.path for entry in os.scandir(place) if Path(entry.name).suffix.lower() in _IMAGES
+                )
                 image = min(images, default=None)
                 if image is not None:
                     return _image_size(Path(image).read_bytes())

@@ -11,25 +11,28 @@ from siamtrack.errors import ConfigError, nearest
 __all__ = ["BENCHMARKS", "Benchmark", "find_benchmark"]
 
 _OTB2013 = """
-Basketball Bolt Boy Car4 CarDark CarScale Coke Couple Crossing David David2 David3 Deer Dog1 Doll Dudek FaceOcc1
-FaceOcc2 Fish FleetFace Football Football1 Freeman1 Freeman3 Freeman4 Girl Ironman Jogging-1 Jogging-2 Jumping
-Lemming Liquor Matrix Mhyang MotorRolling MountainBike Shaking Singer1 Singer2 Skating1 Skiing Soccer Subway Suv
-Sylvester Tiger1 Tiger2 Trellis Walking Walking2 Woman
+Basketball Bolt Boy Car4 CarDark CarScale Coke Couple Crossing David David2 David3 Deer Dog1 Doll Dudek
+FaceOcc1 FaceOcc2 Fish FleetFace Football Football1 Freeman1 Freeman3 Freeman4 Girl Ironman Jogging-1
+Jogging-2 Jumping Lemming Liquor Matrix Mhyang MotorRolling MountainBike Shaking Singer1 Singer2 Skating1
+Skiing Soccer Subway Suv Sylvester Tiger1 Tiger2 Trellis Walking Walking2 Woman
 """
 _OTB50 = """
-Basketball Biker Bird1 BlurBody BlurCar2 BlurFace BlurOwl Bolt Box Car1 Car4 CarDark CarScale ClifBar Couple Crowds
-David Deer Diving DragonBaby Dudek Football Freeman4 Girl Human3 Human4-2 Human6 Human9 Ironman Jump Jumping Liquor
-Matrix MotorRolling Panda RedTeam Shaking Singer2 Skating1 Skating2-1 Skating2-2 Skiing Soccer Surfer Sylvester
-Tiger2 Trellis Walking Walking2 Woman
+Basketball Biker Bird1 BlurBody BlurCar2 BlurFace BlurOwl Bolt Box Car1 Car4 CarDark CarScale ClifBar Couple
+Crowds David Deer Diving DragonBaby Dudek Football Freeman4 Girl Human3 Human4-2 Human6 Human9 Ironman Jump
+Jumping Liquor Matrix MotorRolling Panda RedTeam Shaking Singer2 Skating1 Skating2-1 Skating2-2 Skiing Soccer
+Surfer Sylvester Tiger2 Trellis Walking Walking2 Woman
 """
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One benchmark: how it is run ("ope", "reset", "multistart" or "longterm") and what its scorers must know.
+    """One benchmark: how it is run and what its scorers must know.
 
-    `interval` holds the two sequence lengths between which the year's EAO averages; `only` names the sequences of a
-    subset of a larger data set (empty: all that the truth has); `rules` is the scorer used where none is named.
+    `protocol` is "ope", "reset", "multistart" or "longterm".
+
+    `interval` holds the two sequence lengths between which the year's EAO averages; `only` names the
+    sequences of a subset of a larger data set (empty: all that the truth has); `rules` is the scorer used
+    where none is named.
     """
 
     name: str

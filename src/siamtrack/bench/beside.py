@@ -1,4 +1,4 @@
-"""What data sets keep beside an annotation: visibility, image sizes, attribute tags and multi-start anchors."""
+"""What data sets keep beside an annotation: visibility, image sizes, tags and multi-start anchors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from siamtrack.errors import DataError
 
 __all__ = ["Beside"]
 
-_UAV123 = "SV ARC LR FM FOC POC OV BC IV VC CM SOB".split()
-_LASOT = "IV POC DEF MB CM ROT BC VC SV FOC FM OV LR ARC".split()
-_TC128 = "IV SV OCC DEF MB FM IPR OPR OV BC LR".split()
+_UAV123 = ["SV", "ARC", "LR", "FM", "FOC", "POC", "OV", "BC", "IV", "VC", "CM", "SOB"]
+_LASOT = ["IV", "POC", "DEF", "MB", "CM", "ROT", "BC", "VC", "SV", "FOC", "FM", "OV", "LR", "ARC"]
+_TC128 = ["IV", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OPR", "OV", "BC", "LR"]
 _ATTRIBUTES = {len(names): names for names in (_UAV123, _LASOT, _TC128)}
 _SIZE = re.compile(rb"resolution\s*[:=]\s*\(?\s*(\d+)\s*,\s*(\d+)")
 _PROPERTY = re.compile(rb"^\s*(width|height)\s*=\s*(\d+)", re.MULTILINE)
@@ -69,7 +69,7 @@ class Beside:
             return None
         if len({len(f) for f in flags}) > 1:
             raise DataError(f"{where}: its files have different lengths; there must be one flag a frame")
-        return ~np.any(flags, axis=0)
+        return np.asarray(~np.any(flags, axis=0))
 
     def _size(self, name: str, folder: PurePosixPath) -> tuple[int, int] | None:
         own = self._meta.get(name)
@@ -91,21 +91,25 @@ class Beside:
         own = self._meta.get(name)
         if isinstance(own, Mapping) and isinstance(own.get("tags"), Mapping):
             return {
-                str(tag): parse_flags(str(flags).encode(), f"tag {tag} of {name}") for tag, flags in own["tags"].items()
+                str(tag): self._tag(name, tag, str(flags).encode(), frames)
+                for tag, flags in own["tags"].items()
             }
         found = {}
         for member in self._tags.get(str(folder), []):
             tag = PurePosixPath(member).stem
             if tag not in ("cover", "absence", "cut_by_image"):
-                flags = parse_flags(self._archive.read(member), f"tag {tag} of {name}")
-                # VOT leaves out the zeros at the end
-                found[tag] = np.pad(flags[:frames], (0, max(0, frames - len(flags))))
+                found[tag] = self._tag(name, tag, self._archive.read(member), frames)
         attributes = self._read(folder / "att" / f"{name}.txt", folder.parent / "att" / f"{name}.txt")
         if attributes is not None:
             on = parse_flags(attributes, f"attributes of {name}")
             names = _ATTRIBUTES.get(len(on), [f"attribute {i + 1}" for i in range(len(on))])
             found |= {tag: np.ones(frames, dtype=np.bool_) for tag, yes in zip(names, on, strict=True) if yes}
         return found
+
+    @staticmethod
+    def _tag(name: str, tag: str, data: bytes, frames: int) -> BoolArray:
+        flags = parse_flags(data, f"tag {tag} of {name}")[:frames]
+        return np.pad(flags, (0, frames - len(flags)))  # VOT leaves out the zeros at the end
 
     def _anchors(self, name: str, folder: PurePosixPath) -> IntArray | None:
         data = self._read(folder / "anchor.value")

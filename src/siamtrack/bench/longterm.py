@@ -1,7 +1,7 @@
-"""Long-term metrics: tracking precision, recall and F over confidence thresholds, and how well presence is told.
+"""Long-term metrics: precision, recall and F over confidence thresholds, and how well presence is told.
 
-Two scorers exist: PySOT's F1Benchmark and vot-toolkit. Overlaps are those of the run with the truth, 0 where either
-has no region; confidences are the tracker's, higher where it is surer that the target is there.
+Two scorers exist: PySOT's F1Benchmark and vot-toolkit. Overlaps are those of the run with the truth, 0 where
+either has no region; confidences are the tracker's, higher where it is surer that the target is there.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _RESOLUTION = 100
 
 @dataclass(frozen=True)
 class LongTerm:
-    """Precision and recall (T,) of each sequence at the data set's confidence thresholds (T,), infinite at the ends."""
+    """Precision and recall (T,) of each sequence at the data set's confidence thresholds (T,)."""
 
     thresholds: FloatArray
     precision: Mapping[str, FloatArray]
     recall: Mapping[str, FloatArray]
 
     def curves(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return precision, recall and F (T,) of the data set: the first two averaged over sequences, then F."""
+        """Return precision and recall (T,) averaged over sequences, and the F of these averages."""
         p = np.mean(list(self.precision.values()), axis=0)
         r = np.mean(list(self.recall.values()), axis=0)
         return p, r, f_score(p, r)
@@ -63,7 +63,9 @@ def pysot_thresholds(confidences: FloatArray, resolution: int = _RESOLUTION) -> 
     if not len(known):
         return np.array([np.inf, -np.inf])
     step = np.floor(len(known) / (resolution - 2))
-    ranks: IntArray = np.floor(np.linspace(step - 1, len(known) - step, resolution - 2) + 0.5).astype(np.int64)
+    ranks: IntArray = np.floor(np.linspace(step - 1, len(known) - step, resolution - 2) + 0.5).astype(
+        np.int64
+    )
     # with fewer confidences than thresholds PySOT's ranks leave the array
     ranks = np.clip(ranks, 0, len(known) - 1)
     return np.concatenate([[-np.inf], known[ranks], [np.inf]])[::-1]
@@ -74,8 +76,9 @@ def precision_recall(
 ) -> tuple[FloatArray, FloatArray]:
     """Return precision and recall (T,) of one sequence with `visible` frames of truth.
 
-    Precision is the mean overlap where the confidence is at least the threshold (1 if nowhere), recall the sum of
-    those overlaps over the visible frames. `above_zero` is PySOT's rule for -inf: only confidences above 0 count.
+    Precision is the mean overlap where the confidence is at least the threshold (1 if nowhere), recall the
+    sum of those overlaps over the visible frames. `above_zero` is PySOT's rule for -inf: only confidences
+    above 0 count.
     """
     order = np.argsort(-confidences, kind="stable")
     sums = np.concatenate([[0.0], np.cumsum(overlaps[order])])
@@ -116,11 +119,12 @@ def longterm_scores(truths: Mapping[str, Truth], runs: Mapping[str, Run], *, too
 
 
 def presence_auroc(scores: FloatArray, present: FloatArray | list[bool]) -> float:
-    """Return the area under the ROC curve of presence scores, in [0, 1]: 0.5 is chance, nan if only one class occurs.
+    """Return the area under the ROC curve of presence scores, in [0, 1]; 0.5 is chance.
 
-    `scores` (N,) are higher where the target is believed present, `present` (N,) is the truth. It is the probability
-    that a present frame scores higher than an absent one, ties counted half (Mann and Whitney's U); frames with a
-    score of nan are left out.
+    `scores` (N,) are higher where the target is believed present, `present` (N,) is the truth; where only one
+    class occurs the answer is nan. It is the
+    probability that a present frame scores higher than an absent one, ties counted half (Mann and Whitney's
+    U); frames with a score of nan are left out.
     """
     there, known = np.asarray(present, dtype=np.bool_), ~np.isnan(scores)
     positive, negative = np.sort(scores[there & known]), np.sort(scores[~there & known])

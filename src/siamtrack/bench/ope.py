@@ -1,7 +1,7 @@
 """One-pass metrics: what each official scorer makes of one sequence's truth and result.
 
-A measure takes a `Truth` and a `Run` and returns one sequence's `Curves`; a malformed result raises `LengthError`
-exactly where the scorer itself stops. Aggregation over sequences is the mean, done in `rules`.
+A measure takes a `Truth` and a `Run` and returns one sequence's `Curves`; a malformed result raises
+`LengthError` exactly where the scorer itself stops. Aggregation over sequences is the mean, done in `rules`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class LengthError(DataError):
 
 @dataclass(frozen=True)
 class Curves:
-    """One sequence's curves: success (21,), precision (51,) and, where the scorer has it, normalised precision (51,).
+    """One sequence's curves: success (21,), precision (51,) and normalised precision (51,) or None.
 
-    Each value is a fraction of frames in [0, 1]: of overlaps above 0, 0.05 .. 1, of distances within 0 .. 50 px, and
-    of distances within 0, 0.01 .. 0.5 of the truth's size.
+    Each value is a fraction of frames in [0, 1]: of overlaps above 0, 0.05 .. 1, of distances within 0 .. 50
+    px, and of distances within 0, 0.01 .. 0.5 of the truth's size.
     """
 
     success: FloatArray
@@ -74,21 +74,21 @@ def _counts(values: FloatArray, thresholds: npt.NDArray[np.generic], side: str) 
 def fractions_above(
     values: FloatArray, thresholds: npt.NDArray[np.generic], frames: int, *, equal: bool = False
 ) -> FloatArray:
-    """Return, for each threshold, the number of values above it (or equal to it) divided by `frames`; nan fails."""
+    """Return, for each threshold, the share of `frames` with a value above it (or equal to it); nan fails."""
     known = np.count_nonzero(~np.isnan(values))
     return (known - _counts(values, thresholds, "below" if equal else "within")) / max(frames, 1)
 
 
 def fractions_within(values: FloatArray, thresholds: npt.NDArray[np.generic], frames: int) -> FloatArray:
-    """Return, for each threshold, the number of values not above it divided by `frames`; nan fails."""
+    """Return, for each threshold, the share of `frames` with a value not above it; nan fails."""
     return _counts(values, thresholds, "within") / max(frames, 1)
 
 
 def repair(boxes: FloatArray, truth: FloatArray) -> FloatArray:
     """Return the boxes with each invalid row replaced by the row before it, as OTB's calcSeqErrRobust.m does.
 
-    A row is invalid where w <= 0, h <= 0 or all four numbers are nan, and only where the truth's row has no nan; the
-    first row is never replaced.
+    A row is invalid where w <= 0, h <= 0 or all four numbers are nan, and only where the truth's row has no
+    nan; the first row is never replaced.
     """
     with np.errstate(invalid="ignore"):
         bad = (boxes[:, 2] <= 0) | (boxes[:, 3] <= 0) | np.isnan(boxes).all(axis=1)
@@ -101,18 +101,20 @@ def repair(boxes: FloatArray, truth: FloatArray) -> FloatArray:
 
 def _same_length(truth: Truth, run: Run) -> None:
     if len(run) != len(truth):
-        raise LengthError(f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame")
+        raise LengthError(
+            f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame"
+        )
 
 
 def _matlab_boxes(truth: Truth, run: Run) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """Return truth, result and the mask of valid truth, all of the truth's length, as the MATLAB scorers see them.
+    """Return truth, result and the mask of valid truth, of equal length, as the MATLAB scorers see them.
 
-    MATLAB stops at a result that is longer, and at one that misses a frame of valid truth; rows missing where the
-    truth is invalid are never looked at.
+    MATLAB stops at a result that is longer, and at one that misses a frame of valid truth; rows missing where
+    the truth is invalid are never looked at.
     """
     gt, boxes = as_rectangles(truth.regions), as_rectangles(run.regions)
     with np.errstate(invalid="ignore"):
-        valid = (gt > 0).all(axis=1)
+        valid = np.asarray((gt > 0).all(axis=1))
     if len(boxes) > len(gt) or not len(boxes) or valid[len(boxes) :].any():
         _same_length(truth, run)
     boxes = repair(boxes, gt[: len(boxes)]).copy()
@@ -130,8 +132,8 @@ def _scored(measure: FloatArray, valid: BoolArray, keep: BoolArray | slice) -> F
 def otb_curves(truth: Truth, run: Run) -> Curves:
     """Return the curves of the OTB MATLAB toolkit v1.1 (calcSeqErrRobust.m), which UAV123's is a copy of.
 
-    The first row becomes the truth, invalid rows the row before; truth counts where all four numbers are positive;
-    the counts are divided by all frames.
+    The first row becomes the truth, invalid rows the row before; truth counts where all four numbers are
+    positive; the counts are divided by all frames.
     """
     gt, boxes, valid = _matlab_boxes(truth, run)
     keep = slice(None)
@@ -143,10 +145,10 @@ def otb_curves(truth: Truth, run: Run) -> Curves:
 
 
 def lasot_curves(truth: Truth, run: Run) -> Curves:
-    """Return the curves of the LaSOT MATLAB toolkit: OTB's, less the absent frames, with normalised precision.
+    """Return the curves of the LaSOT MATLAB toolkit: OTB's less absent frames, with normalised precision.
 
-    Frames in which the target is absent are dropped, the denominator stays all frames; each centre is divided by the
-    truth's size before the difference is taken.
+    Frames in which the target is absent are dropped, the denominator stays all frames; each centre is divided
+    by the truth's size before the difference is taken.
     """
     gt, boxes, valid = _matlab_boxes(truth, run)
     keep: BoolArray | slice = slice(None) if truth.visible is None else truth.visible
@@ -165,8 +167,8 @@ def lasot_curves(truth: Truth, run: Run) -> Curves:
 def pysot_curves(truth: Truth, run: Run) -> Curves:
     """Return the curves of PySOT's toolkit (OPEBenchmark): no first row, no repair.
 
-    Truth counts for success where w, h > 0 and for a distance where both numbers of the centre are positive; absent
-    frames are dropped and the denominator stays all frames.
+    Truth counts for success where w, h > 0 and for a distance where both numbers of the centre are positive;
+    absent frames are dropped and the denominator stays all frames.
     """
     _same_length(truth, run)
     gt, boxes = as_rectangles(truth.regions), as_rectangles(run.regions)
@@ -176,9 +178,10 @@ def pysot_curves(truth: Truth, run: Run) -> Curves:
     ours, theirs, size = centers(boxes), centers(gt), gt[:, 2:4] + 1e-16
     keep = slice(None)
     with np.errstate(all="ignore"):
-        sized = (gt[:, 2:4] > 0).all(axis=1)
+        sized = np.asarray((gt[:, 2:4] > 0).all(axis=1))
         scaled, scaled_gt = ours / size, theirs / size
-        placed, scaled_placed = (theirs > 0).all(axis=1), (scaled_gt > 0).all(axis=1)
+        placed = np.asarray((theirs > 0).all(axis=1))
+        scaled_placed = np.asarray((scaled_gt > 0).all(axis=1))
     return Curves(
         fractions_above(_scored(rectangle_iou(gt, boxes), sized, keep), _SUCCESS_ARANGE, frames),
         fractions_within(_scored(center_distance(theirs, ours), placed, keep), _PIXELS, frames),

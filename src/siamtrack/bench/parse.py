@@ -1,7 +1,7 @@
 """Fast reading of numeric text: boxes, regions, flags and confidences from the bytes of one file.
 
-Every parser takes `where`, the name that an error message gives to the file, and raises `DataError` with the number
-of the first bad line. Numbers may be separated by commas, semicolons, tabs, spaces or any mix of them.
+Every parser takes `where`, the name that an error message gives to the file, and raises `DataError` with the
+number of the first bad line. Numbers may be separated by commas, semicolons, tabs, spaces or any mix of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _fail(text: bytes, where: str) -> DataError:
 
 
 def _table(data: bytes, where: str) -> tuple[FloatArray, IntArray]:
-    """Return all numbers of the text in order and the number of them on each line (blank lines count zero)."""
+    """Return all numbers of the text in order, and how many each line has (a blank one 0)."""
     if data.startswith(_BOM):
         data = data[len(_BOM) :]
     if b"\n" not in data:
@@ -85,7 +85,7 @@ def parse_boxes(data: bytes, where: str) -> FloatArray:
 
 
 def parse_regions(data: bytes, where: str) -> Run:
-    """Read VOT's lines: a special code (1 number), a rectangle (4) or a polygon of four corners (8), in any mix."""
+    """Read VOT's lines: special codes (1 number), rectangles (4) and polygons of four corners (8), mixed."""
     values, counts = _table(data, where)
     counts = _no_gaps(counts, where)
     odd = np.flatnonzero(~np.isin(counts, (1, 4, 8)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from siamtrack.bench.records import FloatArray, is_rectangle
+from siamtrack.bench.records import FloatArray, corners, is_rectangle
 
 __all__ = ["polygon_area", "polygon_iou"]
 
@@ -17,30 +17,22 @@ def polygon_area(points: FloatArray) -> FloatArray:
     local = points - points[:, :1]
     following = np.roll(local, -1, axis=1)
     cross = local[:, :, 0] * following[:, :, 1] - local[:, :, 1] * following[:, :, 0]
-    return np.abs(cross.sum(axis=1)) / 2
-
-
-def _corners(regions: FloatArray) -> FloatArray:
-    boxes = is_rectangle(regions)
-    points = np.empty((len(regions), 4, 2))
-    if regions.shape[1] == 8:
-        points[~boxes] = regions[~boxes].reshape(-1, 4, 2)
-    x, y, w, h = regions[boxes, :4].T
-    points[boxes] = np.stack([x, y, x + w, y, x + w, y + h, x, y + h], axis=1).reshape(-1, 4, 2)
-    return points
+    return np.asarray(np.abs(cross.sum(axis=1)) / 2)
 
 
 def _clip(points: FloatArray, start: FloatArray, end: FloatArray) -> FloatArray:
-    """Cut polygons (N, K, 2) by the half-planes left of the lines start -> end (N, 2): Sutherland and Hodgman's step.
+    """Cut polygons (N, K, 2) by the half-planes left of lines (N, 2): the step of Sutherland and Hodgman.
 
-    Every edge gives the point where it crosses the line and its end where that is kept; what is given is moved to the
-    front and the rest filled with the last point given, which adds no area.
+    Every edge gives the point where it crosses the line and its end where that is kept; what is given is
+    moved to the front and the rest filled with the last point given, which adds no area.
     """
     following = np.roll(points, -1, axis=1)
     way, origin = (end - start)[:, None, :], start[:, None, :]
 
     def side(p: FloatArray) -> FloatArray:
-        return np.asarray(way[..., 0] * (p[..., 1] - origin[..., 1]) - way[..., 1] * (p[..., 0] - origin[..., 0]))
+        return np.asarray(
+            way[..., 0] * (p[..., 1] - origin[..., 1]) - way[..., 1] * (p[..., 0] - origin[..., 0])
+        )
 
     here, there = side(points), side(following)
     kept, crossed = there >= 0, (here >= 0) != (there >= 0)
@@ -72,12 +64,13 @@ def _intersection(points: FloatArray, convex: FloatArray) -> FloatArray:
 
 
 def polygon_iou(first: FloatArray, second: FloatArray, size: tuple[int, int] | None) -> FloatArray:
-    """Return the (N,) exact intersection over union of rectangles and polygons, as the GOT-10k toolkit's `poly_iou`.
+    """Return the (N,) exact intersection over union of regions, as the GOT-10k toolkit's `poly_iou`.
 
-    Regions are (N, 4) or (N, 8); both are bounded by an image of `size` (width, height) first where one is given. One
-    of each pair must be convex: a rectangle is taken for it where there is one, else the first. Not finite gives nan.
+    Regions are (N, 4) or (N, 8); both are bounded by an image of `size` (width, height) first where one is
+    given. One of each pair must be convex: a rectangle is taken for it where there is one, else the first.
+    Not finite gives nan.
     """
-    one, two = _corners(first), _corners(second)
+    one, two = corners(first), corners(second)
     swap = is_rectangle(second)[:, None, None]
     subject, window = np.where(swap, one, two), np.where(swap, two, one)
     finite = np.isfinite(subject).all(axis=(1, 2)) & np.isfinite(window).all(axis=(1, 2))
@@ -85,8 +78,8 @@ def polygon_iou(first: FloatArray, second: FloatArray, size: tuple[int, int] | N
     inside = _intersection(subject, window)
     if size is not None:
         width, height = size
-        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
-        image = np.broadcast_to(corners, (len(subject), 4, 2))
+        frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
+        image = np.broadcast_to(frame, (len(subject), 4, 2))
         subject, window, inside = (_intersection(p, image) for p in (subject, window, inside))
     inter = polygon_area(inside)
     union = polygon_area(subject) + polygon_area(window) - inter

@@ -1,14 +1,15 @@
-"""Counting the pixels of rasterised regions without drawing them: a scan line gives intervals, intervals give counts.
+"""Counting the pixels of rasterised regions without drawing them, from the runs of each scan line.
 
-The VOT scorers fill two masks and count. A region's mask has at most two runs of pixels on a row, so the counts
-follow from the runs' ends; all rows of many frames are computed at once. Coordinates here are whole numbers (held as
-float64) relative to the raster's origin; everything outside `width` x `height` is cut off.
+The VOT scorers fill two masks and count. A region's mask has at most two runs of pixels on a row, so the
+counts follow from the runs' ends; all rows of many frames are computed at once. Coordinates here are whole
+numbers (held as float64) relative to the raster's origin; everything outside `width` x `height` is cut off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,7 +23,7 @@ _CHUNK = 1 << 15  # rows computed together: their arrays stay in the processor's
 
 @dataclass(frozen=True)
 class Shapes:
-    """Regions of N frames: `corners` (N, 4, 2) of polygons, `box` (N, 4) first and last x, first and last y of boxes.
+    """Regions of N frames: `corners` (N, 4, 2) of polygons, `box` (N, 4) first and last x and y of boxes.
 
     `is_box` (N,) says which of the two counts. A box whose last is before its first is empty.
     """
@@ -48,8 +49,8 @@ class Shapes:
 class Raster:
     """How to rasterise N frames: `width`, `height` (N,) in pixels and the scorer's treatment of special rows.
 
-    With `flat_edges` (vot-toolkit) a horizontal edge adds its corner to the row's nodes and a run of a single pixel at
-    the row's end is drawn; without (PySOT's region.c) neither is.
+    With `flat_edges` (vot-toolkit) a horizontal edge adds its corner to the row's nodes and a run of a single
+    pixel at the row's end is drawn; without (PySOT's region.c) neither is.
     """
 
     width: FloatArray
@@ -70,7 +71,7 @@ def _sorted_nodes(nodes: FloatArray) -> FloatArray:
 
 
 def _polygon_nodes(corners: FloatArray, counts: IntArray, y: FloatArray, flat_edges: bool) -> FloatArray:
-    """Return where the edges of each frame's polygon meet each scan line: (4, R), sorted, `_NONE` where they do not."""
+    """Return where each frame's polygon meets each scan line: (4, R), sorted, `_NONE` where it does not."""
     start, end = corners, np.roll(corners, 1, axis=1)  # the edge of corner i runs from the corner before it
     x0, y0 = start[:, :, 0].T, start[:, :, 1].T
     rise, run = end[:, :, 1].T - y0, end[:, :, 0].T - x0
@@ -120,7 +121,9 @@ def _box_runs(box: FloatArray, counts: IntArray, y: FloatArray) -> Intervals:
     return np.where(inside, x0, _NONE), np.where(inside, x1, -_NONE), nothing, -nothing
 
 
-def _shape_runs(shapes: Shapes, counts: IntArray, y: FloatArray, limit: FloatArray, flat_edges: bool) -> Intervals:
+def _shape_runs(
+    shapes: Shapes, counts: IntArray, y: FloatArray, limit: FloatArray, flat_edges: bool
+) -> Intervals:
     """Return the runs of all rows, cut to the raster whose last column is `limit`."""
     if shapes.is_box.all():
         runs = _box_runs(shapes.box, counts, y)
@@ -135,7 +138,12 @@ def _shape_runs(shapes: Shapes, counts: IntArray, y: FloatArray, limit: FloatArr
                 np.where(boxed, boxes[2], runs[2]),
                 np.where(boxed, boxes[3], runs[3]),
             )
-    return np.maximum(runs[0], 0), np.minimum(runs[1], limit), np.maximum(runs[2], 0), np.minimum(runs[3], limit)
+    return (
+        np.maximum(runs[0], 0),
+        np.minimum(runs[1], limit),
+        np.maximum(runs[2], 0),
+        np.minimum(runs[3], limit),
+    )
 
 
 def _length(first: FloatArray, last: FloatArray) -> FloatArray:
@@ -146,8 +154,8 @@ def _chunks(counts: IntArray) -> Iterator[slice]:
     """Split the frames so that each part has about `_CHUNK` rows."""
     part = (np.cumsum(counts) - 1) // _CHUNK
     edges = np.flatnonzero(np.diff(part, prepend=-1, append=-1))
-    for begin, end in zip(edges[:-1], edges[1:], strict=True):
-        yield slice(int(begin), int(end))
+    for begin, end in pairwise(edges.tolist()):
+        yield slice(begin, end)
 
 
 def _count_boxes(first: Shapes, second: Shapes, raster: Raster) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -176,7 +184,13 @@ def count_pixels(first: Shapes, second: Shapes, raster: Raster) -> tuple[FloatAr
     for total in found:
         total[drawn[counts == 0]] = 0
     some = counts > 0
-    drawn, counts, top, first, second = drawn[some], counts[some], top[some], first.take(some), second.take(some)
+    drawn, counts, top, first, second = (
+        drawn[some],
+        counts[some],
+        top[some],
+        first.take(some),
+        second.take(some),
+    )
     for part in _chunks(counts):
         rows = counts[part]
         starts = np.cumsum(rows) - rows
@@ -185,8 +199,12 @@ def count_pixels(first: Shapes, second: Shapes, raster: Raster) -> tuple[FloatAr
         index = np.arange(part.start, part.stop)
         a0, a1, a2, a3 = _shape_runs(first.take(index), rows, y, limit, raster.flat_edges)
         b0, b1, b2, b3 = _shape_runs(second.take(index), rows, y, limit, raster.flat_edges)
-        both = _length(np.maximum(a0, b0), np.minimum(a1, b1)) + _length(np.maximum(a2, b2), np.minimum(a3, b3))
-        both += _length(np.maximum(a0, b2), np.minimum(a1, b3)) + _length(np.maximum(a2, b0), np.minimum(a3, b1))
+        both = _length(np.maximum(a0, b0), np.minimum(a1, b1)) + _length(
+            np.maximum(a2, b2), np.minimum(a3, b3)
+        )
+        both += _length(np.maximum(a0, b2), np.minimum(a1, b3)) + _length(
+            np.maximum(a2, b0), np.minimum(a3, b1)
+        )
         sums = (_length(a0, a1) + _length(a2, a3), _length(b0, b1) + _length(b2, b3), both)
         for total, values in zip(found, sums, strict=True):
             total[drawn[part]] = np.add.reduceat(values, starts)

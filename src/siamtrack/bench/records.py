@@ -1,8 +1,9 @@
 """The two values that every scorer works on: the truth of a sequence and one run of a tracker on it.
 
-Regions of both are continuous pixels, one row a frame. An (N, 4) array holds rectangles `x, y, w, h`; an (N, 8)
-array holds polygons of four corners `x1, y1, .., x4, y4`, and a row whose last four numbers are nan is a rectangle.
-A row of nan is a frame without a region: the target is absent (truth) or nothing was reported (run).
+Regions of both are continuous pixels, one row a frame. An (N, 4) array holds rectangles `x, y, w, h`; an (N,
+8) array holds polygons of four corners `x1, y1, .., x4, y4`, and a row whose last four numbers are nan is a
+rectangle. A row of nan is a frame without a region: the target is absent (truth) or nothing was reported
+(run).
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ import numpy.typing as npt
 
 from siamtrack.errors import DataError
 
-__all__ = ["BoolArray", "FloatArray", "IntArray", "Run", "Truth", "as_rectangles", "is_rectangle", "widen"]
+__all__ = [
+    "BoolArray",
+    "FloatArray",
+    "IntArray",
+    "Run",
+    "Truth",
+    "as_rectangles",
+    "corners",
+    "is_rectangle",
+    "missing",
+    "widen",
+]
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -34,8 +46,8 @@ class Truth:
     """The annotation of one sequence.
 
     `size` is the image's (width, height) in pixels. `visible` is (N,) and False where the target is absent.
-    `tags` maps an attribute to an (N,) mask of the frames that have it. `anchors` is (N,): 1 where a multi-start run
-    goes forward from the frame, -1 where it goes backward, 0 elsewhere.
+    `tags` maps an attribute to an (N,) mask of the frames that have it. `anchors` is (N,): 1 where a
+    multi-start run goes forward from the frame, -1 where it goes backward, 0 elsewhere.
     """
 
     name: str
@@ -64,8 +76,9 @@ class Truth:
 class Run:
     """What a tracker reported on one sequence.
 
-    `codes` is (N,): -1 where the row is a region, else VOT's special code (0 unknown or skipped, 1 initialised,
-    2 failed). `confidence` is (N,), nan where none was given. `anchor` is the start frame of a multi-start run.
+    `codes` is (N,): -1 where the row is a region, else VOT's special code (0 unknown or skipped, 1
+    initialised, 2 failed). `confidence` is (N,), nan where none was given. `anchor` is the start frame of a
+    multi-start run.
     """
 
     regions: FloatArray
@@ -84,15 +97,22 @@ class Run:
 
     def is_code(self, code: int) -> BoolArray:
         """Return the (N,) mask of the rows that hold this special code."""
-        assert self.codes is not None  # __post_init__ fills it
-        return self.codes == code
+        return np.asarray(self.codes == code, dtype=np.bool_)
 
 
 def is_rectangle(regions: FloatArray) -> BoolArray:
     """Return the (N,) mask of the rows that are rectangles (rows of nan count as such)."""
     if regions.shape[1] == 4:
         return np.ones(len(regions), dtype=np.bool_)
-    return np.isnan(regions[:, 4:]).all(axis=1)
+    return np.asarray(np.isnan(regions[:, 4:]).all(axis=1), dtype=np.bool_)
+
+
+def missing(regions: FloatArray) -> BoolArray:
+    """Return the (N,) mask of the rows without a usable region: some number of it is nan or infinite."""
+    found = ~np.isfinite(regions[:, :4]).all(axis=1)
+    if regions.shape[1] == 8:
+        found |= ~(np.isfinite(regions[:, 4:]).all(axis=1) | is_rectangle(regions))
+    return np.asarray(found, dtype=np.bool_)
 
 
 def widen(regions: FloatArray) -> FloatArray:
@@ -102,6 +122,17 @@ def widen(regions: FloatArray) -> FloatArray:
     wide = np.full((len(regions), 8), np.nan)
     wide[:, :4] = regions
     return wide
+
+
+def corners(regions: FloatArray) -> FloatArray:
+    """Return the (N, 4, 2) corners of all regions; a rectangle's go x, x + w, x + w, x."""
+    boxes = is_rectangle(regions)
+    points = np.empty((len(regions), 4, 2))
+    if regions.shape[1] == 8:
+        points[~boxes] = regions[~boxes].reshape(-1, 4, 2)
+    x, y, w, h = regions[boxes, :4].T
+    points[boxes] = np.stack([x, y, x + w, y, x + w, y + h, x, y + h], axis=1).reshape(-1, 4, 2)
+    return points
 
 
 def as_rectangles(regions: FloatArray) -> FloatArray:

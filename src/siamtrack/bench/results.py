@@ -1,8 +1,9 @@
 """Readers of trackers' raw result files in the public formats, from a folder or a zip file.
 
 Understood are one text file a sequence (OTB, LaSOT, UAV123, TrackingNet and the like), VOT's
-`baseline/<seq>/<seq>_001.txt` with special codes and polygons, its multi-start `<seq>_00000050.txt` and long-term
-`<seq>_001_confidence.value`, and GOT-10k's `<seq>/<seq>_001.txt` beside `_time.txt`; each at any depth.
+`baseline/<seq>/<seq>_001.txt` with special codes and polygons, its multi-start `<seq>_00000050.txt` and
+long-term `<seq>_001_confidence.value`, and GOT-10k's `<seq>/<seq>_001.txt` beside `_time.txt`; each at any
+depth.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ def _candidates(names: Iterable[str], known: Mapping[str, str]) -> dict[str, dic
             continue
         stem = _ANCHOR.sub("", path.stem)
         exact = known.get(sequence_key(path.stem))
-        sequence = exact or known.get(sequence_key(stem if stem != path.stem else _REPETITION.sub("", path.stem)))
+        sequence = exact or known.get(
+            sequence_key(stem if stem != path.stem else _REPETITION.sub("", path.stem))
+        )
         if sequence is None:
             continue
         if folders and sequence_key(folders[-1]) == sequence_key(sequence):
@@ -62,7 +65,9 @@ def _one_tracker(found: dict[str, dict[str, list[str]]], protocol: str, path: Pa
     trackers = sorted(roots)
     if len(trackers) > 1:
         shown = ", ".join(root or "." for root in trackers[:4])
-        raise DataError(f"{path}: expected the results of one tracker, found several folders ({shown}); name one")
+        raise DataError(
+            f"{path}: expected the results of one tracker, found several folders ({shown}); name one"
+        )
     return {seq: files[roots[0]] for seq, files in found.items() if roots and roots[0] in files}
 
 
@@ -78,7 +83,9 @@ def _confidence(archive: Archive, member: str, rows: int, where: str) -> np.ndar
             if len(column) == rows - 1:  # the first frame has none, and some tools leave its line out
                 column = np.concatenate([[np.nan], column])
             if len(column) != rows:
-                raise DataError(f"{where}: {len(column)} confidences for {rows} rows; there must be one a row")
+                raise DataError(
+                    f"{where}: {len(column)} confidences for {rows} rows; there must be one a row"
+                )
             return column
     return None
 
@@ -100,8 +107,9 @@ def _read_run(archive: Archive, member: str, protocol: str, sequence: str) -> Ru
 def read_results(path: str | Path, sequences: Iterable[str], protocol: str) -> dict[str, list[Run]]:
     """Read the results of one tracker: the runs (repetitions or multi-starts) of each sequence that has any.
 
-    `sequences` are the names that the truth has; files of other sequences are left alone. `protocol` is "ope",
-    "reset", "multistart" or "longterm". Raises `DataError` that names the sequence and line of a malformed file.
+    `sequences` are the names that the truth has; files of other sequences are left alone. `protocol` is
+    "ope", "reset", "multistart" or "longterm". Raises `DataError` that names the sequence and line of a
+    malformed file.
     """
     path = Path(path)
     known = {sequence_key(name): name for name in sequences}
@@ -109,7 +117,9 @@ def read_results(path: str | Path, sequences: Iterable[str], protocol: str) -> d
         files = _one_tracker(_candidates(archive.names(), known), protocol, path)
         if not files:
             example = next(iter(known.values()), "sequence")
-            raise DataError(f"{path}: expected result files such as {example}.txt; found none for any sequence")
+            raise DataError(
+                f"{path}: expected result files such as {example}.txt; found none for any sequence"
+            )
         return {
             name: [_read_run(archive, member, protocol, name) for member in sorted(files[name])]
             for name in known.values()

@@ -24,13 +24,15 @@ _NORMALISED = np.linspace(0, 0.5, 21)
 
 
 def got10k_overlaps(truth: Truth, run: Run) -> FloatArray:
-    """Return the overlaps of one run by the GOT-10k rule: one for each frame that counts, in [0, 1], nan as 0.
+    """Return the overlaps of one run by the GOT-10k rule: one for each frame that counts, in [0, 1].
 
-    The first frame and the frames in which nothing of the target is visible are dropped. Where the image's size is
-    known both boxes are bounded by it. Raises `LengthError` where the run has not one row a frame.
+    The first frame and the frames in which nothing of the target is visible are dropped. Where the image's
+    size is known both boxes are bounded by it. Raises `LengthError` where the run has not one row a frame.
     """
     if len(run) != len(truth):
-        raise LengthError(f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame")
+        raise LengthError(
+            f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame"
+        )
     boxes, gt = as_rectangles(run.regions)[1:], as_rectangles(truth.regions)[1:]
     if truth.size is not None:
         boxes, gt = clip_rectangles(boxes, truth.size), clip_rectangles(gt, truth.size)
@@ -39,7 +41,7 @@ def got10k_overlaps(truth: Truth, run: Run) -> FloatArray:
 
 
 def got10k_summary(overlaps: FloatArray) -> dict[str, float]:
-    """Return AO, SR0.5, SR0.75 and the mean of the 101-point success curve of pooled overlaps, each in [0, 1].
+    """Return AO, SR0.5, SR0.75 and the mean of the 101-point success curve of pooled overlaps, in [0, 1].
 
     An overlap that is not a number counts as 0 (the toolkit's mean would be nan).
     """
@@ -77,9 +79,9 @@ def _aligned(truth: FloatArray, run: Run | None) -> FloatArray:
 def trackingnet_curves(truth: Truth, run: Run | None) -> TrackingNetCurves:
     """Return the curves of TrackingNet's devkit (metrics.py) for one sequence.
 
-    All boxes are rounded half to even, the first becomes the truth, the centre is `x + (w + 1) / 2`, success is an
-    overlap of at least the threshold. A sequence without a result scores boxes of zeros, missing rows fail and rows
-    too many are not looked at.
+    All boxes are rounded half to even, the first becomes the truth, the centre is `x + (w + 1) / 2`, success
+    is an overlap of at least the threshold. A sequence without a result scores boxes of zeros, missing rows
+    fail and rows too many are not looked at.
     """
     gt = np.round(as_rectangles(truth.regions))
     boxes = np.round(_aligned(gt, run))
@@ -108,7 +110,8 @@ def _area(curve: FloatArray) -> float:
 def trackingnet_summary(curves: list[TrackingNetCurves]) -> dict[str, float]:
     """Return coverage, success, precision and norm_precision in per cent of some sequences' curves.
 
-    Coverage is the share of all frames with a sane box; the others are areas under the curves averaged over sequences.
+    Coverage is the share of all frames with a sane box; the others are areas under the curves averaged over
+    sequences.
     """
     return {
         "coverage": float(np.concatenate([c.sane for c in curves]).mean() * 100),

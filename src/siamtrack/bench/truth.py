@@ -1,9 +1,9 @@
 """Readers of a benchmark's annotation for scoring, from a folder or a zip file; frames are not needed.
 
-Understood are `<seq>.txt` (OTB, UAV123, TrackingNet, at any depth), `<seq>/groundtruth.txt` (VOT, LaSOT, GOT-10k),
-`<seq>/groundtruth_rect.txt` (OTB, DTB70), `<seq>/<seq>_gt.txt` (TC128), NFS's `<seq>/30/<seq>.txt`, and the one-file
-JSON of PySOT. What lies beside them is read too: `absent/`, LaSOT's occlusion flags, GOT-10k's labels, VOT's tags and
-anchors, `meta.json` with image sizes and tags.
+Understood are `<seq>.txt` (OTB, UAV123, TrackingNet, at any depth), `<seq>/groundtruth.txt` (VOT, LaSOT,
+GOT-10k), `<seq>/groundtruth_rect.txt` (OTB, DTB70), `<seq>/<seq>_gt.txt` (TC128), NFS's `<seq>/30/<seq>.txt`,
+and the one-file JSON of PySOT. What lies beside them is read too: `absent/`, LaSOT's occlusion flags,
+GOT-10k's labels, VOT's tags and anchors, `meta.json` with image sizes and tags.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from siamtrack.bench.archive import Archive, sequence_key
-from siamtrack.bench.beside import Beside
 from siamtrack.bench.benchmarks import Benchmark
+from siamtrack.bench.beside import Beside
 from siamtrack.bench.parse import parse_regions
 from siamtrack.bench.records import FloatArray, Truth
 from siamtrack.errors import DataError
@@ -28,7 +28,9 @@ __all__ = ["read_truths"]
 _IN_FOLDER = re.compile(r"^groundtruth(?:_rect)?(?:\.(\d))?$")
 _NOT_TRUTH = frozenset({"absent", "att", "attr", "attributes", "nlp", "times"})
 _TRUTH_FOLDERS = ("gt", "anno", "annos", "groundtruth", "annotations")
-_NOT_SEQUENCES = frozenset({"list", "readme", "attributes", "sequences", "license", "absence", "cover", "nlp"})
+_NOT_SEQUENCES = frozenset(
+    {"list", "readme", "attributes", "sequences", "license", "absence", "cover", "nlp"}
+)
 
 
 def _annotations(archive: Archive, benchmark: Benchmark) -> dict[str, str]:
@@ -52,7 +54,9 @@ def _annotations(archive: Archive, benchmark: Benchmark) -> dict[str, str]:
 
 def _flat(texts: list[PurePosixPath], benchmark: Benchmark, path: Path) -> dict[str, str]:
     texts = [
-        p for p in texts if p.stem.lower() not in _NOT_SEQUENCES and not _NOT_TRUTH & {x.lower() for x in p.parts}
+        p
+        for p in texts
+        if p.stem.lower() not in _NOT_SEQUENCES and not _NOT_TRUTH & {x.lower() for x in p.parts}
     ]
     folders = sorted({p.parent for p in texts})
     wanted = [f for f in folders if f.name.lower().replace("_", "-") == benchmark.name] or [
@@ -92,7 +96,9 @@ def _load_json(data: bytes, where: str) -> dict[str, Any]:
 def _array(rows: Any, where: str) -> FloatArray:
     try:
         wide = max((len(r) for r in rows), default=4)
-        filled = [list(r) + [np.nan] * (max(wide, 4) - len(r)) if len(r) > 1 else [np.nan] * wide for r in rows]
+        filled = [
+            list(r) + [np.nan] * (max(wide, 4) - len(r)) if len(r) > 1 else [np.nan] * wide for r in rows
+        ]
         return np.array(filled, dtype=np.float64).reshape(len(filled), -1)
     except (TypeError, ValueError):
         raise DataError(f"{where}: expected a list of boxes or polygons") from None
@@ -111,7 +117,11 @@ def _from_json(document: dict[str, Any], path: Path) -> list[Truth]:
         n = len(regions)
         tags = {str(tag): np.ones(n, dtype=np.bool_) for tag in entry.get("attr") or ()}
         for tag, flags in entry.items():
-            if tag.endswith(("_motion", "_change", "occlusion")) and isinstance(flags, list) and len(flags) == n:
+            if (
+                tag.endswith(("_motion", "_change", "occlusion"))
+                and isinstance(flags, list)
+                and len(flags) == n
+            ):
                 tags[tag] = np.asarray(flags) > 0
         anchors = np.zeros(n, dtype=np.int64)
         for frame, way in (entry.get("anchors") or {}).items():
@@ -119,7 +129,9 @@ def _from_json(document: dict[str, Any], path: Path) -> list[Truth]:
         own = (entry["width"], entry["height"]) if "width" in entry and "height" in entry else size
         visible = np.asarray(entry["absent"]) == 1 if "absent" in entry else None  # PySOT's 1 means visible
         found.append(
-            Truth(name, regions, tuple(own) if own else None, visible, tags, anchors if anchors.any() else None)
+            Truth(
+                name, regions, tuple(own) if own else None, visible, tags, anchors if anchors.any() else None
+            )
         )
     return found
 
@@ -130,15 +142,17 @@ def _restricted(truths: list[Truth], benchmark: Benchmark, path: Path) -> dict[s
         return {t.name: t for t in truths}
     missing = [name for name in benchmark.only if sequence_key(name) not in by_key]
     if missing:
-        raise DataError(f"{path}: {benchmark.name} needs the truth of {', '.join(missing[:5])}; there is none")
+        raise DataError(
+            f"{path}: {benchmark.name} needs the truth of {', '.join(missing[:5])}; there is none"
+        )
     return {t.name: t for t in (by_key[sequence_key(name)] for name in benchmark.only)}
 
 
 def read_truths(path: str | Path, benchmark: Benchmark) -> dict[str, Truth]:
     """Read the truth of all sequences of a benchmark from a folder, a zip file or a PySOT JSON file.
 
-    Raises `DataError` where none is found, where a file is malformed, or where a protocol that needs the image's size
-    cannot find it.
+    Raises `DataError` where none is found, where a file is malformed, or where a protocol that needs the
+    image's size cannot find it.
     """
     path = Path(path)
     with Archive(path) as archive:

@@ -1,13 +1,14 @@
-"""The VOT reset protocol: accuracy, robustness, failures and the expected average overlap (EAO), by two scorers.
+"""The VOT reset protocol: accuracy, failures and the expected average overlap (EAO), by two scorers.
 
-A run is reset five frames after each failure; its rows carry VOT's special codes (see `records.Run`). The functions
-work on one run's overlaps and codes; `vot_scores` puts them together for a data set.
+A run is reset five frames after each failure; its rows carry VOT's special codes (see `records.Run`). The
+functions work on one run's overlaps and codes; `rules` puts them together for a data set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from siamtrack.bench.vot_overlap import pysot_overlaps, toolkit_overlaps
 __all__ = [
     "BURN_IN",
     "Fragment",
+    "ar_robustness",
     "burnt_in",
     "eao_score",
     "pysot_accuracy_overlaps",
@@ -36,7 +38,7 @@ _UNKNOWN, _START, _FAILURE = 0, 1, 2
 
 
 def burnt_in(run: Run, burn_in: int = BURN_IN) -> BoolArray:
-    """Return the (N,) mask of the frames that accuracy leaves out: the start and the `burn_in` - 1 after it."""
+    """Return the (N,) mask of the frames that accuracy leaves out: each start and `burn_in` - 1 after it."""
     starts = np.flatnonzero(run.is_code(_START))
     out = np.zeros(len(run) + burn_in, dtype=np.bool_)
     out[starts[:, None] + np.arange(burn_in)] = True
@@ -51,7 +53,7 @@ def _pysot(truth: Truth, run: Run, size: tuple[int, int] | None) -> FloatArray:
 
 
 def pysot_accuracy_overlaps(truth: Truth, run: Run) -> FloatArray:
-    """Return the overlaps that PySOT's accuracy averages: nan at special codes and within ten frames of a start.
+    """Return the overlaps that PySOT's accuracy averages: nan at special codes and ten frames from a start.
 
     Bounded by (width, height); cut to the shorter of truth and run.
     """
@@ -63,7 +65,8 @@ def pysot_accuracy_overlaps(truth: Truth, run: Run) -> FloatArray:
 def pysot_eao_overlaps(truth: Truth, run: Run, accuracy: FloatArray | None = None) -> FloatArray:
     """Return the overlaps that PySOT's EAO uses: nan at special codes, bounded by (width - 1, height - 1).
 
-    `accuracy`, the overlaps of `pysot_accuracy_overlaps` if known, spares the frames that both bounds leave alone.
+    `accuracy`, the overlaps of `pysot_accuracy_overlaps` if known, spares the frames that both bounds leave
+    alone.
     """
     if truth.size is None or accuracy is None:
         return _pysot(truth, run, None if truth.size is None else (truth.size[0] - 1, truth.size[1] - 1))
@@ -86,7 +89,7 @@ def _beyond(regions: FloatArray, edge: FloatArray) -> BoolArray:
     ys[boxes, 1] = np.maximum(ys[boxes, 0], ys[boxes, 0] + ys[boxes, 1])
     with np.errstate(invalid="ignore"):
         near = (np.fmax.reduce(xs, axis=1) < edge[0] - 1) & (np.fmax.reduce(ys, axis=1) < edge[1] - 1)
-    return ~near
+    return np.asarray(~near)
 
 
 @dataclass(frozen=True)
@@ -99,12 +102,17 @@ class Fragment:
 
 
 def pysot_fragments(
-    overlaps: FloatArray, failures: IntArray, frames: int, *, repetitions: int = 1, tag: BoolArray | None = None
+    overlaps: FloatArray,
+    failures: IntArray,
+    frames: int,
+    *,
+    repetitions: int = 1,
+    tag: BoolArray | None = None,
 ) -> list[Fragment]:
     """Cut one run's overlaps (N,) into the fragments of PySOT's EAO.
 
-    A fragment starts at 0 and five frames after each of the `failures` (frame numbers); `frames` is the length of the
-    truth. `tag` (frames,) weighs a fragment by its share of frames with an attribute.
+    A fragment starts at 0 and five frames after each of the `failures` (frame numbers); `frames` is the
+    length of the truth. `tag` (frames,) weighs a fragment by its share of frames with an attribute.
     """
     n = len(overlaps)
     share = 1 / (repetitions + 1e-10)
@@ -114,7 +122,7 @@ def pysot_fragments(
     points = [0, *(int(f) + _SKIP for f in failures if f + _SKIP <= n)]
     filled = np.nan_to_num(overlaps, nan=0.0)
     found = []
-    for p, q in zip(points[:-1], points[1:], strict=True):
+    for p, q in pairwise(points):
         found.append(Fragment(filled[p : q + 1], share * on[p : q + 1].sum() / (q - p + 1), failed=True))
     p = points[-1]
     found.append(Fragment(filled[p:], share * on[p:n].sum() / (frames - p + 1e-16), failed=False))
@@ -122,7 +130,7 @@ def pysot_fragments(
 
 
 def _table(fragments: Sequence[Fragment], length: int) -> tuple[FloatArray, FloatArray]:
-    """Return the fragments as rows (F, length), zero after a failure and nan after the run's end, and the weights."""
+    """Return fragments as rows (F, length), 0 after a failure, nan after the run's end, and the weights."""
     rows = np.full((len(fragments), length), np.nan)
     for row, fragment in zip(rows, fragments, strict=True):
         if fragment.failed:
@@ -132,7 +140,7 @@ def _table(fragments: Sequence[Fragment], length: int) -> tuple[FloatArray, Floa
 
 
 def _averaged(rows: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return c[i], the weighted mean over fragments that reach frame i of their mean overlap over frames 1 .. i."""
+    """Return c[i], the weighted mean over the fragments that reach i of their mean of frames 1 .. i."""
     curve = np.zeros(rows.shape[1])
     if rows.shape[1] < 2:
         return curve
@@ -147,7 +155,7 @@ def _averaged(rows: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def pysot_eao_curve(fragments: Sequence[Fragment], length: int) -> FloatArray:
-    """Return PySOT's expected overlap (length,) for sequences of 1 .. `length` frames; c[0] is 1 by definition."""
+    """Return PySOT's expected overlap (length,) for 1 .. `length` frames; c[0] is 1 by definition."""
     curve = _averaged(*_table(fragments, length))
     curve[:1] = 1.0
     return curve.astype(np.float32).astype(np.float64)  # PySOT stores the curve in single precision
@@ -161,16 +169,18 @@ def eao_score(curve: FloatArray, low: int, high: int) -> float:
 
 
 def toolkit_run_overlaps(truth: Truth, run: Run) -> FloatArray:
-    """Return the (N,) overlaps of vot-toolkit, 0 at special codes; raises `LengthError` for a wrong number of rows."""
+    """Return the (N,) overlaps of vot-toolkit; raises `LengthError` for a wrong number of rows."""
     if len(run) != len(truth):
-        raise LengthError(f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame")
+        raise LengthError(
+            f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame"
+        )
     return toolkit_overlaps(run.regions, truth.regions, truth.size)
 
 
 def toolkit_accuracy(overlaps: FloatArray, run: Run) -> float:
-    """Return vot-toolkit's accuracy of one run: the mean overlap less burn-in, failures and unknown frames; 0 if none.
+    """Return vot-toolkit's accuracy of one run: the mean overlap less burn-in, failures and unknown frames.
 
-    A row of nan is an unknown frame to the toolkit.
+    A row of nan is an unknown frame to the toolkit. Without a frame to average the accuracy is 0.
     """
     unknown = run.is_code(_UNKNOWN) | np.isnan(run.regions[:, :4]).any(axis=1)
     kept = ~(burnt_in(run) | unknown | run.is_code(_FAILURE))
@@ -178,7 +188,7 @@ def toolkit_accuracy(overlaps: FloatArray, run: Run) -> float:
 
 
 def toolkit_fragments(overlaps: FloatArray, run: Run) -> list[Fragment]:
-    """Cut one run's overlaps into vot-toolkit's fragments: each start to its failure (exclusive), weight 1."""
+    """Cut one run's overlaps into vot-toolkit's fragments, from each start to before its failure."""
     failures, starts = np.flatnonzero(run.is_code(_FAILURE)), np.flatnonzero(run.is_code(_START))
     if not len(failures):
         return [Fragment(overlaps, 1.0, failed=False)]
@@ -189,15 +199,11 @@ def toolkit_fragments(overlaps: FloatArray, run: Run) -> list[Fragment]:
 
 
 def toolkit_eao_curve(fragments: Sequence[Fragment]) -> FloatArray:
-    """Return vot-toolkit's expected overlap for 0 .. L frames, L the longest fragment; nan where none reaches."""
+    """Return vot-toolkit's expected overlap for 0 .. L frames, where L is the longest fragment."""
     length = max((len(f.overlaps) for f in fragments), default=0)
     return _averaged(*_table(fragments, length))
 
 
-def attribute_frames(truths: Mapping[str, Truth]) -> dict[str, int]:
-    """Return how many frames have each attribute, over all sequences."""
-    found: dict[str, int] = {}
-    for truth in truths.values():
-        for tag, mask in truth.tags.items():
-            found[tag] = found.get(tag, 0) + int(mask.sum())
-    return found
+def ar_robustness(failures: float, frames: float, sensitivity: float = 30.0) -> float:
+    """Return the AR plot's robustness, the chance to track `sensitivity` frames without a failure."""
+    return float(np.exp(-sensitivity * failures / frames)) if frames else float("nan")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from siamtrack.errors import ConfigError, WeightsError, nearest
 from siamtrack.models.weights import check_state, some_names
 
-__all__ = ["ImportReport", "Source", "import_state_dict", "import_sources", "read_checkpoint"]
+__all__ = ["ImportReport", "Source", "import_sources", "import_state_dict", "read_checkpoint"]
 
 Source = Literal["pysot", "siamcar", "siamfc-pytorch"]
 
@@ -28,7 +28,7 @@ _ALEXNET = {"0": "1.0", "1": "1.1", "4": "2.0", "5": "2.1", "8": "3.0", "9": "3.
     "14": "5.0",
     "15": "5.1",
 }
-# The first block of each of PySOT's MobileNetV2 stages in torchvision's sequence of blocks, and a block's layers.
+# Where each of PySOT's MobileNetV2 stages begins in torchvision's sequence of blocks, and a block's layers.
 _MOBILENET = {"1": 1, "2": 2, "3": 4, "4": 7, "5": 11, "6": 14, "7": 17}
 _INVERTED = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
 _BRANCH = {"conv_kernel": "template", "conv_search": "search", "head": "predict"}
@@ -120,7 +120,7 @@ def import_sources() -> list[str]:
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Read a PyTorch checkpoint's tensors by name, without running any code of the file.
 
-    A dictionary with the key `state_dict` is unwrapped, and `module.` is taken off where all names begin with it.
+    A dictionary with the key `state_dict` is unwrapped; `module.` is taken off where all names begin with it.
 
     Raises:
         WeightsError: no such file, not a checkpoint, or one that holds anything but plain tensors by name.
@@ -163,8 +163,8 @@ def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) 
 
     Raises:
         ConfigError: an unknown source.
-        WeightsError: a name that the source's map does not know, or, after renaming, tensors that are missing,
-            left over or of another shape; the message names them.
+        WeightsError: a name that the source's map does not know, or, after renaming, tensors that are
+            missing, left over or of another shape; the message names them.
     """
     if source not in _RULES:
         raise ConfigError(

@@ -31,6 +31,8 @@ class Candidates:
         scores: (B, K) in [0, 1], before any penalty or window.
         places: (K, 2) in [-1, 1]: where each candidate's cell lies on the response map; drives the cosine window.
         cells: side of the response map, when the K candidates are one square map in rows; else 0.
+        classes: (B, K) in [0, 1] the classification alone, where `scores` has more in it; else None.
+        quality: (B, K) the raw prediction of how good a place is, such as centre-ness logits; else None.
     """
 
     centres: Tensor
@@ -38,6 +40,8 @@ class Candidates:
     scores: Tensor
     places: Tensor
     cells: int = 0
+    classes: Tensor | None = None
+    quality: Tensor | None = None
 
 
 class Matcher(Protocol):

@@ -1,9 +1,9 @@
 """ImageNet weights in torchvision's format for our ResNets and MobileNetV2.
 
-Our networks differ from torchvision's in two ways, and both are taken care of without changing what the weights
-compute: shortcuts that change resolution or dilation are 3 x 3 convolutions (the 1 x 1 weights become their
-middle, which lies where the block's own 3 x 3 convolution looks), and the ResNets read BGR in 0..255 (the
-normalisation moves into the first convolution and the mean of its BatchNorm, exactly, as it has no padding).
+Our networks differ from torchvision's in two ways, and both are taken care of without changing what the
+weights compute. Shortcuts that change resolution or dilation are 3 x 3 convolutions: the 1 x 1 weights become
+their middle, which lies where the block's own 3 x 3 convolution looks. The ResNets read BGR in 0..255: the
+normalisation moves into the first convolution and its BatchNorm's mean, exactly, as there is no padding.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ _MAX_HALF = torch.finfo(torch.float16).max
 def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str]) -> None:
     """Write a network's weights; the file appears whole or not at all.
 
-    Kernels are stored in half precision. Vectors stay in single precision: a BatchNorm's variance of inputs in
-    0..255 has no place in half precision, and they weigh nothing.
+    Kernels are stored in half precision. Vectors stay in single precision: they weigh nothing, and
+    the variance that a BatchNorm sees of pixels in 0..255 does not fit into half precision.
 
     Args:
         path: of the new file, `.safetensors`.

@@ -12,7 +12,7 @@ from siamtrack.config import Track
 from siamtrack.geometry.grid import cosine_window
 from siamtrack.models.siamese import Candidates
 
-__all__ = ["Choice", "choose", "choose_scale", "shape_penalty"]
+__all__ = ["Choice", "choose", "choose_scale", "rank", "shape_penalty"]
 
 _NEIGHBOURS = 8
 _AVERAGED = 3
@@ -61,21 +61,34 @@ def _change(ratio: Tensor) -> Tensor:
     return torch.maximum(ratio, 1 / ratio)
 
 
-def choose(found: Candidates, previous: Tensor, track: Track) -> Choice:
+def rank(found: Candidates, previous: Tensor, track: Track) -> tuple[Tensor, Tensor]:
+    """The scores of candidates that have sizes, with penalty and window, and the penalty: (N, K) each."""
+    if found.sizes is None:
+        raise ValueError("candidates without sizes are for choose_scale")
+    penalty = shape_penalty(found.sizes, previous, track.penalty)
+    penalised = penalty * found.scores
+    window = cosine_window(found.places)
+    return penalised * (1 - track.window) + window * track.window, penalty
+
+
+def choose(
+    found: Candidates, previous: Tensor, track: Track, ranks: tuple[Tensor, Tensor] | None = None,
+    best: Tensor | None = None,
+) -> Choice:  # fmt: skip
     """Rank candidates that have sizes and make one box of the best.
 
     Args:
         found: N x K candidates.
         previous: (N, 2) the targets' sizes in crop pixels.
         track: penalty, window, rate and the way of selecting.
+        ranks: what `rank` gives, where it is known already.
+        best: (N, 1) the winners, where they were chosen otherwise (DaSiamRPN's memory).
     """
+    ranked, penalty = rank(found, previous, track) if ranks is None else ranks
     if found.sizes is None:
         raise ValueError("candidates without sizes are for choose_scale")
-    penalty = shape_penalty(found.sizes, previous, track.penalty)
-    penalised = penalty * found.scores
-    window = cosine_window(found.places)
-    ranked = penalised * (1 - track.window) + window * track.window
-    best = ranked.argmax(1, keepdim=True)
+    if best is None:
+        best = ranked.argmax(1, keepdim=True)
     score = found.scores.gather(1, best)[:, 0]
     rates = penalty.gather(1, best)[:, 0] * score * track.rate
     if track.select == "neighbours":

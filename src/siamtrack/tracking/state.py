@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Preset
-from siamtrack.errors import InputError
+from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.crop import Frame, Region, cut, frame_size, mean_colour, target_region
 from siamtrack.models.siamese import Matcher, Template
-from siamtrack.tracking.rank import Choice, choose, choose_scale
+from siamtrack.models.sized import embed, match
+from siamtrack.tracking.distractors import Memory, remember, rerank
+from siamtrack.tracking.rank import Choice, choose, choose_scale, rank
 from siamtrack.tracking.upsampled import choose_upsampled
 
-__all__ = ["TrackState", "start", "step"]
+__all__ = ["TrackState", "search_sides", "start", "step"]
 
 # No box becomes smaller than this many pixels: a region must keep something to look at.
 _MIN_SIDE = 4.0
@@ -34,6 +36,8 @@ class TrackState:
         fill: (N, 3) mean colour of the first frame: what crops show beyond its edges.
         lost: (N,) bool, the target is being searched for in the enlarged region (long-term presets only).
         size: (width, height) of the frames.
+        lost_for: (N,) for how many frames in a row the target has been lost; None for 0.
+        memory: of targets and distractors, where `track.rerank` wants one.
     """
 
     boxes: Tensor
@@ -42,6 +46,8 @@ class TrackState:
     fill: Tensor
     lost: Tensor
     size: tuple[int, int]
+    lost_for: Tensor | None = None
+    memory: Memory | None = None
 
 
 def start(
@@ -59,16 +65,24 @@ def start(
 
     Raises:
         InputError: a box or frame that cannot be used.
+        ConfigError: the preset wants distractors re-ranked, which its way of selecting cannot do.
     """
+    track = preset.track
+    if track.rerank and (track.scales or track.select == "upsampled"):
+        raise ConfigError("track.rerank needs track.select 'best' or 'neighbours' and no track.scales; set it to 0")
     size = frame_size(frame)
     corners = as_boxes(boxes, size)
     count = len(corners)
     fill = mean_colour(frame)[None].expand(count, -1)
     crops = preset.crops
+    side = crops.wide_template or crops.template
+    region = target_region(corners, crops.context, side / crops.template)
     with torch.inference_mode():
-        crop = cut(frame, target_region(corners, crops.context), crops.template, fill, device)
-        template = net.embed(crop.pixels)
-    return TrackState(corners, torch.ones(count), template, fill, torch.zeros(count, dtype=torch.bool), size)
+        crop = cut(frame, region, side, fill, device)
+        template = embed(net, crop.pixels, _sizes_in(corners, region, side).to(device))
+        memory = remember(template, track.memory_rate) if track.rerank else None
+    none = torch.zeros(count, dtype=torch.long)
+    return TrackState(corners, torch.ones(count), template, fill, none.bool(), size, none, memory)
 
 
 def step(net: Matcher, preset: Preset, frame: Frame, state: TrackState, device: torch.device | str = "cpu") -> TrackState:
@@ -83,18 +97,37 @@ def step(net: Matcher, preset: Preset, frame: Frame, state: TrackState, device: 
     size = frame_size(frame)
     if size != state.size:
         raise InputError(f"expected a frame of {state.size[0]}x{state.size[1]} pixels as the first; got {size[0]}x{size[1]}")
-    track, crops = preset.track, preset.crops
-    boxes, scores = state.boxes.clone(), state.scores.clone()
-    wide = state.lost if track.lost_search else torch.zeros_like(state.lost)
-    for rows, search in ((~wide, crops.search), (wide, track.lost_search)):
-        if bool(rows.any()):
-            index = rows.nonzero()[:, 0]
-            part = _rows(state, index)
-            boxes[index], scores[index] = _advance(net, preset, frame, part, search, device)
+    track = preset.track
+    boxes, scores, memory = state.boxes.clone(), state.scores.clone(), state.memory
+    sides = search_sides(preset, state)
+    for search in sides.unique().tolist():
+        index = (sides == search).nonzero()[:, 0]
+        boxes[index], scores[index], seen = _advance(net, preset, frame, _rows(state, index), search, device)
+        if memory is not None and seen is not None:
+            memory = memory.replaced(index, seen)
     lost = state.lost
     if track.lost_search:
         lost = torch.where(lost, scores < track.found_above, scores < track.lost_below)
-    return replace(state, boxes=boxes, scores=scores, lost=lost)
+    lost_for = torch.where(lost, _lost_for(state) + 1, 0)
+    return replace(state, boxes=boxes, scores=scores, lost=lost, lost_for=lost_for, memory=memory)
+
+
+def search_sides(preset: Preset, state: TrackState) -> Tensor:
+    """(N,) side of each target's next search crop in pixels: larger while it is lost (DaSiamRPN, section 3.4)."""
+    track, usual = preset.track, preset.crops.search
+    wide = torch.full_like(_lost_for(state), track.lost_search or usual)
+    if track.lost_step:
+        wide = torch.minimum(wide, usual + track.lost_step * _lost_for(state))
+    return torch.where(state.lost & bool(track.lost_search), wide, usual)
+
+
+def _lost_for(state: TrackState) -> Tensor:
+    return torch.zeros(len(state.boxes), dtype=torch.long) if state.lost_for is None else state.lost_for
+
+
+def _sizes_in(boxes: Tensor, region: Region, size: int) -> Tensor:
+    """(N, 2) width and height of xyxy frame boxes in pixels of crops of `size` pixels."""
+    return (boxes[:, 2:] - boxes[:, :2]) / (region.extent() / size)
 
 
 def _rows(state: TrackState, index: Tensor) -> TrackState:
@@ -103,17 +136,18 @@ def _rows(state: TrackState, index: Tensor) -> TrackState:
     template = tuple(level[index.to(level.device)] for level in state.template)
     return replace(
         state, boxes=state.boxes[index], scores=state.scores[index], template=template, fill=state.fill[index],
-        lost=state.lost[index],
+        lost=state.lost[index], lost_for=_lost_for(state)[index],
+        memory=None if state.memory is None else state.memory.rows(index),
     )  # fmt: skip
 
 
 @torch.inference_mode()
 def _advance(
     net: Matcher, preset: Preset, frame: Frame, state: TrackState, search: int, device: torch.device | str
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Memory | None]:
     crops = preset.crops
     region = target_region(state.boxes, crops.context, search / crops.template)
-    choice = _look(net, preset, frame, state, region, search, device)
+    choice, memory = _look(net, preset, frame, state, region, search, device)
     found = torch.cat([choice.centres, choice.sizes, choice.rates[:, None], choice.scores[:, None]], 1).float().cpu()
     extent = region.extent() / search
     centres = region.centre + (found[:, :2] - search / 2) * extent
@@ -121,29 +155,32 @@ def _advance(
     rates, scores = found[:, 4:5], found[:, 5]
     before = xyxy_to_cxcywh(state.boxes)
     after = torch.cat([centres, before[:, 2:] * (1 - rates) + sizes * rates], 1)
-    return _bounded(after, before, state.size), scores.nan_to_num(0.0)
+    return _bounded(after, before, state.size), scores.nan_to_num(0.0), memory
 
 
 def _look(
     net: Matcher, preset: Preset, frame: Frame, state: TrackState, region: Region, search: int,
     device: torch.device | str,
-) -> Choice:  # fmt: skip
+) -> tuple[Choice, Memory | None]:  # fmt: skip
     """Cut the search regions, match them and choose, all in crop pixels."""
     track = preset.track
-    before = xyxy_to_cxcywh(state.boxes)[:, 2:]
-    previous = (before / (region.extent() / search)).to(device, non_blocking=True)
+    previous = _sizes_in(state.boxes, region, search).to(device, non_blocking=True)
     if track.scales:
         count = len(track.scales)
-        factors = torch.tensor(track.scales).repeat(len(before))
+        factors = torch.tensor(track.scales).repeat(len(state.boxes))
         pyramid = Region(region.centre.repeat_interleave(count, 0), region.side.repeat_interleave(count) * factors)
         crop = cut(frame, pyramid, search, state.fill.repeat_interleave(count, 0), device)
         template = tuple(level.repeat_interleave(count, 0) for level in state.template)
-        return choose_scale(net.match(template, crop.pixels), previous, search, track)
+        return choose_scale(net.match(template, crop.pixels), previous, search, track), None
     crop = cut(frame, region, search, state.fill, device)
-    found = net.match(state.template, crop.pixels)
+    found = match(net, state.template, crop.pixels, previous)
     if track.select == "upsampled":
-        return choose_upsampled(found, previous, search, track)
-    return choose(found, previous, track)
+        return choose_upsampled(found, previous, search, track), None
+    ranks = rank(found, previous, track)
+    if state.memory is None:
+        return choose(found, previous, track, ranks), None
+    best, memory = rerank(net, preset, frame, found, ranks[0], region, search, state.fill, state.memory)
+    return choose(found, previous, track, ranks, best), memory
 
 
 def _bounded(boxes: Tensor, before: Tensor, size: tuple[int, int]) -> Tensor:

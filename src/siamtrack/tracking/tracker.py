@@ -15,6 +15,7 @@ from siamtrack.config import Preset, load_preset, preset_from_json, preset_names
 from siamtrack.errors import ConfigError, InputError, WeightsError, nearest
 from siamtrack.geometry.boxes import Box, xyxy_to_xywh
 from siamtrack.geometry.crop import Frame
+from siamtrack.models.folding import fold_norms
 from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import load_weights, read_metadata
 from siamtrack.tracking.presence import Status, presence, status
@@ -128,4 +129,5 @@ def load(model: str | Path = DEFAULT_MODEL, device: str = "cpu") -> Tracker:
         preset = preset_from_json(stored, str(path))
     net = preset.model.build()
     load_weights(path, net)
+    fold_norms(net)
     return Tracker(net, preset, device)

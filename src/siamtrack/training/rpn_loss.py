@@ -14,8 +14,8 @@ __all__ = ["rpn_loss"]
 def rpn_loss(maps: Maps, targets: AnchorTargets) -> dict[str, Tensor]:
     """The two terms of SiamRPN++'s training, unweighted (the published code weighs them 1 and 1.2).
 
-    Positive and negative anchors of the batch each make up one half of the classification term, whatever their
-    number. The offsets' L1 distance is averaged over the positives of each pair, then summed over the four
+    Positive and negative anchors of the batch make up one half each of the classification term, whatever
+    their number. The offsets' L1 distance is averaged over the positives of each pair, summed over the four
     offsets and averaged over the pairs.
 
     Args:

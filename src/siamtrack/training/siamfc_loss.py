@@ -23,8 +23,8 @@ def siamfc_labels(
         cells: side R of the response.
         size: side of the search crop in pixels.
         stride: of the response in pixels.
-        radius: a cell is positive where |dx| + |dy| is at most so many pixels; the published code measures block
-            distance where the paper's equation 4 has the Euclidean one.
+        radius: a cell is positive where |dx| + |dy| is at most so many pixels; the published code
+            measures block distance where the paper's equation 4 has the Euclidean one.
 
     Returns:
         (B, R * R) bool.

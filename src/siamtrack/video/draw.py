@@ -83,11 +83,11 @@ def _draw_trail(image: np.ndarray, mark: Mark, unit: int) -> None:
     if len(points) < 2:
         return
     colour = np.array(colour_of(mark.number), dtype=np.float64)
-    cv2.polylines(image, [points], False, _DARK, 2 * unit + 1, cv2.LINE_AA, _SHIFT)
+    cv2.polylines(image, [points], False, _DARK, unit + 3, cv2.LINE_AA, _SHIFT)
     for i in range(1, len(points)):
-        strength = 0.35 + 0.65 * i / (len(points) - 1)
+        strength = 0.45 + 0.55 * i / (len(points) - 1)
         shade = tuple(float(value) for value in colour * strength)
-        cv2.polylines(image, [points[i - 1 : i + 1]], False, shade, unit, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(image, [points[i - 1 : i + 1]], False, shade, unit + 1, cv2.LINE_AA, _SHIFT)
 
 
 def _draw_box(image: np.ndarray, mark: Mark, unit: int) -> None:

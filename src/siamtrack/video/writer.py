@@ -1,7 +1,7 @@
 """Writing h264 video that plays in a browser and survives a full disk or an interrupted run.
 
-While frames come, the file is a *fragmented* mp4: every second a piece is finished that plays without what
-follows. Closing rewrites it, without encoding again, as an ordinary mp4 with its index in front
+While frames come, the file is a *fragmented* mp4: a few times a second a piece is finished that plays
+without what follows. Closing rewrites it, without encoding again, as an ordinary mp4 with its index in front
 ("faststart"), and moves it to its name. When the disk is full, the finished pieces are what is moved.
 """
 
@@ -27,9 +27,13 @@ __all__ = ["VideoWriter"]
 
 _BT709 = 1  # the number of ITU-R BT.709 in ISO/IEC 23091-2 for primaries, transfer and matrix alike
 _LIMITED = 1  # AVCOL_RANGE_MPEG: luma 16 to 235
-_FRAGMENTED = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
-# No B frames: each frame is written as it comes, so that little is lost when writing must stop.
-_X264 = {"preset": "veryfast", "crf": "21", "bf": "0"}
+_FRAGMENTED = {
+    "movflags": "empty_moov+default_base_moof",
+    "frag_duration": "200000",  # microseconds; what is lost at worst when writing must stop
+    "flush_packets": "1",
+}
+# No B frames and a short look ahead: frames are written soon after they come, for the same reason.
+_X264 = {"preset": "veryfast", "crf": "21", "bf": "0", "rc-lookahead": "5"}
 
 
 class VideoWriter:
@@ -133,8 +137,8 @@ class VideoWriter:
     def _keep_fragments(self, error: Exception) -> None:
         """Save what was written before `error`, and raise it as an InputError."""
         if trim_fragments(self._part):
+            kept = f"it holds the first {_count_frames(self._part)} frames"
             self._part.replace(self.path)
-            kept = "the frames written before are kept in it"
         else:
             self._part.unlink(missing_ok=True)
             kept = "no frame of it could be kept"
@@ -162,10 +166,15 @@ def _add_stream(container: Any, size: tuple[int, int], fps: float) -> Any:
     stream.width, stream.height = (side + side % 2 for side in size)
     stream.pix_fmt = "yuv420p"
     codec = stream.codec_context
-    codec.gop_size = max(1, round(fps))  # one fragment a second
+    codec.gop_size = max(1, round(fps))  # a key frame a second: players can jump there
     codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
     codec.color_range = _LIMITED
     return stream
+
+
+def _count_frames(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for packet in container.demux(video=0) if packet.size)
 
 
 def _remux(source: Path, target: Path) -> None:

@@ -27,13 +27,13 @@ def demo(
     from siamtrack.video.demo import make_demo
     from siamtrack.video.reader import open_source
 
+    tracker = load_model(model, device)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
             f"cannot make the folder '{out}': {(error.strerror or str(error)).lower()}"
         ) from error
-    tracker = load_model(model, device)
     typer.echo(f"making the demo clip in {out} ...")
     clip, truth = make_demo(out)
     boxes, video = out / "boxes.txt", out / "tracked.mp4"

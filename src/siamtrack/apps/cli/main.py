@@ -7,7 +7,10 @@ import sys
 import typer
 
 from siamtrack.apps.cli.demo import demo
+from siamtrack.apps.cli.eval import eval_command
+from siamtrack.apps.cli.score import score_command
 from siamtrack.apps.cli.track import track
+from siamtrack.apps.cli.train import train
 from siamtrack.errors import SiamtrackError
 
 __all__ = ["app", "run"]
@@ -23,6 +26,9 @@ app = typer.Typer(
 
 app.command("track")(track)
 app.command("demo")(demo)
+app.command("score")(score_command)
+app.command("eval")(eval_command)
+app.command("train")(train)
 
 
 @app.callback()

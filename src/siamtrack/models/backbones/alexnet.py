@@ -33,8 +33,9 @@ _CONVS = (
 class AlexNet(nn.Module):
     """AlexNet as a feature extractor.
 
-    conv1 and conv2 are followed by max pooling; all but the last convolution by ReLU. Without padding a template
-    of 127 pixels gives 6 cells and a search region of 255 gives 22 (SiamFC); with padding 16 and 32 (SPM-Tracker).
+    conv1 and conv2 are followed by max pooling; all but the last convolution by ReLU. Without padding a
+    template of 127 pixels gives 6 cells and a search region of 255 gives 22 (SiamFC), with padding 16 and 32
+    (SPM-Tracker).
 
     Args:
         levels: which of conv2..conv5 to give, all at stride 8; nothing after the last one is built.

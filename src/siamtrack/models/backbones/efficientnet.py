@@ -31,12 +31,19 @@ class SameConv(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
         """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
+        pads, first, cells = [], [], []
         kernel, stride = self.kernel_size[0], self.stride[0]
-        pads = []
-        for length in (input.shape[-1], input.shape[-2]):
-            total = max((-(-length // stride) - 1) * stride + kernel - length, 0)
-            pads += [total // 2, total - total // 2]
-        return super().forward(F.pad(input, pads))
+        for length in input.shape[-2:]:
+            count = -(-length // stride)
+            total = max((count - 1) * stride + kernel - length, 0)
+            even = total % 2 == 0
+            # Padding one stride more on both sides and dropping the first output is the same as padding one
+            # side more than the other, and needs no copy of the input.
+            pads.append(total // 2 + (0 if even else stride))
+            first.append(0 if even else 1)
+            cells.append(count)
+        out = F.conv2d(input, self.weight, self.bias, self.stride, pads, self.dilation, self.groups)
+        return out[..., first[0] : first[0] + cells[0], first[1] : first[1] + cells[1]]
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -61,7 +68,7 @@ class DepthwiseSeparable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        x = F.relu6(self.bn1(self.conv_dw(x)))
+        x = F.relu6(self.bn1(self.conv_dw(x)), inplace=True)
         out: Tensor = self.bn2(self.conv_pw(x))
         return out
 
@@ -82,8 +89,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        y = F.relu6(self.bn1(self.conv_pw(x)))
-        y = F.relu6(self.bn2(self.conv_dw(y)))
+        y = F.relu6(self.bn1(self.conv_pw(x)), inplace=True)
+        y = F.relu6(self.bn2(self.conv_dw(y)), inplace=True)
         y = self.bn3(self.conv_pwl(y))
         return x + y if self.shortcut else y
 
@@ -124,7 +131,7 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Normalised images (B, 3, H, W) -> one map for each level, in the order of `levels`."""
-        x = F.relu6(self.bn1(self.conv_stem(x)))
+        x = F.relu6(self.bn1(self.conv_stem(x)), inplace=True)
         maps = {}
         for i, stage in enumerate(self.blocks):
             x = stage(x)

@@ -74,7 +74,7 @@ class MobileNetV2(nn.Module):
     Args:
         levels: which of conv2..conv5 to give (strides 4, 8, 8, 8); nothing after the last one is built.
         width: factor on all channels (rounded down).
-        expand_first: a 1 x 1 convolution in the first block too, as in PySOT's network; torchvision's has none.
+        expand_first: a 1 x 1 convolution in the first block too, as in PySOT's network; not in torchvision's.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class MobileNetV2(nn.Module):
             outputs = int(stage.channels * width)
             for i in range(stage.blocks):
                 stride = stage.stride if i == 0 else 1
-                # Where the dilation grows, the first block still reads the stage before: half of the dilation.
+                # The first block of a dilated stage reads the stage before: half of the dilation.
                 grows = i == 0 and stage.dilation != before
                 dilation = max(stage.dilation // 2, 1) if grows else stage.dilation
                 expand = expand_first or stage.expansion > 1
@@ -116,7 +116,7 @@ class MobileNetV2(nn.Module):
         return [self.features[0], *parts]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, 3, H, W) -> one map for each level, in the order of `levels`: 15 cells for 127 pixels."""
+        """Images (B, 3, H, W) -> one map for each level, in order: 15 cells for 127 pixels at stride 8."""
         maps = {}
         for i, block in enumerate(self.features):
             x = block(x)

@@ -1,8 +1,8 @@
 """ResNet-18, 34 and 50 at stride 8 for tracking, with torchvision's parameter names.
 
 As SiamRPN++ (section 3.3) changes them: conv4 and conv5 keep stride 8 and are dilated by 2 and 4. Strided
-convolutions and the stem have no padding, so that a cell means the same place of the image everywhere on the map,
-and the projections of shortcuts that change resolution or dilation are 3 x 3 convolutions (the published code).
+convolutions and the stem have no padding, so that the map stays centred on the crop, and the projections of
+shortcuts that change resolution or dilation are 3 x 3 convolutions (the published code).
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class ResNet(nn.Module):
         return [nn.ModuleList([self.conv1, self.bn1]), *layers]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Images (B, 3, H, W) -> one map for each level, in the order of `levels`: 15 cells for 127 pixels."""
+        """Images (B, 3, H, W) -> one map for each level, in order: 15 cells for 127 pixels at stride 8."""
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         maps = {}

@@ -52,8 +52,8 @@ class AnchorCoder:
         high: an anchor whose overlap with the box is above is positive.
         low: an anchor whose overlap with the box is below is negative.
         positives: at most so many positives of a pair are learned.
-        samples: so many positive and negative anchors of a pair are learned, at most `samples - positives` of them
-            negative; a negative pair has at most `positives`.
+        samples: at most so many anchors of a pair are learned in all, `samples - positives` of them
+            negative; of a negative pair as many as `positives`.
     """
 
     stride: int = 8
@@ -77,7 +77,7 @@ class AnchorCoder:
         return torch.cat([points.repeat(len(shapes), 1), shapes.repeat_interleave(len(points), 0)], 1)
 
     def decode(self, maps: Maps, size: int) -> Candidates:
-        """Maps of search crops of `size` pixels -> A * R * R candidates; score = softmax of the target class."""
+        """Maps of search crops of `size` pixels -> A * R * R candidates, scored by a softmax."""
         cls, loc = maps["cls"].float(), maps["loc"].float()
         cells = cls.shape[-1]
         anchors = self.anchors(cells, size).to(cls.device)
@@ -100,7 +100,7 @@ class AnchorCoder:
 
         Args:
             boxes: (B, 4) xyxy in crop pixels; of a negative pair, the other object's box.
-            present: (B,) bool, False for negative pairs: they have no positive, and background around the box.
+            present: (B,) bool, False for negative pairs: no positives, and background around the box alone.
             cells: side R of the response map.
             size: side of the search crop in pixels.
             generator: draws which anchors are kept where there are more than wanted.
@@ -127,7 +127,7 @@ class AnchorCoder:
         return AnchorTargets(labels.reshape(shape), deltas, weights.reshape(shape))
 
     def around(self, boxes: Tensor, cells: int, size: int) -> Tensor:
-        """(B, A * R * R) bool: anchors of the 7 x 7 cells around each box's centre, where negative pairs are learned.
+        """(B, A * R * R) bool: anchors of the 7 x 7 cells around each centre: what negative pairs teach.
 
         The cell of the centre is rounded up as in the published code, half a cell right and below on average.
         """

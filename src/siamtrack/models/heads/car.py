@@ -41,7 +41,7 @@ class Fusion(nn.Module):
         total = levels * sum(sizes[p] for p in parts)
         self.scale = nn.BatchNorm2d(total) if norm else nn.Identity()
         self.merge = nn.Conv2d(total, output, 1, bias=not norm)
-        self.norm = nn.Sequential(nn.BatchNorm2d(output), nn.ReLU()) if norm else nn.Identity()
+        self.norm = nn.Sequential(nn.BatchNorm2d(output), nn.ReLU(inplace=True)) if norm else nn.Identity()
 
     def forward(self, template: tuple[Tensor, ...], search: tuple[Tensor, ...]) -> Tensor:
         """(B, width, 7, 7) and (B, width, 31, 31) a level -> (B, output, 25, 25)."""
@@ -66,13 +66,13 @@ def _tower(width: int, depth: int, separable: bool) -> nn.Sequential:
             layers += [
                 nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
                 nn.BatchNorm2d(width),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
                 nn.Conv2d(width, width, 1, bias=False),
                 nn.BatchNorm2d(width),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
             ]
         else:
-            layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(32, width), nn.ReLU()]
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(32, width), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -143,10 +143,13 @@ class SidesCoder:
         cells = maps["cls"].shape[-1]
         device = maps["cls"].device
         points = grid_points(cells, self.stride, size).to(device)
-        score = maps["cls"].float().softmax(1)[:, 1].flatten(1) * maps["cen"].float().sigmoid().flatten(1)
+        classes = maps["cls"].float().softmax(1)[:, 1].flatten(1)
+        quality = maps["cen"].float().flatten(1)
+        score = classes * quality.sigmoid()
         sides = decode_sides(maps)
         centres = points + (sides[..., 2:] - sides[..., :2]) / 2
-        return Candidates(centres, sides[..., :2] + sides[..., 2:], score, grid_places(cells).to(device), cells)
+        sizes = sides[..., :2] + sides[..., 2:]
+        return Candidates(centres, sizes, score, grid_places(cells).to(device), cells, classes, quality)
 
     def encode(self, boxes: Tensor, present: Tensor, cells: int, size: int, points: Tensor | None = None) -> SideTargets:
         """Boxes (B, 4) xyxy in crop pixels and (B,) present -> targets on a grid of `cells` x `cells`.

@@ -45,7 +45,7 @@ class ScoreHead(nn.Module):
 class PointCoder:
     """Reads places from a response that is first enlarged, for a finer grid (SiamFC, section 3.2).
 
-    The scores are the raw response: SiamFC compares those of several scales, and only then normalises the best.
+    The scores are the raw response: SiamFC compares that of several scales, then normalises the best.
 
     Attributes:
         stride: of the response in crop pixels.

@@ -1,0 +1,173 @@
+"""Milliseconds a frame, split into read, crop, network, rank and write, for every preset and thread count.
+
+    python benchmarks/speed.py                            # all presets, 1 and 2 threads
+    python benchmarks/speed.py siamcar_lite0 --threads 1 --frames 60 --opencv csrt kcf mil
+
+Presets without weights run with random ones: the time is the same. Frames are those of the demo clip, decoded
+from its mp4; the boxes go to a CSV file. With --opencv, OpenCV's trackers run on the same frames in the same
+process. Rounds alternate between the subjects, so that a machine that changes its pace slows them all; the table
+gives the median over all frames and rounds, and the total's quartiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from siamtrack.config import load_preset, preset_names
+from siamtrack.errors import SiamtrackError
+from siamtrack.integrations.opencv import opencv_tracker
+from siamtrack.models.folding import fold_norms
+from siamtrack.tracking import state as tracking
+from siamtrack.tracking.tracker import Tracker, load, packaged_weights
+from siamtrack.video.boxes import BoxWriter
+from siamtrack.video.demo import demo_frames, make_demo
+from siamtrack.video.reader import open_source
+
+PARTS = ("read", "crop", "network", "rank", "write", "total")
+Times = dict[str, list[float]]
+
+
+class Timed:
+    """A network that notes how long each `match` takes."""
+
+    def __init__(self, net: Any) -> None:
+        self.net = net
+        self.spent = 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.net, name)
+
+    def match(self, *arguments: Any, **options: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return self.net.match(*arguments, **options)
+        finally:
+            self.spent += time.perf_counter() - started
+
+
+@contextmanager
+def timed_cut() -> Iterator[Callable[[], float]]:
+    """Note how long the crops take while a step runs: yields a function that gives the seconds and starts anew."""
+    original, spent = tracking.cut, [0.0]
+
+    def cut(*arguments: Any, **options: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return original(*arguments, **options)
+        finally:
+            spent[0] += time.perf_counter() - started
+
+    def take() -> float:
+        value, spent[0] = spent[0], 0.0
+        return value
+
+    tracking.cut = cut  # type: ignore[assignment]
+    try:
+        yield take
+    finally:
+        tracking.cut = original
+
+
+def make_tracker(name: str) -> Tracker:
+    if packaged_weights(name):
+        return load(name)
+    preset = load_preset(name)
+    return Tracker(fold_norms(preset.model.build()), preset)  # type: ignore[arg-type]
+
+
+def run_ours(tracker: Tracker, clip: Path, box: tuple[float, ...], frames: int, out: Path, times: Times) -> None:
+    """Track `frames` frames of the clip and add the milliseconds of each to `times`."""
+    timed = Timed(tracker.net)
+    run = Tracker(timed, tracker.preset)
+    with timed_cut() as crops, open_source(clip, 0, frames + 1) as source, BoxWriter(out, 1) as writer:
+        stream = iter(source)
+        run.init(next(stream), box)
+        crops()
+        for number in range(1, frames + 1):
+            begun = time.perf_counter()
+            frame = next(stream)
+            read = time.perf_counter()
+            timed.spent = 0.0
+            result = run.update_all(frame)[0]
+            tracked = time.perf_counter()
+            writer.write(number, [result.box], [result.score])
+            ended = time.perf_counter()
+            crop = crops()
+            values = (read - begun, crop, timed.spent, tracked - read - crop - timed.spent, ended - tracked, ended - begun)
+            for part, value in zip(PARTS, values, strict=True):
+                times[part].append(1000 * value)
+
+
+def run_opencv(name: str, clip: Path, box: tuple[float, ...], frames: int, times: Times) -> None:
+    """The same for one of OpenCV's trackers; its crop and rank are inside of `network`."""
+    tracker = opencv_tracker(name)
+    with open_source(clip, 0, frames + 1) as source:
+        stream = iter(source)
+        tracker.init(next(stream), box)
+        for _ in range(frames):
+            begun = time.perf_counter()
+            frame = next(stream)
+            read = time.perf_counter()
+            tracker.update(frame)
+            ended = time.perf_counter()
+            for part, value in (("read", read - begun), ("network", ended - read), ("total", ended - begun)):
+                times[part].append(1000 * value)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="*", help="default: all")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--frames", type=int, default=20, help="frames a round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--opencv", nargs="*", default=[], help="csrt, kcf, mil, nano: those that this OpenCV has")
+    options = parser.parse_args()
+    box = next(iter(demo_frames(1)))[1]
+    table = Table("subject", "threads", *PARTS, "total 25-75%", "fps", title="median ms a frame")
+    with tempfile.TemporaryDirectory() as folder:
+        clip, _ = make_demo(Path(folder))
+        for threads in options.threads:
+            torch.set_num_threads(threads)
+            import cv2
+
+            cv2.setNumThreads(threads)
+            measured: dict[str, Times] = {}
+            trackers = {name: make_tracker(name) for name in options.presets or preset_names()}
+            for turn in range(options.rounds + 1):
+                for name, tracker in trackers.items():
+                    times = measured.setdefault(name, {part: [] for part in PARTS}) if turn else {p: [] for p in PARTS}
+                    count = options.frames if turn else 3  # the first, short round warms up
+                    run_ours(tracker, clip, box, count, Path(folder) / "boxes.csv", times)
+                for name in options.opencv:
+                    times = measured.setdefault(f"opencv:{name}", {part: [] for part in PARTS})
+                    try:
+                        run_opencv(name, clip, box, options.frames, times)
+                    except SiamtrackError as error:
+                        print(f"opencv:{name} left out: {error}")
+                        options.opencv = [other for other in options.opencv if other != name]
+            for name, times in measured.items():
+                if times["total"]:
+                    table.add_row(name, str(threads), *row(times))
+    Console(width=140).print(table)
+
+
+def row(times: Times) -> list[str]:
+    """Medians of the parts, quartiles of the total, and frames per second."""
+    cells = [f"{np.median(times[part]):.2f}" if times[part] else "-" for part in PARTS]
+    low, middle, high = np.percentile(times["total"], (25, 50, 75))
+    return [*cells, f"{low:.1f}-{high:.1f}", f"{1000 / middle:.0f}"]
+
+
+if __name__ == "__main__":
+    main()

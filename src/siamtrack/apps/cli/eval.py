@@ -1,0 +1,124 @@
+"""`siamtrack eval`: run trackers on a benchmark, score them and keep everything in a store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from siamtrack.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from siamtrack.bench.evaluate import Evaluation
+    from siamtrack.bench.sequence import Sequence
+    from siamtrack.bench.suites import Suite
+    from siamtrack.bench.trackers import TrackerSpec
+
+__all__ = ["eval_command"]
+
+
+def eval_command(
+    model: Annotated[
+        list[str],
+        typer.Argument(
+            help="What to evaluate: a shipped model's name, a .safetensors file, or opencv:csrt, opencv:kcf, "
+            "opencv:mil, opencv:nano=BACKBONE.onnx,HEAD.onnx. Several are run one after the other."
+        ),
+    ],
+    suite: Annotated[str, typer.Option(help="What to run: otb100, vot2018, lasot, got10k-val, folder, ..")],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="The data set, as it is distributed.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results and scores are kept.")],
+    rules: Annotated[
+        str | None, typer.Option(help="The scorer; by default the suite's own. See `siamtrack score --help`.")
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core, one on a GPU.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
+    limit: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="A frame that takes longer counts as a hang.")
+    ] = 120.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random numbers that a tracker may draw.")] = 0,
+) -> None:
+    """Run trackers on a benchmark and print their scores and speed.
+
+    Results are kept in OUT/<tracker>/<suite>. What is there already is not run again, so a run that was
+    stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
+    """
+    from siamtrack.bench.evaluate import check_rules, read_suite
+    from siamtrack.bench.suites import find_suite
+    from siamtrack.bench.trackers import find_tracker
+
+    chosen = find_suite(suite)
+    check_rules(chosen, rules)
+    specs = [find_tracker(name, device) for name in model]
+    names = [spec.name for spec in specs]
+    if len(set(names)) != len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise ConfigError(f"two models are called '{twice}'; their results would share a folder, rename one")
+    sequences = read_suite(chosen, data)
+    workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
+    found = [_evaluate(spec, chosen, sequences, out, rules, workers, limit, seed) for spec in specs]
+    _print(found)
+    if any(not evaluation.complete for evaluation in found):
+        raise typer.Exit(1)
+
+
+def _evaluate(
+    spec: TrackerSpec,
+    suite: Suite,
+    sequences: list[Sequence],
+    out: Path,
+    rules: str | None,
+    workers: int,
+    limit: float,
+    seed: int,
+) -> Evaluation:
+    from siamtrack.bench.evaluate import evaluate, open_store
+    from siamtrack.bench.progress import Board
+    from siamtrack.bench.runner import Settings, pending, ranks, share
+
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out expects a folder; '{out}' is a file")
+    store = open_store(spec, suite, out, seed)
+    todo = pending(store, suite, share(sequences, *ranks()))
+    frames = sum(map(len, todo))
+    settings = Settings(processes=workers, limit=limit, seed=seed)
+    with Board(f"{spec.name} on {suite.name}", len(todo), frames) as board:
+        return evaluate(spec, suite, sequences, store, settings, board, rules)
+
+
+def _cell(value: float) -> str:
+    if value != value:
+        return "-"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _print(found: list[Evaluation]) -> None:
+    """Print a table of all trackers, plain columns that survive a pipe, then what went wrong and where it lies."""
+    scored = [e for e in found if e.scores is not None]
+    if scored:
+        assert scored[0].scores is not None
+        head = scored[0].scores
+        typer.echo(f"{head.suite} by {head.rules} rules, {len(head.sequences)} sequences")
+    metrics = list(dict.fromkeys(m for e in scored if e.scores for m in e.scores.metrics))
+    rows = [["tracker", *metrics, "fps", "network fps"]]
+    for e in found:
+        values = [e.scores.metrics.get(m, float("nan")) if e.scores else float("nan") for m in metrics]
+        speeds = [e.speed.tracker, e.speed.network] if e.speed else [float("nan")] * 2
+        rows.append([e.tracker, *map(_cell, [*values, *speeds])])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)),
+        ]
+        typer.echo("  ".join(cells).rstrip())
+    for e in found:
+        typer.echo(f"results: {e.folder}")
+        for failure in e.failures:
+            typer.echo(f"failed: {failure.sequence} ({failure.kind}): {failure.message}", err=True)
+        if e.failures:
+            typer.echo("run the same command again to try the failed sequences anew", err=True)

@@ -1,0 +1,250 @@
+"""`siamtrack train`: train a preset on a folder of shards, go on with a run, or play a failed step again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import tomllib
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from siamtrack.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from siamtrack.config import Preset
+
+__all__ = ["parse_settings", "progress", "train"]
+
+_BARE = re.compile(r"[A-Za-z_][\w.+/-]*")
+
+
+def parse_settings(texts: list[str]) -> dict[str, Any]:
+    """Read `section.key=value`, the value as TOML; a bare word that TOML does not know is text.
+
+    Raises:
+        ConfigError: no `=`, or a value that is no TOML.
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (key and equals and value):
+            raise ConfigError(f"--set expects key=value, as train.lr=1e-3; got '{text}'")
+        try:
+            settings[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            if not _BARE.fullmatch(value):
+                raise ConfigError(
+                    f"--set {key}: expected a TOML value, as 0.5, true, \"text\" or [1, 2]; got '{value}'"
+                ) from None
+            settings[key] = value
+    return settings
+
+
+def train(
+    preset: Annotated[
+        str | None,
+        typer.Argument(metavar="PRESET", help="A preset's name, or a .toml file; not with --replay."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder of WebDataset shards (*.tar).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where checkpoints, log.jsonl and the weights go.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out, if there is one.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.lr=1e-3; repeatable."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Train N steps in all and stop there. The learning rate still follows the schedule of "
+            "train.steps, so a run may be done in pieces: --steps 9, then --resume --steps 20. To shorten "
+            "the schedule itself, use --set train.steps=N; an N beyond train.steps lengthens it to N.",
+        ),
+    ] = None,
+    val: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Sequences (NAME/img/*, NAME/groundtruth.txt) to track every train.validate_every steps; "
+            "the weights that track them best are kept.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network is trained.")] = "cpu",
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too, into --out.")
+    ] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Play a failed step again, from a file in OUT/failures; then end."),
+    ] = None,
+) -> None:
+    """Train a preset's network: --out ends with a .safetensors file that --model accepts.
+
+    Ctrl-C saves a checkpoint. Several processes train together under torchrun.
+    """
+    _check_device(device)
+    if replay is not None:
+        _replay(replay, device)
+        return
+    if preset is None or data is None or out is None:
+        raise InputError("train needs a preset, --data DIR and --out DIR; or --replay FILE alone")
+    from siamtrack.config import load_preset
+
+    changes = parse_settings(settings or [])
+    chosen = load_preset(preset, changes)
+    if steps is not None and steps > chosen.train.steps:
+        chosen = load_preset(preset, changes | {"train.steps": steps})
+    with _one_line_warnings():
+        _run(chosen, data, out, resume, steps, val, device, tensorboard)
+
+
+def _run(
+    preset: Preset,
+    data: Path,
+    out: Path,
+    resume: bool,
+    steps: int | None,
+    val: Path | None,
+    device: str,
+    tensorboard: bool,
+) -> None:
+    from siamtrack.apps.cli.session import Interrupts
+    from siamtrack.data.resident import ResidentSet
+    from siamtrack.training.distributed import joined
+    from siamtrack.training.loop import train as learn
+    from siamtrack.training.validate import find_clips
+
+    clips = find_clips(val, preset.train.validate_frames) if val else ()
+    last = min(steps or preset.train.steps, preset.train.steps)
+    with ExitStack() as stack:
+        world = stack.enter_context(joined(device))
+        crops = ResidentSet.load(data)
+        if world.main:
+            typer.echo(f"{len(crops)} crops in {data}, {len(crops.skipped)} skipped as not readable")
+        reports = [stack.enter_context(progress(last))] if world.main else []
+        if tensorboard and world.main:
+            reports.append(stack.enter_context(_tensorboard(out)))
+        interrupts = stack.enter_context(Interrupts())
+        interrupts.hold()
+
+        def report(row: dict[str, float]) -> None:
+            for show in reports:
+                show(row)
+
+        path = learn(
+            preset,
+            crops,
+            out,
+            device,
+            resume,
+            last,
+            report,
+            clips=clips,
+            stop=lambda: interrupts.pending,
+            world=world,
+        )
+    if interrupts.pending:
+        again = [*sys.argv[1:], *([] if resume else ["--resume"])]
+        typer.echo(f"stopped with a checkpoint; go on with: siamtrack {shlex.join(again)}")
+        raise typer.Exit(130)
+    if world.main:
+        typer.echo(f"weights: {path}")
+
+
+def _check_device(name: str) -> None:
+    import torch
+
+    kind = name.split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise InputError(f"expected the device cpu or cuda; got '{name}'")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            f"the device '{name}' was asked for, but no CUDA GPU is usable here; use --device cpu"
+        )
+
+
+@contextmanager
+def progress(last: int) -> Iterator[Callable[[dict[str, float]], None]]:
+    """Show loss, pairs a second and time left: a bar on a terminal, else a line a row."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("training", total=last, state="")
+
+        def show(row: dict[str, float]) -> None:
+            step = int(row["step"])
+            if "total" not in row:
+                bar.print(f"step {step}: success {row['success']:.4f}")
+                return
+            state = f"loss {row['total']:.4f}, {row['pairs_per_second']:.1f} pairs/s"
+            if console.is_terminal:
+                bar.update(task, completed=step, state=state)
+            else:
+                typer.echo(f"step {step}/{last}: {state}", err=True)
+
+        yield show
+
+
+@contextmanager
+def _tensorboard(out: Path) -> Iterator[Callable[[dict[str, float]], None]]:
+    """Write rows for TensorBoard.
+
+    Raises:
+        InputError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise InputError("--tensorboard needs TensorBoard: pip install 'siamtrack[train]'") from None
+    with SummaryWriter(str(out / "tensorboard")) as writer:
+
+        def write(row: dict[str, float]) -> None:
+            for name, value in row.items():
+                if name != "step":
+                    writer.add_scalar(name, value, int(row["step"]))
+
+        yield write
+
+
+@contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Warnings as the command line's other messages: one line, without a place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = lambda text, *_rest, **_more: typer.echo(f"siamtrack: {text}", err=True)
+        yield
+
+
+def _replay(path: Path, device: str) -> None:
+    from siamtrack.training.failure import replay
+
+    found = replay(path, device)
+    typer.echo(f"step {found.step} of {path}")
+    for name, value in found.terms.items():
+        typer.echo(f"  {name}: {value:g} now, {found.recorded[name]:g} recorded")
+    typer.echo(f"  gradient: {found.norm:g}")
+    typer.echo(f"  first part of the network with a value that is not finite: {found.module or 'none'}")
+    for key, value in found.alone:
+        typer.echo(f"  {key} alone: {value:g}")

@@ -1,0 +1,114 @@
+"""Several processes that train one network: torchrun starts them, each takes its parts of every batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from siamtrack.errors import ConfigError
+
+__all__ = ["World", "joined", "joint_count"]
+
+
+@dataclass(frozen=True)
+class World:
+    """One process among all: its number `rank` of `size`, and its number `local` on its machine."""
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def device(self, name: str) -> torch.device:
+        """The device that this process computes on: "cuda" becomes its own GPU."""
+        device = torch.device(name)
+        return torch.device("cuda", self.local) if device.type == "cuda" and self.size > 1 else device
+
+    def parts(self, count: int) -> range:
+        """Which of `count` parts of a batch are this process's.
+
+        Raises:
+            ConfigError: the parts cannot be shared out evenly.
+        """
+        if count % self.size:
+            raise ConfigError(f"{self.size} processes cannot share train.parts = {count}; use a multiple")
+        share = count // self.size
+        return range(self.rank * share, (self.rank + 1) * share)
+
+    def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
+        """The mean over the processes of named scalars."""
+        joint = torch.stack([value.detach().double() for value in values.values()])
+        if self.size > 1:
+            dist.all_reduce(joint)
+        return dict(zip(values, (joint / self.size).tolist(), strict=True))
+
+    def any(self, flag: bool, device: torch.device) -> bool:
+        """Whether the flag is set in any process."""
+        if self.size == 1:
+            return flag
+        joint = torch.tensor(float(flag), device=device)
+        dist.all_reduce(joint)
+        return bool(joint > 0)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module with gradients averaged over the processes, and BatchNorm over all of them on GPUs.
+
+        Gloo has no BatchNorm over processes: on CPUs each uses the statistics of its own part of the batch.
+        To be called again when another set of parameters is to be trained.
+        """
+        if self.size == 1:
+            return module
+        if next(module.parameters()).is_cuda:
+            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+        return DistributedDataParallel(module)
+
+
+@contextmanager
+def joined(device: str) -> Iterator[World]:
+    """Join the processes that torchrun started; a process on its own is a world of one.
+
+    Raises:
+        ConfigError: fewer GPUs than processes on this machine.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield World()
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = torch.device(device).type == "cuda"
+    if cuda and local >= torch.cuda.device_count():
+        raise ConfigError(f"a GPU for each process is needed; there are {torch.cuda.device_count()} here")
+    if cuda:
+        torch.cuda.set_device(local)
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield World(dist.get_rank(), dist.get_world_size(), local)
+    finally:
+        dist.destroy_process_group()
+
+
+def joint_count(count: Tensor, floor: float = 1.0) -> Tensor:
+    """What a loss divides its sum by, so that the mean over the processes is the loss of the joint batch.
+
+    Args:
+        count: a number or sum of weights in this process's part of the batch, a scalar.
+        floor: the joint number is taken to be at least this.
+
+    Returns:
+        The joint number over the number of processes; alone, `count` itself.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return count.clamp(min=floor)
+    joint = count.detach().float().clone()
+    dist.all_reduce(joint)
+    return joint.clamp(min=floor) / dist.get_world_size()

@@ -1,0 +1,65 @@
+"""The log of a run: one JSON object a line, and nothing of steps that a resumed run will do again."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from siamtrack.training.distributed import World
+
+__all__ = ["Report", "RunLog"]
+
+Report = Callable[[dict[str, float]], None]
+"""Called with each row of the log."""
+
+
+class RunLog:
+    """Appends rows to a file and passes them on; of several processes the first one does.
+
+    Args:
+        path: of the log, `.jsonl`.
+        step: where the run goes on; rows of later steps, and a line that a kill cut short, are dropped.
+        report: called with each new row.
+        world: this process among several.
+    """
+
+    def __init__(self, path: Path, step: int, report: Report, world: World) -> None:
+        self.path = path
+        self.report = report
+        self.world = world
+        self._since = step
+        self._began = time.perf_counter()
+        if world.main and path.exists():
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+            draft = path.with_name(f".{path.name}.part")
+            draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            draft.replace(path)
+
+    def add_step(self, step: int, batch: int, rate: float, norm: float, terms: Mapping[str, Tensor]) -> None:
+        """Write a step's row: number, learning rate, gradient norm, pairs/s since the last row, terms.
+
+        All processes call this: the terms are the mean over them.
+        """
+        joint = self.world.mean(terms)
+        speed = (step - self._since) * batch / (time.perf_counter() - self._began)
+        self.add({"step": step, "lr": rate, "norm": norm, "pairs_per_second": speed} | joint)
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """Write one row, which has a `step`."""
+        if self.world.main:
+            with self.path.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(dict(row)) + "\n")
+            self.report(dict(row))
+        # What comes between two rows and is no training, such as validation, is not counted in the next rate.
+        self._since, self._began = int(row["step"]), time.perf_counter()
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from siamtrack.config import Crops, Preset, Track
+from siamtrack.errors import InputError
+from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy, xyxy_to_xywh
+from siamtrack.geometry.grid import grid_places, grid_points
+from siamtrack.models.families import SiamCar
+from siamtrack.models.siamese import Candidates, Template
+from siamtrack.tracking.state import TrackState, start, step
+
+CELLS = 25
+PRESET = Preset(name="oracle", track=Track(window=0.2, penalty=0.02, rate=0.8))
+
+
+class ColourMatcher:
+    """An oracle: the template is its middle pixel's colour, and the search region is where that colour is."""
+
+    def embed(self, patch: Tensor) -> Template:
+        middle = patch.shape[-1] // 2
+        return (patch[:, :, middle, middle],)
+
+    def match(self, template: Template, patch: Tensor) -> Candidates:
+        size = patch.shape[-1]
+        like = (patch - template[0][:, :, None, None]).abs().amax(1) < 25
+        ys = torch.arange(size).float() + 0.5
+        found = []
+        for mask in like:
+            rows, columns = mask.any(1), mask.any(0)
+            if not bool(mask.any()):
+                found.append(torch.tensor([size / 2, size / 2, 1.0, 1.0]))
+                continue
+            x, y = ys[columns], ys[rows]
+            centre = torch.stack([(x.min() + x.max()) / 2, (y.min() + y.max()) / 2])
+            found.append(torch.cat([centre, torch.stack([x.max() - x.min() + 1, y.max() - y.min() + 1])]))
+        box = torch.stack(found)
+        points = grid_points(CELLS, 8, size)
+        near = (-((points[None] - box[:, None, :2]) ** 2).sum(-1) / 200).exp() * like.flatten(1).any(1)[:, None]
+        count = len(points)
+        sizes = box[:, None, 2:].expand(-1, count, -1)
+        return Candidates(box[:, None, :2].expand(-1, count, -1), sizes, near, grid_places(CELLS), CELLS)
+
+
+def scene(boxes: list[tuple[float, float, float, float]], colours: list[tuple[int, int, int]]) -> np.ndarray:
+    frame = np.full((240, 320, 3), 128, np.uint8)
+    for (x, y, w, h), colour in zip(boxes, colours, strict=True):
+        cv2.rectangle(frame, (round(x), round(y)), (round(x + w) - 1, round(y + h) - 1), colour, -1)
+    return frame
+
+
+RED, BLUE = (220, 20, 30), (20, 40, 230)
+
+
+def path(t: int) -> list[tuple[float, float, float, float]]:
+    return [(40 + 3 * t, 50 + 2 * t, 40 + t, 30), (220 - 4 * t, 150 - t, 30, 44 - t / 2)]
+
+
+def run(indices: list[int], frames: int = 20) -> list[Tensor]:
+    net = ColourMatcher()
+    state = start(net, PRESET, scene(path(0), [RED, BLUE]), [path(0)[i] for i in indices])
+    found = []
+    for t in range(1, frames):
+        state = step(net, PRESET, scene(path(t), [RED, BLUE]), state)
+        found.append(state.boxes)
+    return found
+
+
+def test_an_oracle_is_followed_through_motion_and_change_of_size() -> None:
+    for t, boxes in enumerate(run([0, 1]), start=1):
+        truth = xywh_to_xyxy(torch.tensor(path(t)).round())
+        assert float(box_iou(boxes, truth).min()) > 0.8, t
+
+
+def test_two_targets_at_once_equal_two_runs_of_one() -> None:
+    both, first, second = run([0, 1]), run([0]), run([1])
+    for together, one, other in zip(both, first, second, strict=True):
+        assert torch.allclose(together, torch.cat([one, other]), atol=1e-4)
+
+
+def test_a_real_network_gives_the_same_boxes_for_two_targets_at_once() -> None:
+    torch.manual_seed(0)
+    model = SiamCar(backbone="efficientnet_lite0", levels=(3, 4), width=32, light=True, tower=1, unit=40)
+    net = model.build().eval()
+    preset = replace(PRESET, model=model)
+    frames = [cv2.GaussianBlur(scene(path(t), [RED, BLUE]), (5, 5), 0) for t in range(6)]
+    boxes = path(0)
+    states = [start(net, preset, frames[0], boxes), *(start(net, preset, frames[0], [box]) for box in boxes)]
+    for frame in frames[1:]:
+        states = [step(net, preset, frame, state) for state in states]
+        apart = torch.cat([states[1].boxes, states[2].boxes])
+        assert float((states[0].boxes - apart).abs().max()) < 1e-3
+
+
+def test_a_tensor_frame_is_tracked_as_the_numpy_one() -> None:
+    net = ColourMatcher()
+    frames = [scene(path(t), [RED, BLUE]) for t in range(8)]
+    one = start(net, PRESET, frames[0], path(0))
+    other = start(net, PRESET, torch.from_numpy(frames[0]).permute(2, 0, 1), path(0))
+    for frame in frames[1:]:
+        one = step(net, PRESET, frame, one)
+        other = step(net, PRESET, torch.from_numpy(frame).permute(2, 0, 1), other)
+    assert float((one.boxes - other.boxes).abs().max()) < 1.5
+
+
+def test_a_step_changes_nothing_but_what_it_returns() -> None:
+    net = ColourMatcher()
+    state = start(net, PRESET, scene(path(0), [RED, BLUE]), path(0))
+    kept = TrackState(
+        state.boxes.clone(), state.scores.clone(), tuple(t.clone() for t in state.template), state.fill.clone(),
+        state.lost.clone(), state.size,
+    )  # fmt: skip
+    one = step(net, PRESET, scene(path(1), [RED, BLUE]), state)
+    assert torch.equal(state.boxes, kept.boxes) and torch.equal(state.scores, kept.scores)
+    assert torch.equal(state.template[0], kept.template[0])
+    again = step(net, PRESET, scene(path(1), [RED, BLUE]), state)
+    assert torch.equal(one.boxes, again.boxes)
+
+
+class Broken(ColourMatcher):
+    def match(self, template: Template, patch: Tensor) -> Candidates:
+        found = super().match(template, patch)
+        return replace(found, centres=found.centres * torch.nan, scores=found.scores * torch.nan)
+
+
+def test_a_box_that_is_not_finite_never_enters_a_state() -> None:
+    state = start(Broken(), PRESET, scene(path(0), [RED, BLUE]), path(0))
+    after = step(Broken(), PRESET, scene(path(1), [RED, BLUE]), state)
+    assert torch.allclose(after.boxes, state.boxes, atol=1e-4)
+    assert after.scores.tolist() == [0, 0]
+
+
+def test_a_box_stays_in_the_frame_and_keeps_some_size() -> None:
+    class Leaves(ColourMatcher):
+        def match(self, template: Template, patch: Tensor) -> Candidates:
+            found = super().match(template, patch)
+            assert found.sizes is not None
+            return replace(found, centres=found.centres + 4000, sizes=found.sizes * 1e-4)
+
+    state = start(Leaves(), PRESET, scene(path(0), [RED, BLUE]), path(0))
+    for t in range(1, 12):
+        state = step(Leaves(), PRESET, scene(path(t), [RED, BLUE]), state)
+    boxes = xyxy_to_xywh(state.boxes)
+    assert bool(torch.isfinite(boxes).all())
+    assert float(boxes[:, 2:].min()) >= 4 - 1e-4
+    centres = boxes[:, :2] + boxes[:, 2:] / 2
+    assert bool((centres <= torch.tensor([320.0, 240.0])).all())
+
+
+def test_a_frame_of_another_size_is_refused() -> None:
+    net = ColourMatcher()
+    state = start(net, PRESET, scene(path(0), [RED, BLUE]), path(0))
+    with pytest.raises(InputError, match="320x240"):
+        step(net, PRESET, np.zeros((100, 100, 3), np.uint8), state)
+
+
+def test_a_lost_target_is_sought_in_the_wide_region_and_found_again() -> None:
+    preset = replace(
+        PRESET, crops=Crops(), track=replace(PRESET.track, lost_search=511, lost_below=0.2, found_above=0.5)
+    )
+    net = ColourMatcher()
+    box = (40.0, 50.0, 40.0, 30.0)
+    state = start(net, preset, scene([box], [RED]), box)
+    gone = scene([], [])
+    for _ in range(3):
+        state = step(net, preset, gone, state)
+    assert state.lost.tolist() == [True]
+    far = (150.0, 110.0, 40.0, 30.0)
+    short = step(net, replace(preset, track=replace(preset.track, lost_search=0)), scene([far], [RED]), state)
+    assert float(box_iou(short.boxes, xywh_to_xyxy(torch.tensor([far])))) < 0.1
+    for _ in range(4):
+        state = step(net, preset, scene([far], [RED]), state)
+    assert state.lost.tolist() == [False]
+    assert float(box_iou(state.boxes, xywh_to_xyxy(torch.tensor([far])))) > 0.7
