@@ -2,8 +2,8 @@
 
     python benchmarks/scoring.py --pack FOLDER [--repeat N]
 
-FOLDER holds `gt/` and `results/<benchmark>/<tracker>.zip` (see tests/golden/metrics). Prints a Markdown table with the
-best of N runs: the time on the clock and the processor time, which a busy machine does not change much.
+FOLDER holds `gt/` and `results/<benchmark>/<tracker>.zip` (see tests/golden/metrics). Prints a Markdown table
+with the best of N runs: the time on the clock, and the processor time, which a busy machine changes little.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from siamtrack.bench.score import score
 
-# suite, rules, truth, results, frames of the limit, seconds allowed
+# suite, rules, truth, results, seconds allowed
 CASES = [
     ("otb100", "otb", "gt/otb100.zip", "results/otb100/SiamRPNpp.zip", 0.5),
     ("otb100", "pysot", "gt/otb100.zip", "results/otb100/SiamRPNpp.zip", 0.5),

@@ -19,6 +19,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass
 
 from siamtrack.errors import ConfigError, nearest
+from siamtrack.geometry.rounding import Rounding
 from siamtrack.models.families import Family, SiamCar
 
 __all__ = [
@@ -50,6 +51,7 @@ class Crops:
     wide_template: int = Field(0, ge=0, le=1023)
     search: int = Field(255, ge=63, le=1023)
     context: float = Field(0.5, ge=0, le=2)
+    rounding: Rounding = "none"
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -68,7 +70,8 @@ class Track:
             0 for short-term tracking.
         lost_step: pixels by which the search crop grows with every lost frame, from its usual side up to
             `lost_search` (DaSiamRPN's local-to-global search, section 3.4); 0 for at once.
-        lost_below: the score under which the target counts as lost.
+        lost_window: weight of the cosine window while the target is lost (PySOT: next to none).
+        lost_below: the score under which the target counts as lost, and its box stays where it was.
         found_above: the score over which it counts as found again.
         lost_under: a result whose score is lower has the status "lost".
         sure_over: a result whose score is at least this has the status "tracking"; between the two, "uncertain".
@@ -87,6 +90,7 @@ class Track:
     scale_penalty: float = Field(1.0, gt=0, le=1)
     lost_search: int = Field(0, ge=0, le=2047)
     lost_step: int = Field(0, ge=0, le=2047)
+    lost_window: float = Field(0.001, ge=0, le=1)
     lost_below: float = Field(0.85, ge=0, le=1)
     found_above: float = Field(0.998, ge=0, le=1)
     lost_under: float = Field(0.1, gt=0, lt=1)
@@ -99,11 +103,26 @@ class Track:
 
 @dataclass(frozen=True, config=_STRICT)
 class Jitter:
-    """Random change of a crop's region: shift in crop pixels, scale and aspect as shares (0.2: up to a fifth)."""
+    """Random change of a crop's region.
+
+    Attributes:
+        shift: up to so many crop pixels for x and y apart, uniform.
+        scale: size, as a share (0.2: up to a fifth).
+        aspect: width over height, as a share; of no use to the law "uniform".
+        law: "log" draws log scale and log aspect uniformly, so that larger is as likely as smaller; "uniform"
+            multiplies width and height by two factors uniform in 1 ± scale (SiamRPN++'s published code).
+    """
 
     shift: float = Field(0.0, ge=0)
     scale: float = Field(0.0, ge=0, le=2)
     aspect: float = Field(0.0, ge=0, le=2)
+    law: Literal["log", "uniform"] = "log"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Jitter:
+        if self.law == "uniform" and self.scale >= 1:
+            raise ValueError("the law 'uniform' needs a scale below 1")
+        return self
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -112,33 +131,59 @@ class Data:
 
     Attributes:
         gap: how many frames template and search region may lie apart.
+        gaps: the same for single sources, by name.
         negative: share of pairs whose template is another object.
+        negative_same: share of the negative pairs whose objects are of one category, as far as the data have
+            such. negative = 0.5 and 0.5 here is the 2 : 1 : 1 of SPM's generalized training (section 3.3).
         source_weights: how often a source is drawn, 1 where it is not named.
         frames_weight: an object with n crops is drawn sqrt(n) times as often as a still, at most this much.
+        video: share of pairs whose object has several frames (SPM draws video to still 4 : 1, 0.8); by
+            default the weights decide.
         template: jitter of the template's region.
         search: jitter of the search region; its shift is the spatial-aware sampling of SiamRPN++, section 3.2.
         flip: both crops mirrored.
         colour: strength of brightness, contrast, saturation and colour balance, log scale.
         grey: both crops without colour.
         blur: out of focus or motion.
+        motion: share of the blurs that are motion.
         noise: additive, 8 grey levels.
         distract: another object pasted beside the target.
         occlude: another object pasted over a part of the target.
+        pasted_round: share of the pasted pieces that are ellipses; the rest are whole boxes.
+        stream_memory: MB of compressed crops that a stream keeps to draw from, for each of its parts.
+        max_skipped: share of unreadable crops that stops a run.
     """
 
     gap: int = Field(100, ge=0)
+    gaps: dict[str, int] = Field(default_factory=dict)
     negative: float = Field(0.0, ge=0, le=1)
+    negative_same: float = Field(0.5, ge=0, le=1)
     source_weights: dict[str, float] = Field(default_factory=dict)
     frames_weight: float = Field(4.0, ge=1)
+    video: float | None = Field(None, ge=0, le=1)
     template: Jitter = Field(default_factory=lambda: Jitter(shift=4, scale=0.05))
     search: Jitter = Field(default_factory=lambda: Jitter(shift=64, scale=0.18))
     flip: float = Field(0.0, ge=0, le=1)
     colour: float = Field(0.0, ge=0, le=1)
     grey: float = Field(0.0, ge=0, le=1)
     blur: float = Field(0.0, ge=0, le=1)
+    motion: float = Field(0.5, ge=0, le=1)
     noise: float = Field(0.0, ge=0, le=1)
     distract: float = Field(0.0, ge=0, le=1)
     occlude: float = Field(0.0, ge=0, le=1)
+    pasted_round: float = Field(0.0, ge=0, le=1)
+    stream_memory: int = Field(512, ge=1)
+    max_skipped: float = Field(0.01, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Data:
+        if any(weight < 0 for weight in self.source_weights.values()):
+            raise ValueError("source_weights are 0 or more")
+        if any(gap < 0 for gap in self.gaps.values()):
+            raise ValueError("gaps are 0 or more")
+        if self.distract + self.occlude > 1:
+            raise ValueError("distract and occlude together are at most 1")
+        return self
 
 
 @dataclass(frozen=True, config=_STRICT)

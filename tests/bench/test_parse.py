@@ -39,6 +39,7 @@ def test_odd_but_readable_text() -> None:
         (b"1,2,3,4\n\n1,2,3,4\n", "results of cat: line 2 is blank"),
         (b"1,2,3,4\n1,2,3.4.5,4\n", "results of cat: line 2: expected numbers, got '3.4.5'"),
         (b"\x00\x01\x02\x80", "results of cat"),
+        (b"1,2,3,4\nm1,2,3,4,5,6\n", "results of cat: line 2 is a mask; expected boxes or polygons"),
     ],
 )
 def test_malformed_boxes_are_told_by_name_and_line(text: bytes, message: str) -> None:

@@ -62,7 +62,7 @@ def test_what_is_wrong_is_told_by_name() -> None:
         score_runs("folder", truth, {"cat": BOXES}, leave_out=["cow"])
     with pytest.raises(DataError, match="no image size for cat, dog"):
         score_runs("vot2018", truth, {"cat": BOXES, "dog": BOXES})
-    with pytest.raises(ConfigError, match="rules otb do not score vot2018, a reset .*use got10k-toolkit"):
+    with pytest.raises(ConfigError, match=r"rules otb do not score vot2018, a reset .*use got10k-toolkit"):
         score_runs("vot2018", truth, {"cat": BOXES, "dog": BOXES}, "otb")
     with pytest.raises(ConfigError, match="did you mean 'lasot'"):
         score_runs("folder", truth, {}, "lasott")

@@ -113,3 +113,10 @@ def test_names_in_any_spelling() -> None:
     assert BENCHMARKS["vot2019"].interval == (46, 291)
     with pytest.raises(ConfigError, match="did you mean 'vot2018'"):
         find_benchmark("vot2o18")
+
+
+def test_files_at_the_top_are_the_annotation(tmp_path: Path) -> None:
+    files = {"Car1.txt": BOXES, "extra/Car1.txt": "x", "cover/Car1.txt": "1\n0\n1\n"}
+    (truth,) = read_truths(write(tmp_path, files), find_benchmark("got10k")).values()
+    assert truth.visible is not None
+    assert truth.visible.tolist() == [True, False, True]

@@ -137,3 +137,29 @@ def test_the_grid_is_centred_and_the_window_is_the_hann_window() -> None:
     assert points[1].tolist() == [127.5 - 96 + 8, 127.5 - 96]
     window = cosine_window(grid_places(25)).reshape(25, 25).numpy()
     assert np.allclose(window, np.outer(np.hanning(25), np.hanning(25)), atol=1e-6)
+
+
+def test_a_turned_region_shows_the_frame_turned_and_both_ways_of_cutting_agree() -> None:
+    frame = picture()
+    region = Region(torch.tensor([[70.0, 60.0]]), torch.tensor([80.0]), None, torch.tensor([0.4]))
+    fill = mean_colour(frame)[None]
+    one = cut(frame, region, 127, fill).pixels
+    other = cut(torch.from_numpy(frame).permute(2, 0, 1), region, 127, fill).pixels
+    assert float((one - other).abs().mean()) < 0.7
+    quarter = Region(torch.tensor([[60.0, 50.0]]), torch.tensor([40.0]), None, torch.tensor([np.pi / 2]))
+    upright = cut(frame, Region(quarter.centre, quarter.side), 40, fill).pixels[0]
+    assert torch.allclose(cut(frame, quarter, 40, fill).pixels[0], upright.rot90(1, (1, 2)), atol=1.5)
+
+
+def test_the_box_of_a_turned_crop_holds_the_turned_object() -> None:
+    frame = np.zeros((200, 200, 3), np.uint8)
+    cv2.ellipse(frame, (120, 80), (40, 15), 0, 0, 360, (255, 255, 255), -1)
+    box = torch.tensor([[80.0, 65.0, 161.0, 96.0]])
+    for angle in (-0.6, 0.2, 1.0):
+        region = Region(torch.tensor([[110.0, 90.0]]), torch.tensor([150.0]), None, torch.tensor([angle]))
+        crop = cut(frame, region, 300, torch.zeros(1, 3))
+        ys, xs = np.nonzero(crop.pixels[0, 0].numpy() > 128)
+        seen = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+        assert crop.to_crop(box)[0].tolist() == pytest.approx(seen, abs=3)
+        with pytest.raises(ValueError, match="turned"):
+            crop.to_frame(box)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from references import spread_error
 from torch import Tensor, nn
 
+from references import spread_error
 from siamtrack.geometry.boxes import cxcywh_to_xyxy
 from siamtrack.geometry.grid import cosine_window, grid_places
 from siamtrack.models.correlation import cross, depthwise, up_channel

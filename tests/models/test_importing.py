@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from references import REFERENCES, reference_state
 from torch import Tensor
 
+from references import REFERENCES, reference_state
 from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.families import SiamFc, SiamRpn, SiamRpnPlusPlus
 from siamtrack.models.importing import import_sources, import_state_dict, read_checkpoint

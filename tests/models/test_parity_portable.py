@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from references import REFERENCES, reference_net, rgb, spread_error
 from torch import Tensor
+
+from references import REFERENCES, reference_net, rgb, spread_error
 
 
 def made_crop(seed: int, count: int, size: int) -> Tensor:

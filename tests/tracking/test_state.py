@@ -41,11 +41,12 @@ class ColourMatcher:
             centre = torch.stack([(x.min() + x.max()) / 2, (y.min() + y.max()) / 2])
             found.append(torch.cat([centre, torch.stack([x.max() - x.min() + 1, y.max() - y.min() + 1])]))
         box = torch.stack(found)
-        points = grid_points(CELLS, 8, size)
+        cells = CELLS + (size - 255) // 8
+        points = grid_points(cells, 8, size)
         near = (-((points[None] - box[:, None, :2]) ** 2).sum(-1) / 200).exp() * like.flatten(1).any(1)[:, None]
         count = len(points)
         sizes = box[:, None, 2:].expand(-1, count, -1)
-        return Candidates(box[:, None, :2].expand(-1, count, -1), sizes, near, grid_places(CELLS), CELLS)
+        return Candidates(box[:, None, :2].expand(-1, count, -1), sizes, near, grid_places(cells), cells)
 
 
 def scene(boxes: list[tuple[float, float, float, float]], colours: list[tuple[int, int, int]]) -> np.ndarray:

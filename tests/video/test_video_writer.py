@@ -116,7 +116,7 @@ def test_full_disk_keeps_what_was_written_and_says_so_once(tmp_path: Path) -> No
             print(number, error)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=300, check=True
     )
     number, _, message = done.stdout.strip().partition(" ")
     assert 0 < int(number) < 299
@@ -156,7 +156,7 @@ def test_killed_process_leaves_fragments_that_play(tmp_path: Path) -> None:
             writer.write(noise((160, 120), number))
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=60, check=False)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=300, check=False)
     (part,) = tmp_path.iterdir()
     with open_source(part) as source:
         assert part.name.startswith(".out.mp4.") and sum(1 for _ in source) >= 48

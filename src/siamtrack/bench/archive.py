@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from types import TracebackType
@@ -56,7 +57,7 @@ class Archive:
         """Return the bytes of one member; raises `DataError` where it cannot be read."""
         try:
             return self._zip.read(name) if self._zip is not None else self._members[name].read_bytes()
-        except (OSError, zipfile.BadZipFile, RuntimeError, KeyError, NotImplementedError) as error:
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
             raise DataError(f"{self.path}: cannot read {name}: {error}") from None
 
     def image_size(self, folder: str) -> tuple[int, int] | None:

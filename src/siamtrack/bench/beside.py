@@ -60,7 +60,14 @@ class Beside:
         absent = self._read(folder / "absent" / f"{name}.txt", folder.parent / "absent" / f"{name}.txt")
         if absent is not None:
             return ~parse_flags(absent, where)
-        cover = self._read(folder / "cover.label")
+        cover = self._read(
+            folder / "cover.label",
+            *(
+                place / "cover" / f"{name}{end}"
+                for place in (folder, folder.parent)
+                for end in (".label", ".txt")
+            ),
+        )
         if cover is not None:
             return np.asarray(np.nan_to_num(parse_column(cover, where)) > 0, dtype=np.bool_)
         hidden = [self._read(folder / n) for n in ("full_occlusion.txt", "out_of_view.txt", "absence.label")]

@@ -29,8 +29,7 @@ __all__ = ["Evaluation", "Speed", "evaluate", "open_store", "read_suite", "score
 
 @dataclass(frozen=True)
 class Speed:
-    """Frames a second: `tracker` from the frame in memory to the box, `network` alone, `end_to_end` with
-    reading.
+    """Frames a second: `tracker` from frame in memory to box, `network` alone, `end_to_end` with reading.
 
     nan where the tracker does not tell. The first call of each run, which starts the tracker, is left out.
     """

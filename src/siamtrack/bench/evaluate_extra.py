@@ -22,8 +22,7 @@ _BURN_IN = {"reset": 10, "multistart": 1}
 def score_passes(
     benchmark: Benchmark, truths: Mapping[str, Truth], runs: Mapping[str, Mapping[str, Run]], rules: str
 ) -> Scores:
-    """Score TRE or SRE as OTB's genPerfMat.m does: all frames of a sequence's passes are pooled, then
-    averaged.
+    """Score TRE or SRE as OTB's genPerfMat.m: the frames of a sequence's passes are pooled.
 
     A pass from frame f has len(truth) - f rows; its first row counts as the truth.
     """
@@ -43,8 +42,7 @@ def score_passes(
 
 
 def unsupervised_overlaps(truth: Truth, run: Run, burn_in: int) -> FloatArray:
-    """Return the overlaps that vot-toolkit's average_accuracy takes of a run: all but the first `burn_in`
-    frames.
+    """Return the overlaps of vot-toolkit's average_accuracy: all but those of the first `burn_in` frames.
 
     Raises:
         DataError: not one row a frame.

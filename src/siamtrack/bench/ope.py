@@ -130,7 +130,7 @@ def _scored(measure: FloatArray, valid: BoolArray, keep: BoolArray | slice) -> F
 
 
 def otb_curves(truth: Truth, run: Run) -> Curves:
-    """Return the curves of the OTB MATLAB toolkit v1.1 (calcSeqErrRobust.m), which UAV123's is a copy of.
+    """Return the curves of the OTB MATLAB toolkit v1.1 (calcSeqErrRobust.m), with which UAV123 is scored too.
 
     The first row becomes the truth, invalid rows the row before; truth counts where all four numbers are
     positive; the counts are divided by all frames.

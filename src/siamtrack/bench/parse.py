@@ -27,6 +27,8 @@ def _fail(text: bytes, where: str) -> DataError:
             try:
                 float(token)
             except ValueError:
+                if token.startswith(b"m") and token[1:].isdigit():
+                    return DataError(f"{where}: line {number} is a mask; expected boxes or polygons")
                 shown = token[:20].decode("utf-8", "replace")
                 return DataError(f"{where}: line {number}: expected numbers, got '{shown}'")
     return DataError(f"{where}: expected lines of numbers")

@@ -42,7 +42,7 @@ def _rules() -> Mapping[str, Rule]:
     otb = {"ope": curves_rule(otb_curves)}
     found = [
         Rule("otb", "OTB MATLAB toolkit v1.1", otb),
-        Rule("uav123", "UAV123 MATLAB toolkit, a copy of OTB's scorer", otb),
+        Rule("uav123", "UAV123, whose sequences are configured for OTB's MATLAB toolkit", otb),
         Rule("lasot", "LaSOT MATLAB toolkit", {"ope": curves_rule(lasot_curves, drop_zero=True)}),
         Rule("pysot", "PySOT toolkit, OPEBenchmark", {"ope": curves_rule(pysot_curves)}),
         Rule("got10k", "GOT-10k evaluation, all frames pooled", {"ope": got10k_rule}),

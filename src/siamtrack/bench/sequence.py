@@ -120,7 +120,7 @@ class Sequence:
             raise DataError(f"{self.name}: truth must be an (N, 4) or (N, 8) array, got shape {truth.shape}")
         if len(truth) not in (1, len(self.frames)):
             raise DataError(
-                f"{self.name}: {len(truth)} rows of truth for {len(self.frames)} frames; there must be one a frame"
+                f"{self.name}: {len(truth)} rows of truth for {len(self.frames)} frames; expected one a frame"
             )
         object.__setattr__(self, "truth", truth)
 
@@ -139,7 +139,7 @@ class Sequence:
         return len(self.truth) == len(self.frames)
 
     def box(self, index: int) -> tuple[float, float, float, float]:
-        """Return the upright box x, y, w, h that a tracker starts with at a frame (see `area_box` for polygons)."""
+        """Return the box x, y, w, h that a tracker starts with at a frame (see `area_box` for polygons)."""
         x, y, w, h = area_box(self.truth[index : index + 1])[0].tolist()
         return x, y, w, h
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +36,7 @@ from siamtrack.errors import ConfigError, DataError
 __all__ = ["Failure", "Store", "Timing", "read_json", "region_lines", "result_path", "write_whole"]
 
 _FORMAT = 1
+_PART = re.compile(r"^\.part-(\d+)-(.+)-[a-z0-9_]+$")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one run took: `seconds` (N,) of the tracker a frame, `network` of them in all, `reading` besides."""
+    """How long one run took: `seconds` (N,) a frame, `network` of them in all, and `reading` besides."""
 
     seconds: FloatArray
     network: float
@@ -66,7 +69,9 @@ def write_whole(path: Path, data: str | bytes) -> None:
     content = data.encode() if isinstance(data, str) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".part-{os.getpid()}-{socket.gethostname()}-", dir=path.parent
+        )
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -97,6 +102,24 @@ def result_path(kind: str, sequence: str, key: str) -> PurePosixPath:
     if folder is None:
         return PurePosixPath(sequence) / f"{key}.txt"
     return PurePosixPath(folder) / sequence / f"{sequence}_{key}.txt"
+
+
+def sweep(root: Path) -> None:
+    """Remove the unfinished files that processes of this machine left behind when they were killed."""
+    for path in root.rglob(".part-*"):
+        found = _PART.match(path.name)
+        if found and found.group(2) == socket.gethostname() and not _alive(int(found.group(1))):
+            path.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _number(value: float) -> str:
@@ -136,6 +159,7 @@ class Store:
             ConfigError: the store holds results of other settings; the first that differs is named.
             DataError: the folder or its manifest cannot be read or written.
         """
+        sweep(root)
         path = root / "manifest.json"
         wanted = {"format": _FORMAT, **manifest}
         if not path.exists():

@@ -43,9 +43,9 @@ def _suite(name: str, data: str, way: Way, kind: str, rules: str, benchmark: str
 def _table() -> Mapping[str, Suite]:
     one, tre, sre = OnePass(), TemporalRobustness(), SpatialRobustness()
     reset, multi = Reset(), MultiStart()
-    rows = [_suite(n, n, one, "ope", "otb", n) for n in ("otb2013", "otb50", "otb100")]
-    rows += [_suite(f"{n}-tre", n, tre, "tre", "otb", n) for n in ("otb2013", "otb50", "otb100")]
-    rows += [_suite(f"{n}-sre", n, sre, "sre", "otb", n) for n in ("otb2013", "otb50", "otb100")]
+    rows = [_suite(n, "otb", one, "ope", "otb", n) for n in ("otb2013", "otb50", "otb100")]
+    rows += [_suite(f"{n}-tre", "otb", tre, "tre", "otb", n) for n in ("otb2013", "otb50", "otb100")]
+    rows += [_suite(f"{n}-sre", "otb", sre, "sre", "otb", n) for n in ("otb2013", "otb50", "otb100")]
     rows += [_suite(n, n, one, "ope", "uav123", n) for n in ("uav123", "uav123-10fps", "uav20l")]
     rows += [_suite(n, n, one, "ope", "otb", n) for n in ("tc128", "dtb70")]
     rows += [_suite(n, n, one, "ope", "otb", "nfs") for n in ("nfs30", "nfs240")]
@@ -53,8 +53,8 @@ def _table() -> Mapping[str, Suite]:
         _suite("folder", "folder", one, "ope", "otb", "folder"),
         _suite("lasot", "lasot", one, "ope", "lasot", "lasot"),
         _suite("trackingnet", "trackingnet", one, "ope", "trackingnet", "trackingnet"),
-        _suite("got10k-val", "got10k", one, "ope", "got10k", "got10k"),
-        _suite("got10k-test", "got10k", one, "ope", "got10k", "got10k"),
+        _suite("got10k-val", "got10k-val", one, "ope", "got10k", "got10k"),
+        _suite("got10k-test", "got10k-test", one, "ope", "got10k", "got10k"),
     ]
     for year in range(2015, 2020):
         vot = f"vot{year}"

@@ -26,7 +26,7 @@ from siamtrack.errors import DataError
 __all__ = ["read_truths"]
 
 _IN_FOLDER = re.compile(r"^groundtruth(?:_rect)?(?:\.(\d))?$")
-_NOT_TRUTH = frozenset({"absent", "att", "attr", "attributes", "nlp", "times"})
+_NOT_TRUTH = frozenset({"absent", "absence", "cover", "att", "attr", "attributes", "nlp", "times", "results"})
 _TRUTH_FOLDERS = ("gt", "anno", "annos", "groundtruth", "annotations")
 _NOT_SEQUENCES = frozenset(
     {"list", "readme", "attributes", "sequences", "license", "absence", "cover", "nlp"}
@@ -62,7 +62,8 @@ def _flat(texts: list[PurePosixPath], benchmark: Benchmark, path: Path) -> dict[
     wanted = [f for f in folders if f.name.lower().replace("_", "-") == benchmark.name] or [
         f for f in folders if f.name.lower() in _TRUTH_FOLDERS
     ]
-    folders = wanted or folders
+    # files at the top are the annotation, folders beside them are something else
+    folders = wanted or [f for f in folders if f == PurePosixPath()] or folders
     if len(folders) > 1:
         shown = ", ".join(str(f) for f in folders[:4])
         raise DataError(f"{path}: expected one folder of annotations, found several ({shown}); name one")

@@ -193,12 +193,11 @@ def _as_measured(seconds: float) -> float:
 
 @dataclass(frozen=True)
 class RealTime:
-    """Any of these protocols against the clock: frames come at `fps`, a slow tracker's last answer is
-    repeated.
+    """Any of these protocols against the clock: a slow tracker's last answer is repeated.
 
     Attributes:
         way: the protocol.
-        fps: frames a second.
+        fps: frames a second that come in.
         grace: calls after each start that may be late.
         speed: frames a second that the tracker is taken to make, for a run that can be repeated; 0 measures
             it.

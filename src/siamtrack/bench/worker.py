@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sys
 import threading
 import time
 import zlib
@@ -38,12 +39,12 @@ def work(pipe: Connection, spec: Builds, way: Way, store: Store, seed: int) -> N
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _end_with_parent()
-    _one_thread()
     try:
         tracker = spec.build()
     except Exception as error:
         pipe.send(("broken", _line(error)))
         return
+    _one_thread()
     pipe.send(("ready",))
     while (sequence := _receive(pipe)) is not None:
         try:
@@ -91,16 +92,13 @@ def run_sequence(
 
 
 def _seed(seed: int, name: str) -> None:
-    """Make random numbers a function of the seed and the run, whichever process makes it and in which order."""
+    """Make random numbers a function of the seed and the run, whichever process makes it and when."""
     value = zlib.crc32(f"{seed}/{name}".encode())
     random.seed(value)
     np.random.seed(value)
     cv2.setRNGSeed(value & 0x7FFFFFFF)
-    try:
-        import torch
-    except ImportError:
-        return
-    torch.manual_seed(value)
+    if torch := sys.modules.get("torch"):  # a tracker without torch need not wait for its import
+        torch.manual_seed(value)
 
 
 def _one_thread() -> None:
@@ -109,11 +107,8 @@ def _one_thread() -> None:
     Results must not depend on the number of cores, and workers share them anyway.
     """
     cv2.setNumThreads(1)
-    try:
-        import torch
-    except ImportError:
-        return
-    torch.set_num_threads(1)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
 
 
 def _beater(pipe: Connection) -> Callable[[], None]:

@@ -2,30 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from siamtrack.config import Data
-from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError, nearest
 
-__all__ = ["PairSampler", "Pairs", "generator"]
+__all__ = ["NAMELESS", "CropTable", "PairSampler", "Pairs", "check_sources", "generator"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+NAMELESS = frozenset({"", "object", "unknown"})
+"""Categories that say nothing: two objects of one of them are not taken to be of the same kind."""
+
+
+class CropTable(Protocol):
+    """What must be known of N crops to draw pairs of them; see `ResidentSet` for the meaning."""
+
+    @property
+    def tracks(self) -> Tensor: ...  # noqa: D102
+    @property
+    def frames(self) -> Tensor: ...  # noqa: D102
+    @property
+    def sources(self) -> Tensor: ...  # noqa: D102
+    @property
+    def categories(self) -> Tensor: ...  # noqa: D102
+    @property
+    def source_names(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def category_names(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """B pairs: indices of the template's and the search region's crop, and whether they show one object.
+    """B pairs.
 
-    `other` is the crop that a distractor or an occluder is taken from: never the pair's own object.
+    Attributes:
+        template: (B,) index of the template's crop.
+        search: (B,) index of the search region's crop.
+        present: (B,) bool: both show one object.
+        other: (B,) the crop that a distractor or an occluder is taken from: of neither object; -1 for none.
+        alike: (B,) bool: both show one object or two of one category, which is what SPM's coarse stage calls
+            positive; None where it was not drawn.
     """
 
     template: Tensor
     search: Tensor
     present: Tensor
     other: Tensor
+    alike: Tensor | None = None
 
 
 def generator(seed: int, rank: int, step: int, purpose: int = 0) -> torch.Generator:
@@ -34,67 +66,155 @@ def generator(seed: int, rank: int, step: int, purpose: int = 0) -> torch.Genera
     return torch.Generator().manual_seed(int(mixed[0]) << 31 | int(mixed[1]) >> 1)
 
 
+def check_sources(named: Iterable[str], known: tuple[str, ...], key: str) -> None:
+    """Check that a setting names only sources that the data have.
+
+    Raises:
+        ConfigError: it names another; the nearest is offered.
+    """
+    for name in named:
+        if name not in known:
+            raise ConfigError(f"{key} names the unknown source '{name}'{nearest(name, known)}")
+
+
 class PairSampler:
     """Draws pairs of a set by the rules of its `Data` section.
 
-    An object is drawn by the weight of its source (1 unless the preset says otherwise), scaled by the root of its
-    number of crops up to `data.frames_weight`, so that objects with real motion come up more often. Both crops
-    are of that object, at most `data.gap` frames apart; with probability `data.negative` the template is of
-    another object, of the same category in half of the cases where there is one.
+    An object is drawn by the weight of its source (1 unless the preset says otherwise), scaled by the root of
+    its number of crops up to `data.frames_weight`, so that objects with real motion come up more often;
+    `data.video` sets the share of those outright. Both crops are of that object, at most `data.gap` frames
+    apart (a still is paired with itself, as in DaSiamRPN, section 3.2); with probability `data.negative` the
+    template is of another object, of the same category for `data.negative_same` of these. Where no object is
+    left to draw, as in a set of one category, the nearest kind of pair takes its place.
+
+    Args:
+        crops: what is known of the crops.
+        data: the rules.
+        strict: refuse `source_weights` and `gaps` of unknown sources. A stream, of which a window may lack a
+            source, checks them elsewhere.
+
+    Raises:
+        ConfigError: unknown sources, or no crop with a weight.
     """
 
-    def __init__(self, crops: ResidentSet, data: Data) -> None:
-        unknown = [name for name in data.source_weights if name not in crops.source_names]
-        if unknown:
+    def __init__(self, crops: CropTable, data: Data, strict: bool = True) -> None:
+        if strict:
+            check_sources(data.source_weights, crops.source_names, "data.source_weights")
+            check_sources(data.gaps, crops.source_names, "data.gaps")
+        self._data = data
+        tracks, frames = crops.tracks.numpy(), crops.frames.numpy()
+        # By category, track and frame: each of them is one range, and drawing is arithmetic on ranges.
+        self._order: Ints = np.lexsort(
+            (frames, tracks, _category_of_tracks(tracks, crops.categories.numpy()))
+        )
+        ordered = tracks[self._order]
+        self._starts: Ints = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+        self._lengths: Ints = np.diff(self._starts, append=len(ordered))
+        first = self._order[self._starts]
+        sources = crops.sources.numpy()[first]
+        named = np.array([data.source_weights.get(name, 1.0) for name in crops.source_names])
+        self._gaps: Ints = np.array([data.gaps.get(name, data.gap) for name in crops.source_names])[sources]
+        weights = _weights(named[sources], self._lengths, data)
+        if not weights.sum() > 0:
             raise ConfigError(
-                f"data.source_weights names the unknown source '{unknown[0]}'{nearest(unknown[0], crops.source_names)}"
+                "data.source_weights leave no crop to draw; give a source of the data a weight above 0"
             )
-        self.data = data
-        self.tracks = crops.tracks.numpy()
-        self.frames = crops.frames.numpy()
-        self.categories = crops.categories.numpy()
-        order = np.lexsort((self.frames, self.tracks))
-        starts = np.flatnonzero(np.diff(self.tracks[order], prepend=-1))
-        self.members = np.split(order, starts[1:])
-        first = order[starts]
-        weight = np.array([data.source_weights.get(name, 1.0) for name in crops.source_names])
-        share = weight[crops.sources.numpy()[first]]
-        share = share * np.minimum(np.sqrt([len(m) for m in self.members]), data.frames_weight)
-        self.cumulative = np.cumsum(share / share.sum())
-        self.by_category = {c: np.flatnonzero(self.categories == c) for c in np.unique(self.categories)}
+        self._bounds: Floats = np.concatenate([[0.0], np.cumsum(weights)])
+        self._categories: Ints = crops.categories.numpy()[first]
+        named_kind = np.array([name not in NAMELESS for name in crops.category_names], bool)[self._categories]
+        self._kind_low, self._kind_high = self._kinds(named_kind)
+        mates = (self._kind_high - self._kind_low - weights) > 1e-9 * self._bounds[-1]
+        self._mated: Floats = np.concatenate([[0.0], np.cumsum(np.where(mates, weights, 0))])
+        # One number for track and frame makes the frames near another one a range of a sorted array.
+        self._span = int(frames.max() - frames.min()) + 2 * int(self._gaps.max()) + 2
+        number = np.repeat(np.arange(len(self._starts)), self._lengths)
+        self._frames: Ints = frames[self._order].astype(np.int64)
+        self._clock: Ints = number * self._span + self._frames - frames.min()
 
     def draw(self, batch: int, rng: torch.Generator) -> Pairs:
         """Draw `batch` pairs."""
-        u = torch.rand(batch, 6, generator=rng).numpy()
-        last = len(self.members) - 1
-        tracks = np.minimum(np.searchsorted(self.cumulative, u[:, 0]), last)
-        others = np.minimum(np.searchsorted(self.cumulative, u[:, 4]), last)
-        template = np.empty(batch, np.int64)
-        search = np.empty(batch, np.int64)
-        other = np.empty(batch, np.int64)
-        present = u[:, 3] >= self.data.negative
-        for i, (track, rival) in enumerate(zip(tracks, others, strict=True)):
-            search[i], template[i] = self._same(self.members[track], u[i, 1], u[i, 2])
-            if rival == track:
-                rival = (track + 1) % len(self.members)
-            other[i] = _pick(self.members[rival], u[i, 5])
-            if not present[i]:
-                template[i] = self._different(search[i], other[i], u[i, 2])
-        return Pairs(*(torch.from_numpy(a) for a in (template, search, present, other)))
+        u = torch.rand(batch, 9, generator=rng, dtype=torch.float64).numpy()
+        negative = u[:, 0] < self._data.negative
+        same_kind = negative & (u[:, 1] < self._data.negative_same) & bool(self._mated[-1] > 0)
+        tracks = np.where(same_kind, _search(self._mated, u[:, 2]), _search(self._bounds, u[:, 2]))
+        low, high = self._kind_low[tracks], self._kind_high[tracks]
+        own_low, own_high = self._bounds[tracks], self._bounds[tracks + 1]
+        mates = self._between(u[:, 3], low, high, own_low, own_high)
+        strangers = self._between(u[:, 3], 0.0, self._bounds[-1], low, high)
+        lone = strangers < 0  # one category only: any other object
+        strangers = np.where(
+            lone, self._between(u[:, 3], 0.0, self._bounds[-1], own_low, own_high), strangers
+        )
+        rivals = np.where(same_kind, mates, strangers)
+        negative &= rivals >= 0
+        shown = np.where(negative, rivals, tracks)
+        search = self._crop(tracks, u[:, 4])
+        template = np.where(negative, self._crop(shown, u[:, 5]), self._near(tracks, search, u[:, 5]))
+        alike = (low <= self._bounds[shown]) & (self._bounds[shown] < high)
+        other = self._other(tracks, shown, u[:, 6:])
+        rows = self._order[template], self._order[search], ~negative, other, ~negative | alike
+        return Pairs(*(torch.from_numpy(row) for row in rows))
 
-    def _same(self, members: np.ndarray, u: float, v: float) -> tuple[int, int]:
-        search = _pick(members, u)
-        near = members[np.abs(self.frames[members] - self.frames[search]) <= self.data.gap]
-        return search, _pick(near, v)
+    def _kinds(self, named: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """Each track's category as a range on the line of weights; the track alone where it has no name."""
+        first = np.flatnonzero(np.diff(self._categories, prepend=self._categories[:1] - 1))
+        group = np.repeat(np.arange(len(first)), np.diff(first, append=len(self._categories)))
+        ends = np.append(first[1:], len(self._categories))
+        low = np.where(named, self._bounds[first][group], self._bounds[:-1])
+        return low, np.where(named, self._bounds[ends][group], self._bounds[1:])
 
-    def _different(self, search: int, other: int, u: float) -> int:
-        if u < 0.5:
-            rivals = self.by_category[self.categories[search]]
-            pick = _pick(rivals, 2 * u)
-            if self.tracks[pick] != self.tracks[search]:
-                return pick
-        return other
+    def _between(
+        self, u: Floats, low: Floats | float, high: Floats | float, hole_low: Floats, hole_high: Floats
+    ) -> Ints:
+        """Tracks drawn by weight from a range with a hole in it; -1 where that leaves nothing."""
+        free = (high - low) - (hole_high - hole_low)
+        place = low + u * free
+        place = np.where(place >= hole_low, np.maximum(place + (hole_high - hole_low), hole_high), place)
+        found = np.clip(np.searchsorted(self._bounds, place, "right") - 1, 0, len(self._starts) - 1)
+        drawn: Ints = np.where(free > 1e-9 * self._bounds[-1], found, -1)
+        return drawn
+
+    def _crop(self, tracks: Ints, u: Floats) -> Ints:
+        """A crop of each track, as a place in `_order`."""
+        return self._starts[tracks] + np.minimum(
+            (u * self._lengths[tracks]).astype(np.int64), self._lengths[tracks] - 1
+        )
+
+    def _near(self, tracks: Ints, search: Ints, u: Floats) -> Ints:
+        """A crop of the same track at most the gap away."""
+        low = np.searchsorted(self._clock, self._clock[search] - self._gaps[tracks], "left")
+        high = np.searchsorted(self._clock, self._clock[search] + self._gaps[tracks], "right")
+        low = np.maximum(low, self._starts[tracks])
+        high = np.minimum(high, self._starts[tracks] + self._lengths[tracks])
+        near: Ints = low + np.minimum((u * (high - low)).astype(np.int64), high - low - 1)
+        return near
+
+    def _other(self, tracks: Ints, shown: Ints, u: Floats) -> Ints:
+        """A crop of neither object: a pasted template would make a negative pair a positive one."""
+        total = self._bounds[-1]
+        other = self._between(u[:, 0], 0.0, total, self._bounds[tracks], self._bounds[tracks + 1])
+        again = self._between(u[:, 1], 0.0, total, self._bounds[tracks], self._bounds[tracks + 1])
+        other = np.where(other == shown, again, other)
+        other = np.where(other == shown, -1, other)
+        return np.where(other < 0, -1, self._order[self._crop(np.maximum(other, 0), u[:, 2])])
 
 
-def _pick(members: np.ndarray, u: float) -> int:
-    return int(members[min(int(u * len(members)), len(members) - 1)])
+def _category_of_tracks(tracks: Ints, categories: Ints) -> Ints:
+    """Each crop's category, the first one of its track where a track has several."""
+    _, first, number = np.unique(tracks, return_index=True, return_inverse=True)
+    return categories[first][number]
+
+
+def _weights(named: Floats, lengths: Ints, data: Data) -> Floats:
+    weights = named * np.minimum(np.sqrt(lengths), data.frames_weight)
+    moving = lengths > 1
+    sums = weights[moving].sum(), weights[~moving].sum()
+    if data.video is not None and min(sums) > 0:
+        weights = np.where(moving, weights * data.video / sums[0], weights * (1 - data.video) / sums[1])
+    return weights / max(float(weights.sum()), 1e-300)
+
+
+def _search(bounds: Floats, u: Floats) -> Ints:
+    """The range that a share of the whole falls into."""
+    found: Ints = np.clip(np.searchsorted(bounds, u * bounds[-1], "right") - 1, 0, len(bounds) - 2)
+    return found

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamtrack.errors import InputError
+from siamtrack.geometry.rounding import Rounding, cut_whole, whole_square
 
 __all__ = ["Crop", "Frame", "Region", "cut", "frame_size", "mean_colour", "target_region"]
 
@@ -26,12 +27,14 @@ Frame = np.ndarray | Tensor
 class Region:
     """N squares of a frame: `centre` (N, 2) and `side` (N,), continuous pixels.
 
-    `stretch` (N, 2), 1 unless given, multiplies the side for x and y apart: training jitters the aspect with it.
+    Training jitters two more things. `stretch` (N, 2), 1 unless given, multiplies the side for x and y apart;
+    `turn` (N,), 0 unless given, turns the region around its centre by radians, clockwise as seen on the screen.
     """
 
     centre: Tensor
     side: Tensor
     stretch: Tensor | None = None
+    turn: Tensor | None = None
 
     def extent(self) -> Tensor:
         """(N, 2) width and height of each region in frame pixels."""
@@ -47,14 +50,21 @@ class Crop:
     region: Region
 
     def to_frame(self, boxes: Tensor) -> Tensor:
-        """xyxy boxes (N, 4) or (N, K, 4) in crop pixels -> frame pixels."""
+        """Xyxy boxes (N, 4) or (N, K, 4) in crop pixels -> frame pixels; for regions that are not turned."""
+        if self.region.turn is not None:
+            raise ValueError("a box of a turned crop is not upright in the frame")
         low, scale = _mapping(self.region, self.pixels.shape[-1], boxes)
         return boxes * scale + low
 
     def to_crop(self, boxes: Tensor) -> Tensor:
-        """xyxy boxes (N, 4) or (N, K, 4) in frame pixels -> crop pixels."""
+        """Xyxy boxes (N, 4) or (N, K, 4) in frame pixels -> crop pixels.
+
+        In a turned crop, the upright box around the turned ellipse that filled the box: closer to what most
+        objects look like than the box around its turned corners.
+        """
+        turned = boxes if self.region.turn is None else _turned(boxes, self.region, self.region.turn)
         low, scale = _mapping(self.region, self.pixels.shape[-1], boxes)
-        return (boxes - low) / scale
+        return (turned - low) / scale
 
 
 def _mapping(region: Region, size: int, boxes: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,6 +73,21 @@ def _mapping(region: Region, size: int, boxes: Tensor) -> tuple[Tensor, Tensor]:
     scale = (extent / size).repeat(1, 2).to(boxes)
     shape = (len(low),) + (1,) * (boxes.ndim - 2) + (4,)
     return low.reshape(shape), scale.reshape(shape)
+
+
+def _turned(boxes: Tensor, region: Region, turn: Tensor) -> Tensor:
+    """Boxes (N, ..., 4) of the frame, turned back with their region around its centre."""
+    shape = (len(turn),) + (1,) * (boxes.ndim - 1)
+    cos, sin = turn.to(boxes).cos().reshape(shape), turn.to(boxes).sin().reshape(shape)
+    middle = region.centre.to(boxes).reshape((len(turn),) + (1,) * (boxes.ndim - 2) + (2,))
+    offset = (boxes[..., :2] + boxes[..., 2:]) / 2 - middle
+    half = (boxes[..., 2:] - boxes[..., :2]) / 2
+    x, y = offset[..., :1] * cos + offset[..., 1:] * sin, offset[..., 1:] * cos - offset[..., :1] * sin
+    centre = torch.cat([x, y], -1) + middle
+    w = ((half[..., :1] * cos) ** 2 + (half[..., 1:] * sin) ** 2).sqrt()
+    h = ((half[..., :1] * sin) ** 2 + (half[..., 1:] * cos) ** 2).sqrt()
+    size = torch.cat([w, h], -1)
+    return torch.cat([centre - size, centre + size], -1)
 
 
 def target_region(boxes: Tensor, context: float = 0.5, zoom: float = 1.0) -> Region:
@@ -107,7 +132,10 @@ def mean_colour(frame: Frame) -> Tensor:
     return frame.float().mean((1, 2))
 
 
-def cut(frame: Frame, region: Region, size: int, fill: Tensor, device: torch.device | str | None = None) -> Crop:
+def cut(
+    frame: Frame, region: Region, size: int, fill: Tensor, device: torch.device | str | None = None,
+    rounding: Rounding = "none",
+) -> Crop:  # fmt: skip
     """Cut square regions out of frames and resample them bilinearly to `size` pixels.
 
     Args:
@@ -116,25 +144,37 @@ def cut(frame: Frame, region: Region, size: int, fill: Tensor, device: torch.dev
         size: side of the crops in pixels.
         fill: (N, 3) colour 0..255 of what lies outside the frame.
         device: where the pixels shall lie; default: where a tensor frame lies, the CPU for a numpy one.
+        rounding: "none", or by a published tracker's rule; exact for numpy frames, and for tensor frames the same
+            whole pixels but for the interpolation's last grey level.
 
     Returns:
         A Crop with float32 pixels.
     """
+    if rounding != "none" and not isinstance(frame, np.ndarray):
+        corner, side = (torch.from_numpy(a) for a in whole_square(region.centre, region.side, rounding))
+        seen = Region(corner + side[:, None] / 2, side.float())
+        return Crop(_cut_tensor(frame, seen, size, fill).to(device or frame.device), region)
     if isinstance(frame, np.ndarray):
-        pixels = _cut_numpy(frame, region, size, fill)
+        if rounding == "none":
+            pixels = _cut_numpy(frame, region, size, fill)
+        else:
+            pixels = cut_whole(frame, region.centre, region.side, size, fill, rounding)
         return Crop(pixels if device is None else pixels.to(device, non_blocking=True), region)
     return Crop(_cut_tensor(frame, region, size, fill).to(device or frame.device), region)
 
 
 def _cut_numpy(frame: np.ndarray, region: Region, size: int, fill: Tensor) -> Tensor:
     extent = region.extent().double().cpu().numpy()
-    low = region.centre.double().cpu().numpy() - extent / 2
+    centre = region.centre.double().cpu().numpy()
+    turn = np.zeros(len(extent)) if region.turn is None else region.turn.double().cpu().numpy()
     colours = fill.double().cpu().numpy()
     crops = np.empty((len(extent), size, size, 3), np.uint8)
-    for i, ((x, y), (w, h)) in enumerate(zip(low, extent, strict=True)):
+    for i, (sx, sy) in enumerate(extent / size):
+        cos, sin = np.cos(turn[i]), np.sin(turn[i])
+        linear = np.array([[cos * sx, -sin * sy], [sin * sx, cos * sy]])
         # Pixel u of the crop has its centre at u + 0.5; the same holds for the frame, hence the two halves.
-        sx, sy = w / size, h / size
-        matrix = np.array([[sx, 0, x + 0.5 * sx - 0.5], [0, sy, y + 0.5 * sy - 0.5]])
+        first = centre[i] + linear @ np.full(2, 0.5 - size / 2) - 0.5
+        matrix = np.concatenate([linear, first[:, None]], 1)
         cv2.warpAffine(
             frame,
             matrix,
@@ -153,15 +193,14 @@ def _cut_tensor(frame: Tensor, region: Region, size: int, fill: Tensor) -> Tenso
     frames = frame if frame.ndim == 4 else frame[None].expand(count, -1, -1, -1)
     bounds = torch.tensor([width, height], dtype=torch.float32, device=device)
     extent = region.extent().to(device).float()
+    places = (torch.arange(size, device=device, dtype=torch.float32) + 0.5) / size - 0.5
+    x = (extent[:, :1] * places)[:, None, :].expand(-1, size, -1)
+    y = (extent[:, 1:] * places)[:, :, None].expand(-1, -1, size)
+    if region.turn is not None:
+        cos, sin = (f(region.turn).to(device).float()[:, None, None] for f in (torch.cos, torch.sin))
+        x, y = x * cos - y * sin, x * sin + y * cos
     # grid_sample with align_corners=False puts the frame's edges at -1 and 1, in continuous pixels 0 and W.
-    low = (region.centre.to(device).float() - extent / 2) / bounds * 2 - 1
-    scale = extent / bounds * 2
-    places = (torch.arange(size, device=device, dtype=torch.float32) + 0.5) / size
-    grid_x = low[:, :1] + scale[:, :1] * places
-    grid_y = low[:, 1:] + scale[:, 1:] * places
-    grid = torch.stack(
-        [grid_x[:, None, :].expand(-1, size, -1), grid_y[:, :, None].expand(-1, -1, size)], dim=-1
-    )
+    grid = (torch.stack([x, y], dim=-1) + region.centre.to(device).float()[:, None, None]) / bounds * 2 - 1
     # Zero padding outside of (frame - fill) is the fill colour outside of the frame.
     colour = fill.to(device).float()[:, :, None, None]
     return F.grid_sample(frames.float() - colour, grid, mode="bilinear", align_corners=False) + colour

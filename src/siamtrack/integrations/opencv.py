@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from siamtrack.errors import ConfigError, InputError, WeightsError, nearest
-from siamtrack.geometry.boxes import Box
 
 __all__ = ["OPENCV_TRACKERS", "OpenCvTracker", "opencv_tracker"]
 
 OPENCV_TRACKERS = ("csrt", "kcf", "mil", "nano")
 
 Image = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
 
 
 class OpenCvTracker:
@@ -37,7 +37,7 @@ class OpenCvTracker:
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._tracker: Any = None
-        self._box = Box(0.0, 0.0, 0.0, 0.0)
+        self._box: Box = (0.0, 0.0, 0.0, 0.0)
         self.found = False
 
     def init(self, frame: Image, box: Sequence[float] | npt.NDArray[np.float64]) -> None:
@@ -59,7 +59,7 @@ class OpenCvTracker:
             self._tracker.init(_bgr(frame), (left, top, right - left, bottom - top))
         except cv2.error as error:
             raise InputError(f"OpenCV refuses the box {list(box)}: {_first_line(error)}") from None
-        self._box = Box(*(float(value) for value in box))
+        self._box = _box(box)
         self.found = True
 
     def update(self, frame: Image) -> Box:
@@ -68,8 +68,13 @@ class OpenCvTracker:
             raise InputError("call init(frame, box) before update(frame)")
         self.found, box = self._tracker.update(_bgr(frame))
         if self.found:
-            self._box = Box(*(float(value) for value in box))
+            self._box = _box(box)
         return self._box
+
+
+def _box(values: Sequence[float] | npt.NDArray[np.float64]) -> Box:
+    x, y, w, h = (float(value) for value in values)
+    return x, y, w, h
 
 
 def _bgr(frame: Image) -> Image:
@@ -98,7 +103,7 @@ def opencv_tracker(kind: str) -> OpenCvTracker:
     tracker = _find(f"Tracker{name.upper()}")
     if tracker is None:
         raise ConfigError(
-            f"OpenCV {cv2.__version__} here has no {name.upper()} tracker; it comes with the contrib modules of "
+            f"OpenCV {cv2.__version__} here has no {name.upper()} tracker; it comes with contrib modules of "
             "OpenCV 4: pip install 'opencv-contrib-python-headless<5' in place of other OpenCV packages"
         )
     return OpenCvTracker(tracker.create)

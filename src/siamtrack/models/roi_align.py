@@ -37,7 +37,10 @@ def roi_align(features: Tensor, boxes: Tensor, stride: float, cells: int = 6, sa
     wide = (batch, count, line, line)
     grid = torch.stack([x[:, :, None, :].expand(wide), y[:, :, :, None].expand(wide)], -1)
     sampled = F.grid_sample(
-        features.float(), grid.reshape(batch, count * line, line, 2), padding_mode="border", align_corners=False
+        features.float(),
+        grid.reshape(batch, count * line, line, 2),
+        padding_mode="border",
+        align_corners=False,
     )
     bins = sampled.reshape(batch, -1, count, cells, samples, cells, samples).mean((4, 6))
     return bins.transpose(1, 2)

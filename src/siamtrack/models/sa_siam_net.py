@@ -142,7 +142,9 @@ class TwinNeck(nn.Module):
         template_cells: side of the appearance template's middle.
     """
 
-    def __init__(self, appearance: nn.Module | None, semantic: SemanticNeck | None, template_cells: int) -> None:
+    def __init__(
+        self, appearance: nn.Module | None, semantic: SemanticNeck | None, template_cells: int
+    ) -> None:
         super().__init__()
         self.appearance = appearance
         self.semantic = semantic
@@ -192,5 +194,7 @@ class Blend(nn.Module):
         appearance, semantic = responses
         if appearance.shape != semantic.shape:
             sides = f"{appearance.shape[-1]} and {semantic.shape[-1]}"
-            raise ConfigError(f"both branches need responses of one size; got {sides} cells: choose like backbones")
+            raise ConfigError(
+                f"both branches need responses of one size; got {sides} cells: choose like backbones"
+            )
         return {**maps, "response": self.weight * appearance + (1 - self.weight) * semantic}

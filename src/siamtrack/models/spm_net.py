@@ -58,7 +58,11 @@ class SpmNeck(nn.Module):
     """
 
     def __init__(
-        self, coarse: nn.Module, coarse_levels: tuple[int, ...], fine_levels: tuple[int, ...], template_cells: int
+        self,
+        coarse: nn.Module,
+        coarse_levels: tuple[int, ...],
+        fine_levels: tuple[int, ...],
+        template_cells: int,
     ) -> None:
         super().__init__()
         self.coarse = coarse
@@ -155,7 +159,10 @@ class SpmNet(nn.Module):
         boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         logits, offsets = fine(template[1], fine.pool(features[1:], cxcywh_to_xyxy(boxes)))
         scores, boxes = self.fusion.fuse(
-            found.scores.gather(1, index), logits.float().softmax(-1)[..., 1], boxes, refine_boxes(boxes, offsets)
+            found.scores.gather(1, index),
+            logits.float().softmax(-1)[..., 1],
+            boxes,
+            refine_boxes(boxes, offsets),
         )
         places = (boxes[..., :2] / size * 2 - 1).clamp(-1, 1)
         return Candidates(boxes[..., :2], boxes[..., 2:], scores, places)

@@ -116,7 +116,7 @@ def _look_at(
     corners = cxcywh_to_xyxy(torch.cat([centres, sizes], -1)).flatten(0, 1)
     side = crops.wide_template or crops.template
     around = target_region(corners, crops.context, side / crops.template)
-    patch = cut(frame, around, side, fill.repeat_interleave(count, 0), device)
+    patch = cut(frame, around, side, fill.repeat_interleave(count, 0), device, preset.crops.rounding)
     inside = sizes.flatten(0, 1) / (around.extent() / side)
     return _features(embed(net, patch.pixels, inside.to(device))).reshape(len(boxes), count, -1)
 

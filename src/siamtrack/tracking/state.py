@@ -78,7 +78,7 @@ def start(
     side = crops.wide_template or crops.template
     region = target_region(corners, crops.context, side / crops.template)
     with torch.inference_mode():
-        crop = cut(frame, region, side, fill, device)
+        crop = cut(frame, region, side, fill, device, crops.rounding)
         template = embed(net, crop.pixels, _sizes_in(corners, region, side).to(device))
         memory = remember(template, track.memory_rate) if track.rerank else None
     none = torch.zeros(count, dtype=torch.long)
@@ -107,6 +107,8 @@ def step(net: Matcher, preset: Preset, frame: Frame, state: TrackState, device: 
             memory = memory.replaced(index, seen)
     lost = state.lost
     if track.lost_search:
+        # As PySOT's long-term tracker: a box of low score is not believed, and the last good one stays.
+        boxes = torch.where((scores < track.lost_below)[:, None], state.boxes, boxes)
         lost = torch.where(lost, scores < track.found_above, scores < track.lost_below)
     lost_for = torch.where(lost, _lost_for(state) + 1, 0)
     return replace(state, boxes=boxes, scores=scores, lost=lost, lost_for=lost_for, memory=memory)
@@ -164,15 +166,18 @@ def _look(
 ) -> tuple[Choice, Memory | None]:  # fmt: skip
     """Cut the search regions, match them and choose, all in crop pixels."""
     track = preset.track
+    if search > preset.crops.search:
+        track = replace(track, window=track.lost_window)
     previous = _sizes_in(state.boxes, region, search).to(device, non_blocking=True)
     if track.scales:
         count = len(track.scales)
         factors = torch.tensor(track.scales).repeat(len(state.boxes))
         pyramid = Region(region.centre.repeat_interleave(count, 0), region.side.repeat_interleave(count) * factors)
-        crop = cut(frame, pyramid, search, state.fill.repeat_interleave(count, 0), device)
+        fill = state.fill.repeat_interleave(count, 0)
+        crop = cut(frame, pyramid, search, fill, device, preset.crops.rounding)
         template = tuple(level.repeat_interleave(count, 0) for level in state.template)
         return choose_scale(net.match(template, crop.pixels), previous, search, track), None
-    crop = cut(frame, region, search, state.fill, device)
+    crop = cut(frame, region, search, state.fill, device, preset.crops.rounding)
     found = match(net, state.template, crop.pixels, previous)
     if track.select == "upsampled":
         return choose_upsampled(found, previous, search, track), None

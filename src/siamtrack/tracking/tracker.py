@@ -112,8 +112,8 @@ def load(model: str | Path = DEFAULT_MODEL, device: str = "cpu") -> Tracker:
         shipped = [name for name in preset_names() if packaged_weights(name)]
         if str(model) not in preset_names():
             raise ConfigError(
-                f"unknown model '{model}'{nearest(str(model), shipped)} Models with weights: {', '.join(shipped)}; "
-                "or give a .safetensors file"
+                f"unknown model '{model}'{nearest(str(model), preset_names())} Expected a model with weights "
+                f"({', '.join(shipped) or 'none is packaged'}) or a .safetensors file"
             )
         found = packaged_weights(str(model))
         if found is None:

@@ -13,8 +13,8 @@ from siamtrack.tracking.rank import Choice, shape_penalty
 
 __all__ = ["choose_upsampled", "enlarge_map"]
 
-# The part of the map around the coarse peak in which the fine one is looked for reaches half of the distance to the
-# predicted box's side, and that distance counts as no less and no more than these shares of the template's size.
+# The fine peak is looked for around the coarse one, up to half of the distance to each side of the predicted
+# box; that distance counts as no less and no more than these shares of the template's size.
 _NEAR, _FAR = 0.1, 0.44
 _TEMPLATE = 127
 
@@ -24,10 +24,11 @@ def choose_upsampled(
 ) -> Choice:
     """SiamCAR's selection as its code has it, on maps enlarged bicubically to one cell a pixel (193 x 193).
 
-    The peak of the enlarged ranking with the window is the coarse place; within a part of the predicted box around
-    it, the peak of the ranking without the window is the target's centre. The box's size is read there from the
-    enlarged maps. Centre-ness is stretched to [0, 1] over each map. The code measures the penalty of the size's
-    rate with the box in frame pixels and the target in crop pixels; here both are in crop pixels.
+    The peak of the enlarged ranking with the window is the coarse place; within a part of the predicted
+    box around it, the peak of the ranking without the window is the target's centre, and the box's size
+    is read there from the enlarged maps. Centre-ness is stretched to [0, 1] over each map. The code
+    takes the penalty of the size's rate between a box in frame pixels and a target in crop pixels; here
+    both are in crop pixels.
 
     Args:
         found: N x K candidates of a square map, with `classes` and `quality`.
@@ -42,7 +43,9 @@ def choose_upsampled(
     points = grid_points(cells, stride, size).to(found.centres)
     half = found.sizes / 2
     sides = torch.cat([points + half - found.centres, found.centres + half - points], -1)
-    penalised = shape_penalty(found.sizes, previous, track.penalty) * found.classes * _stretched(found.quality)
+    penalised = (
+        shape_penalty(found.sizes, previous, track.penalty) * found.classes * _stretched(found.quality)
+    )
     window = cosine_window(found.places)
     ranked = penalised * (1 - track.window) + window * track.window
     maps = torch.cat([torch.stack([ranked, penalised, found.classes], 1), sides.transpose(1, 2)], 1)
@@ -69,14 +72,16 @@ def _stretched(quality: Tensor) -> Tensor:
 
 
 def _around_peak(ranked: Tensor, sides: Tensor, cells: int) -> Tensor:
-    """(N, E, E) enlarged ranking and (N, K, 4) sides -> (N, E, E) bool, where the fine place is looked for."""
+    """(N, E, E) enlarged ranking, (N, K, 4) sides -> (N, E, E) bool: where the fine peak is looked for."""
     wide = ranked.shape[-1]
     peak = ranked.flatten(1).argmax(1)
     row, column = peak // wide, peak % wide
     coarse = torch.stack([row, column]) / (wide / cells)
     coarse_row, coarse_column = coarse.round().long().clamp(max=cells - 1)
     rows = torch.arange(len(peak), device=peak.device)
-    reach = sides[rows, coarse_row * cells + coarse_column].clamp(int(_NEAR * _TEMPLATE), int(_FAR * _TEMPLATE))
+    reach = sides[rows, coarse_row * cells + coarse_column].clamp(
+        int(_NEAR * _TEMPLATE), int(_FAR * _TEMPLATE)
+    )
     room = torch.stack([column, row, wide - column, wide - row], 1)
     left, top, right, bottom = (torch.minimum(reach, room) / 2).long().T[..., None]
     line = torch.arange(wide, device=peak.device)

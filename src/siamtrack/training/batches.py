@@ -15,7 +15,7 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError
 from siamtrack.training.distributed import World
 
-__all__ = ["check_parts", "draw_batch", "pack", "pair_keys", "pick", "unpack"]
+__all__ = ["check_parts", "draw_batch", "pack", "pick", "unpack"]
 
 T = TypeVar("T")
 
@@ -49,12 +49,6 @@ def draw_batch(
     return _joined(made), rngs[0]
 
 
-def pair_keys(crops: ResidentSet, batch: Batch) -> list[str]:
-    """The pairs' names as `template/search`, by the keys of their crops."""
-    pairs = zip(batch.pairs.template.tolist(), batch.pairs.search.tolist(), strict=True)
-    return [f"{crops.keys[template]}/{crops.keys[search]}" for template, search in pairs]
-
-
 def _joined(batches: list[Any]) -> Any:
     """Batches one after the other, field by field."""
     first = batches[0]
@@ -79,7 +73,8 @@ def pack(batch: Any, prefix: str) -> dict[str, Tensor]:
     for field in fields(batch):
         value, name = getattr(batch, field.name), f"{prefix}.{field.name}"
         if isinstance(value, Tensor):
-            found[name] = value.detach().cpu().contiguous()
+            # A copy: fields may share their memory, which safetensors does not store.
+            found[name] = value.detach().cpu().contiguous().clone()
         elif is_dataclass(value):
             found |= pack(value, name)
     return found

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import siamtrack
 from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.errors import ConfigError, WeightsError
-from siamtrack.models.siamese import SiameseNet
 from siamtrack.training.parameters import Average
 
 __all__ = [
@@ -44,7 +44,7 @@ class Run:
         best: the best validation score, negative before the first.
     """
 
-    net: SiameseNet
+    net: nn.Module
     optimiser: torch.optim.Optimizer
     average: Average | None
     step: int = 0

@@ -54,7 +54,6 @@ class FailedStep:
     Attributes:
         step: counted from 0.
         batch: the pairs.
-        keys: their names.
         terms: of the loss.
         norm: of the gradient.
         random: state of the generator that the loss was given.
@@ -62,7 +61,6 @@ class FailedStep:
 
     step: int
     batch: Batch
-    keys: list[str]
     terms: dict[str, float]
     norm: float
     random: Tensor
@@ -71,7 +69,7 @@ class FailedStep:
 def save_failure(path: Path, preset: Preset, net: nn.Module, failed: FailedStep) -> TrainingError:
     """Write a failed step with the weights before it to a safetensors file; return the error to raise."""
     terms = {name: repr(value) for name, value in failed.terms.items()}
-    notes = {"step": failed.step, "keys": failed.keys, "terms": terms, "norm": repr(failed.norm)}
+    notes = {"step": failed.step, "keys": failed.batch.keys, "terms": terms, "norm": repr(failed.norm)}
     tensors = pack(failed.batch, "batch") | {"random": failed.random}
     tensors |= {f"net.{name}": value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     blob = safetensors.torch.save(tensors, {"failure": json.dumps(notes), "preset": preset_to_json(preset)})
@@ -82,7 +80,7 @@ def save_failure(path: Path, preset: Preset, net: nn.Module, failed: FailedStep)
     values = ", ".join(f"{name} {value:g}" for name, value in failed.terms.items())
     return TrainingError(
         f"the loss is not finite at step {failed.step} ({values}; gradient {failed.norm:g}); look into it "
-        f"with siamtrack train --replay {path}; template/search crops of the batch: {', '.join(failed.keys)}"
+        f"with siamtrack train --replay {path}; template/search crops of the batch: {', '.join(failed.batch.keys)}"
     )
 
 
@@ -130,7 +128,7 @@ def _terms(net: nn.Module, preset: Preset, batch: Batch, random: Tensor) -> dict
     cfg, rng = preset.train, torch.Generator()
     rng.set_state(random)
     with torch.autocast(batch.boxes.device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
-        return objective(net, batch, cfg.loss_weights, rng)  # type: ignore[arg-type]
+        return objective(net, batch, cfg.loss_weights, rng)
 
 
 def _watch(name: str, found: list[str]) -> Callable[[nn.Module, object, object], None]:

@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +21,8 @@ from siamtrack.data.pairs import PairSampler
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError
 from siamtrack.models.pretrained import load_imagenet
-from siamtrack.models.siamese import SiameseNet
 from siamtrack.models.weights import save_weights
-from siamtrack.training.batches import check_parts, draw_batch, pair_keys
+from siamtrack.training.batches import check_parts, draw_batch
 from siamtrack.training.checkpoint import (
     Run,
     latest_checkpoint,
@@ -102,7 +102,7 @@ def train(
         norm = float(nn.utils.clip_grad_norm_(run.net.parameters(), cfg.clip))
         if not math.isfinite(norm) or not math.isfinite(float(terms["total"].detach())):
             values = {name: float(value.detach()) for name, value in terms.items()}
-            failed = FailedStep(run.step, batch, pair_keys(crops, batch), values, norm, random)
+            failed = FailedStep(run.step, batch, values, norm, random)
             path = out / "failures" / f"step-{run.step:08d}-{world.rank}.safetensors"
             raise save_failure(path, preset, run.net, failed)
         run.optimiser.step()
@@ -123,7 +123,7 @@ def train(
 class _Objective(nn.Module):
     """Network and loss as one module: DistributedDataParallel wants a single `forward`."""
 
-    def __init__(self, net: SiameseNet, weights: tuple[float, ...]) -> None:
+    def __init__(self, net: nn.Module, weights: tuple[float, ...]) -> None:
         super().__init__()
         self.net = net
         self.weights = weights
@@ -143,13 +143,21 @@ def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> Run
     torch.manual_seed(cfg.seed)
     net = preset.model.build()
     if state is None:
-        load_imagenet(net.backbone, preset.model.backbone)
+        _load_pretrained(net, preset.model.backbone)
     prepare(net, cfg)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(net, make_optimiser(net, cfg), Average(net, cfg.ema) if cfg.ema else None)
     if state is not None:
         run.restore(state, preset)
     return run
+
+
+def _load_pretrained(net: nn.Module, name: str) -> None:
+    """Give the backbone its ImageNet weights; one that consists of several names its parts."""
+    backbone: Any = net.backbone
+    parts = backbone.pretrained_parts() if hasattr(backbone, "pretrained_parts") else [(backbone, name)]
+    for part, known in parts:
+        load_imagenet(part, known)
 
 
 def _weights(run: Run) -> nn.Module:

@@ -97,7 +97,7 @@ def _cell(value: float) -> str:
 
 
 def _print(found: list[Evaluation]) -> None:
-    """Print a table of all trackers, plain columns that survive a pipe, then what went wrong and where it lies."""
+    """Print a table of all trackers in plain columns, then what went wrong and where it lies."""
     scored = [e for e in found if e.scores is not None]
     if scored:
         assert scored[0].scores is not None

@@ -8,9 +8,13 @@ import typer
 
 from siamtrack.apps.cli.demo import demo
 from siamtrack.apps.cli.eval import eval_command
+from siamtrack.apps.cli.models import models
 from siamtrack.apps.cli.score import score_command
+from siamtrack.apps.cli.study import study
+from siamtrack.apps.cli.submit import submit_command
 from siamtrack.apps.cli.track import track
 from siamtrack.apps.cli.train import train
+from siamtrack.apps.cli.tune import tune_command
 from siamtrack.errors import SiamtrackError
 
 __all__ = ["app", "run"]
@@ -28,7 +32,11 @@ app.command("track")(track)
 app.command("demo")(demo)
 app.command("score")(score_command)
 app.command("eval")(eval_command)
+app.command("submit")(submit_command)
 app.command("train")(train)
+app.command("tune")(tune_command)
+app.command("models")(models)
+app.add_typer(study, name="study")
 
 
 @app.callback()

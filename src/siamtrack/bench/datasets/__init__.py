@@ -10,6 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 from siamtrack.bench.datasets.folder import read_folder
+from siamtrack.bench.datasets.got10k import read_got10k_test, read_got10k_val
+from siamtrack.bench.datasets.lasot import read_lasot
+from siamtrack.bench.datasets.otb import read_otb
+from siamtrack.bench.datasets.small import read_dtb70, read_nfs30, read_nfs240, read_tc128
+from siamtrack.bench.datasets.trackingnet import read_trackingnet
+from siamtrack.bench.datasets.uav123 import read_uav20l, read_uav123, read_uav123_10fps
+from siamtrack.bench.datasets.vot import read_vot
 from siamtrack.bench.sequence import Sequence
 from siamtrack.errors import ConfigError, DataError, nearest
 
@@ -17,7 +24,24 @@ __all__ = ["READERS", "read_dataset"]
 
 Reader = Callable[[Path], list[Sequence]]
 
-READERS: Mapping[str, Reader] = MappingProxyType({"folder": read_folder})
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "folder": read_folder,
+        "otb": read_otb,
+        "vot": read_vot,
+        "uav123": read_uav123,
+        "uav123-10fps": read_uav123_10fps,
+        "uav20l": read_uav20l,
+        "lasot": read_lasot,
+        "trackingnet": read_trackingnet,
+        "got10k-val": read_got10k_val,
+        "got10k-test": read_got10k_test,
+        "tc128": read_tc128,
+        "nfs30": read_nfs30,
+        "nfs240": read_nfs240,
+        "dtb70": read_dtb70,
+    }
+)
 
 
 def read_dataset(name: str, root: str | Path) -> list[Sequence]:

@@ -1,4 +1,4 @@
-"""Any folder of sequences: `<seq>/img/*.jpg` and `<seq>/groundtruth.txt`, x,y,w,h from 0, nan where absent."""
+"""Any folder of sequences: `<seq>/img/*.jpg` and `<seq>/groundtruth.txt`, x,y,w,h, nan where absent."""
 
 from __future__ import annotations
 

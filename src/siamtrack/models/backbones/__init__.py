@@ -31,7 +31,7 @@ class _Entry:
 
 
 _IMAGENET: tuple[_Triple, _Triple] = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-_TENSORFLOW: tuple[_Triple, _Triple] = ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
+_TENSORFLOW: tuple[_Triple, _Triple] = ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 
 # PySOT's and SiamCAR's networks read BGR as OpenCV decodes it, SiamFC's RGB, all of them 0..255.
 _ENTRIES = {

@@ -14,6 +14,7 @@ from torch import nn
 from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.heads.anchors import AnchorCoder
+from siamtrack.models.heads.light import CorrelationPart, LightRpnHead
 from siamtrack.models.heads.rpn import Correlation, LevelFusion, RpnHead
 from siamtrack.models.necks import Merge, Project
 from siamtrack.models.siamese import SiameseNet
@@ -30,6 +31,7 @@ class SiamRpnPlusPlus:
         levels: which of conv2..conv5 are used.
         width: channels of the levels after the neck, one number for all or one for each.
         correlation: "depthwise" (section 3.4) or "up".
+        correlations: for small networks with one merged level, in its place: what `LightRpnHead` concatenates.
         fusion: the levels' maps are added with learned weights, or their mean is taken (section 3.3).
         template_cells: side of the template features' middle that is kept (section 3.3).
         ratios: height / width of the anchors.
@@ -43,6 +45,7 @@ class SiamRpnPlusPlus:
     levels: tuple[int, ...] = Field(default=(3, 4, 5), min_length=1)
     width: int | tuple[int, ...] = 256
     correlation: Correlation = "depthwise"
+    correlations: tuple[CorrelationPart, ...] = ()
     fusion: LevelFusion = "weighted"
     template_cells: int = Field(default=7, ge=3)
     ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
@@ -67,6 +70,10 @@ class SiamRpnPlusPlus:
             neck = Project(channels, widths, self.template_cells)
         else:
             neck, widths = Merge(channels, max(widths), self.template_cells), (max(widths),)
-        head = RpnHead(widths, len(self.ratios), self.correlation, self.fusion)
+        head: nn.Module = RpnHead(widths, len(self.ratios), self.correlation, self.fusion)
+        if self.correlations:
+            if len(widths) > 1:
+                raise ConfigError(f"model.correlations needs one merged level; {self.backbone} gives {len(widths)}")
+            head = LightRpnHead(widths[0], len(self.ratios), self.correlations, self.template_cells)
         coder = AnchorCoder(stride=min(strides), scale=self.scale, ratios=self.ratios)
         return SiameseNet(normalisation(self.backbone), backbone, neck, head, coder)

@@ -41,7 +41,12 @@ class LightRpnHead(nn.Module):
     """
 
     def __init__(
-        self, width: int, anchors: int, parts: tuple[CorrelationPart, ...], template_cells: int = 7, depth: int = 2
+        self,
+        width: int,
+        anchors: int,
+        parts: tuple[CorrelationPart, ...],
+        template_cells: int = 7,
+        depth: int = 2,
     ) -> None:
         super().__init__()
         self.fusion = Fusion(width, 1, width, parts, template_cells, norm=True)

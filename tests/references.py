@@ -12,29 +12,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamtrack.models.families import Family, SiamCar, SiamFc, SiamRpn, SiamRpnPlusPlus
+from siamtrack.config import load_preset
+from siamtrack.models.families import Family
 from siamtrack.models.importing import import_state_dict
 from siamtrack.models.siamese import SiameseNet
 
 
 @dataclass(frozen=True)
 class Reference:
-    """One recorded network: whose it is, our configuration of it, and how many parameters it has."""
+    """One recorded network: whose it is, our preset of it, and how many parameters it has."""
 
     source: str
-    model: Family
+    preset: str
     parameters: int
     bgr: bool = True
 
+    @property
+    def model(self) -> Family:
+        """Our configuration of the network."""
+        return load_preset(self.preset).model
+
 
 REFERENCES = {
-    "pysot_siamrpn_r50_l234_dwxcorr": Reference("pysot", SiamRpnPlusPlus(), 53_950_624),
-    "pysot_siamrpn_mobilev2_l234_dwxcorr": Reference(
-        "pysot", SiamRpnPlusPlus(backbone="mobilenetv2_140", fusion="mean"), 11_150_446
-    ),
-    "pysot_siamrpn_alex_dwxcorr": Reference("pysot", SiamRpn(correlation="depthwise"), 6_251_102),
-    "siamcar_r50": Reference("siamcar", SiamCar(), 51_384_903),
-    "siamfc": Reference("siamfc-pytorch", SiamFc(), 2_336_320, bgr=False),
+    "pysot_siamrpn_r50_l234_dwxcorr": Reference("pysot", "siamrpn_r50", 53_950_624),
+    "pysot_siamrpn_mobilev2_l234_dwxcorr": Reference("pysot", "siamrpn_mobilev2", 11_150_446),
+    "pysot_siamrpn_alex_dwxcorr": Reference("pysot", "siamrpn_alex", 6_251_102),
+    "siamcar_r50": Reference("siamcar", "siamcar_r50", 51_384_903),
+    "siamfc": Reference("siamfc-pytorch", "siamfc", 2_336_320, bgr=False),
 }
 
 

@@ -1,0 +1,61 @@
+"""`siamtrack models`: every preset with its size, its cost, and what its authors published for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["models"]
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """List the presets: family, backbone, parameters, multiply-accumulates a crop, and published scores.
+
+    MACs are those of one template crop, once a target, and of one search crop: a frame, or for families with a
+    search pyramid one of its scales.
+    """
+    from siamtrack.config import preset_names
+
+    rows = [_row(name) for name in preset_names()]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    else:
+        _print(rows)
+
+
+def _row(name: str) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from siamtrack.config import load_preset
+    from siamtrack.models.summary import count_cost
+    from siamtrack.tracking.tracker import packaged_weights
+
+    preset = load_preset(name)
+    return {
+        "name": name,
+        "family": preset.model.family,
+        "backbone": preset.model.backbone,
+        **asdict(count_cost(preset)),
+        "weights": packaged_weights(name) is not None,
+        "published": [asdict(score) for score in preset.published],
+        "description": preset.description,
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    """Print plain aligned columns, which survive a pipe."""
+    table = [["preset", "family", "backbone", "params M", "template GMAC", "search GMAC", "weights", "published"]]
+    for row in rows:
+        first = row["published"][0] if row["published"] else None
+        numbers = (row["parameters"] / 1e6, row["macs_template"] / 1e9, row["macs_search"] / 1e9)
+        score = f"{first['benchmark']} {first['metric']} {first['value']:g}" if first else ""
+        weights = "yes" if row["weights"] else ""
+        table.append([row["name"], row["family"], row["backbone"], *(f"{n:.2f}" for n in numbers), weights, score])
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
+    for line in table:
+        cells = [c.rjust(w) if 3 <= i <= 5 else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+        typer.echo("  ".join(cells).rstrip())

@@ -1,0 +1,173 @@
+"""`siamtrack tune`: find a model's tracking hyper-parameters on a development set, honestly measured."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from collections.abc import Sequence as Many
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from siamtrack.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from siamtrack.tuning.pool import Job
+    from siamtrack.tuning.scorer import ModelVariants
+
+__all__ = ["tune_command"]
+
+
+class _Search(StrEnum):
+    grid = "grid"
+    coordinate = "coordinate"
+
+
+def tune_command(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, or a .safetensors file.")],
+    data: Annotated[
+        Path, typer.Option(metavar="DIR", help="Sequences: NAME/img/*.jpg and NAME/groundtruth.txt.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE.toml", help="The values to paste into a preset; .json and .scores.jsonl beside it."
+        ),
+    ],
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=V,V,..",
+            help="Values to try, as track.window=0.3,0.4,0.5; repeatable, all combinations are tried.",
+        ),
+    ] = None,
+    search: Annotated[
+        _Search, typer.Option(help="All combinations, or one key after the other: faster, coarser.")
+    ] = _Search.grid,
+    folds: Annotated[
+        int | None, typer.Option(metavar="K", min=2, help="Of the cross-validation; by default 5.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sharing out into folds.")] = 0,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
+    processes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core, one on a GPU.")
+    ] = None,
+) -> None:
+    """Choose tracking hyper-parameters on a development set, and say by cross-validation what they are worth.
+
+    Every finished run is kept: after Ctrl-C or a kill the same command goes on where it was.
+    """
+    from siamtrack.bench.evaluate import read_suite
+    from siamtrack.bench.store import write_whole
+    from siamtrack.bench.suites import find_suite
+    from siamtrack.tuning.ledger import Ledger
+    from siamtrack.tuning.report import as_dict, as_lines, as_toml
+    from siamtrack.tuning.select import fold_names
+    from siamtrack.tuning.space import default_grid, make_space, parse_grid
+    from siamtrack.tuning.tune import Plan, tune
+
+    ledger_path = _ledger_path(out)
+    wanted = parse_grid(grid or [])
+    variants = _find(model, device)
+    preset = variants.preset
+    space = make_space(preset, wanted or default_grid(preset))
+    sequences = read_suite(find_suite("folder"), data)
+    fold_names([s.name for s in sequences], folds)  # too few sequences are told before anything is written
+    ledger = Ledger.open(ledger_path, {**variants.identity, "rules": "otb"})
+    workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
+    plan = Plan(space, search.value, folds, seed, workers)
+    typer.echo(
+        f"{len(sequences)} sequences of {sum(map(len, sequences))} frames; "
+        + _size(plan.kind, len(space.settings()))
+    )
+    try:
+        with _board() as board:
+            found = tune(variants, sequences, plan, ledger, board)
+    except KeyboardInterrupt:
+        typer.echo(
+            f"stopped; {len(ledger)} scores are kept in {ledger_path}: give the same command to go on",
+            err=True,
+        )
+        raise typer.Exit(130) from None
+    write_whole(out.with_suffix(".json"), json.dumps(as_dict(found, variants.name), indent=1) + "\n")
+    write_whole(out, as_toml(found, variants.name))
+    for line in as_lines(found):
+        typer.echo(line)
+    typer.echo(f"written: {out}")
+
+
+def _size(kind: str, settings: int) -> str:
+    return f"{settings} settings" if kind == "grid" else f"one key after the other, of {settings} settings"
+
+
+def _ledger_path(out: Path) -> Path:
+    """Where the scores go.
+
+    Raises:
+        InputError: `out` is no .toml, or a file that this command did not write.
+    """
+    if out.suffix != ".toml":
+        raise InputError(f"--out expects a .toml file; got '{out}'")
+    path = out.with_suffix(".scores.jsonl")
+    if out.is_dir() or (out.exists() and not path.exists()):
+        raise InputError(f"--out {out} is there already and was not made by tune; choose another name")
+    return path
+
+
+def _find(model: str, device: str) -> ModelVariants:
+    from siamtrack.bench.trackers import find_tracker
+    from siamtrack.tuning.scorer import ModelVariants
+
+    if model.startswith("opencv:"):
+        raise ConfigError(f"tune expects a siamtrack model; '{model}' has no preset to tune")
+    return ModelVariants(find_tracker(model, device))
+
+
+class _Board:
+    """Shows frames done and time left on a terminal; elsewhere a line for each finished sequence."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("tuning", total=0)
+        self._total = 0
+        self._open: Counter[str] = Counter()
+
+    def planned(self, jobs: Many[Job]) -> None:
+        """Add runs to what has to be done."""
+        self._total += sum(len(job.sequence) for job in jobs)
+        self._open.update(job.sequence.name for job in jobs)
+        self._bar.update(self._task, total=self._total)
+
+    def scored(self, job: Job, score: float) -> None:
+        """Count a finished run."""
+        name = job.sequence.name
+        self._open[name] -= 1
+        self._bar.update(self._task, advance=len(job.sequence), description=f"{name} {score:.3f}")
+        if self._bar.disable and not self._open[name]:
+            left = sum(count > 0 for count in self._open.values())
+            typer.echo(f"{name}: done, {left} sequences left", err=True)
+
+
+@contextmanager
+def _board() -> Iterator[_Board]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("frames,"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        yield _Board(bar)

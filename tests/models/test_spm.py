@@ -1,0 +1,188 @@
+"""SPM: its proposals, its fine stage and its fusion, and every field's change in graph or output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from siamtrack.geometry.boxes import box_iou
+from siamtrack.models.families import Spm
+from siamtrack.models.fine import CorrelationNetwork, RelationNetwork, box_offsets, refine_boxes
+from siamtrack.models.heads.light import LightRpnHead
+from siamtrack.models.heads.rpn import RpnHead
+from siamtrack.models.proposals import distinct, nearest_to, propose
+from siamtrack.models.siamese import Candidates
+from siamtrack.models.sized import SizedMatcher, embed, match
+from siamtrack.models.spm_net import SpmFusion, SpmNet, centred
+from siamtrack.training.spm_loss import fine_loss, fine_samples
+
+SMALL: dict[str, Any] = {
+    "backbone": "efficientnet_lite0", "levels": (3,), "fine_levels": (3, 4), "width": 16, "template_cells": 5,
+    "correlations": ("depthwise", "search"), "squeeze": 8,
+}  # fmt: skip
+
+
+def build(**changes: Any) -> SpmNet:
+    torch.manual_seed(0)
+    return Spm(**(SMALL | changes)).build().eval()
+
+
+def patches() -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    return torch.rand(2, 3, 95, 95, generator=rng) * 255, torch.rand(2, 3, 127, 127, generator=rng) * 255
+
+
+def answer(net: SpmNet) -> Candidates:
+    z, x = patches()
+    with torch.inference_mode():
+        return net.match(net.embed(z), x)
+
+
+# ------------------------------------------------------------------------------------------- proposals
+def greedy(boxes: Tensor, scores: Tensor, overlap: float) -> list[int]:
+    """Suppression as everybody writes it."""
+    left, kept = scores.argsort(descending=True).tolist(), []
+    while left:
+        best = left.pop(0)
+        kept.append(best)
+        left = [i for i in left if float(box_iou(boxes[best], boxes[i])) <= overlap]
+    return kept
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 30))
+def test_suppression_is_the_greedy_one(seed: int, count: int) -> None:
+    rng = torch.Generator().manual_seed(seed)
+    corner = torch.rand(2, count, 2, generator=rng) * 60
+    boxes = torch.cat([corner, corner + 10 + 40 * torch.rand(2, count, 2, generator=rng)], -1)
+    scores = torch.rand(2, count, generator=rng)
+    wanted = min(6, count)
+    found = distinct(boxes, scores, wanted)
+    for row in range(2):
+        kept = greedy(boxes[row], scores[row], 0.5)[:wanted]
+        assert found[row, : len(kept)].tolist() == kept
+        assert len(set(found[row].tolist())) == wanted
+
+
+def test_the_nearest_proposal_is_always_kept() -> None:
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [50, 50, 60, 60], [80, 0, 90, 10], [51, 50, 61, 60], [30, 30, 70, 70]]])
+    scores = torch.tensor([[0.9, 0.1, 0.8, 0.05, 0.7]])
+    last = torch.tensor([[50.5, 50, 60.5, 60]])
+    assert propose(boxes, scores, last, 3)[0].tolist() == [0, 2, 1]
+    # Of those that overlap it by more than 0.8 the best scored one; else the one that overlaps it most.
+    assert nearest_to(boxes, scores.flip(1), last).item() == 3
+    assert nearest_to(boxes, scores, torch.tensor([[32.0, 30, 80, 80]])).item() == 4
+    assert propose(boxes, scores, last, 1)[0].tolist() == [1]
+
+
+# -------------------------------------------------------------------------------------- the two stages
+def test_the_published_geometry() -> None:
+    """A template of 16 x 16 x 256, its middle 6 x 6; search 271; 640 channels pooled to 6 x 6 (section 3)."""
+    with torch.device("meta"), torch.inference_mode():
+        net = Spm().build().eval()
+        features = net.backbone(torch.empty(1, 3, 127, 127))
+        template = net.embed(torch.empty(1, 3, 127, 127))
+        maps = net.respond(template, torch.empty(1, 3, 271, 271))
+    assert [tuple(x.shape[1:]) for x in features] == [(256, 16, 16), (384, 16, 16), (256, 16, 16)]
+    assert [tuple(t.shape[1:]) for t in template] == [(256, 6, 6), (640, 6, 6)]
+    assert maps["cls"].shape == (1, 10, 29, 29)
+    assert net.coder.shapes().shape == (5, 2)
+
+
+def test_offsets_lead_back() -> None:
+    boxes = torch.tensor([[30.0, 40, 20, 50], [60, 60, 60, 60]])
+    target = torch.tensor([[35.0, 38, 24, 45], [50, 70, 90, 30]])
+    assert torch.allclose(refine_boxes(boxes, box_offsets(boxes, target)), target, atol=1e-4)
+
+
+def test_fine_kinds() -> None:
+    relation, correlation, none = (build(fine=kind) for kind in ("relation", "correlation", "none"))
+    assert isinstance(relation.head.fine.compare, RelationNetwork)
+    assert isinstance(correlation.head.fine.compare, CorrelationNetwork)
+    assert none.head.fine is None and len(none.embed(patches()[0])) == 1
+    cells = none.respond(none.embed(patches()[0]), patches()[1])["cls"].shape[-1]
+    assert answer(none).scores.shape == (2, 5 * cells**2)
+    assert answer(relation).scores.shape == answer(correlation).scores.shape == (2, 9)
+
+
+def test_fields_change_the_graph() -> None:
+    assert answer(build(proposals=4)).scores.shape == (2, 4)
+    assert len(build(fine_levels=(3,)).head.fine.norms) == 1
+    assert build(fine_levels=(3, 4)).head.fine.compare.squeeze[0].in_channels == 2 * (40 + 112)
+    assert isinstance(build().head.coarse, LightRpnHead)
+    assert isinstance(build(correlations=(), correlation="depthwise").head.coarse, RpnHead)
+    assert build(ratios=(0.5, 1, 2)).head.coarse.cls.out_channels == 6
+    first, second = build(overlap=0.99), build(overlap=0.1)
+    assert not torch.allclose(answer(first).centres, answer(second).centres)
+
+
+def test_series_believes_the_fine_stage_alone() -> None:
+    coarse, fine = torch.tensor([[0.8, 0.2]]), torch.tensor([[0.4, 0.9]])
+    boxes, refined = torch.zeros(1, 2, 4), torch.ones(1, 2, 4)
+    scores, out = SpmFusion(mode="series").fuse(coarse, fine, boxes, refined)
+    assert torch.equal(scores, fine) and torch.equal(out, refined)
+    # Equation 2: W_cls = 0.5; boxes weighted by the scores, the fine one three times (0.8 against 3 x 0.4).
+    scores, out = SpmFusion().fuse(coarse, fine, boxes, refined)
+    assert torch.allclose(scores, torch.tensor([[0.6, 0.55]]))
+    assert torch.allclose(out[0, 0], torch.tensor(1.2 / 2.0)) and torch.allclose(out[0, 1], torch.tensor(2.7 / 2.9))
+    assert torch.equal(SpmFusion(cls_weight=0.0).fuse(coarse, fine, boxes, refined)[0], coarse)
+
+
+def test_the_target_s_size_is_seen() -> None:
+    net = build()
+    assert isinstance(net, SizedMatcher)
+    z, x = patches()
+    wide, tall = torch.tensor([[60.0, 20.0]] * 2), torch.tensor([[20.0, 60.0]] * 2)
+    with torch.inference_mode():
+        templates = [embed(net, z, sizes) for sizes in (wide, tall)]
+        assert torch.equal(templates[0][0], templates[1][0]) and not torch.allclose(templates[0][1], templates[1][1])
+        found = match(net, templates[0], x, wide)
+    places = found.centres / x.shape[-1] * 2 - 1
+    assert torch.allclose(found.places, places.clamp(-1, 1))
+    assert centred(wide, 100)[0].tolist() == [20, 40, 80, 60]
+
+
+# ---------------------------------------------------------------------------------------------- the loss
+def found(boxes: Tensor, scores: Tensor) -> Candidates:
+    places = torch.zeros(boxes.shape[1], 2)
+    return Candidates((boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2], scores, places)
+
+
+def test_samples_are_half_positive() -> None:
+    rng = torch.Generator().manual_seed(0)
+    corner = torch.rand(2, 500, 2, generator=rng) * 150
+    boxes = torch.cat([corner, corner + 20 + 60 * torch.rand(2, 500, 2, generator=rng)], -1)
+    truth = torch.tensor([[60.0, 60, 120, 130], [30, 30, 90, 90]])
+    candidates = found(boxes, torch.rand(2, 500, generator=rng))
+    samples = fine_samples(candidates, truth, torch.tensor([True, False]), rng)
+    assert samples.boxes.shape == (2, 48, 4)
+    assert samples.positive.sum(1).tolist() == [24, 0] and samples.used.sum(1).tolist() == [48, 24]
+    corners = torch.cat([samples.boxes[..., :2] - samples.boxes[..., 2:] / 2, samples.boxes[..., :2] + samples.boxes[..., 2:] / 2], -1)
+    overlap = box_iou(corners, truth[:, None])
+    assert (overlap[samples.positive] >= 0.5).all()
+    assert (overlap[0][samples.used[0] & ~samples.positive[0]] < 0.5).all()
+    # Negatives are among the best scored proposals.
+    floor = candidates.scores[0].topk(256).values[-1]
+    negatives = samples.boxes[0][samples.used[0] & ~samples.positive[0]]
+    rows = (torch.cat([candidates.centres, candidates.sizes], -1)[0][:, None] == negatives[None]).all(-1).nonzero()[:, 0]
+    assert len(rows) == 24 and (candidates.scores[0][rows] >= floor).all()
+    assert torch.allclose(refine_boxes(samples.boxes, samples.offsets)[0], torch.tensor([90.0, 95, 60, 70]), atol=1e-3)
+
+
+def test_the_loss_sees_the_right_samples() -> None:
+    rng = torch.Generator().manual_seed(0)
+    truth = torch.tensor([[60.0, 60, 120, 130]])
+    corner = torch.rand(1, 300, 2, generator=rng) * 150
+    boxes = torch.cat([corner, corner + 40], -1)
+    samples = fine_samples(found(boxes, torch.rand(1, 300, generator=rng)), truth, torch.tensor([True]), rng)
+    right = torch.stack([~samples.positive, samples.positive], -1).float() * 20
+    terms = fine_loss(right, samples.offsets, samples)
+    assert float(terms["fine_cls"]) < 1e-6 and float(terms["fine_loc"]) == 0
+    terms = fine_loss(-right, samples.offsets + 1.5, samples)
+    assert float(terms["fine_cls"]) > 10
+    assert float(terms["fine_loc"]) == pytest.approx(4.0)  # four times 1.5 - 0.5

@@ -1,0 +1,176 @@
+"""A run that was killed and resumed is the run that never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from made import TINY, write_preset, write_shard
+from safetensors.torch import load_file
+
+from siamtrack.config import Preset, load_preset
+from siamtrack.data.resident import ResidentSet
+from siamtrack.errors import ConfigError
+from siamtrack.models.weights import read_metadata
+from siamtrack.training.checkpoint import latest_state
+from siamtrack.training.loop import train
+
+HERE = Path(__file__).parent
+STEPS = 20
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("resume")
+    write_shard(folder / "data")
+    write_preset(folder, TINY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def preset(home: Path) -> Preset:
+    return load_preset(home / "tiny.toml")
+
+
+@pytest.fixture(scope="module")
+def crops(home: Path) -> ResidentSet:
+    return ResidentSet.load(home / "data")
+
+
+@pytest.fixture(scope="module")
+def whole(home: Path, preset: Preset, crops: ResidentSet) -> Path:
+    """The folder of a run that was never stopped."""
+    train(preset, crops, home / "whole")
+    return home / "whole"
+
+
+def _rows(out: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "pairs_per_second"} for row in rows]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return bool(a == b)
+
+
+def assert_same_run(out: Path, whole: Path) -> None:
+    assert _rows(out) == _rows(whole) and len(_rows(out)) == STEPS
+    weights = [
+        (load_file(f / "tiny.safetensors"), read_metadata(f / "tiny.safetensors")) for f in (out, whole)
+    ]
+    assert _same(*weights)
+    assert _same(latest_state(out), latest_state(whole))
+    files = {"log.jsonl", "step-00000018.pt", "step-00000020.pt", "tiny.safetensors"}
+    assert {p.name for p in out.iterdir()} == files
+
+
+def kill_at(home: Path, out: Path, moment: str, number: int) -> None:
+    script = [
+        sys.executable,
+        str(HERE / "killed_run.py"),
+        str(home / "tiny.toml"),
+        str(home / "data"),
+        str(out),
+    ]
+    child = subprocess.run([*script, moment, str(number)], capture_output=True, text=True, timeout=600)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+
+
+FEW = [("clipping", 10), ("saving", 3)]
+MANY = [
+    ("drawing", 1),
+    ("forward", 8),
+    ("updating", 5),
+    ("averaging", 20),
+    ("logging", 12),
+    ("saving", 1),
+    ("syncing", 2),
+    ("renaming", 4),
+    ("tidying", 2),
+    ("saving", 7),
+]
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"), [*FEW, *(pytest.param(*m, marks=pytest.mark.slow) for m in MANY)]
+)
+def test_kill_and_resume(
+    moment: str, number: int, home: Path, preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    kill_at(home, out, moment, number)
+    assert not (out / "tiny.safetensors").exists()
+    train(preset, crops, out, resume=True)
+    assert_same_run(out, whole)
+
+
+def test_nine_steps_then_eleven_in_a_folder_that_moved(
+    preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path
+) -> None:
+    train(preset, crops, tmp_path / "here", until=9)
+    assert latest_state(tmp_path / "here")["step"] == 9  # type: ignore[index]
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    train(preset, crops, tmp_path / "there", resume=True)
+    assert_same_run(tmp_path / "there", whole)
+
+
+def test_a_damaged_newest_checkpoint_costs_steps_and_nothing_else(
+    preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    (out / "step-00000020.pt").write_bytes(b"lost")
+    with pytest.warns(UserWarning, match="step-00000020"):
+        train(preset, crops, out, resume=True)
+    assert_same_run(out, whole)
+
+
+def test_a_run_is_not_mixed_with_another(preset: Preset, crops: ResidentSet, whole: Path) -> None:
+    with pytest.raises(ConfigError, match="already holds a run"):
+        train(preset, crops, whole)
+    other = replace(preset, train=replace(preset.train, lr=0.5, log_every=7))
+    with pytest.raises(ConfigError, match=r"another train\.lr; "):
+        train(other, crops, whole, resume=True)
+
+
+def test_a_finished_run_resumes_to_itself(
+    preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(preset, crops, out, resume=True)
+    assert_same_run(out, whole)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+def test_from_the_cpu_to_a_gpu_and_back(preset: Preset, crops: ResidentSet, tmp_path: Path) -> None:
+    train(preset, crops, tmp_path, until=6)
+    train(preset, crops, tmp_path, device="cuda", resume=True, until=12)
+    path = train(preset, crops, tmp_path, resume=True)
+    assert path.exists() and latest_state(tmp_path)["step"] == STEPS  # type: ignore[index]

@@ -1,0 +1,219 @@
+"""The train command as people use it: settings, stopping, going on, failing with a name."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made import write_preset, write_sequence, write_shard
+
+import siamtrack
+from siamtrack.apps.cli.main import run
+from siamtrack.apps.cli.train import parse_settings
+from siamtrack.errors import ConfigError, DataError, WeightsError
+from siamtrack.models.weights import read_metadata
+from siamtrack.training.checkpoint import latest_state
+from siamtrack.training.failure import replay
+from siamtrack.training.validate import find_clips, success
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    write_shard(folder / "data")
+    write_preset(folder)
+    write_sequence(folder / "val")
+    return folder
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the program in this process, as its entry point does, and return the exit code."""
+    monkeypatch.setattr(sys, "argv", ["siamtrack", "train", *map(str, arguments)])
+    try:
+        run()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_settings_are_toml_and_bare_words_are_text() -> None:
+    texts = [
+        "train.lr=1e-3",
+        "model.levels=[3, 4]",
+        "train.optimiser=sgd",
+        'a.b="x=y"',
+        "train.compile = true",
+    ]
+    assert parse_settings(texts) == {
+        "train.lr": 1e-3,
+        "model.levels": [3, 4],
+        "train.optimiser": "sgd",
+        "a.b": "x=y",
+        "train.compile": True,
+    }
+    for wrong in ("train.lr", "=3", "train.lr=", "train.lr=[1,", "train.lr=1 2"):
+        with pytest.raises(ConfigError, match="--set"):
+            parse_settings([wrong])
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        (["--set", "train.bacth=2"], "did you mean 'batch'?"),
+        (["--set", "tran.batch=2"], "did you mean 'train'?"),
+        (["--set", "train.batch=many"], "train.batch"),
+        (["--device", "tpu"], "expected the device cpu or cuda"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(
+    home: Path,
+    tmp_path: Path,
+    settings: list[str],
+    hint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    assert call(monkeypatch, home / "tiny.toml", "--data", home / "data", "--out", out, *settings) == 2
+    message = capsys.readouterr().err
+    assert hint in message and message.count("\n") == 1 and not out.exists()
+
+
+def test_train_in_pieces_validate_and_track_with_the_result(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = [home / "tiny.toml", "--data", home / "data", "--out", out, "--set", "train.batch=2"]
+    arguments += ["--set", "train.validate_every=2", "--val", home / "val"]
+    assert call(monkeypatch, *arguments, "--steps", 2) == 0
+    assert call(monkeypatch, *arguments, "--steps", 3) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert call(monkeypatch, *arguments, "--steps", 3, "--resume") == 0
+    assert "tiny.safetensors" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows if "total" in row] == [1, 2, 3]
+    scores = {row["step"]: row["success"] for row in rows if "success" in row}
+    assert scores.keys() == {2, 3} and all(0 <= s <= 1 for s in scores.values())
+    (weights,) = out.glob("*.safetensors")
+    kept = read_metadata(weights)
+    assert float(kept["success"]) == pytest.approx(max(scores.values()), abs=1e-4)
+    assert scores[int(kept["steps"])] == max(scores.values())
+    tracker = siamtrack.load(weights)
+    frame = np.full((120, 160, 3), 90, np.uint8)
+    tracker.init(frame, (40, 30, 20, 20))
+    result = tracker.update(frame)
+    assert not isinstance(result, list) and math.isfinite(result.score)
+
+
+def test_more_steps_than_the_preset_has(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--set", "train.batch=1"]
+    assert call(monkeypatch, *arguments, "--set", "train.steps=1", "--steps", 2) == 0
+    assert latest_state(tmp_path)["step"] == 2  # type: ignore[index]
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(home: Path, tmp_path: Path) -> None:
+    out, log = tmp_path / "out", tmp_path / "out" / "log.jsonl"
+    program = "from siamtrack.apps.cli.main import run; run()"
+    arguments = [home / "tiny.toml", "--data", home / "data", "--out", out, "--set", "train.steps=100000"]
+    command = [sys.executable, "-c", program, "train", *map(str, arguments)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while not (log.exists() and log.read_text().count("\n") >= 2):
+        assert child.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(child.pid, signal.SIGINT)
+    printed, errors = child.communicate(timeout=300)
+    assert child.returncode == 130, errors
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    state = latest_state(out)
+    assert state is not None and state["step"] == rows[-1]["step"] >= 2
+    assert "siamtrack train" in printed and "--resume" in printed and str(out) in printed
+
+
+def test_a_loss_that_is_not_finite_has_a_name_and_can_be_played_again(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path]
+    wild = ["--set", "train.lr=1e30", "--set", "train.optimiser=sgd", "--set", "train.batch=2"]
+    assert call(monkeypatch, *arguments, *wild) == 2
+    message = capsys.readouterr().err
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    failed = len(rows)
+    assert f"not finite at step {failed} " in message and "total" in message and "000_" in message
+    (file,) = (tmp_path / "failures").iterdir()
+    assert str(file) in message and file.suffix == ".safetensors" and file.read_bytes()[:1] != b"\x80"
+    found = replay(file)
+    assert found.step == failed and found.module is not None
+    assert not math.isfinite(found.recorded["total"]) and len(found.alone) == 2
+    for name, value in found.recorded.items():
+        assert found.terms[name] == pytest.approx(value, nan_ok=True)
+    assert all(key in message for key, _ in found.alone)
+    assert call(monkeypatch, "--replay", file) == 0
+    printed = capsys.readouterr().out
+    assert found.module in printed and found.alone[0][0] in printed
+
+
+def test_a_failure_file_has_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WeightsError, match="cannot be read"):
+        replay(tmp_path / "none.safetensors")
+    assert call(monkeypatch, "--replay", tmp_path / "none.safetensors") == 2
+    assert call(monkeypatch) == 2
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="TensorBoard is installed")
+def test_tensorboard_is_an_extra(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--tensorboard"]
+    assert call(monkeypatch, *arguments) == 2
+    assert "siamtrack[train]" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="TensorBoard is not installed")
+def test_tensorboard_gets_the_log(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--tensorboard"]
+    assert call(monkeypatch, *arguments, "--steps", 2, "--set", "train.batch=1") == 0
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    for name in ("total", "lr", "norm"):
+        kept = [(e.step, e.value) for e in events.Scalars(name)]
+        assert kept == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in rows]
+
+
+def test_success_is_the_area_under_the_curve() -> None:
+    truth = np.array([[0.0, 0, 10, 10]] * 2)
+    assert success(truth, truth) == pytest.approx(20 / 21)
+    assert success(truth + np.array([100, 0, 0, 0]), truth) == 0
+    half = np.array([[0.0, 0, 10, 5]] * 2)
+    assert success(half, truth) == pytest.approx(10 / 21)
+
+
+def test_clips_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="found none"):
+        find_clips(tmp_path, 10)
+    write_sequence(tmp_path, frames=5)
+    (clip,) = find_clips(tmp_path, 3)
+    assert len(clip.frames) == len(clip.truth) == 3
+    (tmp_path / "made__walk" / "img" / "00000005.jpg").unlink()
+    with pytest.raises(DataError, match="4 images"):
+        find_clips(tmp_path, 3)
+
+
+def test_bfloat16_trains(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--steps", 2]
+    assert call(monkeypatch, *arguments, "--set", "train.precision=bfloat16", "--set", "train.batch=2") == 0
+    state = latest_state(tmp_path)
+    assert state is not None and all(v.dtype != torch.bfloat16 for v in state["model"].values())

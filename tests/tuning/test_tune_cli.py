@@ -1,0 +1,135 @@
+"""`siamtrack tune` from the command line: what it writes, and one line for what it cannot use."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from quick import QuickTracker, QuickVariants, write_sequences
+
+from siamtrack.apps.cli import tune as command
+from siamtrack.apps.cli.main import run
+from siamtrack.config import load_preset
+
+BEST = {"a": 0.4, "b": 0.4, "c": 0.4}
+GRID = ["--grid", "track.window=0.3,0.4,0.5"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_sequences(tmp_path / "data", BEST)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """The exit code of `siamtrack tune`; the model "quick" is the one whose best is known."""
+    find = command._find
+    monkeypatch.setattr(
+        command, "_find", lambda model, device: QuickVariants() if model == "quick" else find(model, device)
+    )
+    monkeypatch.setattr(sys, "argv", ["siamtrack", "tune", *map(str, arguments)])
+    try:
+        run()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        monkeypatch.setattr(command, "_find", find)
+    return 0
+
+
+def test_it_writes_a_section_to_paste_and_everything_that_it_found(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "runs" / "quick.toml"
+    arguments = ("quick", "--data", data, "--out", out, *GRID, "--folds", 3, "--processes", 1)
+    assert call(monkeypatch, *arguments) == 0
+    told = capsys.readouterr()
+    assert "track.window = 0.4" in told.out and "held out, 3 folds" in told.out
+    assert "a: done" in told.err
+    text = out.read_text()
+    assert tomllib.loads(text) == {"track": {"window": 0.4}}
+    pasted = tmp_path / "pasted.toml"
+    pasted.write_text('description = "tuned"\n' + text)
+    assert load_preset(pasted).track.window == 0.4
+    tree = json.loads(out.with_suffix(".json").read_text())
+    assert (
+        tree["chosen"] == tree["settings"][0] | {"setting": {"track.window": 0.4}}
+        or tree["chosen"]["setting"]
+    )
+    assert tree["default"]["setting"] == {"track.window": 0.5}
+    assert tree["held_out"]["worth_it"] is True and tree["held_out"]["gain"] > 0
+    assert len(out.with_suffix(".scores.jsonl").read_text().splitlines()) == 1 + 9
+    assert call(monkeypatch, *arguments) == 0
+    assert "done" not in capsys.readouterr().err and out.read_text() == text
+
+
+def test_ctrl_c_keeps_the_scores_and_the_same_command_goes_on(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "quick.toml"
+    arguments = ("quick", "--data", data, "--out", out, *GRID, "--processes", 1)
+    frames, update = 0, QuickTracker.update
+
+    def interrupted(self: QuickTracker, frame: Any) -> Any:
+        nonlocal frames
+        frames += 1
+        if frames == 10:  # in the fifth run of two updates each
+            raise KeyboardInterrupt
+        return update(self, frame)
+
+    monkeypatch.setattr(QuickTracker, "update", interrupted)
+    assert call(monkeypatch, *arguments) == 130
+    assert "4 scores are kept" in capsys.readouterr().err and not out.exists()
+    assert call(monkeypatch, *arguments) == 0
+    assert frames == 10 + 2 * 5 and tomllib.loads(out.read_text()) == {"track": {"window": 0.4}}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (["--grid", "track.windw=0.1,0.2"], "did you mean 'track.window'"),
+        (["--grid", "track.window"], "--grid expects KEY=VALUE"),
+        (["--grid", "track.window=0.1 0.2"], "--grid track.window: expected values"),
+        (["--grid", "track.window=0.1,7"], "track.window"),
+        (["--folds", "4"], "at least 4 videos"),
+        (["--data", "nowhere"], "nowhere: expected the folder"),
+        (["--data", "empty"], "there are none"),
+        (["--out", "quick.txt"], "--out expects a .toml file"),
+        (["--out", "mine.toml"], "was not made by tune"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    tmp_path: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mine.toml").write_text("[model]\n")
+    assert call(monkeypatch, "quick", "--data", data, "--out", "quick.toml", *change) == 2
+    told = capsys.readouterr().err
+    assert expected in told and told.startswith("siamtrack: ") and len(told.splitlines()) == 1
+    assert (tmp_path / "mine.toml").read_text() == "[model]\n"
+    assert not list(tmp_path.glob("*.scores.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"), [("siamcar_lite", "did you mean"), ("opencv:csrt", "siamtrack model")]
+)
+def test_a_model_that_cannot_be_tuned_is_one_line_and_code_2(
+    tmp_path: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+    expected: str,
+) -> None:
+    assert call(monkeypatch, model, "--data", data, "--out", tmp_path / "a.toml") == 2
+    told = capsys.readouterr().err
+    assert expected in told and len(told.splitlines()) == 1
