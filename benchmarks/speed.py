@@ -49,6 +49,7 @@ class Timed:
         return getattr(self.net, name)
 
     def match(self, *arguments: Any, **options: Any) -> Any:
+        """The network's own `match`."""
         started = time.perf_counter()
         try:
             return self.net.match(*arguments, **options)

@@ -47,10 +47,10 @@ class Crops:
     target at the same scale (SA-Siam's z^s, as wide as the search region).
     """
 
-    template: int = Field(127, ge=31, le=511)
-    wide_template: int = Field(0, ge=0, le=1023)
-    search: int = Field(255, ge=63, le=1023)
-    context: float = Field(0.5, ge=0, le=2)
+    template: int = Field(default=127, ge=31, le=511)
+    wide_template: int = Field(default=0, ge=0, le=1023)
+    search: int = Field(default=255, ge=63, le=1023)
+    context: float = Field(default=0.5, ge=0, le=2)
     rounding: Rounding = "none"
 
 
@@ -82,23 +82,23 @@ class Track:
         memory_rate: eta of the running means of target and distractors (equation 4).
     """
 
-    window: float = Field(0.4, ge=0, le=1)
-    penalty: float = Field(0.05, ge=0, le=2)
-    rate: float = Field(0.35, ge=0, le=1)
+    window: float = Field(default=0.4, ge=0, le=1)
+    penalty: float = Field(default=0.05, ge=0, le=2)
+    rate: float = Field(default=0.35, ge=0, le=1)
     select: Literal["best", "neighbours", "upsampled"] = "best"
     scales: tuple[float, ...] = ()
-    scale_penalty: float = Field(1.0, gt=0, le=1)
-    lost_search: int = Field(0, ge=0, le=2047)
-    lost_step: int = Field(0, ge=0, le=2047)
-    lost_window: float = Field(0.001, ge=0, le=1)
-    lost_below: float = Field(0.85, ge=0, le=1)
-    found_above: float = Field(0.998, ge=0, le=1)
-    lost_under: float = Field(0.1, gt=0, lt=1)
-    sure_over: float = Field(0.3, gt=0, lt=1)
-    rerank: int = Field(0, ge=0, le=64)
-    distractor_over: float = Field(0.5, ge=0, le=1)
-    distractor_weight: float = Field(0.5, ge=0, le=1)
-    memory_rate: float = Field(0.01, ge=0, lt=0.5)
+    scale_penalty: float = Field(default=1.0, gt=0, le=1)
+    lost_search: int = Field(default=0, ge=0, le=2047)
+    lost_step: int = Field(default=0, ge=0, le=2047)
+    lost_window: float = Field(default=0.001, ge=0, le=1)
+    lost_below: float = Field(default=0.85, ge=0, le=1)
+    found_above: float = Field(default=0.998, ge=0, le=1)
+    lost_under: float = Field(default=0.1, gt=0, lt=1)
+    sure_over: float = Field(default=0.3, gt=0, lt=1)
+    rerank: int = Field(default=0, ge=0, le=64)
+    distractor_over: float = Field(default=0.5, ge=0, le=1)
+    distractor_weight: float = Field(default=0.5, ge=0, le=1)
+    memory_rate: float = Field(default=0.01, ge=0, lt=0.5)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -109,13 +109,15 @@ class Jitter:
         shift: up to so many crop pixels for x and y apart, uniform.
         scale: size, as a share (0.2: up to a fifth).
         aspect: width over height, as a share; of no use to the law "uniform".
+        turn: degrees, uniform, clockwise or not; the box of a turned object is that of its turned ellipse.
         law: "log" draws log scale and log aspect uniformly, so that larger is as likely as smaller; "uniform"
             multiplies width and height by two factors uniform in 1 ± scale (SiamRPN++'s published code).
     """
 
-    shift: float = Field(0.0, ge=0)
-    scale: float = Field(0.0, ge=0, le=2)
-    aspect: float = Field(0.0, ge=0, le=2)
+    shift: float = Field(default=0.0, ge=0)
+    scale: float = Field(default=0.0, ge=0, le=2)
+    aspect: float = Field(default=0.0, ge=0, le=2)
+    turn: float = Field(default=0.0, ge=0, le=180)
     law: Literal["log", "uniform"] = "log"
 
     @model_validator(mode="after")
@@ -149,31 +151,34 @@ class Data:
         noise: additive, 8 grey levels.
         distract: another object pasted beside the target.
         occlude: another object pasted over a part of the target.
+        parts: share of the pairs whose target is a part of the object, 0.4 to 0.9 of its width and height, in one
+            picture: the extent is then what the template shows, not what objects usually look like.
         pasted_round: share of the pasted pieces that are ellipses; the rest are whole boxes.
         stream_memory: MB of compressed crops that a stream keeps to draw from, for each of its parts.
         max_skipped: share of unreadable crops that stops a run.
     """
 
-    gap: int = Field(100, ge=0)
+    gap: int = Field(default=100, ge=0)
     gaps: dict[str, int] = Field(default_factory=dict)
-    negative: float = Field(0.0, ge=0, le=1)
-    negative_same: float = Field(0.5, ge=0, le=1)
+    negative: float = Field(default=0.0, ge=0, le=1)
+    negative_same: float = Field(default=0.5, ge=0, le=1)
     source_weights: dict[str, float] = Field(default_factory=dict)
-    frames_weight: float = Field(4.0, ge=1)
-    video: float | None = Field(None, ge=0, le=1)
+    frames_weight: float = Field(default=4.0, ge=1)
+    video: float | None = Field(default=None, ge=0, le=1)
     template: Jitter = Field(default_factory=lambda: Jitter(shift=4, scale=0.05))
     search: Jitter = Field(default_factory=lambda: Jitter(shift=64, scale=0.18))
-    flip: float = Field(0.0, ge=0, le=1)
-    colour: float = Field(0.0, ge=0, le=1)
-    grey: float = Field(0.0, ge=0, le=1)
-    blur: float = Field(0.0, ge=0, le=1)
-    motion: float = Field(0.5, ge=0, le=1)
-    noise: float = Field(0.0, ge=0, le=1)
-    distract: float = Field(0.0, ge=0, le=1)
-    occlude: float = Field(0.0, ge=0, le=1)
-    pasted_round: float = Field(0.0, ge=0, le=1)
-    stream_memory: int = Field(512, ge=1)
-    max_skipped: float = Field(0.01, ge=0, le=1)
+    flip: float = Field(default=0.0, ge=0, le=1)
+    colour: float = Field(default=0.0, ge=0, le=1)
+    grey: float = Field(default=0.0, ge=0, le=1)
+    blur: float = Field(default=0.0, ge=0, le=1)
+    motion: float = Field(default=0.5, ge=0, le=1)
+    noise: float = Field(default=0.0, ge=0, le=1)
+    distract: float = Field(default=0.0, ge=0, le=1)
+    occlude: float = Field(default=0.0, ge=0, le=1)
+    parts: float = Field(default=0.0, ge=0, le=1)
+    pasted_round: float = Field(default=0.0, ge=0, le=1)
+    stream_memory: int = Field(default=512, ge=1)
+    max_skipped: float = Field(default=0.01, ge=0, le=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> Data:
@@ -215,33 +220,33 @@ class Train:
         validate_frames: at most so many frames of each of them.
     """
 
-    steps: int = Field(1000, ge=1)
-    batch: int = Field(32, ge=1)
-    parts: int = Field(0, ge=0)
-    lr: float = Field(1e-3, gt=0)
+    steps: int = Field(default=1000, ge=1)
+    batch: int = Field(default=32, ge=1)
+    parts: int = Field(default=0, ge=0)
+    lr: float = Field(default=1e-3, gt=0)
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    weight_decay: float = Field(1e-4, ge=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    backbone_rate: float = Field(0.1, ge=0, le=1)
-    frozen_stages: int = Field(0, ge=0)
-    unfreeze_at: float = Field(0.0, ge=0, le=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    backbone_rate: float = Field(default=0.1, ge=0, le=1)
+    frozen_stages: int = Field(default=0, ge=0)
+    unfreeze_at: float = Field(default=0.0, ge=0, le=1)
     backbone_norm: bool = False
-    epochs: int = Field(0, ge=0)
-    warmup: float = Field(0.02, ge=0, lt=1)
-    warmup_from: float = Field(0.0, ge=0, le=1)
+    epochs: int = Field(default=0, ge=0)
+    warmup: float = Field(default=0.02, ge=0, lt=1)
+    warmup_from: float = Field(default=0.0, ge=0, le=1)
     warmup_shape: Literal["linear", "exponential"] = "linear"
     schedule: Literal["cosine", "exponential", "logspace"] = "cosine"
-    final_rate: float = Field(0.1, gt=0, le=1)
-    clip: float = Field(10.0, gt=0)
-    ema: float = Field(0.0, ge=0, lt=1)
-    seed: int = Field(0, ge=0)
+    final_rate: float = Field(default=0.1, gt=0, le=1)
+    clip: float = Field(default=10.0, gt=0)
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    seed: int = Field(default=0, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     loss_weights: tuple[float, ...] = (1.0, 1.0, 3.0)
     compile: bool = False
-    checkpoint_every: int = Field(500, ge=1)
-    log_every: int = Field(20, ge=1)
-    validate_every: int = Field(1000, ge=1)
-    validate_frames: int = Field(100, ge=2)
+    checkpoint_every: int = Field(default=500, ge=1)
+    log_every: int = Field(default=20, ge=1)
+    validate_every: int = Field(default=1000, ge=1)
+    validate_frames: int = Field(default=100, ge=2)
 
     @model_validator(mode="after")
     def _consistent(self) -> Train:
@@ -330,20 +335,13 @@ def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises:
         ConfigError: an unknown name (the nearest is offered), key or type, or broken TOML.
     """
-    path = Path(name)
-    if path.suffix == ".toml":
-        if not path.is_file():
-            raise ConfigError(f"no preset file {path}")
-        text, title = path.read_text(encoding="utf-8"), path.stem
-    else:
-        if str(name) not in preset_names():
-            raise ConfigError(f"unknown preset '{name}'{nearest(str(name), preset_names())} Known: see `siamtrack models`")
-        text = resources.files("siamtrack.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-        title = str(name)
-    try:
-        table = {"name": title} | tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name} is not valid TOML: {error}") from None
+    table = {"name": Path(name).stem} | _read_table(name)
+    # What several experiments share has one home: `extends` takes the data and train sections of another preset.
+    parent = table.pop("extends", None)
+    if parent is not None:
+        shared = _read_table(str(parent))
+        for section in ("data", "train"):
+            table[section] = _merged(shared.get(section, {}), table.get(section, {}))
     for dotted, value in (overrides or {}).items():
         section: dict[str, Any] = table
         *parents, leaf = dotted.split(".")
@@ -353,6 +351,33 @@ def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
                 raise ConfigError(f"unknown key '{dotted}'{nearest(dotted, _dotted_keys())}")
         section[leaf] = value
     return _checked(table, str(name))
+
+
+def _read_table(name: str | Path) -> dict[str, Any]:
+    """The TOML of a packaged preset, or of a file whose path ends in `.toml`."""
+    path = Path(name)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise ConfigError(f"no preset file {path}")
+        text = path.read_text(encoding="utf-8")
+    else:
+        if str(name) not in preset_names():
+            hint = nearest(str(name), preset_names())
+            raise ConfigError(f"unknown preset '{name}'{hint} `siamtrack models` lists them")
+        text = resources.files("siamtrack.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}") from None
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` in it, tables within tables too."""
+    out = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = _merged(out[key], value) if both else value
+    return out
 
 
 def _dotted_keys() -> list[str]:

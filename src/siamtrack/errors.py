@@ -34,5 +34,6 @@ class DataError(SiamtrackError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the hint ``; did you mean 'x'?`` for the known name most like `name`, or ``.`` if none is near."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean '{found[0]}'?" if found else "."
+    spelling = {word.casefold(): word for word in known}
+    found = difflib.get_close_matches(name.casefold(), list(spelling), n=1, cutoff=0.5)
+    return f"; did you mean '{spelling[found[0]]}'?" if found else "."

@@ -13,9 +13,7 @@ import numpy as np
 SIZE = (64, 48)
 
 
-def path_of(
-    count: int, speed: tuple[float, float] = (1.0, 0.5), start: tuple[float, float] = (4, 6)
-) -> np.ndarray:
+def path_of(count: int, speed: tuple[float, float] = (1.0, 0.5), start: tuple[float, float] = (4, 6)) -> np.ndarray:
     """(N, 4) boxes x, y, w, h of a block that moves evenly."""
     steps = np.arange(count)[:, None]
     corners = np.round(np.array([4.0, 6.0]) + steps * np.array(speed))
@@ -89,11 +87,7 @@ class Faulty(Blob):
 
     def update(self, frame: np.ndarray) -> Any:
         box = super().update(frame)
-        if (
-            round((int(frame[-1, -1, 0]) - 8) / 8) == self.mark
-            and self.updates % 5 == 0
-            and self.flag.exists()
-        ):
+        if round((int(frame[-1, -1, 0]) - 8) / 8) == self.mark and self.updates % 5 == 0 and self.flag.exists():
             if self.how == "raises":
                 raise RuntimeError("out of luck")
             if self.how == "nan":

@@ -73,9 +73,7 @@ def test_dev_folder(shared: Path) -> None:
 
 
 def test_otb_special_cases(tmp_path: Path) -> None:
-    def write(
-        folder: str, count: int, first: int, images: int, pattern: str, file: str, extra: int = 0
-    ) -> None:
+    def write(folder: str, count: int, first: int, images: int, pattern: str, file: str, extra: int = 0) -> None:
         boxes = path_of(count)
         draw(tmp_path / folder / "img", boxes, pattern, first)
         touch(tmp_path / folder / "img", pattern, first + count, images - count)

@@ -83,9 +83,7 @@ def test_reset_follows_the_rule(lost: list[int]) -> None:
     s, tracker = sequence(30), Numbers(tuple(lost))
     run = play(Reset(), tracker, s, "001")
     expected, frame, tracking = [], 0, False
-    for n in range(
-        30
-    ):  # VOT's rule: fail at overlap 0, nothing for four frames, start again five after the failure
+    for n in range(30):  # VOT's rule: fail at overlap 0, nothing for four frames, start again five after the failure
         if n < frame:
             expected.append(0)
         elif n == frame and not tracking:

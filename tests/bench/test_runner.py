@@ -72,9 +72,7 @@ def test_a_whole_run_is_scored_timed_and_leaves_the_expected_files(data: Path, t
     }
 
 
-def test_two_processes_write_what_one_writes(
-    data: Path, tmp_path: Path, undisturbed: dict[str, bytes]
-) -> None:
+def test_two_processes_write_what_one_writes(data: Path, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     run(ToySpec(), data, tmp_path, processes=2)
     assert files(tmp_path) == undisturbed
 

@@ -53,9 +53,7 @@ def test_got10k(data: Path, stores: dict[str, Path], tmp_path: Path) -> None:
     file = tmp_path / "mine.zip"
     assert pack(stores["got10k"], file, lengths).name == "got10k"
     with zipfile.ZipFile(file) as archive:
-        assert sorted(archive.namelist()) == sorted(
-            f"{n}/{n}_{kind}.txt" for n in GOT for kind in ("001", "time")
-        )
+        assert sorted(archive.namelist()) == sorted(f"{n}/{n}_{kind}.txt" for n in GOT for kind in ("001", "time"))
         boxes = np.loadtxt(archive.open(f"{GOT[1]}/{GOT[1]}_001.txt"), delimiter=",")
         times = np.loadtxt(archive.open(f"{GOT[1]}/{GOT[1]}_time.txt"))
         first = archive.read(f"{GOT[0]}/{GOT[0]}_001.txt").splitlines()[0]
@@ -94,7 +92,7 @@ def test_what_a_server_would_reject_is_not_packed(stores: dict[str, Path], tmp_p
     [
         (f"{GOT[0]}/{GOT[0]}_001.txt", "1,2,3,4\n" * 4, "4 lines for 5 frames"),
         (f"{GOT[0]}/{GOT[0]}_001.txt", "1,2,3,4\n1,nan,3,4\n" + "1,2,3,4\n" * 3, "line 2 is not finite"),
-        (f"{GOT[0]}/{GOT[0]}_001.txt", "1,2,3,4\n1,2,-3,4\n" + "1,2,3,4\n" * 3, "line 2 has a size below 0"),
+        (f"{GOT[0]}/{GOT[0]}_001.txt", "1,2,3,4\n1,2,-3,4\n" + "1,2,3,4\n" * 3, "line 2 has a negative size"),
         (f"{GOT[0]}/{GOT[0]}_001.txt", "1 2 3 4\n" * 5, "separated by commas"),
         (f"{GOT[0]}/{GOT[0]}_001.txt", "1,2,3,x\n" * 5, "expected numbers, got 'x'"),
         (f"{GOT[0]}/{GOT[0]}_001.txt", None, f"1 of 2 sequences are missing: {GOT[0]}"),

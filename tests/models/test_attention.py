@@ -21,7 +21,7 @@ def test_weights_stay_between_a_half_and_one_and_a_half() -> None:
     torch.manual_seed(0)
     attention = ChannelAttention()
     assert [p.shape for p in attention.parameters()] == [(9, 9), (9,), (1, 9), (1,)]
-    weights = attention(1e4 * torch.randn(2, 50, 22, 22), 6)
+    weights = attention(1e4 * torch.randn(2, 50, 22, 22), 6).detach()
     assert weights.shape == (2, 50, 1, 1)
     assert float(weights.min()) >= 0.5 and float(weights.max()) <= 1.5
     assert float(weights.max() - weights.min()) > 0.5

@@ -94,9 +94,7 @@ def test_it_exports_to_onnx() -> None:
 
     features, boxes = torch.rand(1, 2, 8, 8), torch.tensor([[[3.0, 5, 40, 30], [-9, 0, 70, 80]]])
     stream = io.BytesIO()
-    torch.onnx.export(
-        Pool(), (features, boxes), stream, opset_version=16, dynamo=False, input_names=["f", "b"]
-    )
+    torch.onnx.export(Pool(), (features, boxes), stream, opset_version=16, dynamo=False, input_names=["f", "b"])
     session = runtime.InferenceSession(stream.getvalue(), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"f": features.numpy(), "b": boxes.numpy()})
     assert np.allclose(found, roi_align(features, boxes, STRIDE).numpy(), atol=1e-5)

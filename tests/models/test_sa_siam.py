@@ -59,7 +59,7 @@ def test_the_published_geometry() -> None:
 
 def test_joined_layers_respond_as_the_sum_of_each() -> None:
     torch.manual_seed(0)
-    neck = SemanticNeck((4, 3), (8, 8), 5, 6, attention=False)
+    neck = SemanticNeck((4, 3), (8, 8), 5, 6, attention=False).eval()
     z, x = ((torch.rand(1, 4, 24, 24), torch.rand(1, 3, 22, 22)) for _ in range(2))
     joined = torch.nn.functional.conv2d(neck(x, False), neck(z, True))
     single = [
@@ -117,7 +117,8 @@ def batch(count: int = 2) -> Batch:
     z, x = crops(count)
     index = torch.arange(count)
     present = torch.ones(count, dtype=torch.bool)
-    return Batch(z, x, torch.tensor([[40.0, 40, 90, 90]]).expand(count, 4), present, Pairs(index, index, present, index))
+    boxes = torch.tensor([[40.0, 40, 90, 90]]).expand(count, 4)
+    return Batch(z, x, boxes, present, Pairs(index, index, present, index))
 
 
 def test_apart_no_branch_hears_of_the_other_and_s_net_never_learns() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from siamtrack.geometry.boxes import box_iou
+from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy
 from siamtrack.models.families import Spm
 from siamtrack.models.fine import CorrelationNetwork, RelationNetwork, box_offsets, refine_boxes
 from siamtrack.models.heads.light import LightRpnHead
@@ -162,14 +162,14 @@ def test_samples_are_half_positive() -> None:
     samples = fine_samples(candidates, truth, torch.tensor([True, False]), rng)
     assert samples.boxes.shape == (2, 48, 4)
     assert samples.positive.sum(1).tolist() == [24, 0] and samples.used.sum(1).tolist() == [48, 24]
-    corners = torch.cat([samples.boxes[..., :2] - samples.boxes[..., 2:] / 2, samples.boxes[..., :2] + samples.boxes[..., 2:] / 2], -1)
-    overlap = box_iou(corners, truth[:, None])
+    overlap = box_iou(cxcywh_to_xyxy(samples.boxes), truth[:, None])
     assert (overlap[samples.positive] >= 0.5).all()
     assert (overlap[0][samples.used[0] & ~samples.positive[0]] < 0.5).all()
     # Negatives are among the best scored proposals.
     floor = candidates.scores[0].topk(256).values[-1]
     negatives = samples.boxes[0][samples.used[0] & ~samples.positive[0]]
-    rows = (torch.cat([candidates.centres, candidates.sizes], -1)[0][:, None] == negatives[None]).all(-1).nonzero()[:, 0]
+    proposals = torch.cat([candidates.centres, candidates.sizes], -1)[0]
+    rows = (proposals[:, None] == negatives[None]).all(-1).nonzero()[:, 0]
     assert len(rows) == 24 and (candidates.scores[0][rows] >= floor).all()
     assert torch.allclose(refine_boxes(samples.boxes, samples.offsets)[0], torch.tensor([90.0, 95, 60, 70]), atol=1e-3)
 

@@ -57,9 +57,7 @@ class QuickTracker:
 class QuickVariants:
     """As `ModelVariants`, for `QuickTracker`."""
 
-    preset: Preset = field(
-        default_factory=lambda: Preset("quick", track=Track(window=0.5, penalty=0.1, rate=0.5))
-    )
+    preset: Preset = field(default_factory=lambda: Preset("quick", track=Track(window=0.5, penalty=0.1, rate=0.5)))
     name: str = "quick"
     identity: dict[str, Any] = field(default_factory=lambda: {"weights": "none"})
 

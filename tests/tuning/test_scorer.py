@@ -18,16 +18,18 @@ from siamtrack.bench.datasets import read_dataset
 from siamtrack.bench.evaluate import score_store
 from siamtrack.bench.store import Store
 from siamtrack.bench.suites import find_suite
+from siamtrack.bench.trackers import find_tracker
 from siamtrack.bench.worker import run_sequence
-from siamtrack.config import Crops, Preset, Track
+from siamtrack.config import Crops, Preset, Track, preset_to_json
 from siamtrack.geometry.grid import grid_places, grid_points
-from siamtrack.models.families import SaSiam
+from siamtrack.models.families import SaSiam, SiamCar
 from siamtrack.models.folding import fold_norms
 from siamtrack.models.sa_siam_net import Blend
 from siamtrack.models.siamese import Candidates
+from siamtrack.models.weights import save_weights
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.tuning.ledger import Ledger
-from siamtrack.tuning.scorer import Decoded, Scorer, retuned
+from siamtrack.tuning.scorer import Decoded, ModelVariants, Scorer, retuned
 from siamtrack.tuning.space import make_space
 from siamtrack.tuning.tune import Plan, tune
 
@@ -114,15 +116,13 @@ def write_distracted(root: Path, name: str, seed: int) -> None:
 def test_the_window_that_a_real_tracker_needs_is_found(tmp_path: Path) -> None:
     for seed, name in enumerate(("a", "b", "c")):
         write_distracted(tmp_path / "data", name, 3 * seed)
-    preset = Preset(
-        "bright", crops=Crops(template=63, search=127), track=Track(window=0.0, penalty=0, rate=0)
-    )
+    preset = Preset("bright", crops=Crops(template=63, search=127), track=Track(window=0.0, penalty=0, rate=0))
     variants = BrightVariants(preset)
     space = make_space(preset, {"track.window": [0.0, 0.5]})
     ledger = Ledger.open(tmp_path / "scores.jsonl", variants.identity)
     found = tune(variants, read_dataset("folder", tmp_path / "data"), Plan(space), ledger, Silent())
     assert found.choice == (0.5,) and found.worth_it
-    assert found.table[0.0,].mean() < 0.4 and found.table[0.5,].min() > 0.6
+    assert found.table[0.0,].max() < 0.5 and found.table[0.5,].min() > 0.6
 
 
 def test_the_blend_of_sa_siam_is_tuned_on_the_same_weights() -> None:
@@ -140,3 +140,25 @@ def test_the_blend_of_sa_siam_is_tuned_on_the_same_weights() -> None:
     assert torch.equal(before["semantic"], after["semantic"])
     torch.testing.assert_close(after["response"], 0.7 * before["appearance"] + 0.3 * before["semantic"])
     assert cast(Blend, net.head).weight == 0.3
+
+
+def test_a_models_file_is_loaded_once_and_tracked_with_as_the_setting_says(tmp_path: Path) -> None:
+    model = SiamCar(backbone="mobilenetv2", levels=(3,), width=16, tower=1, light=True)
+    preset = Preset("tiny", model=model, crops=Crops(template=63, search=127), track=Track(window=0.2))
+    torch.manual_seed(0)
+    path = tmp_path / "tiny.safetensors"
+    save_weights(path, model.build(), {"preset": preset_to_json(preset)})
+    variants = ModelVariants(find_tracker(str(path)))
+    assert variants.preset == preset and variants.name == "tiny" and "weights" in variants.identity
+    (one,) = sequences(tmp_path / "data", {"a": 0.4})
+    make = variants.open()
+    near, far = (make(replace(preset, track=Track(window=window))) for window in (0.0, 1.0))
+    assert cast(Any, near).net is cast(Any, far).net
+    box = one.truth[0]
+    near.init(one.frames[0], box)
+    far.init(one.frames[0], box)
+    x, y, w, h = far.update(one.frames[1]).box
+    # with nothing but the window the middle of the region wins, whatever the untrained network says
+    assert abs(x + w / 2 - box[0] - 10) < 8 and abs(y + h / 2 - box[1] - 10) < 8
+    assert near.update(one.frames[1]).box != (x, y, w, h)
+    assert 0 < Scorer(variants).score(preset, one) <= 1

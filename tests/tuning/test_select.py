@@ -40,6 +40,15 @@ def test_a_plateau_ends_where_a_setting_is_surely_worse() -> None:
     assert plateau(LINE, LINE.settings(), scores) == [0, 1]
 
 
+@pytest.mark.parametrize("sequences", range(2, 20))
+def test_what_differs_in_one_sequence_alone_is_chance_and_in_two_is_not(sequences: int) -> None:
+    scores = np.full((7, sequences), 0.7)
+    scores[1:, 0] = 0.1
+    assert len(plateau(LINE, LINE.settings(), scores)) == 7
+    scores[1:, 1] = 0.1
+    assert plateau(LINE, LINE.settings(), scores) == [0]
+
+
 def test_words_are_not_steps_of_a_plateau() -> None:
     space = make_space(Preset("p"), {"track.select": ["best", "neighbours"], "track.window": [0.1, 0.2, 0.3]})
     scores = np.full((6, 3), 0.5)
@@ -49,9 +58,7 @@ def test_words_are_not_steps_of_a_plateau() -> None:
 
 
 def test_a_plateau_in_two_directions_has_its_centre_in_both() -> None:
-    space = make_space(
-        Preset("p"), {"track.window": [0.1, 0.2, 0.3, 0.4], "track.penalty": [0.0, 0.1, 0.2, 0.3]}
-    )
+    space = make_space(Preset("p"), {"track.window": [0.1, 0.2, 0.3, 0.4], "track.penalty": [0.0, 0.1, 0.2, 0.3]})
     scores = np.full((4, 4, 3), 0.2)
     scores[1:, :3] = 0.6
     assert pick(space, scores.reshape(16, 3)) == {"track.window": 0.3, "track.penalty": 0.1}

@@ -53,9 +53,7 @@ def test_an_unknown_key_names_the_nearest(key: str, hint: str) -> None:
         make_space(PRESET, {key: [0.1, 0.2]})
 
 
-@pytest.mark.parametrize(
-    ("key", "value"), [("track.window", 1.5), ("track.window", "wide"), ("track.rerank", 0.5)]
-)
+@pytest.mark.parametrize(("key", "value"), [("track.window", 1.5), ("track.window", "wide"), ("track.rerank", 0.5)])
 def test_a_value_that_the_preset_refuses_is_named(key: str, value: object) -> None:
     with pytest.raises(ConfigError, match=key):
         make_space(PRESET, {key: [0, value]})

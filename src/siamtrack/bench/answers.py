@@ -73,9 +73,7 @@ def read_answer(value: Any) -> Answer:
     if len(region) not in (4, 8):
         raise BadAnswerError(f"expected a box of four numbers, got {len(region)}: {_shown(value)}")
     if not all(map(math.isfinite, region)):
-        raise BadAnswerError(
-            f"expected a box of finite numbers, got {_shown(value)}; None says that nothing was found"
-        )
+        raise BadAnswerError(f"expected a box of finite numbers, got {_shown(value)}; None says that nothing was found")
     return Answer(region, confidence)
 
 

@@ -60,9 +60,7 @@ class Board:
 
     def __enter__(self) -> Board:
         if self._console.is_terminal:
-            self._live = Live(
-                get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True
-            )
+            self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
             self._live.start()
         return self
 
@@ -94,13 +92,9 @@ class Board:
         if self._live is None:
             seconds = time.monotonic() - line.began if line is not None else 0.0
             what = (
-                f"failed ({failure.kind}): {failure.message}"
-                if failure
-                else f"{len(sequence)} frames, {seconds:.1f} s"
+                f"failed ({failure.kind}): {failure.message}" if failure else f"{len(sequence)} frames, {seconds:.1f} s"
             )
-            self._console.print(
-                f"[{self._done}/{self._total}] {sequence.name}: {what}", markup=False, soft_wrap=True
-            )
+            self._console.print(f"[{self._done}/{self._total}] {sequence.name}: {what}", markup=False, soft_wrap=True)
 
     def _table(self) -> Group:
         table = Table(box=None, pad_edge=False)

@@ -14,7 +14,7 @@ import numpy as np
 
 from siamtrack.bench.answers import Answer, Calls
 from siamtrack.bench.records import FloatArray, IntArray, Run
-from siamtrack.bench.sequence import Sequence
+from siamtrack.bench.sequence import Sequence, to_file
 from siamtrack.errors import DataError
 
 __all__ = ["OnePass", "Rows", "SpatialRobustness", "TemporalRobustness", "Trial", "Way", "shifted_box"]
@@ -89,9 +89,7 @@ def _one_pass(session: Calls, sequence: Sequence, first: int, box: FloatArray) -
 
 def _start_box(sequence: Sequence, index: int) -> FloatArray:
     if sequence.absent(index):
-        raise DataError(
-            f"{sequence.name}: frame {index} has no box to start from; expected x,y,w,h with an area"
-        )
+        raise DataError(f"{sequence.name}: frame {index} has no box to start from; expected x,y,w,h with an area")
     return np.array(sequence.box(index))
 
 
@@ -124,7 +122,7 @@ class TemporalRobustness:
     def starts(self, sequence: Sequence) -> list[int]:
         """Return the frames to start from, rising; only the first valid one if the sequence is too short."""
         with np.errstate(invalid="ignore"):
-            good = np.flatnonzero((sequence.annotation().regions[:, :4] > 0).all(axis=1))
+            good = np.flatnonzero((to_file(sequence.truth, sequence.origin)[:, :4] > 0).all(axis=1))
         last = np.flatnonzero(len(sequence) - good >= self.least)
         if not len(good):
             raise DataError(f"{sequence.name}: no frame has a box to start from")

@@ -200,15 +200,11 @@ def area_box(regions: FloatArray) -> FloatArray:
     return boxes
 
 
-def image_names(
-    folder: Path, suffixes: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".bmp")
-) -> tuple[str, ...]:
+def image_names(folder: Path, suffixes: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".bmp")) -> tuple[str, ...]:
     """Return the names of a folder's images, sorted; raises `DataError` where there are none."""
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder of frames; there is none")
-    names = sorted(
-        p.name for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")
-    )
+    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
     if not names:
         raise DataError(f"{folder}: expected frames such as 00000001.jpg; there are none")
     return tuple(names)

@@ -69,9 +69,7 @@ def write_whole(path: Path, data: str | bytes) -> None:
     content = data.encode() if isinstance(data, str) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".part-{os.getpid()}-{socket.gethostname()}-", dir=path.parent
-        )
+        handle, name = tempfile.mkstemp(prefix=f".part-{os.getpid()}-{socket.gethostname()}-", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -164,9 +162,7 @@ class Store:
         wanted = {"format": _FORMAT, **manifest}
         if not path.exists():
             if (root / "results").is_dir():
-                raise DataError(
-                    f"{root} holds results without a manifest; delete the folder or choose another --out"
-                )
+                raise DataError(f"{root} holds results without a manifest; delete the folder or choose another --out")
             write_whole(path, json.dumps(wanted, indent=2) + "\n")
             return cls(root, kind)
         held = read_json(path)
@@ -224,9 +220,7 @@ class Store:
         path = self.path(sequence, key)
         run = parse_regions(_read(path), f"results of {sequence}")
         beside = path.with_name(f"{path.stem}_confidence.value")
-        confidence = (
-            parse_column(_read(beside), f"confidence of {sequence}") if self.kind == "longterm" else None
-        )
+        confidence = parse_column(_read(beside), f"confidence of {sequence}") if self.kind == "longterm" else None
         return Run(run.regions, run.codes, confidence, int(key) if self.kind == "multistart" else None)
 
     def timing(self, sequence: str, key: str) -> Timing:
@@ -241,9 +235,7 @@ class Store:
 
     def fail(self, failure: Failure) -> None:
         """Record that a sequence could not be finished."""
-        text = json.dumps(
-            {"sequence": failure.sequence, "kind": failure.kind, "message": failure.message}, indent=2
-        )
+        text = json.dumps({"sequence": failure.sequence, "kind": failure.kind, "message": failure.message}, indent=2)
         write_whole(self.root / "failed" / f"{failure.sequence}.json", text + "\n")
 
     def forgive(self, sequence: str) -> None:

@@ -75,9 +75,7 @@ def stored_server(root: Path) -> Server:
     for server in SERVERS.values():
         if server.suite == suite:
             return server
-    raise ConfigError(
-        f"{root} holds results on {suite}; servers take {', '.join(s.suite for s in SERVERS.values())}"
-    )
+    raise ConfigError(f"{root} holds results on {suite}; servers take {', '.join(s.suite for s in SERVERS.values())}")
 
 
 def guess_server(path: Path) -> Server:
@@ -170,9 +168,7 @@ def _check(server: Server, contents: Mapping[str, bytes], lengths: Mapping[str, 
     return problems
 
 
-def _sorted_out(
-    server: Server, contents: Mapping[str, bytes]
-) -> tuple[dict[str, str], dict[str, str], list[str]]:
+def _sorted_out(server: Server, contents: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, str], list[str]]:
     """Return the members that hold boxes and times, by sequence, and those that belong to neither."""
     boxes, times, strangers = {}, {}, []
     for member in contents:
@@ -202,9 +198,7 @@ def _check_sequence(
     elif not np.isfinite(rows).all():
         problems.append(f"{name}: line {int(np.argmin(np.isfinite(rows).all(axis=1))) + 1} is not finite")
     elif (rows[:, 2:] < 0).any():
-        problems.append(
-            f"{name}: line {int(np.argmax((rows[:, 2:] < 0).any(axis=1))) + 1} has a negative size"
-        )
+        problems.append(f"{name}: line {int(np.argmax((rows[:, 2:] < 0).any(axis=1))) + 1} has a negative size")
     if length is not None and len(rows) != length:
         problems.append(f"{name}: {len(rows)} lines for {length} frames")
     if b"," not in contents[server.member(name)].split(b"\n", 1)[0]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from siamtrack.bench.benchmarks import Benchmark, find_benchmark
@@ -11,7 +11,7 @@ from siamtrack.bench.protocols import OnePass, SpatialRobustness, TemporalRobust
 from siamtrack.bench.vot_protocols import LongTerm, MultiStart, RealTime, Reset, Unsupervised
 from siamtrack.errors import ConfigError, nearest
 
-__all__ = ["SUITES", "Suite", "find_suite"]
+__all__ = ["SUITES", "Suite", "find_suite", "with_speed"]
 
 
 @dataclass(frozen=True)
@@ -94,3 +94,14 @@ def find_suite(name: str) -> Suite:
         known = ", ".join(SUITES)
         raise ConfigError(f"unknown suite '{name}'{nearest(key, [*SUITES, *_ALIASES])} Known: {known}")
     return SUITES[key]
+
+
+def with_speed(suite: Suite, fps: float) -> Suite:
+    """Return a real-time suite in which the tracker is taken to make `fps` frames a second.
+
+    Such a run can be repeated on any machine. Raises `ConfigError` for a suite without a clock.
+    """
+    if not isinstance(suite.way, RealTime):
+        clocked = ", ".join(s.name for s in SUITES.values() if isinstance(s.way, RealTime))
+        raise ConfigError(f"{suite.name} does not watch the clock, a tracker's speed is for: {clocked}")
+    return replace(suite, way=replace(suite.way, speed=fps))

@@ -98,9 +98,7 @@ class MultiStart:
             DataError: the sequence has no anchors.
         """
         if sequence.anchors is None or not sequence.anchors.any():
-            raise DataError(
-                f"{sequence.name}: no anchors; expected a file anchor.value beside groundtruth.txt"
-            )
+            raise DataError(f"{sequence.name}: no anchors; expected a file anchor.value beside groundtruth.txt")
         return [f"{anchor:08d}" for anchor in np.flatnonzero(sequence.anchors).tolist()]
 
     def run(self, session: Calls, sequence: Sequence, key: str) -> Trial:

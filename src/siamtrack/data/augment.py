@@ -47,13 +47,18 @@ def make_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: tor
     device, count = crops.images.device, len(pairs.present)
     flip = torch.rand(count, generator=rng) < data.flip
     wide = sizes.wide_template or sizes.template
-    template, _ = _cut_side(crops, pairs.template, wide, sizes, data.template, flip, rng)
-    search, boxes = _cut_side(crops, pairs.search, sizes.search, sizes, data.search, flip, rng)
+    # A part is one of the same picture on both sides, so that it is the same part.
+    share = torch.rand(count, 4, generator=rng)
+    part = (torch.rand(count, generator=rng) < data.parts) & pairs.present
+    index = torch.where(part, pairs.search, pairs.template)
+    own = [_targets(crops, side, part, share) for side in (index, pairs.search)]
+    template, _ = _cut_side(crops, index, own[0], wide, sizes, data.template, flip, rng)
+    search, boxes = _cut_side(crops, pairs.search, own[1], sizes.search, sizes, data.search, flip, rng)
     paste(search, boxes, crops, pairs.other, data, rng)
     grey = torch.rand(count, generator=rng) < data.grey
     recolour(template, grey, data, rng)
     recolour(search, grey, data, rng)
-    names = zip(pairs.template.tolist(), pairs.search.tolist(), strict=True)
+    names = zip(index.tolist(), pairs.search.tolist(), strict=True)
     keys = tuple(f"{crops.keys[t]}/{crops.keys[s]}" for t, s in names)
     return Batch(template, search, boxes, pairs.present.to(device), pairs, keys)
 
@@ -76,29 +81,41 @@ def jittered(region: Region, size: int, jitter: Jitter, u: Tensor) -> Region:
         )
     side = region.side * torch.exp(u[:, 2] * math.log1p(jitter.scale))
     stretch = torch.exp(u[:, 3:] * math.log1p(jitter.aspect) / 2)
-    # Spatial-aware sampling (SiamRPN++, section 3.2): the target lies anywhere within the shift of the centre.
+    # Spatial-aware sampling (SiamRPN++, section 3.2): the target lies anywhere within the shift.
     centre = region.centre + u[:, :2] * jitter.shift * (side[:, None] / size)
     return Region(centre, side, torch.cat([stretch, 1 / stretch], 1))
+
+
+def _targets(crops: Pictures, index: Tensor, part: Tensor, share: Tensor) -> Tensor:
+    """(B, 4) boxes of the crops `index`; where `part` holds, of a part of the object that `share` (B, 4) names."""
+    boxes = crops.boxes[index.to(crops.boxes.device)]
+    part, share = part.to(boxes.device), share.to(boxes.device)
+    size = boxes[:, 2:] - boxes[:, :2]
+    smaller = size * (0.4 + 0.5 * share[:, :2])
+    low = boxes[:, :2] + share[:, 2:] * (size - smaller)
+    return torch.where(part[:, None], torch.cat([low, low + smaller], 1), boxes)
 
 
 def _cut_side(
     crops: Pictures,
     index: Tensor,
+    boxes: Tensor,
     size: int,
     sizes: Crops,
     jitter: Jitter,
     flip: Tensor,
     rng: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Templates or search regions (B, 3, size, size), and the boxes of their objects in them."""
-    u = torch.rand(len(index), 4, generator=rng) * 2 - 1
-    boxes = crops.boxes[index.to(crops.boxes.device)]
+    """Templates or search regions (B, 3, size, size) around `boxes`, and these boxes in them."""
+    u = torch.rand(len(index), 5, generator=rng) * 2 - 1
     region = target_region(boxes, sizes.context, size / sizes.template)
-    region = jittered(region, size, jitter, u.to(boxes.device))
+    u = u.to(boxes.device)
+    region = jittered(region, size, jitter, u[:, :4])
     assert region.stretch is not None
     mirror = torch.stack([1 - 2 * flip.float(), torch.ones(len(index))], 1).to(boxes.device)
     # A negative stretch runs from right to left: a mirrored crop costs nothing more than a plain one.
-    region = Region(region.centre, region.side, region.stretch * mirror)
+    turn = u[:, 4] * math.radians(jitter.turn) if jitter.turn else None
+    region = Region(region.centre, region.side, region.stretch * mirror, turn)
     crop = cut_each(crops.images, index, region, size, edge_colour(crops.images, index))
     ends = crop.to_crop(boxes).reshape(-1, 2, 2)
     return crop.pixels, torch.cat([ends.amin(1), ends.amax(1)], 1)

@@ -104,9 +104,7 @@ class PairSampler:
         self._data = data
         tracks, frames = crops.tracks.numpy(), crops.frames.numpy()
         # By category, track and frame: each of them is one range, and drawing is arithmetic on ranges.
-        self._order: Ints = np.lexsort(
-            (frames, tracks, _category_of_tracks(tracks, crops.categories.numpy()))
-        )
+        self._order: Ints = np.lexsort((frames, tracks, _category_of_tracks(tracks, crops.categories.numpy())))
         ordered = tracks[self._order]
         self._starts: Ints = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
         self._lengths: Ints = np.diff(self._starts, append=len(ordered))
@@ -116,9 +114,7 @@ class PairSampler:
         self._gaps: Ints = np.array([data.gaps.get(name, data.gap) for name in crops.source_names])[sources]
         weights = _weights(named[sources], self._lengths, data)
         if not weights.sum() > 0:
-            raise ConfigError(
-                "data.source_weights leave no crop to draw; give a source of the data a weight above 0"
-            )
+            raise ConfigError("data.source_weights leave no crop to draw; give a source of the data a weight above 0")
         self._bounds: Floats = np.concatenate([[0.0], np.cumsum(weights)])
         self._categories: Ints = crops.categories.numpy()[first]
         named_kind = np.array([name not in NAMELESS for name in crops.category_names], bool)[self._categories]
@@ -142,9 +138,7 @@ class PairSampler:
         mates = self._between(u[:, 3], low, high, own_low, own_high)
         strangers = self._between(u[:, 3], 0.0, self._bounds[-1], low, high)
         lone = strangers < 0  # one category only: any other object
-        strangers = np.where(
-            lone, self._between(u[:, 3], 0.0, self._bounds[-1], own_low, own_high), strangers
-        )
+        strangers = np.where(lone, self._between(u[:, 3], 0.0, self._bounds[-1], own_low, own_high), strangers)
         rivals = np.where(same_kind, mates, strangers)
         negative &= rivals >= 0
         shown = np.where(negative, rivals, tracks)

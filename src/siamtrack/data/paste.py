@@ -13,14 +13,10 @@ from siamtrack.geometry.crop import Region
 
 __all__ = ["paste"]
 
-_TAKEN = (
-    2.9  # a shard's crop is so many times the template's side wide, which shows its object at search scale
-)
+_TAKEN = 2.9  # a shard's crop is so many times the template's side wide, which shows its object at search scale
 
 
-def paste(
-    search: Tensor, boxes: Tensor, crops: Pictures, other: Tensor, data: Data, rng: torch.Generator
-) -> None:
+def paste(search: Tensor, boxes: Tensor, crops: Pictures, other: Tensor, data: Data, rng: torch.Generator) -> None:
     """Paste another object into some search crops, in place: beside the target, or over a part of it.
 
     Args:
@@ -40,16 +36,12 @@ def paste(
     device, size = search.device, search.shape[-1]
     chosen, on_device = other[rows], rows.to(device)
     taken = crops.boxes[chosen.to(device)]
-    places = _places(
-        boxes[on_device], taken, u[rows].to(device), over[rows].to(device), size / crops.images.shape[-1]
-    )
+    places = _places(boxes[on_device], taken, u[rows].to(device), over[rows].to(device), size / crops.images.shape[-1])
     shown = places[:, 2:] - places[:, :2]
     # The region of the other picture whose object, cut to the search crop's size, lies just at its place.
     per_pixel = (taken[:, 2:] - taken[:, :2]) / shown
     extent = per_pixel * size
-    region = Region(
-        taken[:, :2] - places[:, :2] * per_pixel + extent / 2, extent[:, 0], extent / extent[:, :1]
-    )
+    region = Region(taken[:, :2] - places[:, :2] * per_pixel + extent / 2, extent[:, 0], extent / extent[:, :1])
     pieces = cut_each(crops.images, chosen, region, size, torch.zeros(len(rows), 3, device=device)).pixels
     mask = _mask(places, (u[rows, 5] < data.pasted_round).to(device), size)
     search[on_device] = torch.where(mask[:, None], pieces, search[on_device])

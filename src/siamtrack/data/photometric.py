@@ -68,7 +68,7 @@ def _kernels(u: Tensor, motion: float) -> Tensor:
 
 
 def blur(x: Tensor, kernels: Tensor) -> Tensor:
-    """Filter each of K crops (K, 3, S, S) with its own kernel (K, 11, 11); beyond the edges they are mirrored."""
+    """Filter each of K crops (K, 3, S, S) with its own kernel (K, 11, 11); the edges mirror."""
     if x.device.type == "cpu":  # three times as fast as a grouped convolution
         filtered = [
             cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_REFLECT_101)

@@ -1,4 +1,4 @@
-"""Cutting a region out of each of many pictures, by the one `cut()`, in the way that is fast where they lie."""
+"""Cutting a region out of each of many pictures, by the one `cut()`, in the way that is fast there."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def cut_each(images: Tensor, index: Tensor, region: Region, size: int, fill: Ten
     pixels = torch.empty(len(index), 3, size, size)
     for i, row in enumerate(index.tolist()):
         stretch = None if region.stretch is None else region.stretch[i : i + 1]
-        one = Region(region.centre[i : i + 1], region.side[i : i + 1], stretch)
+        turn = None if region.turn is None else region.turn[i : i + 1]
+        one = Region(region.centre[i : i + 1], region.side[i : i + 1], stretch, turn)
         pixels[i] = cut(np.ascontiguousarray(frames[row]), one, size, fill[i : i + 1]).pixels[0]
     return Crop(pixels, region)

@@ -62,9 +62,7 @@ class ResidentSet:
         rows: list[tuple[str, bytes, Note]] = []
         for path in shards:
             with path.open("rb") as shard:
-                rows += [
-                    (f"{path.stem}/{key}", jpeg, note) for key, jpeg, note in iterate_shard(shard, str(path))
-                ]
+                rows += [(f"{path.stem}/{key}", jpeg, note) for key, jpeg, note in iterate_shard(shard, str(path))]
         return ResidentSet.decode(rows, str(folder), max_skipped)
 
     @staticmethod
@@ -98,7 +96,7 @@ class ResidentSet:
             )
         table = tabulate(note for _, note in kept)
         return ResidentSet(
-            torch.from_numpy(images[: len(kept)]).permute(0, 3, 1, 2), table.boxes, table.tracks, table.frames,
-            table.sources, table.categories, table.source_names, table.category_names,
+            torch.from_numpy(images[: len(kept)]).permute(0, 3, 1, 2),
+            table.boxes, table.tracks, table.frames, table.sources, table.categories, table.source_names, table.category_names,
             tuple(key for key, _ in kept), tuple(skipped),
         )  # fmt: skip

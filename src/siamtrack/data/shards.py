@@ -1,7 +1,7 @@
 """Shards: WebDataset tars of `key.jpg` and `key.json`, a crop of one object and what is known of it.
 
-The annotation is {track_id, frame, box [x0, y0, x1, y1] in crop pixels, category, source}; a crop is centred on
-its object with room for a shifted search region.
+The annotation is {track_id, frame, box [x0, y0, x1, y1] in crop pixels, category, source}; a crop is
+centred on its object with room for a shifted search region.
 """
 
 from __future__ import annotations
@@ -126,9 +126,7 @@ def _note(fields: Any, what: str) -> Note:
         raise DataError(f"{what}: expected a whole frame number and a box of 4 numbers; {error}") from None
     if not (math.isfinite(x0 + y0 + x1 + y1) and x1 > x0 and y1 > y0):
         raise DataError(f"{what}: a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1; got {fields['box']}")
-    return Note(
-        str(fields["track_id"]), frame, (x0, y0, x1, y1), str(fields["category"]), str(fields["source"])
-    )
+    return Note(str(fields["track_id"]), frame, (x0, y0, x1, y1), str(fields["category"]), str(fields["source"]))
 
 
 def read_shard(path: Path) -> list[tuple[str, Image | None, Note]]:

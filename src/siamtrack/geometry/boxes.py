@@ -18,6 +18,9 @@ from siamtrack.errors import InputError
 
 __all__ = ["Box", "as_boxes", "box_iou", "cxcywh_to_xyxy", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh"]
 
+# Sides for which all that is computed from a box in single precision stays finite and above 0.
+_MIN_SIDE, _MAX_SIDE = 0.01, 1e6
+
 
 class Box(NamedTuple):
     """An upright box in continuous pixels: left, top, width and height."""
@@ -72,10 +75,11 @@ def as_boxes(boxes: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | T
         (N, 4) xyxy on the CPU.
 
     Raises:
-        InputError: not four finite numbers a box, no area, or wholly outside the frame.
+        InputError: not four finite numbers a box, no area, sides that are no size of an object, or wholly outside
+            the frame.
     """
     try:
-        rows = np.asarray(boxes, dtype=np.float64)
+        rows = np.asarray(boxes.detach().cpu() if isinstance(boxes, Tensor) else boxes, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(f"a box is four numbers x,y,w,h; got {boxes!r}") from error
     if rows.ndim == 1:
@@ -89,6 +93,8 @@ def as_boxes(boxes: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | T
             raise InputError(f"a box is four finite numbers x,y,w,h; got {text}")
         if w <= 0 or h <= 0:
             raise InputError(f"a box needs a width and a height above 0; got {text}")
+        if min(w, h) < _MIN_SIDE or max(w, h) > _MAX_SIDE:
+            raise InputError(f"a box has sides of {_MIN_SIDE:g} to {_MAX_SIDE:g} pixels; got {text}")
         if x >= width or y >= height or x + w <= 0 or y + h <= 0:
             raise InputError(f"the box {text} lies outside the frame of {width}x{height} pixels")
     return xywh_to_xyxy(torch.from_numpy(rows)).float()

@@ -19,9 +19,7 @@ from siamtrack.errors import ConfigError, InputError
 __all__ = ["got10k_tracker"]
 
 
-def got10k_tracker(
-    model: str | Path | Tracks, name: str | None = None, device: str = "cpu", origin: int = 0
-) -> Any:
+def got10k_tracker(model: str | Path | Tracks, name: str | None = None, device: str = "cpu", origin: int = 0) -> Any:
     """Return a `got10k.trackers.Tracker` that runs a siamtrack model, or any object with `init` and `update`.
 
     Args:
@@ -38,9 +36,7 @@ def got10k_tracker(
     try:
         from got10k.trackers import Tracker
     except ImportError as error:
-        raise ConfigError(
-            f"cannot import the GOT-10k toolkit ({error}); pip install 'got10k==0.1.3'"
-        ) from error
+        raise ConfigError(f"cannot import the GOT-10k toolkit ({error}); pip install 'got10k==0.1.3'") from error
     if isinstance(model, str | Path):
         from siamtrack.tracking.tracker import load
 
@@ -71,7 +67,5 @@ class _Bridge:
         """Return the box in the next image, in the data set's coordinates."""
         region = read_answer(self._tracker.update(np.asarray(image))).region
         if len(region) != 4:
-            raise InputError(
-                f"the GOT-10k toolkit takes boxes of four numbers, the tracker gave {len(region)}"
-            )
+            raise InputError(f"the GOT-10k toolkit takes boxes of four numbers, the tracker gave {len(region)}")
         return np.asarray(region) + self._shift

@@ -1,7 +1,8 @@
 """OpenCV's own trackers as objects with `init` and `update`, to compare with.
 
 CSRT and KCF are in builds of OpenCV with its contrib modules (`opencv-contrib-python`, 4.x); MIL is in all
-builds; Nano is in all builds and needs two network files from OpenCV's model zoo.
+builds; Nano is in all builds and needs two network files from OpenCV's model zoo. MIL seeds its random
+numbers by itself: two runs of it differ.
 """
 
 from __future__ import annotations
@@ -51,9 +52,7 @@ class OpenCvTracker:
         height, width = frame.shape[:2]
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         if right <= left or bottom <= top:
-            raise InputError(
-                f"OpenCV's trackers need a box of at least a pixel within the frame; got {list(box)}"
-            )
+            raise InputError(f"OpenCV's trackers need a box of at least a pixel within the frame; got {list(box)}")
         self._tracker = self._make()
         try:
             self._tracker.init(_bgr(frame), (left, top, right - left, bottom - top))

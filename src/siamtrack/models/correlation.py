@@ -37,5 +37,5 @@ def up_channel(z: Tensor, x: Tensor) -> Tensor:
 def pixelwise(z: Tensor, x: Tensor) -> Tensor:
     """Every template cell as a 1 x 1 kernel (Alpha-Refine, section 3.2): -> (B, h * w, H, W), scaled by 1/sqrt(C)."""
     batch, channels, height, width = x.shape
-    out = z.flatten(2).transpose(1, 2) @ x.flatten(2)
-    return (out * channels**-0.5).reshape(batch, -1, height, width)
+    out: Tensor = z.flatten(2).transpose(1, 2) @ x.flatten(2) * channels**-0.5
+    return out.reshape(batch, -1, height, width)

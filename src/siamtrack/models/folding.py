@@ -23,9 +23,13 @@ def fold_norms(net: nn.Module) -> nn.Module:
     for parent in list(net.modules()):
         before: tuple[str, nn.Module] | None = None
         for name, child in list(parent.named_children()):
-            if before is not None and isinstance(child, nn.BatchNorm2d) and isinstance(before[1], nn.Conv2d):
-                if before[1].out_channels == child.num_features:
-                    setattr(parent, before[0], fuse_conv_bn_eval(before[1], child))
-                    setattr(parent, name, nn.Identity())
+            if before is not None and _belong_together(before[1], child):
+                setattr(parent, before[0], fuse_conv_bn_eval(before[1], child))  # type: ignore[type-var, arg-type]
+                setattr(parent, name, nn.Identity())
             before = (name, child)
     return net
+
+
+def _belong_together(conv: nn.Module, norm: nn.Module) -> bool:
+    kinds = isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+    return kinds and conv.out_channels == norm.num_features

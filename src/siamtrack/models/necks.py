@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Keep", "Merge", "Project", "centre_cells", "odd_cells"]
+__all__ = ["Keep", "Merge", "Project", "centre_cells", "odd_cells", "projection"]
 
 
 def centre_cells(x: Tensor, cells: int) -> Tensor:
@@ -26,7 +26,8 @@ def odd_cells(x: Tensor) -> Tensor:
     return x[..., : x.shape[-2] - even, : x.shape[-1] - even] if even else x
 
 
-def _projection(inputs: int, outputs: int) -> nn.Sequential:
+def projection(inputs: int, outputs: int) -> nn.Sequential:
+    """1 x 1 convolution and BatchNorm."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
@@ -53,7 +54,7 @@ class Project(nn.Module):
     ) -> None:
         super().__init__()
         widths = (width,) * len(channels) if isinstance(width, int) else width
-        self.levels = nn.ModuleList(_projection(c, w) for c, w in zip(channels, widths, strict=True))
+        self.levels = nn.ModuleList(projection(c, w) for c, w in zip(channels, widths, strict=True))
         self.template_cells = template_cells
 
     def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
@@ -71,7 +72,7 @@ class Merge(nn.Module):
 
     def __init__(self, channels: tuple[int, ...], width: int = 128, template_cells: int = 7) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(_projection(c, width) for c in channels)
+        self.levels = nn.ModuleList(projection(c, width) for c in channels)
         self.template_cells = template_cells
 
     def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from siamtrack.errors import ConfigError
 from siamtrack.models.attention import ChannelAttention
 from siamtrack.models.heads.score import ScoreHead
-from siamtrack.models.necks import centre_cells, odd_cells
+from siamtrack.models.necks import centre_cells, odd_cells, projection
 from siamtrack.models.siamese import Maps, Normalise
 
 __all__ = ["Blend", "Branches", "Frozen", "SemanticNeck", "TwinNeck"]
@@ -85,7 +85,8 @@ class SemanticNeck(nn.Module):
 
     Layers of different strides (padded networks) are first brought to the finest one. Layers of one stride whose
     sizes differ (networks without padding) keep their sizes; the middle of a larger one is larger by as much, and
-    zeros around the smaller ones then make it one map whose correlation is the sum over the layers.
+    zeros around the smaller ones then make it one map whose correlation is the sum over the layers. A BatchNorm
+    after each convolution, which the paper does not have, brings the layers to one scale.
 
     Args:
         channels: of the layers.
@@ -104,7 +105,7 @@ class SemanticNeck(nn.Module):
         attention: bool,
     ) -> None:
         super().__init__()
-        self.fuse = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
+        self.fuse = nn.ModuleList(projection(c, width) for c in channels)
         self.attention = nn.ModuleList(ChannelAttention() for _ in channels) if attention else None
         self.resize = len(set(strides)) > 1
         self.template_cells = template_cells
@@ -142,9 +143,7 @@ class TwinNeck(nn.Module):
         template_cells: side of the appearance template's middle.
     """
 
-    def __init__(
-        self, appearance: nn.Module | None, semantic: SemanticNeck | None, template_cells: int
-    ) -> None:
+    def __init__(self, appearance: nn.Module | None, semantic: SemanticNeck | None, template_cells: int) -> None:
         super().__init__()
         self.appearance = appearance
         self.semantic = semantic
@@ -194,7 +193,5 @@ class Blend(nn.Module):
         appearance, semantic = responses
         if appearance.shape != semantic.shape:
             sides = f"{appearance.shape[-1]} and {semantic.shape[-1]}"
-            raise ConfigError(
-                f"both branches need responses of one size; got {sides} cells: choose like backbones"
-            )
+            raise ConfigError(f"both branches need responses of one size; got {sides} cells: choose like backbones")
         return {**maps, "response": self.weight * appearance + (1 - self.weight) * semantic}

@@ -109,7 +109,9 @@ class Normalise(nn.Module):
 class SiameseNet(nn.Module):
     """Backbone, neck and head shared by template and search region, with the coder that reads the head's maps."""
 
-    def __init__(self, normalise: Normalise, backbone: nn.Module, neck: nn.Module, head: nn.Module, coder: Coder) -> None:
+    def __init__(
+        self, normalise: Normalise, backbone: nn.Module, neck: nn.Module, head: nn.Module, coder: Coder
+    ) -> None:
         super().__init__()
         self.normalise = normalise
         self.backbone = backbone

@@ -18,7 +18,7 @@ __all__ = ["check_state", "load_weights", "read_metadata", "save_weights", "some
 _MAX_HALF = torch.finfo(torch.float16).max
 
 
-def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str]) -> None:
+def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], half: bool = True) -> None:
     """Write a network's weights; the file appears whole or not at all.
 
     Kernels are stored in half precision. Vectors stay in single precision: they weigh nothing, and
@@ -28,12 +28,13 @@ def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str]) 
         path: of the new file, `.safetensors`.
         net: the network.
         metadata: text by name; `preset` holds the resolved preset as JSON.
+        half: kernels in half precision; imported weights are kept as they are.
 
     Raises:
         WeightsError: a weight is not finite, or the file cannot be written.
     """
     path = Path(path)
-    state = {name: _stored(name, tensor) for name, tensor in net.state_dict().items()}
+    state = {name: _stored(name, tensor, half) for name, tensor in net.state_dict().items()}
     blob = safetensors.torch.save(state, dict(metadata))
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -44,14 +45,14 @@ def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str]) 
         raise WeightsError(f"cannot write the weights file {path}: {error.strerror}") from error
 
 
-def _stored(name: str, tensor: Tensor) -> Tensor:
+def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu().contiguous()
     if not tensor.is_floating_point():
         return tensor
     if not torch.isfinite(tensor).all():
         raise WeightsError(f"weights with nan or infinite values are not saved; '{name}' has some")
-    half = tensor.ndim >= 2 and tensor.abs().max() <= _MAX_HALF
-    return tensor.half() if half else tensor.float()
+    fits = tensor.ndim >= 2 and tensor.abs().max() <= _MAX_HALF
+    return tensor.half() if half and fits else tensor.float()
 
 
 def load_weights(path: str | Path, net: nn.Module) -> dict[str, str]:

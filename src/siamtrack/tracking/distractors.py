@@ -49,7 +49,7 @@ class Memory:
         return Memory(*(getattr(self, f.name)[index.to(self.target.device)] for f in fields(self)))
 
     def replaced(self, index: Tensor, part: Memory) -> Memory:
-        """This memory with `part` in place of the targets `index`."""
+        """The memory with `part` in place of the targets `index`."""
         at = index.to(self.target.device)
         return Memory(*(getattr(self, f.name).index_copy(0, at, getattr(part, f.name)) for f in fields(self)))
 

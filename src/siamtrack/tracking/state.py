@@ -51,7 +51,8 @@ class TrackState:
 
 
 def start(
-    net: Matcher, preset: Preset, frame: Frame, boxes: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor,
+    net: Matcher, preset: Preset, frame: Frame,
+    boxes: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor,
     device: torch.device | str = "cpu",
 ) -> TrackState:  # fmt: skip
     """Begin to track N targets.
@@ -85,7 +86,9 @@ def start(
     return TrackState(corners, torch.ones(count), template, fill, none.bool(), size, none, memory)
 
 
-def step(net: Matcher, preset: Preset, frame: Frame, state: TrackState, device: torch.device | str = "cpu") -> TrackState:
+def step(
+    net: Matcher, preset: Preset, frame: Frame, state: TrackState, device: torch.device | str = "cpu"
+) -> TrackState:
     """Follow all targets into the next frame.
 
     A pure function: `state` stays as it is, the network keeps nothing. The device is waited for once a search
@@ -96,11 +99,12 @@ def step(net: Matcher, preset: Preset, frame: Frame, state: TrackState, device: 
     """
     size = frame_size(frame)
     if size != state.size:
-        raise InputError(f"expected a frame of {state.size[0]}x{state.size[1]} pixels as the first; got {size[0]}x{size[1]}")
+        first = f"{state.size[0]}x{state.size[1]}"
+        raise InputError(f"expected a frame of {first} pixels as the first; got {size[0]}x{size[1]}")
     track = preset.track
     boxes, scores, memory = state.boxes.clone(), state.scores.clone(), state.memory
     sides = search_sides(preset, state)
-    for search in sides.unique().tolist():
+    for search in sorted(set(sides.tolist())):
         index = (sides == search).nonzero()[:, 0]
         boxes[index], scores[index], seen = _advance(net, preset, frame, _rows(state, index), search, device)
         if memory is not None and seen is not None:

@@ -50,9 +50,13 @@ class Tracker:
         net: the network.
         preset: its preset.
         device: "cpu" or "cuda".
+
+    Raises:
+        ConfigError: a device that is not there.
     """
 
     def __init__(self, net: Matcher, preset: Preset, device: torch.device | str = "cpu") -> None:
+        _check_device(device)
         self.preset = preset
         self.device = torch.device(device)
         if isinstance(net, nn.Module):
@@ -98,19 +102,20 @@ def packaged_weights(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def load(model: str | Path = DEFAULT_MODEL, device: str = "cpu") -> Tracker:
+def load(model: str | Path = DEFAULT_MODEL, device: torch.device | str = "cpu") -> Tracker:
     """A tracker from a packaged model's name, or from a `.safetensors` file that siamtrack wrote.
 
     Raises:
         ConfigError: an unknown name (the nearest is offered), or a device that is not there.
         WeightsError: no weights for that name, or a file that is corrupt or foreign.
     """
-    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
-        raise ConfigError(f"the device '{device}' is not available here; use 'cpu'")
+    _check_device(device)
     path = Path(model)
     if path.suffix != ".safetensors":
         shipped = [name for name in preset_names() if packaged_weights(name)]
         if str(model) not in preset_names():
+            if path.is_file():
+                raise WeightsError(f"'{model}' is not a weights file of siamtrack; expected a .safetensors file")
             raise ConfigError(
                 f"unknown model '{model}'{nearest(str(model), preset_names())} Expected a model with weights "
                 f"({', '.join(shipped) or 'none is packaged'}) or a .safetensors file"
@@ -125,9 +130,21 @@ def load(model: str | Path = DEFAULT_MODEL, device: str = "cpu") -> Tracker:
     else:
         stored = read_metadata(path).get("preset")
         if stored is None:
-            raise WeightsError(f"{path} holds no siamtrack preset; make it with `siamtrack train` or `siamtrack import`")
+            made = "`siamtrack train` or `siamtrack import`"
+            raise WeightsError(f"{path} holds no siamtrack preset; make it with {made}")
         preset = preset_from_json(stored, str(path))
     net = preset.model.build()
     load_weights(path, net)
     fold_norms(net)
     return Tracker(net, preset, device)
+
+
+def _check_device(name: torch.device | str) -> None:
+    try:
+        device = torch.device(name)
+        there = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
+    except RuntimeError:
+        there = False
+    if not there:
+        known = "'cpu' or 'cuda'" if torch.cuda.is_available() else "'cpu'"
+        raise ConfigError(f"the device '{name}' is not available here; use {known}")

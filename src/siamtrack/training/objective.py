@@ -123,11 +123,7 @@ def _spm(net: SpmNet, batch: Batch, rng: torch.Generator) -> Terms:
 def _template(net: SpmNet, batch: Batch) -> Template:
     """Template features; the fine stage pools the target's own box."""
     inner = batch.template_boxes
-    return (
-        net.embed(batch.template)
-        if inner is None
-        else net.embed_sized(batch.template, inner[:, 2:] - inner[:, :2])
-    )
+    return net.embed(batch.template) if inner is None else net.embed_sized(batch.template, inner[:, 2:] - inner[:, :2])
 
 
 _OBJECTIVES: dict[type[nn.Module], Callable[[Any, Batch, torch.Generator], Terms]] = {

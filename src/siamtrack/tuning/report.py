@@ -30,8 +30,7 @@ def as_lines(found: Tuning) -> list[str]:
     tried = len(found.table)
     return [
         _shown(found, found.choice),
-        f"success AUC over {len(found.names)} sequences, rules otb; "
-        f"{tried} settings, {found.plan.kind} search",
+        f"success AUC over {len(found.names)} sequences, rules otb; {tried} settings, {found.plan.kind} search",
         f"chosen {_mean(found, found.choice)} (on the sequences that it was chosen on), "
         f"best {_mean(found, found.best)}, plateau of {len(found.plateau)}",
         f"preset {_mean(found, found.default)}: {_shown(found, found.default)}",

@@ -13,6 +13,8 @@ from siamtrack.tuning.space import Setting, Space
 __all__ = ["DEFAULT_FOLDS", "choose", "fold_names", "paired_gain", "plateau"]
 
 DEFAULT_FOLDS = 5
+# A difference in a single sequence is exactly its own standard error: it must not be decided by the last bit.
+_ROUNDING = 1e-9
 _TARGET = re.compile(r"[-.]\d{1,2}$")
 
 
@@ -33,7 +35,7 @@ def plateau(space: Space, settings: Sequence[Setting], scores: FloatArray) -> li
     A setting belongs to the plateau if its mean lies below the best mean by no more than one standard error
     of the differences (Breiman et al. 1984, the one-standard-error rule, here paired by sequence), and if
     steps to the next value of one axis lead from the best to it without leaving the plateau. Words and
-    switches have no next value.
+    switches have no next value. What differs in one sequence alone is thereby never told from chance.
     """
     best = int(scores.mean(1).argmax())
     level = {i for i in range(len(settings)) if _as_good(scores[best], scores[i])}
@@ -98,7 +100,7 @@ def fold_names(names: Sequence[str], folds: int | None = None, seed: int = 0) ->
 
 def _as_good(best: FloatArray, scores: FloatArray) -> bool:
     gain, error = paired_gain(best, scores)
-    return gain <= error
+    return gain <= error + _ROUNDING
 
 
 def _steps(space: Space, one: Setting, other: Setting) -> float:

@@ -121,9 +121,7 @@ class Tuning:
         return [setting for setting in self.table if setting in on_axes]
 
 
-def tune(
-    variants: Variants, sequences: Many[Sequence], plan: Plan, ledger: Ledger, watcher: Watcher
-) -> Tuning:
+def tune(variants: Variants, sequences: Many[Sequence], plan: Plan, ledger: Ledger, watcher: Watcher) -> Tuning:
     """Tune a model on a development set. A call that was stopped is gone on with by the same call.
 
     Args:
@@ -142,9 +140,7 @@ def tune(
     folds = fold_names(known.names, plan.folds, plan.seed)
     seen = [[n for n in known.names if n not in set(fold)] for fold in folds]
     while True:
-        outcomes = [
-            search(plan.space, plan.kind, partial(known.scores, names)) for names in (*seen, known.names)
-        ]
+        outcomes = [search(plan.space, plan.kind, partial(known.scores, names)) for names in (*seen, known.names)]
         jobs = _jobs(plan.space, known, sequences, outcomes)
         if not jobs:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 _TEXT_FORMATS = frozenset({"tty", "ass", "srt", "webvtt", "microdvd", "bin", "xbin", "adf", "idf"})
+_LAST_CAMERA = 99  # from 100 on, OpenCV takes hundreds as the choice of an interface
 _STREAM_TIMEOUT = (10.0, 10.0)  # seconds to open, seconds to wait for the next packet
 
 
@@ -71,8 +73,9 @@ def camera_feed(index: int, start: int) -> Feed:
     Raises:
         InputError: no such camera.
     """
-    camera = cv2.VideoCapture(index)
-    if not camera.isOpened():
+    with _quiet_opencv():
+        camera = cv2.VideoCapture(index) if 0 <= index <= _LAST_CAMERA else None
+    if camera is None or not camera.isOpened():
         raise InputError(f"cannot open camera {index}: no such camera, or another program holds it")
     rate = camera.get(cv2.CAP_PROP_FPS)
     fps = rate if math.isfinite(rate) and 0 < rate <= 1000 else DEFAULT_FPS
@@ -119,7 +122,11 @@ def _read_image(path: Path) -> np.ndarray:
         data = np.fromfile(path, dtype=np.uint8)  # imread cannot open every path on every system
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+    try:
+        with _quiet_opencv():
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
+    except cv2.error as error:
+        raise InputError(f"'{path}' is not an image that can be read: damaged, or too large to decode") from error
     if image is None:
         raise InputError(f"'{path}' is not an image that can be read (empty, damaged or of another format)")
     if image.dtype == np.uint16:
@@ -127,6 +134,18 @@ def _read_image(path: Path) -> np.ndarray:
     if image.dtype != np.uint8:
         raise InputError(f"'{path}' has {image.dtype} values; expected images of 8 or 16 bits a channel")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+@contextmanager
+def _quiet_opencv() -> Iterator[None]:
+    """Keep OpenCV from writing to stderr what is raised as an error anyway."""
+    log = cv2.utils.logging
+    before = log.getLogLevel()
+    log.setLogLevel(log.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        log.setLogLevel(before)
 
 
 def _grab(camera: cv2.VideoCapture, start: int) -> Iterator[np.ndarray]:

@@ -102,7 +102,11 @@ def open_source(source: str | Path | int, start: int = 0, end: int | None = None
     """
     if start < 0 or (end is not None and end <= start):
         raise InputError(f"expected 0 <= start < end; got start {start} and end {end}")
-    feed = _open_feed(source, start)
+    try:
+        feed = _open_feed(source, start)
+    except (OSError, ValueError) as error:  # a name that is too long or holds a null, a folder that is closed to us
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise InputError(f"cannot open '{str(source)[:200]}': {reason}") from error
     try:
         return FrameSource(feed, start, end)
     except BaseException:
@@ -115,6 +119,8 @@ def _open_feed(source: str | Path | int, start: int) -> Feed:
         return camera_feed(source, start)
     if isinstance(source, str) and _URL.match(source):
         return video_feed(source, start, live=True)
+    if not str(source):
+        raise InputError("expected a video file, a folder of images, a camera number or a URL; got an empty name")
     path = Path(source)
     if path.is_dir():
         return folder_feed(path, start)

@@ -65,12 +65,17 @@ class VideoWriter:
             raise InputError(f"cannot write the video: '{self.path}' is a folder")
         if not math.isfinite(fps) or fps <= 0:
             raise InputError(f"expected a frame rate above 0; got {fps}")
-        self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        # Absolute, because FFmpeg takes what stands before a colon for a protocol.
+        self._part = self.path.absolute().with_name(f".{self.path.name}.{os.getpid()}.part")
         try:
+            # FFmpeg opens its file with the first packet, some frames late for the news that it cannot.
+            self._part.touch()
             self._container: Any = av.open(str(self._part), "w", format="mp4", options=_FRAGMENTED)
-        except (av.error.FFmpegError, OSError) as error:
+            self._stream = _add_stream(self._container, size, fps)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            with contextlib.suppress(OSError):
+                self._part.unlink(missing_ok=True)
             raise InputError(f"cannot write '{self.path}': {_reason(error)}") from error
-        self._stream = _add_stream(self._container, size, fps)
 
     def write(self, frame: np.ndarray) -> None:
         """Append one frame, RGB uint8 (H, W, 3) of the size given at the start.
@@ -136,12 +141,14 @@ class VideoWriter:
 
     def _keep_fragments(self, error: Exception) -> None:
         """Save what was written before `error`, and raise it as an InputError."""
-        if trim_fragments(self._part):
-            kept = f"it holds the first {_count_frames(self._part)} frames"
-            self._part.replace(self.path)
-        else:
-            self._part.unlink(missing_ok=True)
-            kept = "no frame of it could be kept"
+        kept = "no frame of it could be kept"
+        with contextlib.suppress(av.error.FFmpegError, OSError):
+            if trim_fragments(self._part):
+                frames = _count_frames(self._part)
+                self._part.replace(self.path)
+                kept = f"it holds the first {frames} frames"
+            else:
+                self._part.unlink(missing_ok=True)
         raise InputError(f"cannot write '{self.path}' any further: {_reason(error)}; {kept}") from error
 
     def _publish(self) -> None:

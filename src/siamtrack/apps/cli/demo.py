@@ -44,7 +44,7 @@ def demo(
         typer.echo(f"mean overlap with the true boxes: {mean_overlap(boxes, truth):.3f}")
     typer.echo(f"video: {video}")
     if tally.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(tally.exit_code)
 
 
 def mean_overlap(found: Path, truth: Path) -> float:

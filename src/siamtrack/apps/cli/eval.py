@@ -40,6 +40,10 @@ def eval_command(
     limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="A frame that takes longer counts as a hang.")
     ] = 120.0,
+    tracker_fps: Annotated[
+        float | None,
+        typer.Option(metavar="FPS", min=0.1, help="For real-time suites: assume this speed, do not measure."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the random numbers that a tracker may draw.")] = 0,
 ) -> None:
     """Run trackers on a benchmark and print their scores and speed.
@@ -48,10 +52,12 @@ def eval_command(
     stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
     """
     from siamtrack.bench.evaluate import check_rules, read_suite
-    from siamtrack.bench.suites import find_suite
+    from siamtrack.bench.suites import find_suite, with_speed
     from siamtrack.bench.trackers import find_tracker
 
     chosen = find_suite(suite)
+    if tracker_fps is not None:
+        chosen = with_speed(chosen, tracker_fps)
     check_rules(chosen, rules)
     specs = [find_tracker(name, device) for name in model]
     names = [spec.name for spec in specs]

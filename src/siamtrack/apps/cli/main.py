@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import Annotated, Any
 
 import typer
 
+from siamtrack import __version__
+from siamtrack.apps.cli.convert import import_command
 from siamtrack.apps.cli.demo import demo
 from siamtrack.apps.cli.eval import eval_command
 from siamtrack.apps.cli.models import models
+from siamtrack.apps.cli.report import report_command
 from siamtrack.apps.cli.score import score_command
 from siamtrack.apps.cli.study import study
 from siamtrack.apps.cli.submit import submit_command
@@ -19,6 +24,9 @@ from siamtrack.errors import SiamtrackError
 
 __all__ = ["app", "run"]
 
+# The base of all that typer finds wrong with arguments: it is exported under this name alone.
+_UsageError: Any = typer.BadParameter.__base__
+
 app = typer.Typer(
     name="siamtrack",
     help="Visual object tracking with Siamese networks.",
@@ -27,30 +35,63 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-
 app.command("track")(track)
 app.command("demo")(demo)
 app.command("score")(score_command)
 app.command("eval")(eval_command)
+app.command("report")(report_command)
 app.command("submit")(submit_command)
 app.command("train")(train)
 app.command("tune")(tune_command)
 app.command("models")(models)
+app.command("import")(import_command)
 app.add_typer(study, name="study")
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"siamtrack {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _main() -> None:
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Visual object tracking with Siamese networks."""
 
 
 def run() -> None:
-    """Run the command line: exit code 2 and one line for bad input, 130 after Ctrl-C."""
+    """Run the command line and exit: code 2 after one line for bad input, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A file's name may hold what the terminal's encoding lacks.
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except SiamtrackError as error:
-        print(f"siamtrack: {error}", file=sys.stderr)
-        sys.exit(2)
+        code = app(prog_name="siamtrack", standalone_mode=False)
+    except (SiamtrackError, OSError) as error:
+        code = _complain(str(error))
+    except _UsageError as error:
+        code = _complain(_usage(error))
     except KeyboardInterrupt:
-        print("siamtrack: interrupted", file=sys.stderr)
-        sys.exit(130)
+        code = 130
+    if code == 130:
+        _complain("interrupted")
+    sys.exit(code or 0)
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with the arguments; nothing where there were none and the help was shown in reply."""
+    message: str = error.format_message()
+    if type(error).__name__ == "NoArgsIsHelpError" or error.ctx is None:
+        return message
+    return f"{message.rstrip('.')} (see '{error.ctx.command_path} --help')"
+
+
+def _complain(message: str) -> int:
+    line = " ".join(message.splitlines())
+    if line:
+        print(f"siamtrack: {line}", file=sys.stderr)
+    return 2

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from siamtrack.video.boxes import BoxWriter
@@ -20,19 +20,29 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_MODEL", "Interrupts", "Outputs", "Tally", "load_model", "run_session"]
 
+_ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 DEFAULT_MODEL = "siamcar_lite0"
 """The same as the tracker's own default, repeated so that asking for help does not load torch."""
 
 
 @dataclass
 class Tally:
-    """What has been done so far; true at any moment, so that a run that stops early can be summed up too."""
+    """What has been done so far; true at any moment, so that a run that stops early can be summed up too.
+
+    `interrupted` is the number of the signal that ended the run, 0 for none.
+    """
 
     frames: int = 0
     updates: int = 0
     seconds: float = 0.0
     tracker_seconds: float = 0.0
-    interrupted: bool = False
+    interrupted: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """0, or after a signal what shells expect: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + self.interrupted if self.interrupted else 0
 
     def count(self, step: Step, given: bool) -> None:
         """Take in one finished frame; `given` if its boxes were given, not tracked."""
@@ -43,7 +53,7 @@ class Tally:
 
     def line(self, name: str) -> str:
         """Sum up in one line: frames, and frames a second of the whole and of the tracker alone."""
-        text = f"tracked {self.frames} frames of {name} in {self.seconds:.1f} s"
+        text = f"tracked {self.frames} frame{'s' if self.frames != 1 else ''} of {name} in {self.seconds:.1f} s"
         if self.updates and self.seconds > 0:
             text += f": {self.frames / self.seconds:.1f} frames a second"
             text += f", {1000 * self.tracker_seconds / self.updates:.1f} ms a frame in the tracker"
@@ -53,27 +63,31 @@ class Tally:
 class Interrupts:
     """Holds Ctrl-C back while files are written, so that none ends in the middle of a frame.
 
-    A context manager, of use in the main thread only; elsewhere it does nothing. After a Ctrl-C the program
-    is about to end, and further ones are ignored from then on, as they could only break its ending.
-    `pending` tells of a Ctrl-C that was held back and not raised yet.
+    A context manager, of use in the main thread only; elsewhere it does nothing. A request to end (SIGTERM, a
+    closed terminal) is taken as Ctrl-C. After the first one the program is about to end, and further ones are
+    ignored from then on, as they could only break its ending. `came` is the number of the first, 0 for none;
+    `pending` tells whether it was held back and not raised yet.
     """
 
     def __init__(self) -> None:
+        self.came = 0
         self.pending = False
-        self._came = False
         self._held = False
-        self._active = threading.current_thread() is threading.main_thread()
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
-        if self._active:
-            self._before = signal.signal(signal.SIGINT, self._on_signal)
+        if threading.current_thread() is threading.main_thread():
+            for number in _ENDINGS:
+                # One that is ignored stays so: it is how nohup works.
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._active:
-            signal.signal(signal.SIGINT, signal.SIG_IGN if self._came else self._before)
+        for number, before in self._before.items():
+            signal.signal(number, signal.SIG_IGN if self.came else before)
 
     def hold(self) -> None:
         """From here on, keep Ctrl-C in `pending` instead of raising it."""
@@ -87,7 +101,9 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._came = True
+        if self.came:
+            return
+        self.came = number
         if not self._held:
             raise KeyboardInterrupt
         self.pending = True
@@ -144,7 +160,7 @@ def run_session(
 ) -> Tally:
     """Track `boxes` (N, 4) xywh through `source` and write what was asked for.
 
-    After Ctrl-C the files hold all frames up to it and the tally says so; after an error they do too, and the
+    After Ctrl-C (or SIGTERM) the files hold all frames up to it and the tally says so; after an error they do too, and the
     error is raised on. `tally` is counted while it runs.
     """
     from siamtrack.video.boxes import BoxWriter
@@ -154,11 +170,13 @@ def run_session(
     tally = tally if tally is not None else Tally()
     began = time.perf_counter()
     with Interrupts() as interrupts, ExitStack() as files:
+        interrupts.hold()
         video_writer = files.enter_context(VideoWriter(video, source.size, source.fps)) if video else None
         box_writer = files.enter_context(BoxWriter(output, len(boxes))) if output else None
         outputs = Outputs(box_writer, video_writer, len(boxes))
         advance = files.enter_context(_progress(source.count))
         try:
+            interrupts.release()
             for step in follow(tracker, source, boxes, source.start):
                 interrupts.hold()
                 outputs.write(step)
@@ -167,11 +185,11 @@ def run_session(
                 advance(tally)
                 interrupts.release()
         except KeyboardInterrupt:
-            tally.interrupted = True
+            tally.interrupted = signal.SIGINT
         finally:
             interrupts.hold()  # the files are closed next
     tally.seconds = time.perf_counter() - began
-    tally.interrupted = tally.interrupted or interrupts.pending
+    tally.interrupted = interrupts.came or tally.interrupted
     return tally
 
 

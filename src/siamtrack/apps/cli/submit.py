@@ -18,9 +18,7 @@ __all__ = ["submit_command"]
 def submit_command(
     results: Annotated[
         Path,
-        typer.Argument(
-            help="What `siamtrack eval` kept, OUT/<tracker>/<suite>; with --check the file to be sent."
-        ),
+        typer.Argument(help="What `siamtrack eval` kept, OUT/<tracker>/<suite>; with --check the file to be sent."),
     ],
     out: Annotated[
         Path | None,

@@ -20,9 +20,8 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     Raises:
         InputError: not four numbers. Whether they make a box of the frame is checked with the frame.
     """
-    parts = [part for part in re.split(r"[,\s]+", text.strip()) if part]
     try:
-        x, y, w, h = map(float, parts)
+        x, y, w, h = map(float, re.split(r"\s*,\s*|\s+", text.strip()))
     except ValueError as error:
         raise InputError(
             f"--box expects four numbers X,Y,W,H in pixels, as 10,20,64,48; got '{text}'"
@@ -73,7 +72,7 @@ def track(
         finally:
             _report(tally, frames.name, frames.warning, files)
     if tally.interrupted:
-        raise typer.Exit(130)
+        raise typer.Exit(tally.exit_code)
 
 
 def _check_outputs(
@@ -88,13 +87,20 @@ def _check_outputs(
         if video.suffix.lower() != ".mp4":
             raise InputError(f"video is written as .mp4; got '{video}'")
     for kind, path in files:
-        if not path.parent.is_dir():
-            raise InputError(f"no such folder to write the {kind} into: '{path.parent}'")
-        if path.is_dir():
-            raise InputError(f"cannot write the {kind}: '{path}' is a folder")
-        if path.exists() and Path(source).exists() and path.samefile(source):
-            raise InputError(f"'{path}' is the source; write the {kind} to another file")
+        try:
+            _check_output(kind, path, source)
+        except OSError as error:
+            raise InputError(f"cannot write the {kind} to '{path}': {str(error.strerror).lower()}") from error
     return files
+
+
+def _check_output(kind: str, path: Path, source: str) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"no such folder to write the {kind} into: '{path.parent}'")
+    if path.is_dir():
+        raise InputError(f"cannot write the {kind}: '{path}' is a folder")
+    if path.exists() and Path(source).exists() and path.samefile(source):
+        raise InputError(f"'{path}' is the source; write the {kind} to another file")
 
 
 def _report(tally: Tally, name: str, warning: str | None, files: list[tuple[str, Path]]) -> None:

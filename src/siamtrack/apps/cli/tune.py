@@ -32,14 +32,10 @@ class _Search(StrEnum):
 
 def tune_command(
     model: Annotated[str, typer.Argument(help="A shipped model's name, or a .safetensors file.")],
-    data: Annotated[
-        Path, typer.Option(metavar="DIR", help="Sequences: NAME/img/*.jpg and NAME/groundtruth.txt.")
-    ],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Sequences: NAME/img/*.jpg and NAME/groundtruth.txt.")],
     out: Annotated[
         Path,
-        typer.Option(
-            metavar="FILE.toml", help="The values to paste into a preset; .json and .scores.jsonl beside it."
-        ),
+        typer.Option(metavar="FILE.toml", help="The values to paste into a preset; .json and .scores.jsonl beside it."),
     ],
     grid: Annotated[
         list[str] | None,
@@ -84,8 +80,7 @@ def tune_command(
     workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     plan = Plan(space, search.value, folds, seed, workers)
     typer.echo(
-        f"{len(sequences)} sequences of {sum(map(len, sequences))} frames; "
-        + _size(plan.kind, len(space.settings()))
+        f"{len(sequences)} sequences of {sum(map(len, sequences))} frames; " + _size(plan.kind, len(space.settings()))
     )
     try:
         with _board() as board:

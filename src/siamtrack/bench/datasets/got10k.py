@@ -52,9 +52,7 @@ def _sequence(folder: Path) -> Sequence:
     if cover.is_file():  # eighths of the object that are seen
         shares = parse_column(read_bytes(cover), str(cover))
         if len(shares) != len(frames):
-            raise DataError(
-                f"{cover}: {len(shares)} lines for {len(frames)} frames; there must be one a frame"
-            )
+            raise DataError(f"{cover}: {len(shares)} lines for {len(frames)} frames; there must be one a frame")
         visible = np.asarray(np.nan_to_num(shares) > 0, dtype=np.bool_)
     elif absence.is_file():
         visible = ~flags(absence, len(frames))

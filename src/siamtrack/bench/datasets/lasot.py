@@ -55,9 +55,7 @@ def read_lasot(root: Path) -> list[Sequence]:
     names = read_bytes(listed).decode().split() if listed.is_file() else list(LASOT_TEST)
     places = [(name, place) for name in names if (place := _place(root, name)) is not None]
     if not places:
-        raise DataError(
-            f"{root}: expected LaSOT's test set as airplane/airplane-1/groundtruth.txt; there is none"
-        )
+        raise DataError(f"{root}: expected LaSOT's test set as airplane/airplane-1/groundtruth.txt; there is none")
     return [_sequence(name, place) for name, place in places]
 
 

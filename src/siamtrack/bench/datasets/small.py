@@ -36,9 +36,7 @@ def _tc128(folder: Path) -> Sequence:
     text = read_bytes(span).replace(b",", b"\n").replace(b" ", b"\n").strip()
     numbers = [int(n) for n in parse_column(text, str(span)).tolist() if n == n]
     if len(numbers) != 2 or numbers[1] - numbers[0] + 1 != len(truth):
-        raise DataError(
-            f"{span}: expected the numbers of the first and the last of {len(truth)} frames; got {numbers}"
-        )
+        raise DataError(f"{span}: expected the numbers of the first and the last of {len(truth)} frames; got {numbers}")
     frames = numbered(folder / "img", "%04d.jpg", numbers[0], len(truth))
     return Sequence(folder.name, frames, from_file(truth, _ORIGIN), origin=_ORIGIN)
 

@@ -22,9 +22,7 @@ def read_trackingnet(root: Path) -> list[Sequence]:
     place = root / "TEST" if (root / "TEST").is_dir() else root
     files = sorted((place / "anno").glob("*.txt")) if (place / "anno").is_dir() else []
     if not files:
-        raise DataError(
-            f"{root}: expected TEST/anno/<sequence>.txt and TEST/frames/<sequence>; there are none"
-        )
+        raise DataError(f"{root}: expected TEST/anno/<sequence>.txt and TEST/frames/<sequence>; there are none")
     return [_sequence(path, place / "frames" / path.stem) for path in files]
 
 

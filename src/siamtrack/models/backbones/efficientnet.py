@@ -91,8 +91,8 @@ class InvertedResidual(nn.Module):
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
         y = F.relu6(self.bn1(self.conv_pw(x)), inplace=True)
         y = F.relu6(self.bn2(self.conv_dw(y)), inplace=True)
-        y = self.bn3(self.conv_pwl(y))
-        return x + y if self.shortcut else y
+        out: Tensor = self.bn3(self.conv_pwl(y))
+        return x + out if self.shortcut else out
 
 
 class EfficientNetLite0(nn.Module):

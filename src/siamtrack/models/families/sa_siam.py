@@ -73,9 +73,7 @@ class SaSiam:
             strides.append(own.stride)  # type: ignore[arg-type]
             heads["appearance"] = ScoreHead(self.gain, 0.0, self.learned)
         if self.branches != "appearance":
-            deep = build_backbone(
-                self.semantic_backbone, self.semantic_levels[0 if self.multilevel else -1 :]
-            )
+            deep = build_backbone(self.semantic_backbone, self.semantic_levels[0 if self.multilevel else -1 :])
             channels, steps = deep.channels, deep.strides
             semantic = SemanticNeck(channels, steps, self.fused, self.template_cells, self.attention)  # type: ignore[arg-type]
             strides.append(deep.stride)  # type: ignore[arg-type]

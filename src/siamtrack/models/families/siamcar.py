@@ -38,12 +38,12 @@ class SiamCar:
     family: Literal["siamcar"] = "siamcar"
     backbone: str = "resnet50"
     levels: tuple[int, ...] = (3, 4, 5)
-    width: int = Field(256, ge=8)
+    width: int = Field(default=256, ge=8)
     correlations: tuple[Literal["depthwise", "pixelwise", "search"], ...] = ("depthwise",)
-    tower: int = Field(4, ge=0, le=8)
+    tower: int = Field(default=4, ge=0, le=8)
     light: bool = False
-    template_cells: int = Field(7, ge=1)
-    unit: float = Field(1.0, gt=0)
+    template_cells: int = Field(default=7, ge=1)
+    unit: float = Field(default=1.0, gt=0)
 
     def build(self) -> SiameseNet:
         """The network with random weights."""

@@ -50,6 +50,4 @@ class SiamFc:
         stride: int = backbone.stride  # type: ignore[assignment]
         neck: nn.Module = Merge(channels, self.width) if self.width else Keep()
         head = ScoreHead(self.gain, self.bias, self.learned)
-        return SiameseNet(
-            normalisation(self.backbone), backbone, neck, head, PointCoder(float(stride), self.enlarge)
-        )
+        return SiameseNet(normalisation(self.backbone), backbone, neck, head, PointCoder(float(stride), self.enlarge))

@@ -62,9 +62,7 @@ class SiamRpnPlusPlus:
         strides: tuple[int, ...] = backbone.strides  # type: ignore[assignment]
         widths = (self.width,) * len(channels) if isinstance(self.width, int) else self.width
         if len(widths) != len(channels):
-            raise ConfigError(
-                f"width needs one number, or {len(channels)} for levels {self.levels}; got {widths}"
-            )
+            raise ConfigError(f"width needs one number, or {len(channels)} for levels {self.levels}; got {widths}")
         neck: nn.Module
         if len(set(strides)) == 1:
             neck = Project(channels, widths, self.template_cells)

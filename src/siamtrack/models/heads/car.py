@@ -151,7 +151,9 @@ class SidesCoder:
         sizes = sides[..., :2] + sides[..., 2:]
         return Candidates(centres, sizes, score, grid_places(cells).to(device), cells, classes, quality)
 
-    def encode(self, boxes: Tensor, present: Tensor, cells: int, size: int, points: Tensor | None = None) -> SideTargets:
+    def encode(
+        self, boxes: Tensor, present: Tensor, cells: int, size: int, points: Tensor | None = None
+    ) -> SideTargets:
         """Boxes (B, 4) xyxy in crop pixels and (B,) present -> targets on a grid of `cells` x `cells`.
 
         `points` (K, 2) replaces the grid; only the parity test with the reference's shifted grid needs it.

@@ -1,0 +1,214 @@
+"""Geometry and pixels of a training batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from siamtrack.config import Crops, Data, Jitter
+from siamtrack.data.augment import jittered, make_batch
+from siamtrack.data.pairs import Pairs, PairSampler, generator
+from siamtrack.data.photometric import _kernels, blur, recolour
+from siamtrack.data.pixels import cut_each, edge_colour
+from siamtrack.data.resident import ResidentSet
+from siamtrack.geometry.crop import Region, cut, target_region
+
+STILL = Jitter(shift=0, scale=0)
+PLAIN = Data(template=STILL, search=STILL)
+WILD = Data(
+    negative=0.3, template=Jitter(shift=8, scale=0.1, aspect=0.1), search=Jitter(shift=64, scale=0.3, aspect=0.25),
+    flip=0.5, colour=0.3, grey=0.2, blur=0.4, noise=0.3, distract=0.4, occlude=0.3, pasted_round=0.5,
+)  # fmt: skip
+
+
+def batch_of(crops: ResidentSet, data: Data, count: int = 32, step: int = 0, sizes: Crops | None = None):
+    rng = generator(0, 0, step)
+    pairs = PairSampler(crops, data).draw(count, rng)
+    return make_batch(crops, pairs, sizes or Crops(), data, rng)
+
+
+def painted(boxes: list[tuple[int, int, int, int]]) -> ResidentSet:
+    """Black pictures with a white object each, bright enough that its edges can be found again."""
+    images = torch.zeros(len(boxes), 368, 368, 3, dtype=torch.uint8)
+    for image, (x0, y0, x1, y1) in zip(images, boxes, strict=True):
+        image[y0:y1, x0:x1] = 255
+    count = len(boxes)
+    number = torch.arange(count)
+    zeros = torch.zeros(count, dtype=torch.int64)
+    keys = tuple(f"k{i}" for i in range(count))
+    xyxy = torch.tensor(boxes, dtype=torch.float32)
+    return ResidentSet(images.permute(0, 3, 1, 2), xyxy, number, zeros, zeros, zeros, ("s",), ("c",), keys)
+
+
+@pytest.mark.parametrize("case", [1, 2, 3])
+def test_the_uniform_law_cuts_what_pysot_cuts(shared: Path, case: int):
+    """Same random numbers, same pixels (but for PySOT's colour offset) and the same box."""
+    golden = np.load(shared / "golden" / "blocks" / "block_pysot_augment.npz")
+    image, theirs = golden["image"], torch.from_numpy(golden[f"aug_{case}"]).float()
+    random = np.random.RandomState(400 + case)
+    draws = np.zeros(4) if case == 3 else np.array([random.random_sample() * 2 - 1 for _ in range(4)])
+    size, jitter = 255, Jitter(shift=64, scale=0.18, law="uniform")
+    u = torch.tensor([[draws[2], draws[3], draws[0], draws[1]]], dtype=torch.float64)
+    # Pixel 255 is the middle of 511: as a continuous coordinate, 255.5.
+    middle = Region(torch.tensor([[255.5, 255.5]]).double(), torch.tensor([255.0]).double())
+    crop = cut(image, jittered(middle, size, jitter, u), size, torch.zeros(1, 3))
+    # Corners are pixel centres there and edges here: half a pixel, before and after.
+    box = crop.to_crop(torch.tensor([[215.5, 225.5, 295.5, 285.5]]).double())[0] - 0.5
+    ours = crop.pixels[0].permute(1, 2, 0)
+    if case == 2:  # mirrored; its pixels are blurred by a random line and are not compared
+        box = torch.stack([size - 1 - box[2], box[1], size - 1 - box[0], box[3]])
+    else:
+        difference = (ours - theirs)[8:-8, 8:-8].reshape(-1, 3)
+        offset = difference.median(0).values if case == 1 else torch.zeros(3)
+        assert float((difference - offset).abs().mean()) < 1.0
+    assert torch.allclose(box, torch.from_numpy(golden[f"box_{case}"]), atol=1e-6)
+
+
+def test_without_jitter_crops_are_what_the_tracker_cuts(small_set: ResidentSet):
+    batch = batch_of(small_set, PLAIN, 8)
+    for i, (t, s) in enumerate(zip(batch.pairs.template, batch.pairs.search, strict=True)):
+        for row, size, pixels in ((t, 127, batch.template[i]), (s, 255, batch.search[i])):
+            region = target_region(small_set.boxes[row][None], 0.5, size / 127)
+            frame = np.ascontiguousarray(small_set.images[row].permute(1, 2, 0).numpy())
+            fill = edge_colour(small_set.images, row[None])
+            assert torch.equal(cut(frame, region, size, fill).pixels[0], pixels)
+
+
+def test_boxes_lie_where_the_objects_are():
+    crops = painted([(144, 134, 224, 234), (150, 160, 210, 200), (120, 164, 250, 204)])
+    data = Data(template=STILL, search=Jitter(shift=64, scale=0.3, aspect=0.25), flip=0.5)
+    batch = batch_of(crops, data, 64)
+    for pixels, box in zip(batch.search.mean(1), batch.boxes, strict=True):
+        inside = pixels > 127
+        for axis, low, high in ((0, box[0], box[2]), (1, box[1], box[3])):
+            marked = torch.nonzero(inside.any(axis))[:, 0]
+            assert abs(float(marked[0]) - max(0.0, float(low))) <= 1
+            assert abs(float(marked[-1] + 1) - min(255.0, float(high))) <= 1
+
+
+@pytest.mark.parametrize("shift", [0, 16, 32, 64])
+def test_the_shift_is_uniform_and_bounded(small_set: ResidentSet, shift: int):
+    data = Data(template=STILL, search=Jitter(shift=shift, scale=0.3))
+    centre = torch.cat([batch_of(small_set, data, 64, step).boxes for step in range(6)])
+    away = (centre[:, :2] + centre[:, 2:]) / 2 - 127.5
+    assert float(away.abs().max()) <= shift + 1e-3
+    if shift:
+        steps = torch.sort(away.flatten() / shift).values
+        expected = torch.linspace(-1, 1, len(steps))
+        assert float((steps - expected).abs().max()) < 0.16  # Kolmogorov–Smirnov at 0.1%, on a scale of 2
+
+
+def test_the_log_law_draws_larger_as_often_as_smaller():
+    u = torch.rand(4000, 4, generator=generator(0, 0, 0)) * 2 - 1
+    region = Region(torch.zeros(4000, 2), torch.full((4000,), 100.0))
+    out = jittered(region, 255, Jitter(scale=1.0, aspect=0.5), u)
+    extent = out.extent()
+    scale, aspect = extent.prod(1).sqrt() / 100, extent[:, 0] / extent[:, 1]
+    assert 0.5 <= float(scale.min()) < 0.52
+    assert 1.95 < float(scale.max()) <= 2
+    assert float((scale > 1).float().mean()) == pytest.approx(0.5, abs=0.03)
+    assert 1 / 1.501 < float(aspect.min()) < 0.68
+    assert 1.47 < float(aspect.max()) < 1.501
+
+
+def test_flipping_mirrors_both_crops_and_the_box(small_set: ResidentSet):
+    jitter = Jitter(shift=0, scale=0.2, aspect=0.2)
+    plain, mirrored = (batch_of(small_set, Data(template=jitter, search=jitter, flip=f), 8) for f in (0.0, 1.0))
+    assert float((plain.template.flip(3) - mirrored.template).abs().mean()) < 1
+    assert float((plain.search.flip(3) - mirrored.search).abs().mean()) < 1
+    assert torch.allclose(255 - plain.boxes[:, [2, 1, 0, 3]] * torch.tensor([1, -1, 1, -1.0]) - torch.tensor(
+        [0, 255, 0, 255.0]), mirrored.boxes, atol=1e-3)  # fmt: skip
+
+
+def test_numpy_and_tensor_cuts_agree(one_shard: ResidentSet):
+    index = torch.arange(0, 40)
+    boxes = one_shard.boxes[index]
+    u = torch.rand(40, 4, generator=generator(0, 0, 1)) * 2 - 1
+    region = jittered(target_region(boxes, 0.5, 2), 255, Jitter(shift=64, scale=0.3, aspect=0.25), u)
+    assert region.stretch is not None
+    region = Region(region.centre, region.side, region.stretch * torch.tensor([-1.0, 1.0]))
+    fill = edge_colour(one_shard.images, index)
+    fast = cut_each(one_shard.images, index, region, 255, fill).pixels
+    slow = cut(one_shard.images[index], region, 255, fill).pixels
+    assert float((fast - slow).abs().mean()) < 1
+
+
+def test_pasted_pieces_lie_beside_or_cover_a_part():
+    boxes = [(144, 134, 224, 234), (150, 160, 210, 200), (120, 164, 250, 204), (160, 100, 200, 260)]
+    crops = painted(boxes)
+    crops.images[1:] = 100  # only the first object is white; all others are grey, and so are their pieces
+    search = torch.zeros(4, dtype=torch.int64)
+    pairs = Pairs(search, search, search == 0, torch.tensor([1, 2, 3, -1]))
+    for part, low, high in (("distract", 0.0, 0.02), ("occlude", 0.01, 0.4)):
+        data = Data(template=STILL, search=STILL, **{part: 1.0})
+        batch = make_batch(crops, pairs, Crops(), data, generator(0, 0, 5))
+        x0, y0, x1, y1 = batch.boxes[0].round().int().tolist()
+        inside = batch.search[:, 0, y0:y1, x0:x1]
+        hidden = ((inside > 60) & (inside < 140)).float().mean((1, 2))
+        assert bool((hidden[:3] >= low).all()), part
+        assert bool((hidden[:3] <= high).all()), part
+        assert float((batch.search[3] == 100).float().mean()) == 0  # -1: nothing is pasted
+        assert bool(((batch.search[:3] == 100).float().mean((1, 2, 3)) > 0.001).any())
+
+
+def test_recolouring_keeps_range_and_greys(small_set: ResidentSet):
+    data = Data(template=STILL, search=STILL, colour=0.8, grey=1.0, noise=0.0, blur=0.0)
+    batch = batch_of(small_set, data, 16)
+    assert float(batch.search.min()) >= 0
+    assert float(batch.search.max()) <= 255
+    assert float((batch.search.amax(1) - batch.search.amin(1)).max()) < 0.01
+    x = torch.rand(4, 3, 16, 16) * 255
+    same = x.clone()
+    recolour(same, torch.zeros(4, dtype=torch.bool), PLAIN, generator(0, 0, 0))
+    assert torch.equal(x, same)
+
+
+def test_noise_has_eight_grey_levels():
+    x = torch.full((200, 3, 32, 32), 128.0)
+    recolour(x, torch.zeros(200, dtype=torch.bool), Data(noise=0.5), generator(0, 0, 0))
+    spread = x.flatten(1).std(1)
+    noisy = spread > 0
+    assert float(noisy.float().mean()) == pytest.approx(0.5, abs=0.1)
+    assert float(spread[noisy].mean()) == pytest.approx(8, rel=0.02)
+
+
+@pytest.mark.parametrize("motion", [0.0, 1.0])
+def test_both_ways_to_blur_agree_and_keep_the_mean(small_set: ResidentSet, motion: float):
+    x = small_set.images[:5, :, 50:114, 70:134].float().contiguous()
+    kernels = _kernels(torch.rand(5, 3, generator=generator(0, 0, 0)), motion)
+    weight = kernels.repeat_interleave(3, 0)[:, None]
+    padded = F.pad(x, (5,) * 4, mode="reflect").reshape(1, 15, 74, 74)
+    assert torch.allclose(blur(x, kernels), F.conv2d(padded, weight, groups=15).reshape(x.shape), atol=0.01)
+    variance = _moments(kernels)
+    assert bool(((variance[:, 1] / variance[:, 0] < 0.9) == bool(motion)).all())
+
+
+def _moments(kernels: torch.Tensor) -> torch.Tensor:
+    """(K, 2) variances along the long and the short axis of each kernel."""
+    line = torch.arange(-5.0, 6)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    xx, yy, xy = ((kernels * m).sum((1, 2)) for m in (x * x, y * y, x * y))
+    return torch.linalg.eigvalsh(torch.stack([xx, xy, xy, yy], 1).reshape(-1, 2, 2)).flip(1)
+
+
+def test_a_batch_is_a_function_of_its_generator_alone(one_shard: ResidentSet):
+    before = torch.get_rng_state()
+    first, _, again = (batch_of(one_shard, WILD, 12, step) for step in (3, 4, 3))
+    assert torch.equal(first.search, again.search)
+    assert torch.equal(first.template, again.template)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert first.keys == tuple(
+        f"{one_shard.keys[t]}/{one_shard.keys[s]}"
+        for t, s in zip(first.pairs.template.tolist(), first.pairs.search.tolist(), strict=True)
+    )
+
+
+def test_a_wide_template_shows_more_at_the_same_scale(small_set: ResidentSet):
+    wide = batch_of(small_set, PLAIN, 4, sizes=Crops(wide_template=255))
+    plain = batch_of(small_set, PLAIN, 4)
+    assert wide.template.shape == (4, 3, 255, 255)
+    assert float((wide.template[:, :, 64:191, 64:191] - plain.template).abs().max()) <= 2

@@ -1,0 +1,105 @@
+"""Which pairs are drawn: the shares that the papers give, the gaps, and nothing but (seed, rank, step)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siamtrack.config import Data
+from siamtrack.data.pairs import NAMELESS, Pairs, PairSampler, generator
+from siamtrack.data.resident import ResidentSet
+from siamtrack.data.shards import Note, tabulate
+from siamtrack.errors import ConfigError
+
+COUNT = 40_000
+
+
+def table(rng: np.random.Generator, tracks: int):
+    """Annotations of random tracks with 1 to 6 frames, in random order."""
+    notes = []
+    for track in range(tracks):
+        source, category = f"s{rng.integers(3)}", ("object", "dog", "cat", "car")[rng.integers(4)]
+        for frame in rng.choice(500, rng.integers(1, 7), replace=False):
+            notes.append(Note(f"t{track}", int(frame), (0.0, 0.0, 9.0, 9.0), category, source))
+    rng.shuffle(notes)
+    return tabulate(notes)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 12), st.floats(0, 1), st.floats(0, 1), st.integers(0, 200))
+@settings(max_examples=60, deadline=None)
+def test_every_pair_keeps_the_rules(seed, tracks, negative, same, gap):
+    crops = table(np.random.default_rng(seed), tracks)
+    data = Data(gap=gap, negative=negative, negative_same=same)
+    pairs = PairSampler(crops, data).draw(200, generator(seed, 0, 0))
+    t, s = crops.tracks[pairs.template], crops.tracks[pairs.search]
+    assert torch.equal(t == s, pairs.present)
+    apart = (crops.frames[pairs.template] - crops.frames[pairs.search]).abs()
+    assert bool((apart[pairs.present] <= gap).all())
+    pasted = pairs.other >= 0
+    o = crops.tracks[pairs.other.clamp(min=0)]
+    assert not bool(((o == t) | (o == s))[pasted].any())
+    if tracks > 2:
+        # A second draw is made where the first hits the template's object; both may.
+        assert float(pasted.float().mean()) > 0.6
+    kinds = crops.categories[pairs.template] == crops.categories[pairs.search]
+    named = torch.tensor([crops.category_names[c] not in NAMELESS for c in crops.categories[pairs.search]])
+    assert torch.equal(pairs.alike, pairs.present | (kinds & named))
+
+
+def test_spm_shares_two_to_one_to_one_and_video_four_to_one(small_set: ResidentSet):
+    data = Data(negative=0.5, negative_same=0.5, video=0.8, frames_weight=1)
+    pairs = PairSampler(small_set, data).draw(COUNT, generator(0, 0, 0))
+    same_kind = pairs.alike & ~pairs.present
+    assert float(pairs.present.float().mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(same_kind.float().mean()) == pytest.approx(0.25, abs=0.01)
+    moving = torch.tensor([len(torch.nonzero(small_set.tracks == t)) > 1 for t in range(6)])
+    drawn = moving[small_set.tracks[pairs.search]][~same_kind]
+    assert float(drawn.float().mean()) == pytest.approx(0.8, abs=0.01)
+
+
+def test_sources_and_lengths_weigh(small_set: ResidentSet):
+    data = Data(source_weights={"shots": 0.5}, frames_weight=2)
+    search = PairSampler(small_set, data).draw(COUNT, generator(0, 0, 0)).search
+    share = torch.bincount(small_set.tracks[search], minlength=6).double() / COUNT
+    weights = torch.tensor([2, 2, 2**0.5, 0.5, 0.5, 0.5], dtype=torch.float64)  # 10, 5 and 2 frames; three stills
+    assert torch.allclose(share, weights / weights.sum(), atol=0.01)
+
+
+def test_a_source_of_weight_zero_is_never_shown(small_set: ResidentSet):
+    data = Data(source_weights={"shots": 0.0}, negative=0.5)
+    pairs = PairSampler(small_set, data).draw(COUNT, generator(0, 0, 0))
+    shots = small_set.source_names.index("shots")
+    shown = torch.cat([pairs.search, pairs.template, pairs.other[pairs.other >= 0]])
+    assert not bool((small_set.sources[shown] == shots).any())
+
+
+def test_a_gap_of_one_source(small_set: ResidentSet):
+    data = Data(gap=100, gaps={"film": 4})
+    pairs = PairSampler(small_set, data).draw(COUNT, generator(0, 0, 0))
+    apart = (small_set.frames[pairs.template] - small_set.frames[pairs.search]).abs()
+    assert int(apart.max()) == 4
+
+
+def test_draws_depend_on_seed_rank_and_step_alone(small_set: ResidentSet):
+    def keys(pairs: Pairs) -> list[int]:
+        return pairs.template.tolist() + pairs.search.tolist() + pairs.other.tolist()
+
+    def draw(*key: int) -> list[int]:
+        return keys(PairSampler(small_set, Data(negative=0.3)).draw(50, generator(*key)))
+
+    sampler = PairSampler(small_set, Data(negative=0.3))
+    sampler.draw(7, generator(9, 9, 9))
+    assert keys(sampler.draw(50, generator(1, 2, 3))) == draw(1, 2, 3)
+    assert len({str(draw(*key)) for key in ((1, 2, 3), (0, 2, 3), (1, 0, 3), (1, 2, 0))}) == 4
+
+
+def test_unknown_sources_are_named_with_the_nearest(small_set: ResidentSet):
+    with pytest.raises(ConfigError, match=r"source_weights names the unknown source 'flim'.*'film'"):
+        PairSampler(small_set, Data(source_weights={"flim": 1.0}))
+    with pytest.raises(ConfigError, match=r"data\.gaps names the unknown source 'shot'.*'shots'"):
+        PairSampler(small_set, Data(gaps={"shot": 1}))
+    with pytest.raises(ConfigError, match="leave no crop"):
+        PairSampler(small_set, Data(source_weights={"film": 0.0, "shots": 0.0}))

