@@ -37,7 +37,7 @@ from siamtrack.training.objective import objective
 from siamtrack.training.parameters import Average, make_optimiser, open_backbone, prepare, set_rates
 
 
-def made_set(count: int = 256, side: int = 368) -> ResidentSet:
+def made_set(sources: tuple[str, ...], count: int = 256, side: int = 368) -> ResidentSet:
     """Crops of noise: what the pixels show does not change the time."""
     rng = torch.Generator().manual_seed(0)
     numbers, zeros = torch.arange(count), torch.zeros(count, dtype=torch.int64)
@@ -49,7 +49,7 @@ def made_set(count: int = 256, side: int = 368) -> ResidentSet:
         numbers % 2,
         zeros,
         zeros,
-        ("made",),
+        sources,
         ("noise",),
         tuple(map(str, range(count))),
     )
@@ -135,9 +135,7 @@ def profile(step: Step, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("preset", nargs="?", default="siamcar_lite0")
     parser.add_argument("--data", type=Path, help="folder of shards; made crops if left out")
     parser.add_argument("--device", default="cpu")
@@ -150,9 +148,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
-    crops = ResidentSet.load(arguments.data) if arguments.data else made_set()
     settings = parse_settings(arguments.set)
-    sizes = arguments.batch or [load_preset(arguments.preset, settings).train.batch]
+    preset = load_preset(arguments.preset, settings)
+    sources = ("made", *preset.data.source_weights)
+    crops = ResidentSet.load(arguments.data) if arguments.data else made_set(sources)
+    sizes = arguments.batch or [preset.train.batch]
     place = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {arguments.threads} threads"
     title = f"{arguments.preset}, pairs/s, {place}"
     table = Table("batch", "data", "network", "together", "data's share", "floor", title=title)

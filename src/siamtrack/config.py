@@ -316,7 +316,14 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             hint = nearest(str(path[-1]), _known_keys(table, path[:-1]))
             raise ConfigError(f"{where}: unknown key '{key}'{hint}") from None
-        raise ConfigError(f"{where}: {key}: {first['msg']}; got {first.get('input')!r}") from None
+        if first["type"] == "missing":
+            raise ConfigError(f"{where}: the key '{key}' is missing") from None
+        text = f"{key}: {_short(first['msg'], 300)}; got {_short(repr(first['input']), 80)}"
+        raise ConfigError(f"{where}: {text}") from None
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def preset_names() -> list[str]:

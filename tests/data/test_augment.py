@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,11 @@ def batch_of(crops: ResidentSet, data: Data, count: int = 32, step: int = 0, siz
     rng = generator(0, 0, step)
     pairs = PairSampler(crops, data).draw(count, rng)
     return make_batch(crops, pairs, sizes or Crops(), data, rng)
+
+
+def tiny(crops: ResidentSet) -> ResidentSet:
+    """The same boxes on pictures of a few pixels, where only the boxes matter."""
+    return replace(crops, images=crops.images[:, :, :32, :32].contiguous(memory_format=torch.channels_last))
 
 
 def painted(boxes: list[tuple[int, int, int, int]]) -> ResidentSet:
@@ -93,13 +99,15 @@ def test_boxes_lie_where_the_objects_are():
 @pytest.mark.parametrize("shift", [0, 16, 32, 64])
 def test_the_shift_is_uniform_and_bounded(small_set: ResidentSet, shift: int):
     data = Data(template=STILL, search=Jitter(shift=shift, scale=0.3))
-    centre = torch.cat([batch_of(small_set, data, 64, step).boxes for step in range(6)])
+    rng = generator(0, 0, 0)
+    pairs = PairSampler(small_set, data).draw(200, rng)
+    centre = make_batch(tiny(small_set), pairs, Crops(), data, rng).boxes
     away = (centre[:, :2] + centre[:, 2:]) / 2 - 127.5
     assert float(away.abs().max()) <= shift + 1e-3
     if shift:
         steps = torch.sort(away.flatten() / shift).values
         expected = torch.linspace(-1, 1, len(steps))
-        assert float((steps - expected).abs().max()) < 0.16  # Kolmogorov–Smirnov at 0.1%, on a scale of 2
+        assert float((steps - expected).abs().max()) < 0.2  # Kolmogorov–Smirnov at 0.1%, on a scale of 2
 
 
 def test_the_log_law_draws_larger_as_often_as_smaller():

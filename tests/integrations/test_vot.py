@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ pytest.importorskip("vot", reason="vot-toolkit is not installed")
 
 from bench_toys import Blob, draw, lines, path_of
 from cachetools import LRUCache
-from vot.analysis.processor import AnalysisProcessor, DebugExecutor
+from vot.analysis.processor import AnalysisProcessor
 from vot.workspace import Workspace
 
+import siamtrack
 from siamtrack.bench.benchmarks import Benchmark
 from siamtrack.bench.datasets import read_dataset
 from siamtrack.bench.evaluate_extra import score_unsupervised
@@ -69,6 +71,7 @@ label = trax_model
 protocol = traxpython
 command = siamtrack.integrations.vot
 timeout = 600
+paths = {source}
 env_SIAMTRACK_MODEL = {weights}
 
 [own]
@@ -98,7 +101,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Worksp
             f"channels.color=color/%08d.jpg\nfps=30\nformat=default\nname={name}\nwidth=64\nheight=48\n"
         )
     (root / "sequences" / "list.txt").write_text("slide\ndrift\n")
-    (root / "trackers.ini").write_text(TRACKERS.format(weights=weights))
+    source = Path(siamtrack.__file__).parents[1]  # the toolkit gives its trackers a path of their own
+    (root / "trackers.ini").write_text(TRACKERS.format(weights=weights, source=source))
     return Workspace.load(str(root))
 
 
@@ -113,7 +117,7 @@ def results_of(workspace: Workspace, name: str) -> Path:
 def analyse(workspace: Workspace, name: str, experiment: str) -> list[Any]:
     """The values of all analyses of an experiment as vot-toolkit computes them from the files."""
     chosen, tracker = workspace.stack[experiment], tracker_of(workspace, name)
-    with AnalysisProcessor(DebugExecutor(), LRUCache(1000)) as processor:
+    with AnalysisProcessor(ThreadPoolExecutor(1), LRUCache(1000)) as processor:
         return [processor.run(a, chosen, [tracker], list(workspace.dataset))[0, 0] for a in chosen.analyses]
 
 
@@ -154,7 +158,7 @@ class Limping(Blob):
     def update(self, frame: np.ndarray) -> Any:
         before = self.box.copy()
         found = np.asarray(super().update(frame))
-        self.box = np.array([40.0, 1.0, 5.0, 5.0]) if self.updates % 7 == 0 else (before + found) / 2
+        self.box = np.array([40.0, 1.0, 5.0, 5.0]) if self.updates % 14 == 0 else (before + found) / 2
         return self.box
 
 

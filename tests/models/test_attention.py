@@ -8,7 +8,7 @@ from siamtrack.models.attention import ChannelAttention, grid_maxima
 
 
 def test_the_grid_of_the_paper() -> None:
-    """22 cells with 6 in the middle: borders at 8 and 14 (SA-Siam, section 3.3)."""
+    """22 cells with 6 in the middle: borders at 8 and 14 (SA-Siam, section 3.2)."""
     x = torch.zeros(1, 1, 22, 22)
     places = {(0, 0): 1.0, (7, 8): 2.0, (7, 14): 3.0, (8, 7): 4.0, (13, 13): 5.0, (8, 14): 6.0, (14, 0): 7.0}
     for (row, column), value in places.items():

@@ -43,7 +43,7 @@ def answer(net: SiameseNet) -> dict[str, Tensor]:
 
 
 def test_the_published_geometry() -> None:
-    """24 x 24 x 384 and 22 x 22 x 256 of S-Net; 128 channels a layer; a response of 17 x 17 (section 3.2)."""
+    """24 x 24 x 384 and 22 x 22 x 256 of S-Net; 128 channels a layer; a response of 17 x 17 (section 3.1)."""
     net = SaSiam(enlarge=1).build().eval()
     deep = torch.rand(1, 384, 24, 24), torch.rand(1, 256, 22, 22)
     own = torch.rand(1, 256, 22, 22)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy
 from siamtrack.models.families import Spm
-from siamtrack.models.fine import CorrelationNetwork, RelationNetwork, box_offsets, refine_boxes
+from siamtrack.models.fine import CorrelationNetwork, FineStage, RelationNetwork, box_offsets, refine_boxes
 from siamtrack.models.heads.light import LightRpnHead
 from siamtrack.models.heads.rpn import RpnHead
 from siamtrack.models.proposals import distinct, nearest_to, propose
@@ -82,7 +84,7 @@ def test_the_nearest_proposal_is_always_kept() -> None:
 
 # -------------------------------------------------------------------------------------- the two stages
 def test_the_published_geometry() -> None:
-    """A template of 16 x 16 x 256, its middle 6 x 6; search 271; 640 channels pooled to 6 x 6 (section 3)."""
+    """A template of 16 x 16 x 256, its middle 6 x 6; search 271; 640 channels pooled to 6 x 6."""
     with torch.device("meta"), torch.inference_mode():
         net = Spm().build().eval()
         features = net.backbone(torch.empty(1, 3, 127, 127))
@@ -186,3 +188,43 @@ def test_the_loss_sees_the_right_samples() -> None:
     terms = fine_loss(-right, samples.offsets + 1.5, samples)
     assert float(terms["fine_cls"]) > 10
     assert float(terms["fine_loc"]) == pytest.approx(4.0)  # four times 1.5 - 0.5
+
+
+# ------------------------------------------------------------------------------------------------ export
+@pytest.mark.filterwarnings("ignore")
+def test_the_second_stage_exports_to_onnx() -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    torch.manual_seed(0)
+
+    class Second(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fine = FineStage((4, 3), (8, 16), "relation", 4, 8).eval()
+
+        def forward(self, boxes: Tensor, scores: Tensor, last: Tensor, *maps: Tensor) -> tuple[Tensor, Tensor]:
+            corners = cxcywh_to_xyxy(boxes)
+            index = propose(corners, scores, last, 5)
+            chosen = boxes.gather(1, index[..., None].expand(-1, -1, 4))
+            template = self.fine.pool(maps, last[:, None])[:, 0]
+            logits, offsets = self.fine(template, self.fine.pool(maps, cxcywh_to_xyxy(chosen)))
+            coarse = scores.gather(1, index)
+            return SpmFusion().fuse(coarse, logits.softmax(-1)[..., 1], chosen, refine_boxes(chosen, offsets))
+
+    boxes = torch.cat([torch.rand(1, 60, 2) * 128, 20 + torch.rand(1, 60, 2) * 40], -1)
+    given = (
+        boxes,
+        torch.rand(1, 60),
+        torch.tensor([[40.0, 40, 90, 90]]),
+        torch.rand(1, 4, 16, 16),
+        torch.rand(1, 3, 8, 8),
+    )
+    net, stream = Second().eval(), io.BytesIO()
+    names = ["boxes", "scores", "last", "fine", "coarse"]
+    with torch.no_grad():
+        wanted = net(*given)
+        torch.onnx.export(net, given, stream, opset_version=16, dynamo=False, input_names=names)
+    session = runtime.InferenceSession(stream.getvalue(), providers=["CPUExecutionProvider"])
+    found = session.run(None, {name: value.numpy() for name, value in zip(names, given, strict=True)})
+    for ours, theirs in zip(wanted, found, strict=True):
+        assert np.allclose(ours.numpy(), theirs, atol=1e-4)

@@ -79,9 +79,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def assert_same_run(out: Path, whole: Path) -> None:
     assert _rows(out) == _rows(whole) and len(_rows(out)) == STEPS
-    weights = [
-        (load_file(f / "tiny.safetensors"), read_metadata(f / "tiny.safetensors")) for f in (out, whole)
-    ]
+    weights = [(load_file(f / "tiny.safetensors"), read_metadata(f / "tiny.safetensors")) for f in (out, whole)]
     assert _same(*weights)
     assert _same(latest_state(out), latest_state(whole))
     files = {"log.jsonl", "step-00000018.pt", "step-00000020.pt", "tiny.safetensors"}
@@ -115,9 +113,7 @@ MANY = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("moment", "number"), [*FEW, *(pytest.param(*m, marks=pytest.mark.slow) for m in MANY)]
-)
+@pytest.mark.parametrize(("moment", "number"), [*FEW, *(pytest.param(*m, marks=pytest.mark.slow) for m in MANY)])
 def test_kill_and_resume(
     moment: str, number: int, home: Path, preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path
 ) -> None:
@@ -157,9 +153,7 @@ def test_a_run_is_not_mixed_with_another(preset: Preset, crops: ResidentSet, who
         train(other, crops, whole, resume=True)
 
 
-def test_a_finished_run_resumes_to_itself(
-    preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path
-) -> None:
+def test_a_finished_run_resumes_to_itself(preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(whole, out)
     with warnings.catch_warnings():

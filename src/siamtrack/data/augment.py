@@ -32,6 +32,7 @@ class Batch:
         present: (B,) bool: the template shows that object.
         pairs: where they came from.
         keys: the crops' names, as `template/search`.
+        template_boxes: (B, 4) xyxy of the template crop's own object, in its pixels.
     """
 
     template: Tensor
@@ -40,6 +41,7 @@ class Batch:
     present: Tensor
     pairs: Pairs
     keys: tuple[str, ...] = ()
+    template_boxes: Tensor | None = None
 
 
 def make_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: torch.Generator) -> Batch:
@@ -52,7 +54,7 @@ def make_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: tor
     part = (torch.rand(count, generator=rng) < data.parts) & pairs.present
     index = torch.where(part, pairs.search, pairs.template)
     own = [_targets(crops, side, part, share) for side in (index, pairs.search)]
-    template, _ = _cut_side(crops, index, own[0], wide, sizes, data.template, flip, rng)
+    template, inner = _cut_side(crops, index, own[0], wide, sizes, data.template, flip, rng)
     search, boxes = _cut_side(crops, pairs.search, own[1], sizes.search, sizes, data.search, flip, rng)
     paste(search, boxes, crops, pairs.other, data, rng)
     grey = torch.rand(count, generator=rng) < data.grey
@@ -60,7 +62,7 @@ def make_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: tor
     recolour(search, grey, data, rng)
     names = zip(index.tolist(), pairs.search.tolist(), strict=True)
     keys = tuple(f"{crops.keys[t]}/{crops.keys[s]}" for t, s in names)
-    return Batch(template, search, boxes, pairs.present.to(device), pairs, keys)
+    return Batch(template, search, boxes, pairs.present.to(device), pairs, keys, inner)
 
 
 def jittered(region: Region, size: int, jitter: Jitter, u: Tensor) -> Region:

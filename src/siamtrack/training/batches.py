@@ -29,9 +29,7 @@ def check_parts(preset: Preset, world: World) -> None:
     parts = preset.train.parts or world.size
     world.parts(parts)
     if preset.train.batch % parts:
-        raise ConfigError(
-            f"train.batch = {preset.train.batch} cannot be drawn in {parts} parts; use a multiple"
-        )
+        raise ConfigError(f"train.batch = {preset.train.batch} cannot be drawn in {parts} parts; use a multiple")
 
 
 def draw_batch(

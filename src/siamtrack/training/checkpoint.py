@@ -72,9 +72,7 @@ class Run:
         """
         changed = _differences(preset_from_json(state["preset"], "the checkpoint's preset"), preset)
         if changed:
-            raise ConfigError(
-                f"the run to resume has another {', '.join(changed)}; use its settings or a new --out"
-            )
+            raise ConfigError(f"the run to resume has another {', '.join(changed)}; use its settings or a new --out")
         if state.get("version") != siamtrack.__version__:
             stored = state.get("version")
             warnings.warn(f"resuming a run of siamtrack {stored} with {siamtrack.__version__}", stacklevel=2)
@@ -166,11 +164,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise WeightsError(f"{path} is damaged: {damaged} does not match its checksum")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise WeightsError(
-            f"{path} is no readable checkpoint: {(str(error).splitlines() or [''])[0]}"
-        ) from None
+        raise WeightsError(f"{path} is no readable checkpoint: {(str(error).splitlines() or [''])[0]}") from None
     if not isinstance(state, dict) or not {"step", "preset", "model", "optimiser"} <= state.keys():
-        raise WeightsError(
-            f"{path} is no checkpoint of siamtrack: expected step, preset, model and optimiser"
-        )
+        raise WeightsError(f"{path} is no checkpoint of siamtrack: expected step, preset, model and optimiser")
     return state

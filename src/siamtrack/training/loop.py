@@ -10,7 +10,6 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -136,28 +135,18 @@ def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> Run
     """Build what is trained, and go on from the newest checkpoint where that is wanted."""
     out.mkdir(parents=True, exist_ok=True)
     if not resume and (found := latest_checkpoint(out)) is not None:
-        raise ConfigError(
-            f"{out} already holds a run ({found.name}); go on with --resume, or use another --out"
-        )
+        raise ConfigError(f"{out} already holds a run ({found.name}); go on with --resume, or use another --out")
     cfg, state = preset.train, latest_state(out) if resume else None
     torch.manual_seed(cfg.seed)
     net = preset.model.build()
     if state is None:
-        _load_pretrained(net, preset.model.backbone)
+        load_imagenet(net.backbone, preset.model.backbone)
     prepare(net, cfg)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(net, make_optimiser(net, cfg), Average(net, cfg.ema) if cfg.ema else None)
     if state is not None:
         run.restore(state, preset)
     return run
-
-
-def _load_pretrained(net: nn.Module, name: str) -> None:
-    """Give the backbone its ImageNet weights; one that consists of several names its parts."""
-    backbone: Any = net.backbone
-    parts = backbone.pretrained_parts() if hasattr(backbone, "pretrained_parts") else [(backbone, name)]
-    for part, known in parts:
-        load_imagenet(part, known)
 
 
 def _weights(run: Run) -> nn.Module:

@@ -44,7 +44,7 @@ def objective(net: nn.Module, batch: Batch, weights: tuple[float, ...], rng: tor
     kind = type(net.head)
     if kind not in _OBJECTIVES:
         raise ConfigError(f"there is no training objective for {kind.__name__}; choose another family")
-    terms = _OBJECTIVES[kind](net, batch, rng)  # type: ignore[index]
+    terms = _OBJECTIVES[kind](net, batch, rng)
     if len(weights) != len(terms):
         names = ", ".join(terms)
         raise ConfigError(f"train.loss_weights needs {len(terms)} numbers, for {names}; got {len(weights)}")

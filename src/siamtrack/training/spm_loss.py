@@ -1,4 +1,4 @@
-"""The four terms of SPM's training (section 3.5): SiamRPN's two for the coarse stage, and two for the fine one."""
+"""The four terms of SPM's training: SiamRPN's two for the coarse stage, and two for the fine one."""
 
 from __future__ import annotations
 

@@ -127,9 +127,7 @@ def _rows(crops: ResidentSet, rows: Tensor) -> ResidentSet:
     # A slice shares the pixels' memory, an index copies them.
     whole = int(rows[-1] - rows[0]) == len(rows) - 1
     index: Any = slice(int(rows[0]), int(rows[-1]) + 1) if whole else rows
-    parts = {
-        n: getattr(crops, n)[index] for n in ("images", "boxes", "tracks", "frames", "sources", "categories")
-    }
+    parts = {n: getattr(crops, n)[index] for n in ("images", "boxes", "tracks", "frames", "sources", "categories")}
     return replace(crops, **parts, keys=tuple(crops.keys[i] for i in rows.tolist()))
 
 
@@ -139,9 +137,7 @@ def heat_map(found: Candidates) -> Tensor:
     place = ((found.places + 1) / 2 * (cells - 1)).round().long()
     flat = (place[:, 1] * cells + place[:, 0]).expand_as(found.scores)
     maps = torch.zeros(len(found.scores), cells * cells, device=flat.device)
-    return maps.scatter_reduce(1, flat, found.scores.float(), "amax", include_self=False).view(
-        -1, cells, cells
-    )
+    return maps.scatter_reduce(1, flat, found.scores.float(), "amax", include_self=False).view(-1, cells, cells)
 
 
 def _test_batches(crops: ResidentSet, preset: Preset, count: int) -> Iterator[Batch]:

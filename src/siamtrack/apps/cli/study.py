@@ -27,9 +27,7 @@ def center_bias(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where networks, numbers and the picture go.")],
     shift: Annotated[
         list[int] | None,
-        typer.Option(
-            metavar="PX", min=0, max=64, help="Train with this shift; repeatable; 0, 16, 32 and 64."
-        ),
+        typer.Option(metavar="PX", min=0, max=64, help="Train with this shift; repeatable; 0, 16, 32 and 64."),
     ] = None,
     val: Annotated[
         Path | None,

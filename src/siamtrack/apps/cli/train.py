@@ -51,9 +51,7 @@ def train(
         str | None,
         typer.Argument(metavar="PRESET", help="A preset's name, or a .toml file; not with --replay."),
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A folder of WebDataset shards (*.tar).")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="A folder of WebDataset shards (*.tar).")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where checkpoints, log.jsonl and the weights go.")
     ] = None,
@@ -171,9 +169,7 @@ def _check_device(name: str) -> None:
     if kind not in ("cpu", "cuda"):
         raise InputError(f"expected the device cpu or cuda; got '{name}'")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            f"the device '{name}' was asked for, but no CUDA GPU is usable here; use --device cpu"
-        )
+        raise InputError(f"the device '{name}' was asked for, but no CUDA GPU is usable here; use --device cpu")
 
 
 @contextmanager

@@ -138,7 +138,8 @@ def drawing() -> AbstractContextManager[None]:
         import matplotlib as mpl
     except ImportError:
         raise ConfigError("a report needs matplotlib: pip install 'siamtrack[plot]'") from None
-    context: AbstractContextManager[None] = mpl.rc_context(dict(_SETTINGS))
+    settings: Any = dict(_SETTINGS)
+    context: AbstractContextManager[None] = mpl.rc_context(settings)
     return context
 
 

@@ -131,7 +131,7 @@ def _sequences(section: Section, styles: Styles) -> str:
     return (
         f'<h3>Sequences</h3><div class="filter js-only"><label for="{key}-filter">Show names with</label>'
         f'<input type="search" id="{key}-filter" data-filters="{key}" autocomplete="off"></div>'
-        f"{table.replace('class="scroll"', 'class="scroll tall"', 1)}"
+        f"{table}"
     )
 
 

@@ -95,11 +95,12 @@ def draw_speed(ranked: Ranked, y: str, styles: Styles) -> Figure:
     for (entry, value), fps in zip(ranked, speeds, strict=True):
         handles += axes.plot([fps], [value], **styles.point(entry.tracker))
         labels.append(f"[{number(value)} at {number(fps)} fps]  {entry.tracker}")
-    low, high = min(*speeds, 20.0), max(*speeds, 40.0)
-    axes.set_xlim(low / 1.5, high * 1.5)
+    low, high = min(*speeds, 20.0) / 1.5, max(*speeds, 40.0) * 1.5
+    steps = (1.0, 2.0, 5.0) if high < 200 * low else (1.0,)
+    axes.set_xlim(low, high)
     axes.set_ylim(0, _above([value for _, value in ranked]))
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=20))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axes.xaxis.set_major_locator(LogLocator(10, subs=steps, numticks=20))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.10g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(25, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
     axes.text(25, axes.get_ylim()[1] * 0.02, " 25 fps: real time", fontsize=8.5, color=MUTED)
@@ -110,7 +111,7 @@ def draw_speed(ranked: Ranked, y: str, styles: Styles) -> Figure:
 
 def draw_radar(values: Values, attributes: Many[str], styles: Styles) -> Figure:
     """Draw a metric of each attribute on spokes (SiamCAR, figure 6); the best value is at the spoke's end."""
-    figure, axes = new_figure(len(values), height=4.4, polar=True)
+    figure, axes = new_figure(len(values), height=4.6, polar=True)
     angles = np.linspace(0, 2 * np.pi, len(attributes), endpoint=False)
     closed = np.append(angles, angles[:1])
     handles: list[Any] = []

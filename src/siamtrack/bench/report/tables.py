@@ -41,17 +41,19 @@ def _value_cell(value: float, best: bool = False) -> str:
 
 
 def _head(text: str, below: str = "", sort: bool = True) -> str:
-    words = escape(text) + (f"<small>{escape(below)}</small>" if below else "")
-    inner = f'<button type="button">{words}</button>' if sort else words
+    small = f"<small>{escape(below)}</small>" if below else ""
+    inner = f'<button type="button">{escape(text)}<i></i>{small}</button>' if sort else escape(text) + small
     return f'<th scope="col">{inner}</th>'
 
 
-def _table(caption: str, heads: Iterable[str], rows: Iterable[str], kind: str = "", key: str = "") -> str:
+def _table(
+    caption: str, heads: Iterable[str], rows: Iterable[str], kind: str = "", key: str = "", box: str = "scroll"
+) -> str:
     attributes = f' class="{kind}"' if kind else ""
     attributes += f' id="{escape(key)}"' if key else ""
     return (
         # a region that scrolls must be reachable by keyboard
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}">'
+        f'<div class="{box}" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}">'
         f"<table{attributes}><caption>{escape(caption)}</caption>"
         f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
@@ -97,17 +99,18 @@ def _compared(
     links: Mapping[str, str],
 ) -> tuple[list[str], list[str]]:
     """Return heads and rows of a table with a row for each name and a column for each tracker and metric."""
+    entries = [entry for entry, _ in ranked(group, headline(group))]
     heads = [
         f'<th scope="col"><button type="button"><span class="chip s{styles.slot(e.tracker)}"></span>'
-        f"{escape(e.tracker)}<small>{escape(label(m))}</small></button></th>"
+        f"{escape(e.tracker)}<i></i><small>{escape(label(m))}</small></button></th>"
         for m in metrics
-        for e in group.entries
+        for e in entries
     ]
     rows = []
     for name in names:
         cells = []
         for metric in metrics:
-            found = [values[e.tracker].get(name, {}).get(metric, math.nan) for e in group.entries]
+            found = [values[e.tracker].get(name, {}).get(metric, math.nan) for e in entries]
             best = _best(found, metric, is_loss(metric, group.rules, metrics))
             cells += [_value_cell(v, v == best) for v in found]
         link = ""
@@ -125,7 +128,7 @@ def sequence_table(group: Group, styles: Styles, clips: Mapping[str, str], key: 
     heads, rows = _compared(group, styles, group.sequences, metrics, values, clips)
     first = [_head("Sequence")] + ([_head("Clip", sort=False)] if clips else [])
     caption = f"{group.suite}: {len(rows)} sequences, the best value of each in bold"
-    return _table(caption, [*first, *heads], rows, "sortable", key)
+    return _table(caption, [*first, *heads], rows, "sortable", key, "scroll tall")
 
 
 def attribute_table(group: Group, styles: Styles) -> str:

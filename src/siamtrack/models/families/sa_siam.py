@@ -32,11 +32,11 @@ class SaSiam:
         level: of A-Net.
         width: channels of A-Net's features after a 1 x 1 projection, for backbones with padding; 0 for none.
         semantic_backbone: S-Net, with ImageNet weights and never trained.
-        semantic_levels: S-Net's last two stages (section 3.2), shallower first.
+        semantic_levels: S-Net's last two stages (section 3.1), shallower first.
         fused: channels of each of its layers after the 1 x 1 fusion.
         branches: both, or one alone.
         multilevel: all semantic levels, or the last alone.
-        attention: channel attention on the semantic template (section 3.3).
+        attention: channel attention on the semantic template (section 3.2).
         appearance_weight: lambda, of the appearance branch's response in the blend.
         joint: train both branches on the blended response, not apart (section 4.3).
         template_cells: side of the template's middle: 6 for AlexNet without padding, 7 with padding.

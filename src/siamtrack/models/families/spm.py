@@ -33,8 +33,8 @@ class Spm:
         backbone: its name; see `build_backbone`.
         levels: of the coarse stage; several are merged at the finest stride and need a `width`.
         fine_levels: which the fine stage pools from.
-        fine: what compares the pair, a relation network (section 3.3) or a correlation; "none": coarse alone.
-        fusion: "series", the fine stage's answer, or "series_parallel", blended with the coarse one (section 3.4).
+        fine: what compares the pair, a relation network or a correlation; "none": coarse alone.
+        fusion: "series", the fine stage's answer, or "series_parallel", blended with the coarse one (equation 2).
         proposals: K.
         overlap: of the suppression among proposals.
         cls_weight: W_cls of equation 2; this and the next are the published code's.
