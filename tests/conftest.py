@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,3 +23,9 @@ def shared() -> Path:
 def golden() -> Path:
     """The recorded numbers that travel with the project."""
     return ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """The references were recorded on one thread; with more, other convolution kernels round differently."""
+    torch.set_num_threads(1)

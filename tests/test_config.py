@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,11 @@ def write(folder: Path, text: str) -> Path:
         ("crops = 3", "crops"),
         ("colour = 3", "colour"),
         ("[track\n", "TOML"),
+        ("a = " + "[" * 9999, "TOML"),
+        ("extends = 'siamcar_lite'", "siamcar_lite0"),
+        ("extends = 'siamcar_lite0'\ndata = 3", "data"),
+        ("name = " + repr("x" * 999) + "\ndata.gap = 'x'", r"data\.gap"),
+        ("[[published]]\nmetric = 'auc'", r"'published\.0\.benchmark' is missing"),
     ],
 )
 def test_a_wrong_key_type_or_value_is_named_in_one_line(tmp_path: Path, text: str, words: str) -> None:
@@ -58,6 +64,14 @@ def test_an_unknown_preset_offers_the_nearest() -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.toml"):
         load_preset(tmp_path / "nothing.toml")
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"no preset file .*folder\.toml"):
+        load_preset(tmp_path / "folder.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\x00")
+    with pytest.raises(ConfigError, match="not a text file"):
+        load_preset(tmp_path / "binary.toml")
+    with pytest.raises(ConfigError, match="name too long"):
+        load_preset("n" * 999 + ".toml")
 
 
 def test_stored_presets_are_read_strictly() -> None:
@@ -68,3 +82,9 @@ def test_stored_presets_are_read_strictly() -> None:
         preset_from_json("{")
     with pytest.raises(ConfigError):
         preset_from_json("[1]")
+    with pytest.raises(ConfigError, match="is not JSON"):
+        preset_from_json("[" * 99999)
+    long = json.dumps({"name": "mine", "crops": ["x"] * 999})
+    with pytest.raises(ConfigError, match="crops") as caught:
+        preset_from_json(long)
+    assert len(str(caught.value)) < 300

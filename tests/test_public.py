@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import siamtrack
 
@@ -24,8 +26,22 @@ def test_importing_the_package_and_asking_for_help_does_not_load_torch() -> None
 
 
 def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "from siamtrack.apps.cli.main import run; run()"
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-m", "siamtrack", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_version_is_printed() -> None:
+    out = cli("--version")
+    assert (out.returncode, out.stdout) == (0, f"siamtrack {siamtrack.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"), [(("trak",), "No such command 'trak'"), (("--vesion",), "No such option: --vesion")]
+)
+def test_wrong_arguments_are_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:
+    out = cli(*arguments)
+    assert (out.returncode, out.stdout) == (2, "")
+    assert out.stderr.startswith(f"siamtrack: {words}") and out.stderr.count("\n") == 1
 
 
 def test_help_lists_the_commands() -> None:
@@ -53,5 +69,55 @@ def test_loading_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
         siamtrack.load(path)
     with pytest.raises(siamtrack.SiamtrackError, match="nowhere"):
         siamtrack.load(tmp_path / "nowhere.safetensors")
-    with pytest.raises(siamtrack.SiamtrackError, match="cuda"):
-        siamtrack.load(device="cuda:99")
+    other = tmp_path / "model.pth"
+    other.write_bytes(b"PK")
+    with pytest.raises(siamtrack.SiamtrackError, match=r"expected a \.safetensors file"):
+        siamtrack.load(other)
+    with pytest.raises(siamtrack.SiamtrackError, match="did you mean 'siamcar_lite0'"):
+        siamtrack.load("SIAMCAR_LITE0")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "cuda:x", "gpu", "", "meta"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(siamtrack.SiamtrackError, match=f"the device '{device}' is not available"):
+        siamtrack.load(device=device)
+
+
+def test_wrong_calls_of_a_tracker_say_what_is_expected() -> None:
+    tracker = siamtrack.load()
+    frame = np.full((60, 80, 3), 90, np.uint8)
+    with pytest.raises(siamtrack.SiamtrackError, match="call init"):
+        tracker.update(frame)
+    for wrong in (
+        frame[..., 0],
+        frame.astype(np.float32),
+        frame.tolist(),
+        None,
+        torch.zeros(3, 60, 80, dtype=torch.bool),
+    ):
+        with pytest.raises(siamtrack.SiamtrackError, match="a frame"):
+            tracker.init(wrong, (10, 10, 20, 20))  # type: ignore[arg-type]
+    tracker.init(frame, (10, 10, 20, 20))
+    assert isinstance(tracker.update(frame), siamtrack.Result)
+    tracker.init(frame, torch.tensor([[10.0, 10, 20, 20]], requires_grad=True))
+    with pytest.raises(siamtrack.SiamtrackError, match="above 0"):
+        tracker.init(frame, (10, 10, 0, 20))
+    found = tracker.update(frame)  # a refused call has changed nothing
+    assert isinstance(found, list) and len(found) == 1
+
+
+def test_trackers_in_two_threads_share_one_network() -> None:
+    first_frame = np.random.default_rng(3).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    frames = [np.roll(first_frame, 2 * n, axis=1) for n in range(6)]
+    shared = siamtrack.load()
+
+    def boxes(first: tuple[float, ...]) -> list[siamtrack.Box]:
+        tracker = siamtrack.Tracker(shared.net, shared.preset)
+        tracker.init(frames[0], first)
+        return [result.box for frame in frames[1:] for result in tracker.update_all(frame)]
+
+    starts = [(10.0, 10.0, 30.0, 20.0), (60.0, 40.0, 20.0, 30.0)]
+    apart = [boxes(first) for first in starts]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(boxes, starts))
+    np.testing.assert_allclose(together, apart, atol=1e-3)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
+from siamtrack.apps.cli.session import ends_at_once
 
 __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C while it is still being loaded ends it as quietly as later."""
-    try:
+    """Run the command line and exit."""
+    with ends_at_once():
         from siamtrack.apps.cli.main import run
-
-        run()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run()
 
 
 if __name__ == "__main__":

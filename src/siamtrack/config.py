@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from siamtrack.errors import ConfigError, nearest
+from siamtrack.errors import ConfigError, nearest, reason
 from siamtrack.geometry.rounding import Rounding
 from siamtrack.models.families import Family, SiamCar
 
@@ -347,8 +347,9 @@ def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     parent = table.pop("extends", None)
     if parent is not None:
         shared = _read_table(str(parent))
-        for section in ("data", "train"):
-            table[section] = _merged(shared.get(section, {}), table.get(section, {}))
+        if "extends" in shared:
+            raise ConfigError(f"{name}: extends '{parent}', which extends another itself; name that one")
+        table = _merged({key: shared[key] for key in ("data", "train") if key in shared}, table)
     for dotted, value in (overrides or {}).items():
         section: dict[str, Any] = table
         *parents, leaf = dotted.split(".")
@@ -364,9 +365,7 @@ def _read_table(name: str | Path) -> dict[str, Any]:
     """The TOML of a packaged preset, or of a file whose path ends in `.toml`."""
     path = Path(name)
     if path.suffix == ".toml":
-        if not path.is_file():
-            raise ConfigError(f"no preset file {path}")
-        text = path.read_text(encoding="utf-8")
+        text = _read(path)
     else:
         if str(name) not in preset_names():
             hint = nearest(str(name), preset_names())
@@ -374,8 +373,19 @@ def _read_table(name: str | Path) -> dict[str, Any]:
         text = resources.files("siamtrack.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{name} is not valid TOML: {error}") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError):
+        raise ConfigError(f"no preset file {path}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read the preset file {str(path)[:200]}: {reason(error)}") from None
+    except ValueError:
+        raise ConfigError(f"{path} is not a text file in UTF-8") from None
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -405,7 +415,7 @@ def preset_from_json(text: str, where: str = "stored preset") -> Preset:
     """
     try:
         table = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not JSON: {error}") from None
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: expected an object, got {type(table).__name__}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ConfigError", "DataError", "InputError", "SiamtrackError", "WeightsError", "nearest"]
+__all__ = ["ConfigError", "DataError", "InputError", "SiamtrackError", "WeightsError", "nearest", "reason"]
 
 
 class SiamtrackError(Exception):
@@ -37,3 +37,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     spelling = {word.casefold(): word for word in known}
     found = difflib.get_close_matches(name.casefold(), list(spelling), n=1, cutoff=0.5)
     return f"; did you mean '{spelling[found[0]]}'?" if found else "."
+
+
+def reason(error: Exception) -> str:
+    """Why the system or a library refused, to stand in a message: the error's own words in lower case, no number."""
+    return str(getattr(error, "strerror", None) or error).strip().lower()

@@ -67,9 +67,7 @@ def test_boxes_follow_the_target_and_the_first_line_is_the_given_box(
     assert str(out) in printed.out and str(video) in printed.out and printed.err == ""
 
 
-def test_two_targets_at_once_are_two_runs_of_one(
-    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_targets_at_once_are_two_runs_of_one(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = [text_of(FIRST_BOX), text_of(SECOND_BOX)]
     both = tmp_path / "both.txt"
     assert call(monkeypatch, "track", clip, "--box", boxes[0], "--box", boxes[1], "--output", both) == 0
@@ -135,6 +133,17 @@ def test_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (("--box", BOX, "--video", "OUT/out.avi"), "written as .mp4"),
         (("--box", BOX, "--start", "30"), "has no frame 30"),
         (("--box", BOX, "--start", "9", "--end", "9"), "0 <= start < end"),
+        (("--box", "1,,2,3,4"), "expects four numbers"),
+        (("--box", "1,1,1e300,1e300"), "sides of 0.01 to 1e+06 pixels"),
+        (("--box", "1,1,1e-30,4"), "sides of 0.01 to 1e+06 pixels"),
+        (("--box", BOX, "--start", "-1"), "'--start': "),
+        (("--box", BOX, "--end", "0"), "'--end': "),
+        (("--box", BOX, "--start", "x"), "'--start': "),
+        (("--box", BOX, "--colour", "red"), "No such option: --colour"),
+        ((), "Missing option '--box' (see 'siamtrack track --help')"),
+        (("--box", BOX, "--output", "OUT/" + 300 * "n" + ".txt"), "file name too long"),
+        (("--box", BOX, "--video", "OUT/" + 300 * "n" + ".mp4"), "file name too long"),
+        (("--box", BOX, "--video", "OUT/" + 250 * "n" + ".mp4"), "file name too long"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(
@@ -163,6 +172,9 @@ def test_bad_sources_are_one_line_and_code_2(
         (text, "is not a video"),
         (tmp_path / "empty", "no images"),
         (tmp_path / "gone.mp4", "no such file"),
+        (tmp_path / (999 * "n"), "file name too long"),
+        ("", "got an empty name"),
+        ("99999999999999999999", "cannot open camera"),
     ):
         assert call(monkeypatch, "track", source, "--box", BOX) == 2
         printed = capsys.readouterr()
@@ -203,18 +215,15 @@ def test_default_model_is_the_trackers() -> None:
     assert session.DEFAULT_MODEL == tracker.DEFAULT_MODEL
 
 
-def test_no_box_and_unknown_options_exit_with_2(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert call(monkeypatch, "track", clip) == 2
-    assert call(monkeypatch, "track", clip, "--box", BOX, "--colour", "red") == 2
-
-
 def test_source_is_not_overwritten(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "clip.mp4"
     copy.write_bytes(clip.read_bytes())
-    assert call(monkeypatch, "track", copy, "--box", BOX, "--video", copy) == 2
-    assert "is the source" in capsys.readouterr().err
+    (tmp_path / "link.mp4").symlink_to(copy)
+    for source, video in ((copy, copy), (copy, tmp_path / "link.mp4"), (copy.as_uri(), copy)):
+        assert call(monkeypatch, "track", source, "--box", BOX, "--video", video) == 2
+        assert "is the source" in capsys.readouterr().err
     assert copy.read_bytes() == clip.read_bytes()
 
 
@@ -281,24 +290,83 @@ def lines_in(path: Path) -> int:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
-@pytest.mark.parametrize("presses", [1, 3])
-def test_ctrl_c_keeps_the_boxes_and_a_playable_video(tmp_path: Path, presses: int) -> None:
+@pytest.mark.parametrize("sent", [[signal.SIGINT], [signal.SIGINT] * 3, [signal.SIGTERM]], ids=["1", "3", "term"])
+def test_a_signal_keeps_the_boxes_and_a_playable_video(tmp_path: Path, sent: list[signal.Signals]) -> None:
     long = write_mp4(tmp_path / "long.mp4", moving_patches(600)[0])
     out, video = tmp_path / "out.txt", tmp_path / "out.mp4"
     process = child("", "track", long, "--box", BOX, "--output", out, "--video", video)
     deadline = time.monotonic() + 300
     while lines_in(out) < 25 and time.monotonic() < deadline:
         time.sleep(0.02)
-    for _ in range(presses):
-        process.send_signal(signal.SIGINT)
+    for number in sent:
+        process.send_signal(number)
         time.sleep(0.003)
     printed, errors = process.communicate(timeout=300)
-    assert process.returncode == 130, errors
+    assert process.returncode == 128 + sent[0], errors
     assert 25 <= lines_in(out) < 600
     assert len(decode(video)) == lines_in(out)
     assert out.read_text().endswith("\n")
     assert f"interrupted: tracked {lines_in(out)} frames" in printed and "Traceback" not in errors
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["long.mp4", "out.mp4", "out.txt"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_ctrl_c_while_the_model_is_loaded_ends_at_once_without_a_word(tmp_path: Path, clip: Path) -> None:
+    loading = """
+        from pathlib import Path
+
+        def load(name, device="cpu"):
+            Path(sys.argv[-1]).with_name("loading").touch()
+            time.sleep(60)
+
+        siamtrack.load = load
+    """
+    process = child(textwrap.dedent(loading), "track", clip, "--box", BOX, "--output", tmp_path / "out.txt")
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "loading").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=50)
+    assert (process.returncode, printed, errors) == (-signal.SIGINT, "", "")
+    assert not (tmp_path / "out.txt").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a POSIX pipe")
+def test_a_reader_that_leaves_costs_nothing_but_the_summary(tmp_path: Path, clip: Path) -> None:
+    process = child("", "track", clip, "--box", BOX, "--output", tmp_path / "out.txt")
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait(timeout=300) != 0 and errors == ""
+    assert lines_in(tmp_path / "out.txt") == 30
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a file system of bytes")
+def test_names_that_the_terminal_cannot_show_are_written_all_the_same(tmp_path: Path, clip: Path) -> None:
+    out = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xfe\xc3\xa9: %d.txt"))
+    video = out.with_suffix(".mp4")
+    process = child(
+        "import io; sys.stdout.reconfigure(encoding='ascii')", "track", clip, "--box", BOX, "--output", out,
+        "--video", video,
+    )  # fmt: skip
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert lines_in(out) == 30 and len(decode(video)) == 30
+
+
+def test_an_earlier_video_is_not_told_as_this_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clip: Path
+) -> None:
+    def full(writer: object, frame: np.ndarray) -> None:
+        raise InputError("cannot write any further: no space left on device")
+
+    monkeypatch.setattr("siamtrack.video.writer.VideoWriter.write", full)
+    out, video = tmp_path / "out.txt", tmp_path / "out.mp4"
+    video.write_text("an earlier one")
+    assert call(monkeypatch, "track", clip, "--box", BOX, "--output", out, "--video", video) == 2
+    printed = capsys.readouterr()
+    assert "no space left" in printed.err and video.read_text() == "an earlier one"
+    assert str(video) not in printed.out
 
 
 @pytest.mark.skipif(os.name != "posix", reason="limits the size of files")

@@ -77,14 +77,23 @@ def make_data(root: Path, names: dict[str, str] | None = None) -> Path:
 
 
 def run_grades(
-    out: Path, data: Path, suite_name: str = "folder", grades: tuple[str, ...] = GRADES, names: dict[str, str] | None = None
+    out: Path,
+    data: Path,
+    suite_name: str = "folder",
+    grades: tuple[str, ...] = GRADES,
+    names: dict[str, str] | None = None,
 ) -> list[Evaluation]:
     """Evaluate trackers by the real code on the made videos, whose frames get attributes."""
     suite = find_suite(suite_name)
     sequences = []
     for n, sequence in enumerate(read_suite(find_suite("folder"), data)):
         on, off = np.ones(len(sequence), dtype=bool), np.zeros(len(sequence), dtype=bool)
-        tags = {"fast motion": on if n % 2 else off, "occlusion": on if n < 3 else off, "scale": on, "blur": on if n else off}
+        tags = {
+            "fast motion": on if n % 2 else off,
+            "occlusion": on if n < 3 else off,
+            "scale": on,
+            "blur": on if n else off,
+        }
         sequences.append(replace(sequence, tags=tags))
     found = []
     for grade in grades:

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("vot", reason="vot-toolkit is not installed")
 
+import vot
 from bench_toys import Blob, draw, lines, path_of
 from cachetools import LRUCache
 from vot.analysis.processor import AnalysisProcessor
@@ -64,7 +65,7 @@ protocol = python
 command = siamtrack.integrations.vot:VotTracker
 convert = rectangle
 timeout = 600
-arguments = {{"model": "{weights}"}}
+arg_model = {weights}
 
 [trax_model]
 label = trax_model
@@ -103,6 +104,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Worksp
     (root / "sequences" / "list.txt").write_text("slide\ndrift\n")
     source = Path(siamtrack.__file__).parents[1]  # the toolkit gives its trackers a path of their own
     (root / "trackers.ini").write_text(TRACKERS.format(weights=weights, source=source))
+    vot.config.results_binary = False  # as text, the public format
     return Workspace.load(str(root))
 
 

@@ -95,7 +95,7 @@ def test_normalisation_swaps_channels_where_the_weights_want_it() -> None:
     red = torch.tensor([255.0, 0.0, 0.0]).view(1, 3, 1, 1)
     assert normalisation("resnet50")(red).flatten().tolist() == [0, 0, 255]
     assert normalisation("alexnet_siamfc")(red).flatten().tolist() == [255, 0, 0]
-    assert normalisation("efficientnet_lite0")(red).flatten().tolist() == [1, -1, -1]
+    assert normalisation("efficientnet_lite0")(red).flatten().tolist() == [1, -127 / 128, -127 / 128]
 
 
 # ----------------------------------------------------------------------- torchvision's ImageNet weights

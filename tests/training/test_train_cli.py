@@ -149,7 +149,7 @@ def test_a_loss_that_is_not_finite_has_a_name_and_can_be_played_again(
     message = capsys.readouterr().err
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     failed = len(rows)
-    assert f"not finite at step {failed} " in message and "total" in message and "000_" in message
+    assert f"not finite at step {failed} " in message and "total" in message and "made-00/" in message
     (file,) = (tmp_path / "failures").iterdir()
     assert str(file) in message and file.suffix == ".safetensors" and file.read_bytes()[:1] != b"\x80"
     found = replay(file)

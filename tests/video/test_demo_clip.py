@@ -43,9 +43,7 @@ def test_true_box_is_where_the_orange_fish_is(clip: tuple[list[np.ndarray], np.n
         red, green, blue = frame.astype(int).transpose(2, 0, 1)
         orange = (red > 160) & (red - blue > 90) & (green > 85)
         rival = demo.rival_pose(n)  # where light falls on it, the red fish is orange too
-        orange[
-            int(rival.y) - 30 : int(rival.y) + 30, max(0, int(rival.x) - 50) : max(0, int(rival.x) + 50)
-        ] = 0
+        orange[int(rival.y) - 30 : int(rival.y) + 30, max(0, int(rival.x) - 50) : max(0, int(rival.x) + 50)] = 0
         rows, columns = np.nonzero(orange)
         inside = (columns >= x - 1) & (columns <= x + w) & (rows >= y - 1) & (rows <= y + h)
         assert inside.mean() > 0.99

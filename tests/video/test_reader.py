@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -109,9 +110,7 @@ def test_exif_orientation_is_followed(tmp_path: Path) -> None:
     tiff = b"MM\x00*" + struct.pack(">IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
     block = b"Exif\x00\x00" + tiff
     jpeg = data.tobytes()
-    (tmp_path / "1.jpg").write_bytes(
-        jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:]
-    )
+    (tmp_path / "1.jpg").write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:])
     with open_source(tmp_path) as source:
         assert source.size == (20, 40)
 
@@ -122,9 +121,7 @@ def test_rotation_flag_turns_the_video_upright(tmp_path: Path, clip: Path, degre
     at = data.index(b"tkhd") + 4 + 4 + 20 + 16  # version and flags, times and ids, reserved to volume
     cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), 270: (0, -1)}[degrees]
     fixed = 1 << 16
-    data[at : at + 36] = struct.pack(
-        ">9i", cos * fixed, sin * fixed, 0, -sin * fixed, cos * fixed, 0, 0, 0, 1 << 30
-    )
+    data[at : at + 36] = struct.pack(">9i", cos * fixed, sin * fixed, 0, -sin * fixed, cos * fixed, 0, 0, 0, 1 << 30)
     path = tmp_path / "turned.mp4"
     path.write_bytes(data)
     want = np.rot90(decode(clip)[0], turns)
@@ -199,16 +196,12 @@ def test_change_of_size_names_the_frame_and_both_sizes(tmp_path: Path) -> None:
     with open_source(images) as source:
         frames = iter(source)
         assert next(frames).shape == next(frames).shape
-        with pytest.raises(
-            InputError, match=r"frame 2 of 'img' has 10x6 pixels, but the frames before it 8x6"
-        ):
+        with pytest.raises(InputError, match=r"frame 2 of 'img' has 10x6 pixels, but the frames before it 8x6"):
             next(frames)
 
 
 def test_change_of_size_in_a_video_stream(tmp_path: Path) -> None:
-    parts = [
-        write_mp4(tmp_path / f"{n}.mp4", [noise(size, n)] * 12) for n, size in enumerate([(64, 48), (96, 64)])
-    ]
+    parts = [write_mp4(tmp_path / f"{n}.mp4", [noise(size, n)] * 12) for n, size in enumerate([(64, 48), (96, 64)])]
     raw = tmp_path / "both.h264"
     raw.write_bytes(b"".join(annex_b(part) for part in parts))
     with open_source(raw) as source:
@@ -232,9 +225,21 @@ def annex_b(path: Path) -> bytes:
 
 def test_missing_camera_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for source in (63, "63"):
-        with pytest.raises(InputError, match="cannot open camera 63"):
+    for source in (63, "63", -1, 10**30, "9" * 30):
+        with pytest.raises(InputError, match=f"cannot open camera {source}"):
             open_source(source)
+
+
+def test_image_larger_than_can_be_decoded_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(bytes(999))) + chunk(b"IEND", b"")
+    (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + body)
+    with pytest.raises(InputError, match=r"bomb\.png' is not an image that can be read"):
+        open_source(tmp_path)
+    assert capfd.readouterr().err == ""
 
 
 def test_stream_url_is_read(clip: Path) -> None:

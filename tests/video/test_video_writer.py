@@ -123,13 +123,22 @@ def test_full_disk_keeps_what_was_written_and_says_so_once(tmp_path: Path) -> No
     frames = decode(path)
     # Lost are at most the fragment under way (one frame at this rate) and what the encoder held.
     assert int(number) - len(frames) <= 12 and len(frames) > 5
-    assert message == (
-        f"cannot write '{path}' any further: file too large; it holds the first {len(frames)} frames"
-    )
+    assert message == (f"cannot write '{path}' any further: file too large; it holds the first {len(frames)} frames")
     for n, frame in enumerate(frames):
         assert np.abs(frame.astype(int) - noise((160, 120), n)).mean() < 15
     assert not any(atom.end > path.stat().st_size for atom in top_atoms(path))
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_a_file_that_cannot_be_made_is_refused_before_the_first_frame(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot write .*: file name too long"):
+        VideoWriter(tmp_path / ("n" * 250 + ".mp4"), (16, 16), 25)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_colon_in_a_relative_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert len(decode(write(Path("at 10:30.mp4"), moving_patches(3)[0]))) == 3
 
 
 def test_where_the_index_cannot_be_moved_to_the_front_the_fragments_are_the_file(

@@ -110,7 +110,7 @@ def frame_size(frame: Frame) -> tuple[int, int]:
     """Check one frame and return its (width, height).
 
     Raises:
-        InputError: not a (H, W, 3) uint8 array or a (3, H, W) tensor.
+        InputError: not a (H, W, 3) uint8 array or a (3, H, W) tensor of uint8 or float.
     """
     if isinstance(frame, np.ndarray):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
@@ -119,8 +119,11 @@ def frame_size(frame: Frame) -> tuple[int, int]:
             )
         return frame.shape[1], frame.shape[0]
     if isinstance(frame, Tensor):
-        if frame.ndim != 3 or frame.shape[0] != 3 or 0 in frame.shape:
-            raise InputError(f"a frame tensor is RGB of shape (3, H, W); got {tuple(frame.shape)}")
+        numbers = frame.dtype == torch.uint8 or frame.is_floating_point()
+        if frame.ndim != 3 or frame.shape[0] != 3 or 0 in frame.shape or not numbers:
+            raise InputError(
+                f"a frame tensor is RGB of shape (3, H, W), uint8 or float; got {tuple(frame.shape)}, {frame.dtype}"
+            )
         return frame.shape[2], frame.shape[1]
     raise InputError(f"a frame is a numpy array or a tensor; got {type(frame).__name__}")
 

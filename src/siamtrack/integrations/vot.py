@@ -7,7 +7,7 @@ A `trackers.ini` of a VOT workspace with either:
     protocol = python                                  protocol = traxpython
     command = siamtrack.integrations.vot:VotTracker    command = siamtrack.integrations.vot
     convert = rectangle                                env_SIAMTRACK_MODEL = siamcar_lite0
-    arguments = {"model": "siamcar_lite0"}             env_SIAMTRACK_DEVICE = cpu
+    arg_model = siamcar_lite0                          env_SIAMTRACK_DEVICE = cpu
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from siamtrack.errors import InputError
+from siamtrack.errors import InputError, reason
 
 __all__ = ["BOX_SUFFIXES", "BoxWriter", "box_paths"]
 
@@ -61,8 +61,8 @@ class BoxWriter:
             try:
                 self._files.append(name.open("w", encoding="utf-8", newline="\n"))
             except OSError as error:
-                self._close_quietly()
-                raise InputError(f"cannot write '{name}': {_reason(error)}") from error
+                self.close()
+                raise InputError(f"cannot write '{name}': {reason(error)}") from error
         if self._kind == ".csv":
             self._put(0, ",".join(_COLUMNS) + "\n")
 
@@ -78,9 +78,7 @@ class BoxWriter:
             InputError: not N boxes; or the disk is full: whole lines written before are kept.
         """
         if len(boxes) != self._targets or len(scores) != self._targets:
-            raise InputError(
-                f"expected boxes and scores of {self._targets} targets; got {len(boxes)}, {len(scores)}"
-            )
+            raise InputError(f"expected boxes and scores of {self._targets} targets; got {len(boxes)}, {len(scores)}")
         if self._kind == ".txt":
             for n, box in enumerate(boxes):
                 self._put(n, ",".join(_number(value) for value in box) + "\n")
@@ -120,13 +118,8 @@ class BoxWriter:
             if written and self.paths[n].is_file():
                 os.ftruncate(descriptor, os.lseek(descriptor, 0, os.SEEK_CUR) - written)
             raise InputError(
-                f"cannot write '{self.paths[n]}' any further: {_reason(error)}; "
-                "the lines written before are kept"
+                f"cannot write '{self.paths[n]}' any further: {reason(error)}; the lines written before are kept"
             ) from error
-
-    def _close_quietly(self) -> None:
-        for file in self._files:
-            file.close()
 
 
 def _rounded(value: float) -> float:
@@ -136,7 +129,3 @@ def _rounded(value: float) -> float:
 def _number(value: float) -> str:
     """At most four decimals, and none that say nothing: 12.5, 40."""
     return f"{_rounded(value):.4f}".rstrip("0").rstrip(".")
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -142,9 +142,7 @@ class _Stage:
                 int((x * width - number * (1.5 + 2 * speed)) % width * 16),
                 int((y * height + number * 0.3) % height * 16),
             )
-            cv2.circle(
-                motes, centre, int(16 * (0.5 + 1.3 * size)), 0.12 + 0.25 * float(size), -1, cv2.LINE_AA, 4
-            )
+            cv2.circle(motes, centre, int(16 * (0.5 + 1.3 * size)), 0.12 + 0.25 * float(size), -1, cv2.LINE_AA, 4)
         image += cv2.GaussianBlur(motes, (0, 0), 1.0)[..., None]
         image *= self._vignette[..., None]
 

@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 
-from siamtrack.errors import InputError
+from siamtrack.errors import InputError, reason
 from siamtrack.video.mp4 import is_cut, top_atoms
 
 __all__ = ["DEFAULT_FPS", "IMAGE_SUFFIXES", "Feed", "camera_feed", "folder_feed", "natural_key", "video_feed"]
@@ -22,9 +22,7 @@ __all__ = ["DEFAULT_FPS", "IMAGE_SUFFIXES", "Feed", "camera_feed", "folder_feed"
 DEFAULT_FPS = 30.0
 """The rate assumed where none is known: folders of images and cameras that do not tell theirs."""
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"}
-)
+IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
 
 _TEXT_FORMATS = frozenset({"tty", "ass", "srt", "webvtt", "microdvd", "bin", "xbin", "adf", "idf"})
 _LAST_CAMERA = 99  # from 100 on, OpenCV takes hundreds as the choice of an interface
@@ -163,25 +161,19 @@ def _open_container(source: str, live: bool) -> Any:
     options = {"rtsp_transport": "tcp"} if source.startswith("rtsp://") else {}
     try:
         # A path is given with its protocol, so that a colon in a file's name is not taken for one.
-        return av.open(
-            source if live else f"file:{source}", options=options, timeout=_STREAM_TIMEOUT if live else None
-        )
+        return av.open(source if live else f"file:{source}", options=options, timeout=_STREAM_TIMEOUT if live else None)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if live:
-            raise InputError(f"cannot open the stream '{source}': {_reason(error)}") from error
+            raise InputError(f"cannot open the stream '{source}': {reason(error)}") from error
         kinds = {atom.kind for atom in top_atoms(Path(source))}
         if "ftyp" in kinds and "moov" not in kinds:
             raise InputError(
                 f"'{source}' was cut before its index (moov) was written, so nothing in it can be decoded"
             ) from error
         raise InputError(
-            f"'{source}' is not a video that can be read ({_reason(error)}); "
+            f"'{source}' is not a video that can be read ({reason(error)}); "
             "expected a video file, a folder of images, a camera number or a URL"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).strip().lower()
 
 
 @dataclass
@@ -211,9 +203,7 @@ class _Decoder:
             expected = f" of {self.stream.frames}" if self.stream.frames > number else ""
             self.notes.append(f"'{self.name}' is cut short: it ends after {number}{expected} frames")
         elif lost:
-            self.notes.append(
-                f"'{self.name}' is damaged: {lost} packets could not be decoded and were left out"
-            )
+            self.notes.append(f"'{self.name}' is damaged: {lost} packets could not be decoded and were left out")
 
     def _decode(self) -> Iterator[Any]:
         """Yield decoded frames, and None for each packet that cannot be decoded."""

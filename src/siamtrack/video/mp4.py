@@ -38,11 +38,7 @@ def top_atoms(path: Path) -> list[Atom]:
                 size = int.from_bytes(head[8:16], "big")
             elif size == 0:
                 size = total - start
-            if (
-                size < 8
-                or not kind.isascii()
-                or (not atoms and kind not in (b"ftyp", b"moov", b"wide", b"mdat"))
-            ):
+            if size < 8 or not kind.isascii() or (not atoms and kind not in (b"ftyp", b"moov", b"wide", b"mdat")):
                 break
             atoms.append(Atom(kind.decode("ascii"), start, start + size))
             start += size

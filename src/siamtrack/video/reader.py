@@ -9,7 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-from siamtrack.errors import InputError
+from siamtrack.errors import InputError, reason
 from siamtrack.video.feeds import Feed, camera_feed, folder_feed, video_feed
 
 __all__ = ["FrameSource", "open_source"]
@@ -105,8 +105,7 @@ def open_source(source: str | Path | int, start: int = 0, end: int | None = None
     try:
         feed = _open_feed(source, start)
     except (OSError, ValueError) as error:  # a name that is too long or holds a null, a folder that is closed to us
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise InputError(f"cannot open '{str(source)[:200]}': {reason}") from error
+        raise InputError(f"cannot open '{str(source)[:200]}': {reason(error)}") from error
     try:
         return FrameSource(feed, start, end)
     except BaseException:

@@ -185,9 +185,7 @@ def _coral_heads(size: tuple[int, int], ridge: Image, rng: np.random.Generator) 
         x = rng.uniform(0, width)
         radius = rng.uniform(8, 34)
         y = ridge[int(x)] + rng.uniform(0, 0.45) * height
-        box = np.s_[
-            max(0, int(y - radius)) : int(y + radius) + 1, max(0, int(x - radius)) : int(x + radius) + 1
-        ]
+        box = np.s_[max(0, int(y - radius)) : int(y + radius) + 1, max(0, int(x - radius)) : int(x + radius) + 1]
         inside = 1 - ((grid_x[box] - x) ** 2 + (grid_y[box] - y) ** 2) / radius**2
         field[box] = np.maximum(field[box], radius * np.sqrt(np.clip(inside, 0, None)))
     return field

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
-from siamtrack.errors import InputError
+from siamtrack.errors import InputError, reason
 from siamtrack.video.mp4 import trim_fragments
 
 __all__ = ["VideoWriter"]
@@ -75,7 +75,7 @@ class VideoWriter:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             with contextlib.suppress(OSError):
                 self._part.unlink(missing_ok=True)
-            raise InputError(f"cannot write '{self.path}': {_reason(error)}") from error
+            raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
 
     def write(self, frame: np.ndarray) -> None:
         """Append one frame, RGB uint8 (H, W, 3) of the size given at the start.
@@ -85,9 +85,7 @@ class VideoWriter:
         """
         width, height = self._size
         if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
-            raise InputError(
-                f"expected a frame of {width}x{height} RGB uint8; got {frame.shape} {frame.dtype}"
-            )
+            raise InputError(f"expected a frame of {width}x{height} RGB uint8; got {frame.shape} {frame.dtype}")
         if self._container is None:
             raise InputError(f"'{self.path}' is closed: no frame can be added")
         even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
@@ -149,7 +147,7 @@ class VideoWriter:
                 kept = f"it holds the first {frames} frames"
             else:
                 self._part.unlink(missing_ok=True)
-        raise InputError(f"cannot write '{self.path}' any further: {_reason(error)}; {kept}") from error
+        raise InputError(f"cannot write '{self.path}' any further: {reason(error)}; {kept}") from error
 
     def _publish(self) -> None:
         """Move the finished file to its name: index in front, or where that does not fit, as it is."""
@@ -167,9 +165,7 @@ def _add_stream(container: Any, size: tuple[int, int], fps: float) -> Any:
     rate = Fraction(fps).limit_denominator(1001)
     # Builds of FFmpeg without x264 have another h264 encoder, which does not know x264's options.
     with_x264 = "libx264" in av.codecs_available
-    stream = container.add_stream(
-        "libx264" if with_x264 else "h264", rate=rate, options=_X264 if with_x264 else {}
-    )
+    stream = container.add_stream("libx264" if with_x264 else "h264", rate=rate, options=_X264 if with_x264 else {})
     stream.width, stream.height = (side + side % 2 for side in size)
     stream.pix_fmt = "yuv420p"
     codec = stream.codec_context
@@ -195,7 +191,3 @@ def _remux(source: Path, target: Path) -> None:
             if packet.dts is not None:
                 packet.stream = stream
                 new.mux(packet)
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).strip().lower()

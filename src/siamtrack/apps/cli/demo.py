@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from siamtrack.apps.cli.session import DEFAULT_MODEL, load_model, run_session
-from siamtrack.errors import InputError
+from siamtrack.apps.cli.session import DEFAULT_MODEL, ends_at_once, load_model, run_session
+from siamtrack.errors import InputError, reason
 
 __all__ = ["demo", "mean_overlap"]
 
@@ -24,16 +24,15 @@ def demo(
 
     The clip comes with the fish's true boxes, against which the tracked ones are measured.
     """
-    from siamtrack.video.demo import make_demo
-    from siamtrack.video.reader import open_source
+    with ends_at_once():
+        from siamtrack.video.demo import make_demo
+        from siamtrack.video.reader import open_source
 
-    tracker = load_model(model, device)
+        tracker = load_model(model, device)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(
-            f"cannot make the folder '{out}': {(error.strerror or str(error)).lower()}"
-        ) from error
+        raise InputError(f"cannot make the folder '{out}': {reason(error)}") from error
     typer.echo(f"making the demo clip in {out} ...")
     clip, truth = make_demo(out)
     boxes, video = out / "boxes.txt", out / "tracked.mp4"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from siamtrack.video.reader import FrameSource
     from siamtrack.video.writer import VideoWriter
 
-__all__ = ["DEFAULT_MODEL", "Interrupts", "Outputs", "Tally", "load_model", "run_session"]
+__all__ = ["DEFAULT_MODEL", "Interrupts", "Outputs", "Tally", "ends_at_once", "load_model", "run_session"]
 
 _ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -58,6 +58,23 @@ class Tally:
             text += f": {self.frames / self.seconds:.1f} frames a second"
             text += f", {1000 * self.tracker_seconds / self.updates:.1f} ms a frame in the tracker"
         return text
+
+
+@contextmanager
+def ends_at_once() -> Iterator[None]:
+    """For what comes before anything is written: let Ctrl-C end the process without raising KeyboardInterrupt.
+
+    Raised in the middle of loading a library, it comes out as an abort or as an ImportError.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Interrupts:
@@ -160,8 +177,8 @@ def run_session(
 ) -> Tally:
     """Track `boxes` (N, 4) xywh through `source` and write what was asked for.
 
-    After Ctrl-C (or SIGTERM) the files hold all frames up to it and the tally says so; after an error they do too, and the
-    error is raised on. `tally` is counted while it runs.
+    After Ctrl-C (or SIGTERM) the files hold all frames up to it and the tally says so; after an error they do too,
+    and the error is raised on. `tally` is counted while it runs.
     """
     from siamtrack.video.boxes import BoxWriter
     from siamtrack.video.follow import follow

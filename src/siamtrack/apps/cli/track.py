@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import typer
 
-from siamtrack.apps.cli.session import DEFAULT_MODEL, Tally, load_model, run_session
-from siamtrack.errors import InputError
+from siamtrack.apps.cli.session import DEFAULT_MODEL, Tally, ends_at_once, load_model, run_session
+from siamtrack.errors import InputError, reason
 
 __all__ = ["parse_box", "track"]
 
@@ -23,21 +25,15 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     try:
         x, y, w, h = map(float, re.split(r"\s*,\s*|\s+", text.strip()))
     except ValueError as error:
-        raise InputError(
-            f"--box expects four numbers X,Y,W,H in pixels, as 10,20,64,48; got '{text}'"
-        ) from error
+        raise InputError(f"--box expects four numbers X,Y,W,H in pixels, as 10,20,64,48; got '{text}'") from error
     return x, y, w, h
 
 
 def track(
-    source: Annotated[
-        str, typer.Argument(help="A video file, a folder of images, a camera's number or a URL.")
-    ],
+    source: Annotated[str, typer.Argument(help="A video file, a folder of images, a camera's number or a URL.")],
     box: Annotated[
         list[str],
-        typer.Option(
-            metavar="X,Y,W,H", help="Left, top, width and height in the first frame; once a target."
-        ),
+        typer.Option(metavar="X,Y,W,H", help="Left, top, width and height in the first frame; once a target."),
     ],
     model: Annotated[str, typer.Option(help="A shipped model's name or a weights file.")] = DEFAULT_MODEL,
     output: Annotated[
@@ -58,14 +54,16 @@ def track(
 
     Ctrl-C ends the run; the boxes and the video hold all frames up to it.
     """
-    from siamtrack.geometry.boxes import as_boxes
-    from siamtrack.video.reader import open_source
-
     boxes = [parse_box(text) for text in box]
-    with open_source(source, start, end) as frames:
-        as_boxes(boxes, frames.size)
-        files = _check_outputs(source, output, video, len(boxes))
-        tracker = load_model(model, device)
+    with ExitStack() as stack:
+        with ends_at_once():
+            from siamtrack.geometry.boxes import as_boxes
+            from siamtrack.video.reader import open_source
+
+            frames = stack.enter_context(open_source(source, start, end))
+            as_boxes(boxes, frames.size)
+            files = _check_outputs(source, output, video, len(boxes))
+            tracker = load_model(model, device)
         tally = Tally()
         try:
             run_session(tracker, frames, boxes, output, video, tally)
@@ -75,22 +73,30 @@ def track(
         raise typer.Exit(tally.exit_code)
 
 
-def _check_outputs(
-    source: str, output: Path | None, video: Path | None, targets: int
-) -> list[tuple[str, Path]]:
-    """Refuse outputs that cannot be written before anything is computed; return them with what they hold."""
+class _Output(NamedTuple):
+    """A file to be written: what it will hold, and the mark of one of that name that was there before."""
+
+    kind: str
+    path: Path
+    before: tuple[int, int] | None
+
+
+def _check_outputs(source: str, output: Path | None, video: Path | None, targets: int) -> list[_Output]:
+    """Refuse outputs that cannot be written before anything is computed."""
     from siamtrack.video.boxes import box_paths
 
-    files = [("boxes", path) for path in (box_paths(output, targets) if output else [])]
+    named = [("boxes", path) for path in (box_paths(output, targets) if output else [])]
     if video:
-        files.append(("video", video))
+        named.append(("video", video))
         if video.suffix.lower() != ".mp4":
             raise InputError(f"video is written as .mp4; got '{video}'")
-    for kind, path in files:
+    files = []
+    for kind, path in named:
         try:
             _check_output(kind, path, source)
+            files.append(_Output(kind, path, _mark(path)))
         except OSError as error:
-            raise InputError(f"cannot write the {kind} to '{path}': {str(error.strerror).lower()}") from error
+            raise InputError(f"cannot write the {kind} to '{path}': {reason(error)}") from error
     return files
 
 
@@ -99,11 +105,20 @@ def _check_output(kind: str, path: Path, source: str) -> None:
         raise InputError(f"no such folder to write the {kind} into: '{path.parent}'")
     if path.is_dir():
         raise InputError(f"cannot write the {kind}: '{path}' is a folder")
-    if path.exists() and Path(source).exists() and path.samefile(source):
+    read = Path(unquote(urlsplit(source).path) if source.startswith("file:") else source)
+    if path.exists() and read.exists() and path.samefile(read):
         raise InputError(f"'{path}' is the source; write the {kind} to another file")
 
 
-def _report(tally: Tally, name: str, warning: str | None, files: list[tuple[str, Path]]) -> None:
+def _mark(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written or replaced; None for no file."""
+    if not path.exists():
+        return None
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def _report(tally: Tally, name: str, warning: str | None, files: list[_Output]) -> None:
     """Print what was done and where it lies, however the run ended."""
     if warning:
         typer.echo(f"siamtrack: warning: {warning}", err=True)
@@ -111,8 +126,8 @@ def _report(tally: Tally, name: str, warning: str | None, files: list[tuple[str,
         return
     stopped = "interrupted: " if tally.interrupted else ""
     typer.echo(stopped + tally.line(name))
-    for kind, path in files:
-        if path.exists():
-            typer.echo(f"{kind}: {path}")
+    for file in files:
+        if _mark(file.path) != file.before:
+            typer.echo(f"{file.kind}: {file.path}")
     if not files:
         typer.echo("nothing was written; --output FILE keeps the boxes, --video OUT.mp4 a drawn video")

@@ -110,11 +110,11 @@ def render_clip(sequence: Sequence, tracks: Many[Track], path: Path) -> None:
         for index in range(len(sequence)):
             frame = cv2.resize(sequence.frames[index], size, interpolation=cv2.INTER_AREA)
             picture = np.ascontiguousarray(frame, dtype=np.uint8)
-            if index < len(truth):
-                _outline(picture, truth[index], _WHITE, dashed=True)
             for colour, points in answers:
                 if index < len(points):
                     _outline(picture, points[index], colour)
+            if index < len(truth):  # last and dashed: a tracker that is right shows through the gaps
+                _outline(picture, truth[index], _WHITE, dashed=True)
             writer.write(np.vstack([picture, strip]))
 
 

@@ -64,7 +64,7 @@ def draw_curves(ranked: Ranked, curve: str, axis: Axis, styles: Styles) -> Figur
         low, high, name = axis.shade
         axes.axvspan(low, min(high, right), color=GRID, alpha=0.55, linewidth=0, zorder=0)
         if low < right:
-            axes.text(low, 1.0, f" {name}", fontsize=8.5, color=MUTED, va="top")
+            axes.text(low, 0.02, f" {name}", fontsize=8.5, color=MUTED)
     if axis.mark is not None:
         at, name = axis.mark
         axes.axvline(at, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)

@@ -17,7 +17,8 @@ from siamtrack.bench.records import FloatArray
 from siamtrack.bench.score import score
 from siamtrack.bench.scores import Scores
 from siamtrack.bench.store import Failure, Store, read_json
-from siamtrack.errors import DataError
+from siamtrack.bench.suites import find_suite
+from siamtrack.errors import ConfigError, DataError
 
 __all__ = ["Entry", "Group", "RawSource", "group_entries", "read_entries"]
 
@@ -174,8 +175,11 @@ def _scores(tree: Mapping[str, Any]) -> Scores:
 
 def _score_raw(path: Path, raw: RawSource) -> Entry:
     scores = score(raw.suite, raw.truth, path, raw.rules)
-    # a suite's name as people typed it: got10k-val and got10k are one benchmark but two suites
-    named = replace(scores, suite=raw.suite.lower().replace("_", "-"))
+    try:
+        # as stores have it: benchmark got10k is suite got10k-val
+        named = replace(scores, suite=find_suite(raw.suite).name)
+    except ConfigError:
+        named = scores
     return Entry(path.resolve().with_suffix("").name, named, path)
 
 

@@ -241,5 +241,5 @@ def difference_picture(group: Group, metric: str, differences: Many[Difference])
         f"{LEVEL:.0%} paired bootstrap intervals over sequences ({RESAMPLES} resamples). A filled point: the "
         "interval leaves out zero.",
         told,
-        partial(draw_differences, differences, f"Difference in {label(metric)}, mean over sequences"),
+        partial(draw_differences, differences, "Mean difference"),
     )

@@ -29,6 +29,8 @@ __all__ = [
     "draw_speed",
 ]
 
+_FILLED = 4
+
 Values = Mapping[str, Mapping[str, float]]
 """A metric by attribute, by tracker."""
 
@@ -118,7 +120,8 @@ def draw_radar(values: Values, attributes: Many[str], styles: Styles) -> Figure:
     for tracker, by_attribute in values.items():
         row = [by_attribute.get(a, math.nan) for a in attributes]
         (line,) = axes.plot(closed, [*row, row[0]], **styles.line(tracker))
-        axes.fill(closed, [*row, row[0]], color=line.get_color(), alpha=0.06, linewidth=0)
+        if len(values) <= _FILLED:  # more areas than these add up to grey
+            axes.fill(closed, [*row, row[0]], color=line.get_color(), alpha=0.06, linewidth=0)
         handles.append(line)
     best = {a: max((v.get(a, math.nan) for v in values.values()), key=_low_if_nan) for a in attributes}
     _spokes(axes, angles, [f"{a}\n{number(best[a])}" for a in attributes])
@@ -191,5 +194,7 @@ def _zero_line(axes: Axes) -> None:
     axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
 
 
-def _short(name: str, most: int = 18) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+def _short(name: str, most: int = 19) -> str:
+    """Shorten a name in its middle: names that people compare often differ at their ends."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"

@@ -28,7 +28,7 @@ from siamtrack.tracking.tracker import load
 from siamtrack.training.loop import train
 
 LIGHT = {
-    "siamcar_lite0": 25, "siamcar_pico": 15, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
+    "siamcar_lite0": 25, "siamcar_pico": 11, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
     "sasiam_lite0": 9, "spm_lite0": 25,
 }  # fmt: skip
 
