@@ -87,9 +87,7 @@ def make_tracker(name: str) -> Tracker:
     return Tracker(fold_norms(preset.model.build()), preset)  # type: ignore[arg-type]
 
 
-def run_ours(
-    tracker: Tracker, clip: Path, box: tuple[float, ...], frames: int, out: Path, times: Times
-) -> None:
+def run_ours(tracker: Tracker, clip: Path, box: tuple[float, ...], frames: int, out: Path, times: Times) -> None:
     """Track `frames` frames of the clip and add the milliseconds of each to `times`."""
     timed = Timed(tracker.net)
     run = Tracker(timed, tracker.preset)
@@ -136,16 +134,12 @@ def run_opencv(name: str, clip: Path, box: tuple[float, ...], frames: int, times
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="*", help="default: all")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--frames", type=int, default=20, help="frames a round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--opencv", nargs="*", default=[], help="csrt, kcf, mil, nano: those that this OpenCV has"
-    )
+    parser.add_argument("--opencv", nargs="*", default=[], help="csrt, kcf, mil, nano: those that this OpenCV has")
     options = parser.parse_args()
     box = next(iter(demo_frames(1)))[1]
     table = Table("subject", "threads", *PARTS, "total 25-75%", "fps", title="median ms a frame")
@@ -160,11 +154,7 @@ def main() -> None:
             trackers = {name: make_tracker(name) for name in options.presets or preset_names()}
             for turn in range(options.rounds + 1):
                 for name, tracker in trackers.items():
-                    times = (
-                        measured.setdefault(name, {part: [] for part in PARTS})
-                        if turn
-                        else {p: [] for p in PARTS}
-                    )
+                    times = measured.setdefault(name, {part: [] for part in PARTS}) if turn else {p: [] for p in PARTS}
                     count = options.frames if turn else 3  # the first, short round warms up
                     run_ours(tracker, clip, box, count, Path(folder) / "boxes.csv", times)
                 for name in options.opencv:

@@ -14,9 +14,7 @@ SECOND_BOX = (100.0, 70.0, 28.0, 30.0)
 
 def noise(size: tuple[int, int], seed: int) -> np.ndarray:
     """RGB texture (H, W, 3) that survives compression: smooth noise of high contrast."""
-    coarse = np.random.default_rng(seed).integers(
-        0, 255, (size[1] // 4 + 2, size[0] // 4 + 2, 3), dtype=np.uint8
-    )
+    coarse = np.random.default_rng(seed).integers(0, 255, (size[1] // 4 + 2, size[0] // 4 + 2, 3), dtype=np.uint8)
     return cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
 
 
@@ -27,9 +25,7 @@ def moving_patches(count: int, size: tuple[int, int] = (160, 120)) -> tuple[list
     frames, boxes = [], []
     for n in range(count):
         frame, row = ground.copy(), []
-        for patch, (x, y, w, h), (dx, dy) in zip(
-            patches, (FIRST_BOX, SECOND_BOX), ((1, 1), (-1, -1)), strict=True
-        ):
+        for patch, (x, y, w, h), (dx, dy) in zip(patches, (FIRST_BOX, SECOND_BOX), ((1, 1), (-1, -1)), strict=True):
             # A zigzag keeps the patches in the picture however many frames are asked for.
             step = 20 - abs(n % 40 - 20)
             left, top = int(x) + dx * step, int(y) + dy * step

@@ -46,9 +46,7 @@ def kernel(name: str, shape: list[int], scale: float) -> Tensor:
     """The recipe of the reference data's README."""
     generator = np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
     deviation = np.sqrt(2 / np.prod(shape[1:]))
-    return torch.from_numpy(
-        (generator.standard_normal(shape) * deviation).astype(np.float32) * np.float32(scale)
-    )
+    return torch.from_numpy((generator.standard_normal(shape) * deviation).astype(np.float32) * np.float32(scale))
 
 
 def reference_state(folder: Path, name: str) -> dict[str, Tensor]:

@@ -16,9 +16,7 @@ from siamtrack.video import demo as clip
 from template_matcher import TemplateMatcher
 
 
-def test_demo_makes_the_clip_tracks_it_and_tells_the_overlap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_demo_makes_the_clip_tracks_it_and_tells_the_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = list(islice(clip.demo_frames(), 12))
     monkeypatch.setattr(clip, "demo_frames", lambda: iter(frames))
     monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": TemplateMatcher())
@@ -52,9 +50,7 @@ def test_mean_overlap_leaves_the_given_box_out(tmp_path: Path) -> None:
     assert mean_overlap(tmp_path / "found.txt", tmp_path / "truth.txt") == pytest.approx((0.5 + 0.0) / 2)
 
 
-def test_default_model_follows_the_start_of_the_demo_clip(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_default_model_follows_the_start_of_the_demo_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from siamtrack.apps.cli.session import DEFAULT_MODEL
     from siamtrack.tracking.tracker import packaged_weights
 

@@ -53,9 +53,7 @@ def left_out(settings: dict[str, Any]) -> tuple[str, ...]:
     told = json.dumps([settings.get(k) for k in ("left_out_because_of_length", "official_code_raised")])
     note = settings.get("note")
     told += json.dumps(note) if isinstance(note, list) else ""
-    return tuple(
-        name for name in ("Tiger1", "Board", "Twinnings", "bag", "fish1") if re.search(rf"\b{name}\b", told)
-    )
+    return tuple(name for name in ("Tiger1", "Board", "Twinnings", "bag", "fish1") if re.search(rf"\b{name}\b", told))
 
 
 @cache
@@ -125,9 +123,7 @@ RULE_OF_FILE = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", ["otb100", "lasot", "vot2018", "longterm_lasot20", "got10k_protocol_on_otb100"]
-)
+@pytest.mark.parametrize("name", ["otb100", "lasot", "vot2018", "longterm_lasot20", "got10k_protocol_on_otb100"])
 def test_every_sequence(metrics_pack: Path, name: str) -> None:
     with gzip.open(metrics_pack / "per_sequence" / f"{name}.json.gz") as file:
         recorded = json.load(file)

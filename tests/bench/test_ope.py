@@ -40,9 +40,7 @@ def test_the_recorded_cases_of_three_scorers(ope_cases: dict[str, Any]) -> None:
                 refused += 1
                 continue
             found = measure(truth, run)
-            np.testing.assert_allclose(
-                found.success, expected["success_curve"], atol=1e-12, err_msg=f"{name} {scorer}"
-            )
+            np.testing.assert_allclose(found.success, expected["success_curve"], atol=1e-12, err_msg=f"{name} {scorer}")
             assert found.precision[5] == pytest.approx(expected["precision@5"], abs=1e-12), f"{name} {scorer}"
             for metric, value in found.metrics().items():
                 if metric in expected:
@@ -72,12 +70,8 @@ def test_missing_rows_matter_only_where_the_truth_is_valid() -> None:
 def test_repair_takes_the_row_before() -> None:
     truth = np.tile([1.0, 2, 3, 4], (6, 1))
     truth[5] = np.nan
-    rows = np.array(
-        [[0, 0, -1, 1], [5, 5, 0, 1], [6, 6, 1, 1], [np.nan] * 4, [7, np.nan, 1, 1], [8, 8, 0, 0]]
-    )
-    expected = np.array(
-        [[0, 0, -1, 1], [0, 0, -1, 1], [6, 6, 1, 1], [6, 6, 1, 1], [7, np.nan, 1, 1], [8, 8, 0, 0]]
-    )
+    rows = np.array([[0, 0, -1, 1], [5, 5, 0, 1], [6, 6, 1, 1], [np.nan] * 4, [7, np.nan, 1, 1], [8, 8, 0, 0]])
+    expected = np.array([[0, 0, -1, 1], [0, 0, -1, 1], [6, 6, 1, 1], [6, 6, 1, 1], [7, np.nan, 1, 1], [8, 8, 0, 0]])
     np.testing.assert_array_equal(repair(rows, truth), expected)
 
 
@@ -104,11 +98,7 @@ def test_trackingnet_rounds_and_pads() -> None:
 def test_fractions_count_what_a_comparison_counts(values: np.ndarray) -> None:
     thresholds = np.linspace(0, 1, 21)
     n = len(values)
-    np.testing.assert_allclose(
-        fractions_above(values, thresholds, n), [(values > t).mean() for t in thresholds]
-    )
+    np.testing.assert_allclose(fractions_above(values, thresholds, n), [(values > t).mean() for t in thresholds])
     at_least = fractions_above(values, thresholds, n, equal=True)
     np.testing.assert_allclose(at_least, [(values >= t).mean() for t in thresholds])
-    np.testing.assert_allclose(
-        fractions_within(values, thresholds, n), [(values <= t).mean() for t in thresholds]
-    )
+    np.testing.assert_allclose(fractions_within(values, thresholds, n), [(values <= t).mean() for t in thresholds])

@@ -64,9 +64,7 @@ def test_rectangles_agree_with_the_scorers(overlap_cases: dict[str, Any]) -> Non
         a, b = region(pair["a"])[:, :4], region(pair["b"])[:, :4]
         found = {
             "got10k_rect_iou": rectangle_iou(a, b, eps=EPS),
-            "got10k_rect_iou_bounded": rectangle_iou(
-                clip_rectangles(a, size), clip_rectangles(b, size), eps=EPS
-            ),
+            "got10k_rect_iou_bounded": rectangle_iou(clip_rectangles(a, size), clip_rectangles(b, size), eps=EPS),
             "pysot_overlap_ratio": rectangle_iou(a, b),
         }
         for scorer, value in found.items():

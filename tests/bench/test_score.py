@@ -19,9 +19,7 @@ BOXES = np.tile([10.0, 20, 30, 40], (6, 1))
 
 
 def test_arrays_in_memory() -> None:
-    found = score_runs(
-        "folder", {"a": BOXES, "b": BOXES}, {"a": BOXES, "b": BOXES + 1000, "c": BOXES}, "pysot"
-    )
+    found = score_runs("folder", {"a": BOXES, "b": BOXES}, {"a": BOXES, "b": BOXES + 1000, "c": BOXES}, "pysot")
     assert found.sequences["a"]["success_auc"] == pytest.approx(20 / 21)
     assert found.sequences["b"]["success_auc"] == 0
     assert found.metrics["success_auc"] == pytest.approx(10 / 21)
@@ -30,9 +28,7 @@ def test_arrays_in_memory() -> None:
 
 @pytest.mark.parametrize("rules", [name for name, rule in RULES.items() if "ope" in rule.scorers])
 def test_boxes_of_any_kind_are_scored_without_a_warning(rules: str) -> None:
-    odd = np.array(
-        [[10, 20, 30, 40], [np.nan] * 4, [0, 0, 0, 0], [5, 5, -3, 4], [np.inf, 0, 1, 1], [1, 1, 1, 1]]
-    )
+    odd = np.array([[10, 20, 30, 40], [np.nan] * 4, [0, 0, 0, 0], [5, 5, -3, 4], [np.inf, 0, 1, 1], [1, 1, 1, 1]])
     truth = BOXES.copy()
     truth[2], truth[3] = 0, np.nan
     hidden = Truth("odd", truth, visible=np.array([1, 1, 0, 0, 1, 1], dtype=bool))
@@ -113,9 +109,7 @@ def test_command_tells_an_error_in_one_line(files: tuple[Path, Path]) -> None:
     np.savetxt(results / "cat.txt", BOXES[:3], delimiter=",")
     program = "import sys; from siamtrack.apps.cli.main import run; run()"
     args = ["score", "--suite", "folder", "--truth", str(truth), "--results", str(results)]
-    found = subprocess.run(
-        [sys.executable, "-c", program, *args], capture_output=True, text=True, check=False
-    )
+    found = subprocess.run([sys.executable, "-c", program, *args], capture_output=True, text=True, check=False)
     assert found.returncode == 2
     assert found.stderr.startswith("siamtrack: cat: 3 rows for 6 frames")
     assert len(found.stderr.splitlines()) == 1

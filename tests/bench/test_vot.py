@@ -55,9 +55,7 @@ def test_pysot_on_each_trace(traces: dict[str, Any]) -> None:
         failures = np.flatnonzero(run.is_code(2))
         assert [len(failures), failures.tolist()] == expected["failures"]
         fragments = pysot_fragments(overlaps, failures, len(truth))
-        weights = [
-            w for w in expected["fragment_weights"] if w is not None
-        ]  # None: a row that was never used
+        weights = [w for w in expected["fragment_weights"] if w is not None]  # None: a row that was never used
         np.testing.assert_allclose([f.weight for f in fragments], weights, atol=1e-9)
         curve = pysot_eao_curve(fragments, len(overlaps))
         np.testing.assert_allclose(curve, floats(expected["EAO_curve"]), atol=1e-6, err_msg=name)

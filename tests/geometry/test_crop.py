@@ -37,9 +37,7 @@ def test_a_crop_at_its_own_scale_is_the_frame_itself() -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(
-    st.floats(-20, 180), st.floats(-20, 140), st.floats(8, 200), st.sampled_from([31, 64, 127]), st.floats(0.7, 1.4)
-)
+@given(st.floats(-20, 180), st.floats(-20, 140), st.floats(8, 200), st.sampled_from([31, 64, 127]), st.floats(0.7, 1.4))
 def test_numpy_and_tensor_frames_give_the_same_crop(x: float, y: float, side: float, size: int, stretch: float) -> None:
     frame = picture()
     region = Region(torch.tensor([[x, y]]), torch.tensor([side]), torch.tensor([[stretch, 1 / stretch]]))

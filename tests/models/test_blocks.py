@@ -40,9 +40,7 @@ class _OnlyHead(nn.Module):
 def import_head(
     head: nn.Module, arrays: Arrays, prefix: str, source: str = "pysot", root: str = "rpn_head."
 ) -> nn.Module:
-    state = {
-        root + key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)
-    }
+    state = {root + key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
     import_state_dict(state, source, _OnlyHead(head))
     return head.eval()
 
@@ -74,9 +72,7 @@ def test_tracking_anchors_and_window(shared: Path, name: str) -> None:
 @pytest.mark.parametrize("index", range(6))
 def test_anchor_targets(shared: Path, index: int) -> None:
     recorded = load(shared, "pysot_anchor_target")
-    theirs = {
-        key.removesuffix(f"_{index}"): value for key, value in recorded.items() if key.endswith(f"_{index}")
-    }
+    theirs = {key.removesuffix(f"_{index}"): value for key, value in recorded.items() if key.endswith(f"_{index}")}
     box = recorded["boxes"][index : index + 1].float() + 0.5
     coder = AnchorCoder()
     overlap = coder.overlaps(box, 25, 255).reshape(5, 25, 25)

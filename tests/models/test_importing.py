@@ -50,9 +50,7 @@ def test_missing_and_unknown_names_are_named(fc_state: dict[str, Tensor], net: S
         import_state_dict(fc_state | {"backbone.conv6.0.bias": torch.zeros(1)}, "siamfc-pytorch", net)
     with pytest.raises(WeightsError, match=r"unknown backbone\.conv5\.1\.bias$"):
         import_state_dict(fc_state | {"backbone.conv5.1.bias": torch.zeros(1)}, "siamfc-pytorch", net)
-    with pytest.raises(
-        WeightsError, match=r"wrong shapes backbone\.conv1\.0\.bias \(1,\) instead of \(96,\)"
-    ):
+    with pytest.raises(WeightsError, match=r"wrong shapes backbone\.conv1\.0\.bias \(1,\) instead of \(96,\)"):
         import_state_dict(fc_state | {"backbone.conv1.0.bias": torch.zeros(1)}, "siamfc-pytorch", net)
     with pytest.raises(WeightsError, match=r"names that pysot does not use: .* and \d+ more$"):
         import_state_dict(fc_state | {f"x{i}": torch.zeros(1) for i in range(28)}, "pysot", net)
@@ -76,9 +74,7 @@ def test_pysots_other_names(golden: Path) -> None:
     renamed = {}
     for key, value in legacy.items():
         for at, layer in places.items():
-            key = key.replace(f"features.{at}.", f"layer{layer}.0.").replace(
-                f"features.{at + 1}.", f"layer{layer}.1."
-            )
+            key = key.replace(f"features.{at}.", f"layer{layer}.0.").replace(f"features.{at + 1}.", f"layer{layer}.1.")
         renamed[key] = value
     assert set(renamed) != set(legacy)
     one, two = (SiamRpn(correlation="depthwise").build() for _ in range(2))
@@ -123,12 +119,8 @@ def test_only_plain_tensors_are_read(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == ""
 
 
-def test_an_imported_checkpoint_from_a_file(
-    tmp_path: Path, fc_state: dict[str, Tensor], net: SiameseNet
-) -> None:
-    torch.save(
-        {"state_dict": {f"module.{key}": value for key, value in fc_state.items()}}, tmp_path / "fc.pth"
-    )
+def test_an_imported_checkpoint_from_a_file(tmp_path: Path, fc_state: dict[str, Tensor], net: SiameseNet) -> None:
+    torch.save({"state_dict": {f"module.{key}": value for key, value in fc_state.items()}}, tmp_path / "fc.pth")
     import_state_dict(read_checkpoint(tmp_path / "fc.pth"), "siamfc-pytorch", net)
     again = SiamFc().build()
     import_state_dict(fc_state, "siamfc-pytorch", again)

@@ -15,9 +15,7 @@ from references import REFERENCES, reference_net, rgb, spread_error
 def test_features_and_outputs_agree_with_the_reference(shared: Path, golden: Path, name: str) -> None:
     reference, net = REFERENCES[name], reference_net(golden / "portable", name)
     with np.load(shared / "golden" / "networks" / f"{name}.npz") as recorded, torch.inference_mode():
-        arrays = {
-            key: torch.from_numpy(recorded[key]) for key in recorded.files if recorded[key].dtype.kind in "fu"
-        }
+        arrays = {key: torch.from_numpy(recorded[key]) for key in recorded.files if recorded[key].dtype.kind in "fu"}
         template = net.embed(rgb(arrays["template_crop"], reference))
         crops = {key.rsplit("_", 1)[1]: crop for key, crop in arrays.items() if key.startswith("search_crop")}
         errors: dict[str, float] = {}
@@ -28,9 +26,7 @@ def test_features_and_outputs_agree_with_the_reference(shared: Path, golden: Pat
             features = net.features(search, template=False)
             if frame == "1":
                 for level, x in enumerate(features):
-                    errors[f"xf{level}"] = spread_error(
-                        x, arrays["xf_1" if name == "siamfc" else f"xf{level}_1"]
-                    )
+                    errors[f"xf{level}"] = spread_error(x, arrays["xf_1" if name == "siamfc" else f"xf{level}_1"])
             maps = net.head(tuple(z.expand(len(search), -1, -1, -1) for z in template), features)
             for key, ours in maps.items():
                 # SiamCAR's distances were recorded after exp.

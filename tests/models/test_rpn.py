@@ -51,9 +51,7 @@ def test_sampling_draws_evenly_and_by_the_generator() -> None:
     assert not seen[~eligible].any()
     expected = 200 * 16 / int(eligible.sum())
     assert (seen[eligible] > expected / 2).all() and (seen[eligible] < expected * 2).all()
-    first, second = (
-        coder.encode(boxes, present, 25, 255, torch.Generator().manual_seed(7)).labels for _ in range(2)
-    )
+    first, second = (coder.encode(boxes, present, 25, 255, torch.Generator().manual_seed(7)).labels for _ in range(2))
     assert torch.equal(first, second)
 
 

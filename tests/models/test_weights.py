@@ -71,9 +71,7 @@ def test_another_networks_file_is_named_tensor_by_tensor(tmp_path: Path) -> None
     save_weights(path, small_net(), {})
     wider = small_net(8)
     before = {name: value.clone() for name, value in wider.state_dict().items()}
-    with pytest.raises(
-        WeightsError, match=r"wrong shapes 0\.weight \(4, 3, 3, 3\) instead of \(8, 3, 3, 3\)"
-    ):
+    with pytest.raises(WeightsError, match=r"wrong shapes 0\.weight \(4, 3, 3, 3\) instead of \(8, 3, 3, 3\)"):
         load_weights(path, wider)
     assert all(torch.equal(value, wider.state_dict()[name]) for name, value in before.items())
     with pytest.raises(WeightsError, match=r"missing 2\.weight, 2\.bias$"):
@@ -105,3 +103,13 @@ def test_a_foreign_safetensors_file(tmp_path: Path) -> None:
     assert read_metadata(path) == {}
     with pytest.raises(WeightsError, match=r"missing 0\.weight.*unknown encoder\.weight"):
         load_weights(path, small_net())
+
+
+def test_weights_that_are_not_finite_or_whole_numbers_are_refused(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3))
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    for change, words in ((lambda t: t * torch.nan, "finite"), (lambda t: t.to(torch.int8), "kind of number")):
+        path = tmp_path / "broken.safetensors"
+        safetensors.torch.save_file(state | {"0.weight": change(state["0.weight"])}, path)
+        with pytest.raises(WeightsError, match=words):
+            load_weights(path, net)

@@ -51,17 +51,13 @@ def recorded_states(arrays: dict[str, np.ndarray], siamfc: bool) -> tuple[Tensor
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-def test_first_steps(
-    shared: Path, golden: Path, frames: list[np.ndarray], name: str
-) -> None:
+def test_first_steps(shared: Path, golden: Path, frames: list[np.ndarray], name: str) -> None:
     check_steps(shared, golden, frames, name, FRAMES.get(name, 4))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REFERENCES)
-def test_all_steps(
-    shared: Path, golden: Path, frames: list[np.ndarray], name: str
-) -> None:
+def test_all_steps(shared: Path, golden: Path, frames: list[np.ndarray], name: str) -> None:
     check_steps(shared, golden, frames, name, 40)
 
 
@@ -106,9 +102,7 @@ def test_crops_of_whole_pixels_are_the_same_from_numpy_and_tensor_frames(
     assert float((one - other).abs().max()) <= 1.01
 
 
-def test_the_recorded_crops_are_reproduced_to_the_bit(
-    shared: Path, frames: list[np.ndarray]
-) -> None:
+def test_the_recorded_crops_are_reproduced_to_the_bit(shared: Path, frames: list[np.ndarray]) -> None:
     """PySOT's template and first search crops, from its recorded centre, side and colour."""
     with np.load(shared / "golden" / "networks" / "pysot_siamrpn_alex_dwxcorr.npz") as recorded:
         arrays = dict(recorded)

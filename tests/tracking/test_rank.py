@@ -89,4 +89,6 @@ def test_the_pyramid_takes_the_scale_of_the_highest_peak() -> None:
     assert torch.allclose(chosen.centres[0], 127.5 + (grid_points(CELLS, 8, 255)[14 * CELLS + 11] - 127.5) * 1.1)
     # A peak that is higher by less than the damping takes away does not win.
     scores[1, 12 * CELLS + 12] = 4.9
-    assert torch.allclose(choose_scale(found, torch.tensor([[50.0, 30.0]]), 255, track).sizes, torch.tensor([[50.0, 30.0]]))
+    assert torch.allclose(
+        choose_scale(found, torch.tensor([[50.0, 30.0]]), 255, track).sizes, torch.tensor([[50.0, 30.0]])
+    )

@@ -29,9 +29,7 @@ class Archive:
             self._members = {name: path / name for name in _walk(path)}
         elif zipfile.is_zipfile(path):
             self._zip = zipfile.ZipFile(path)
-            self._members = {
-                i.filename: path for i in self._zip.infolist() if not i.is_dir() and _wanted(i.filename)
-            }
+            self._members = {i.filename: path for i in self._zip.infolist() if not i.is_dir() and _wanted(i.filename)}
         elif path.is_file():
             self._members = {path.name: path}
         else:
@@ -70,9 +68,7 @@ class Archive:
         for sub in ("", "color", "img", "imgs"):
             place = self.path / folder / sub
             if place.is_dir():
-                images = (
-                    entry.path for entry in os.scandir(place) if Path(entry.name).suffix.lower() in _IMAGES
-                )
+                images = (entry.path for entry in os.scandir(place) if Path(entry.name).suffix.lower() in _IMAGES)
                 image = min(images, default=None)
                 if image is not None:
                     return _image_size(Path(image).read_bytes())

@@ -81,7 +81,5 @@ def find_benchmark(name: str) -> Benchmark:
     key = name.lower().replace("_", "-").replace("got-10k", "got10k")
     key = _ALIASES.get(key, key)
     if key not in BENCHMARKS:
-        raise ConfigError(
-            f"unknown suite '{name}'; expected one of {', '.join(BENCHMARKS)}{nearest(key, BENCHMARKS)}"
-        )
+        raise ConfigError(f"unknown suite '{name}'; expected one of {', '.join(BENCHMARKS)}{nearest(key, BENCHMARKS)}")
     return BENCHMARKS[key]

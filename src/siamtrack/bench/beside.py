@@ -62,11 +62,7 @@ class Beside:
             return ~parse_flags(absent, where)
         cover = self._read(
             folder / "cover.label",
-            *(
-                place / "cover" / f"{name}{end}"
-                for place in (folder, folder.parent)
-                for end in (".label", ".txt")
-            ),
+            *(place / "cover" / f"{name}{end}" for place in (folder, folder.parent) for end in (".label", ".txt")),
         )
         if cover is not None:
             return np.asarray(np.nan_to_num(parse_column(cover, where)) > 0, dtype=np.bool_)
@@ -97,10 +93,7 @@ class Beside:
     def _attributes(self, name: str, folder: PurePosixPath, frames: int) -> dict[str, BoolArray]:
         own = self._meta.get(name)
         if isinstance(own, Mapping) and isinstance(own.get("tags"), Mapping):
-            return {
-                str(tag): self._tag(name, tag, str(flags).encode(), frames)
-                for tag, flags in own["tags"].items()
-            }
+            return {str(tag): self._tag(name, tag, str(flags).encode(), frames) for tag, flags in own["tags"].items()}
         found = {}
         for member in self._tags.get(str(folder), []):
             tag = PurePosixPath(member).stem

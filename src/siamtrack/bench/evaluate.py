@@ -53,6 +53,7 @@ class Evaluation:
     speed: Speed | None
     failures: list[Failure]
     complete: bool
+    settled: bool
 
 
 def read_suite(suite: Suite, data: str | Path) -> list[Sequence]:
@@ -106,9 +107,9 @@ def evaluate(
     failed = {f.sequence for f in store.failures()}
     todo = {s.name for s in pending(store, suite, sequences)}
     done = [s for s in sequences if s.name not in todo]
-    complete = not todo
-    if todo - failed or not done:  # another machine is still at work, or nothing succeeded
-        return Evaluation(tracker.name, suite.name, store.root, None, None, store.failures(), complete)
+    complete, settled = not todo, todo <= failed
+    if not settled or not done:
+        return Evaluation(tracker.name, suite.name, store.root, None, None, store.failures(), complete, settled)
     speed = measure_speed(store, suite, done)
     _write_speed(store, speed, settings)
     scores = None
@@ -116,7 +117,7 @@ def evaluate(
         scores = score_store(store, suite, done, rules, left_out=sorted(todo))
         tree = scores.as_dict() | {"curves": {k: v.tolist() for k, v in scores.curves.items()}}
         write_whole(store.root / "scores.json", json.dumps(tree, indent=1) + "\n")
-    return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), complete)
+    return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), complete, settled)
 
 
 def score_store(

@@ -63,9 +63,7 @@ def pysot_thresholds(confidences: FloatArray, resolution: int = _RESOLUTION) -> 
     if not len(known):
         return np.array([np.inf, -np.inf])
     step = np.floor(len(known) / (resolution - 2))
-    ranks: IntArray = np.floor(np.linspace(step - 1, len(known) - step, resolution - 2) + 0.5).astype(
-        np.int64
-    )
+    ranks: IntArray = np.floor(np.linspace(step - 1, len(known) - step, resolution - 2) + 0.5).astype(np.int64)
     # with fewer confidences than thresholds PySOT's ranks leave the array
     ranks = np.clip(ranks, 0, len(known) - 1)
     return np.concatenate([[-np.inf], known[ranks], [np.inf]])[::-1]

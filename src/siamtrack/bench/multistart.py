@@ -21,9 +21,7 @@ _GRACE = 10
 _THRESHOLD = 0.1
 
 
-def progress(
-    overlaps: FloatArray, empty: BoolArray, *, grace: int = _GRACE, threshold: float = _THRESHOLD
-) -> int:
+def progress(overlaps: FloatArray, empty: BoolArray, *, grace: int = _GRACE, threshold: float = _THRESHOLD) -> int:
     """Return the number of frames tracked before the failure: all of them if there is none.
 
     `empty` (N,) is True where the truth has no region; such a frame ends a row of bad ones. The failure is
@@ -59,22 +57,16 @@ def anchored_overlaps(truth: Truth, runs: Sequence[Run]) -> list[AnchoredRun]:
     Raises `DataError` that names the sequence where an anchor has no run or a run the wrong number of rows.
     """
     if truth.anchors is None or not truth.anchors.any():
-        raise DataError(
-            f"{truth.name}: the truth has no anchors; expected anchor.value or 'anchors' beside it"
-        )
+        raise DataError(f"{truth.name}: the truth has no anchors; expected anchor.value or 'anchors' beside it")
     by_anchor = {run.anchor: run for run in runs}
     found = []
     for anchor in np.flatnonzero(truth.anchors):
         run = by_anchor.get(int(anchor))
         if run is None:
-            raise DataError(
-                f"{truth.name}: no run from anchor {anchor}; expected {truth.name}_{anchor:08d}.txt"
-            )
+            raise DataError(f"{truth.name}: no run from anchor {anchor}; expected {truth.name}_{anchor:08d}.txt")
         regions = _from_anchor(truth, int(anchor), bool(truth.anchors[anchor] > 0))
         if len(run) != len(regions):
-            raise DataError(
-                f"{truth.name}: the run from anchor {anchor} has {len(run)} rows, not {len(regions)}"
-            )
+            raise DataError(f"{truth.name}: the run from anchor {anchor} has {len(run)} rows, not {len(regions)}")
         overlaps = toolkit_overlaps(run.regions, regions, truth.size)
         until = progress(overlaps, _empty(regions))
         overlaps[until:] = 0.0
@@ -102,8 +94,6 @@ def eao_partial(runs: Sequence[AnchoredRun], length: int) -> tuple[FloatArray, F
         total[1:reached] += sums / np.arange(1, reached)
         active[1:reached] += 1
         if run.failed and reached < length:
-            total[reached:] += (sums[-1] if len(sums) else 0.0) / np.maximum(
-                np.arange(reached, length) - 1, 1
-            )
+            total[reached:] += (sums[-1] if len(sums) else 0.0) / np.maximum(np.arange(reached, length) - 1, 1)
             active[reached:] += 1
     return total, active

@@ -101,9 +101,7 @@ def repair(boxes: FloatArray, truth: FloatArray) -> FloatArray:
 
 def _same_length(truth: Truth, run: Run) -> None:
     if len(run) != len(truth):
-        raise LengthError(
-            f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame"
-        )
+        raise LengthError(f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame")
 
 
 def _matlab_boxes(truth: Truth, run: Run) -> tuple[FloatArray, FloatArray, BoolArray]:
@@ -139,9 +137,7 @@ def otb_curves(truth: Truth, run: Run) -> Curves:
     keep = slice(None)
     overlaps = _scored(rectangle_iou(boxes, gt), valid, keep)
     distances = _scored(center_distance(centers(boxes), centers(gt)), valid, keep)
-    return Curves(
-        fractions_above(overlaps, _SUCCESS_ARANGE, len(gt)), fractions_within(distances, _PIXELS, len(gt))
-    )
+    return Curves(fractions_above(overlaps, _SUCCESS_ARANGE, len(gt)), fractions_within(distances, _PIXELS, len(gt)))
 
 
 def lasot_curves(truth: Truth, run: Run) -> Curves:
@@ -185,9 +181,7 @@ def pysot_curves(truth: Truth, run: Run) -> Curves:
     return Curves(
         fractions_above(_scored(rectangle_iou(gt, boxes), sized, keep), _SUCCESS_ARANGE, frames),
         fractions_within(_scored(center_distance(theirs, ours), placed, keep), _PIXELS, frames),
-        fractions_within(
-            _scored(center_distance(scaled_gt, scaled), scaled_placed, keep), _NORMALISED, frames
-        ),
+        fractions_within(_scored(center_distance(scaled_gt, scaled), scaled_placed, keep), _NORMALISED, frames),
     )
 
 

@@ -30,9 +30,7 @@ def _clip(points: FloatArray, start: FloatArray, end: FloatArray) -> FloatArray:
     way, origin = (end - start)[:, None, :], start[:, None, :]
 
     def side(p: FloatArray) -> FloatArray:
-        return np.asarray(
-            way[..., 0] * (p[..., 1] - origin[..., 1]) - way[..., 1] * (p[..., 0] - origin[..., 0])
-        )
+        return np.asarray(way[..., 0] * (p[..., 1] - origin[..., 1]) - way[..., 1] * (p[..., 0] - origin[..., 0]))
 
     here, there = side(points), side(following)
     kept, crossed = there >= 0, (here >= 0) != (there >= 0)
@@ -43,9 +41,7 @@ def _clip(points: FloatArray, start: FloatArray, end: FloatArray) -> FloatArray:
     found = np.stack([crossing, following], axis=2).reshape(n, 2 * k, 2)
     count = given.sum(axis=1)
     order = np.argsort(~given, axis=1, kind="stable")[:, : max(int(count.max(initial=0)), 1)]
-    order = np.take_along_axis(
-        order, np.minimum(np.arange(order.shape[1]), np.maximum(count - 1, 0)[:, None]), axis=1
-    )
+    order = np.take_along_axis(order, np.minimum(np.arange(order.shape[1]), np.maximum(count - 1, 0)[:, None]), axis=1)
     return np.where((count > 0)[:, None, None], np.take_along_axis(found, order[..., None], axis=1), 0.0)
 
 

@@ -121,9 +121,7 @@ def _box_runs(box: FloatArray, counts: IntArray, y: FloatArray) -> Intervals:
     return np.where(inside, x0, _NONE), np.where(inside, x1, -_NONE), nothing, -nothing
 
 
-def _shape_runs(
-    shapes: Shapes, counts: IntArray, y: FloatArray, limit: FloatArray, flat_edges: bool
-) -> Intervals:
+def _shape_runs(shapes: Shapes, counts: IntArray, y: FloatArray, limit: FloatArray, flat_edges: bool) -> Intervals:
     """Return the runs of all rows, cut to the raster whose last column is `limit`."""
     if shapes.is_box.all():
         runs = _box_runs(shapes.box, counts, y)
@@ -199,12 +197,8 @@ def count_pixels(first: Shapes, second: Shapes, raster: Raster) -> tuple[FloatAr
         index = np.arange(part.start, part.stop)
         a0, a1, a2, a3 = _shape_runs(first.take(index), rows, y, limit, raster.flat_edges)
         b0, b1, b2, b3 = _shape_runs(second.take(index), rows, y, limit, raster.flat_edges)
-        both = _length(np.maximum(a0, b0), np.minimum(a1, b1)) + _length(
-            np.maximum(a2, b2), np.minimum(a3, b3)
-        )
-        both += _length(np.maximum(a0, b2), np.minimum(a1, b3)) + _length(
-            np.maximum(a2, b0), np.minimum(a3, b1)
-        )
+        both = _length(np.maximum(a0, b0), np.minimum(a1, b1)) + _length(np.maximum(a2, b2), np.minimum(a3, b3))
+        both += _length(np.maximum(a0, b2), np.minimum(a1, b3)) + _length(np.maximum(a2, b0), np.minimum(a3, b1))
         sums = (_length(a0, a1) + _length(a2, a3), _length(b0, b1) + _length(b2, b3), both)
         for total, values in zip(found, sums, strict=True):
             total[drawn[part]] = np.add.reduceat(values, starts)

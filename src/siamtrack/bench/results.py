@@ -42,9 +42,7 @@ def _candidates(names: Iterable[str], known: Mapping[str, str]) -> dict[str, dic
             continue
         stem = _ANCHOR.sub("", path.stem)
         exact = known.get(sequence_key(path.stem))
-        sequence = exact or known.get(
-            sequence_key(stem if stem != path.stem else _REPETITION.sub("", path.stem))
-        )
+        sequence = exact or known.get(sequence_key(stem if stem != path.stem else _REPETITION.sub("", path.stem)))
         if sequence is None:
             continue
         if folders and sequence_key(folders[-1]) == sequence_key(sequence):
@@ -65,9 +63,7 @@ def _one_tracker(found: dict[str, dict[str, list[str]]], protocol: str, path: Pa
     trackers = sorted(roots)
     if len(trackers) > 1:
         shown = ", ".join(root or "." for root in trackers[:4])
-        raise DataError(
-            f"{path}: expected the results of one tracker, found several folders ({shown}); name one"
-        )
+        raise DataError(f"{path}: expected the results of one tracker, found several folders ({shown}); name one")
     return {seq: files[roots[0]] for seq, files in found.items() if roots and roots[0] in files}
 
 
@@ -83,9 +79,7 @@ def _confidence(archive: Archive, member: str, rows: int, where: str) -> np.ndar
             if len(column) == rows - 1:  # the first frame has none, and some tools leave its line out
                 column = np.concatenate([[np.nan], column])
             if len(column) != rows:
-                raise DataError(
-                    f"{where}: {len(column)} confidences for {rows} rows; there must be one a row"
-                )
+                raise DataError(f"{where}: {len(column)} confidences for {rows} rows; there must be one a row")
             return column
     return None
 
@@ -117,9 +111,7 @@ def read_results(path: str | Path, sequences: Iterable[str], protocol: str) -> d
         files = _one_tracker(_candidates(archive.names(), known), protocol, path)
         if not files:
             example = next(iter(known.values()), "sequence")
-            raise DataError(
-                f"{path}: expected result files such as {example}.txt; found none for any sequence"
-            )
+            raise DataError(f"{path}: expected result files such as {example}.txt; found none for any sequence")
         return {
             name: [_read_run(archive, member, protocol, name) for member in sorted(files[name])]
             for name in known.values()

@@ -86,7 +86,5 @@ def find_rule(name: str | None, benchmark: Benchmark) -> tuple[Rule, Scorer]:
     rule = RULES[key]
     if benchmark.protocol not in rule.scorers:
         able = ", ".join(r.name for r in RULES.values() if benchmark.protocol in r.scorers)
-        raise ConfigError(
-            f"rules {key} do not score {benchmark.name}, a {benchmark.protocol} benchmark; use {able}"
-        )
+        raise ConfigError(f"rules {key} do not score {benchmark.name}, a {benchmark.protocol} benchmark; use {able}")
     return rule, rule.scorers[benchmark.protocol]

@@ -88,9 +88,7 @@ def score_runs(
     scores = scorer(known, {name: r for name, r in runs.items() if r}, benchmark, rule.name)
     if not out:
         return scores
-    return Scores(
-        scores.suite, scores.rules, scores.metrics, scores.sequences, scores.attributes, scores.curves, out
-    )
+    return Scores(scores.suite, scores.rules, scores.metrics, scores.sequences, scores.attributes, scores.curves, out)
 
 
 def score(

@@ -30,9 +30,7 @@ def got10k_overlaps(truth: Truth, run: Run) -> FloatArray:
     size is known both boxes are bounded by it. Raises `LengthError` where the run has not one row a frame.
     """
     if len(run) != len(truth):
-        raise LengthError(
-            f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame"
-        )
+        raise LengthError(f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame")
     boxes, gt = as_rectangles(run.regions)[1:], as_rectangles(truth.regions)[1:]
     if truth.size is not None:
         boxes, gt = clip_rectangles(boxes, truth.size), clip_rectangles(gt, truth.size)

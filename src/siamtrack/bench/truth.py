@@ -28,9 +28,7 @@ __all__ = ["read_truths"]
 _IN_FOLDER = re.compile(r"^groundtruth(?:_rect)?(?:\.(\d))?$")
 _NOT_TRUTH = frozenset({"absent", "absence", "cover", "att", "attr", "attributes", "nlp", "times", "results"})
 _TRUTH_FOLDERS = ("gt", "anno", "annos", "groundtruth", "annotations")
-_NOT_SEQUENCES = frozenset(
-    {"list", "readme", "attributes", "sequences", "license", "absence", "cover", "nlp"}
-)
+_NOT_SEQUENCES = frozenset({"list", "readme", "attributes", "sequences", "license", "absence", "cover", "nlp"})
 
 
 def _annotations(archive: Archive, benchmark: Benchmark) -> dict[str, str]:
@@ -53,11 +51,7 @@ def _annotations(archive: Archive, benchmark: Benchmark) -> dict[str, str]:
 
 
 def _flat(texts: list[PurePosixPath], benchmark: Benchmark, path: Path) -> dict[str, str]:
-    texts = [
-        p
-        for p in texts
-        if p.stem.lower() not in _NOT_SEQUENCES and not _NOT_TRUTH & {x.lower() for x in p.parts}
-    ]
+    texts = [p for p in texts if p.stem.lower() not in _NOT_SEQUENCES and not _NOT_TRUTH & {x.lower() for x in p.parts}]
     folders = sorted({p.parent for p in texts})
     wanted = [f for f in folders if f.name.lower().replace("_", "-") == benchmark.name] or [
         f for f in folders if f.name.lower() in _TRUTH_FOLDERS
@@ -97,9 +91,7 @@ def _load_json(data: bytes, where: str) -> dict[str, Any]:
 def _array(rows: Any, where: str) -> FloatArray:
     try:
         wide = max((len(r) for r in rows), default=4)
-        filled = [
-            list(r) + [np.nan] * (max(wide, 4) - len(r)) if len(r) > 1 else [np.nan] * wide for r in rows
-        ]
+        filled = [list(r) + [np.nan] * (max(wide, 4) - len(r)) if len(r) > 1 else [np.nan] * wide for r in rows]
         return np.array(filled, dtype=np.float64).reshape(len(filled), -1)
     except (TypeError, ValueError):
         raise DataError(f"{where}: expected a list of boxes or polygons") from None
@@ -118,11 +110,7 @@ def _from_json(document: dict[str, Any], path: Path) -> list[Truth]:
         n = len(regions)
         tags = {str(tag): np.ones(n, dtype=np.bool_) for tag in entry.get("attr") or ()}
         for tag, flags in entry.items():
-            if (
-                tag.endswith(("_motion", "_change", "occlusion"))
-                and isinstance(flags, list)
-                and len(flags) == n
-            ):
+            if tag.endswith(("_motion", "_change", "occlusion")) and isinstance(flags, list) and len(flags) == n:
                 tags[tag] = np.asarray(flags) > 0
         anchors = np.zeros(n, dtype=np.int64)
         for frame, way in (entry.get("anchors") or {}).items():
@@ -130,9 +118,7 @@ def _from_json(document: dict[str, Any], path: Path) -> list[Truth]:
         own = (entry["width"], entry["height"]) if "width" in entry and "height" in entry else size
         visible = np.asarray(entry["absent"]) == 1 if "absent" in entry else None  # PySOT's 1 means visible
         found.append(
-            Truth(
-                name, regions, tuple(own) if own else None, visible, tags, anchors if anchors.any() else None
-            )
+            Truth(name, regions, tuple(own) if own else None, visible, tags, anchors if anchors.any() else None)
         )
     return found
 
@@ -143,9 +129,7 @@ def _restricted(truths: list[Truth], benchmark: Benchmark, path: Path) -> dict[s
         return {t.name: t for t in truths}
     missing = [name for name in benchmark.only if sequence_key(name) not in by_key]
     if missing:
-        raise DataError(
-            f"{path}: {benchmark.name} needs the truth of {', '.join(missing[:5])}; there is none"
-        )
+        raise DataError(f"{path}: {benchmark.name} needs the truth of {', '.join(missing[:5])}; there is none")
     return {t.name: t for t in (by_key[sequence_key(name)] for name in benchmark.only)}
 
 

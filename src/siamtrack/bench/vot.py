@@ -171,9 +171,7 @@ def eao_score(curve: FloatArray, low: int, high: int) -> float:
 def toolkit_run_overlaps(truth: Truth, run: Run) -> FloatArray:
     """Return the (N,) overlaps of vot-toolkit; raises `LengthError` for a wrong number of rows."""
     if len(run) != len(truth):
-        raise LengthError(
-            f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame"
-        )
+        raise LengthError(f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame")
     return toolkit_overlaps(run.regions, truth.regions, truth.size)
 
 

@@ -143,9 +143,7 @@ def toolkit_reset_rule(truths: Truths, results: Results, benchmark: Benchmark, n
     axis.
     """
     low, high = _interval(benchmark)
-    overlaps = each_sequence(
-        truths, lambda seq: [toolkit_run_overlaps(truths[seq], run) for run in results[seq]]
-    )
+    overlaps = each_sequence(truths, lambda seq: [toolkit_run_overlaps(truths[seq], run) for run in results[seq]])
     sequences: dict[str, Metrics] = {}
     fragments: list[Fragment] = []
     total = 0
@@ -155,9 +153,7 @@ def toolkit_reset_rule(truths: Truths, results: Results, benchmark: Benchmark, n
         total += sum(failures)
         lost = float(np.mean(failures))
         sequences[seq] = {
-            "accuracy": float(
-                np.mean([toolkit_accuracy(o, r) for o, r in zip(overlaps[seq], runs, strict=True)])
-            ),
+            "accuracy": float(np.mean([toolkit_accuracy(o, r) for o, r in zip(overlaps[seq], runs, strict=True)])),
             "failures": lost,
             "lost_number": lost,
             "AR_plot_robustness": ar_robustness(lost, len(truth)),
@@ -204,9 +200,7 @@ def got10k_reset_rule(truths: Truths, results: Results, benchmark: Benchmark, na
     tags = _tag_names(truths)
     attributes: dict[str, Metrics] = {}
     for tag in tags or ["all"]:
-        mask = np.concatenate(
-            [_tag_mask(t, tag) if tags else np.ones(len(t), dtype=bool) for t in truths.values()]
-        )
+        mask = np.concatenate([_tag_mask(t, tag) if tags else np.ones(len(t), dtype=bool) for t in truths.values()])
         mean = float(_mean_known(every[mask])) if mask.any() else 0.0
         attributes[tag] = {
             "accuracy": 0.0 if np.isnan(mean) else mean,
@@ -224,8 +218,7 @@ def got10k_reset_rule(truths: Truths, results: Results, benchmark: Benchmark, na
         "lost_number": float(lost.sum()),
     }
     sequences = {
-        seq: {"accuracy": float(_mean_known(known[seq])), "lost_number": float(failed[seq].sum())}
-        for seq in truths
+        seq: {"accuracy": float(_mean_known(known[seq])), "lost_number": float(failed[seq].sum())} for seq in truths
     }
     return Scores(benchmark.name, name, metrics, sequences, attributes)
 
@@ -261,9 +254,7 @@ def multistart_rule(truths: Truths, results: Results, benchmark: Benchmark, name
     return Scores(benchmark.name, name, metrics, sequences, {}, {"eao": curve})
 
 
-def longterm_rule(
-    truths: Truths, results: Results, benchmark: Benchmark, name: str, *, toolkit: bool
-) -> Scores:
+def longterm_rule(truths: Truths, results: Results, benchmark: Benchmark, name: str, *, toolkit: bool) -> Scores:
     """Score a long-term benchmark: precision, recall and F at the threshold where F is largest."""
     runs: Mapping[str, Run] = {seq: results[seq][0] for seq in truths}
     scored = longterm_scores(truths, runs, toolkit=toolkit)

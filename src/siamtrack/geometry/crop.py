@@ -17,7 +17,7 @@ from torch import Tensor
 from siamtrack.errors import InputError
 from siamtrack.geometry.rounding import Rounding, cut_whole, whole_square
 
-__all__ = ["Crop", "Frame", "Region", "cut", "frame_size", "mean_colour", "target_region"]
+__all__ = ["Crop", "Frame", "Region", "context_side", "cut", "frame_size", "mean_colour", "target_region"]
 
 Frame = np.ndarray | Tensor
 """One RGB frame: numpy (H, W, 3) uint8, or a tensor (3, H, W), uint8 or float 0..255, on any device."""
@@ -101,9 +101,13 @@ def target_region(boxes: Tensor, context: float = 0.5, zoom: float = 1.0) -> Reg
         context: share of w + h that is added to each side; 0.5 is "half the mean side on each edge".
         zoom: enlarges the side; a search region uses search size / template size.
     """
-    size = boxes[:, 2:] - boxes[:, :2]
-    padded = size + context * size.sum(1, keepdim=True)
-    return Region((boxes[:, :2] + boxes[:, 2:]) / 2, padded.prod(1).sqrt() * zoom)
+    side = context_side(boxes[:, 2:] - boxes[:, :2], context)
+    return Region((boxes[:, :2] + boxes[:, 2:]) / 2, side * zoom)
+
+
+def context_side(sizes: Tensor, context: float = 0.5) -> Tensor:
+    """(..., 2) widths and heights -> (...) side of the square that holds each with its share of context."""
+    return (sizes + context * sizes.sum(-1, keepdim=True)).prod(-1).sqrt()
 
 
 def frame_size(frame: Frame) -> tuple[int, int]:

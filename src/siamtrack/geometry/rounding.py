@@ -32,9 +32,7 @@ def whole_square(centre: Tensor, side: Tensor, rounding: Rounding) -> tuple[np.n
     return edge.astype(int), whole.astype(int)
 
 
-def cut_whole(
-    frame: np.ndarray, centre: Tensor, side: Tensor, size: int, fill: Tensor, rounding: Rounding
-) -> Tensor:
+def cut_whole(frame: np.ndarray, centre: Tensor, side: Tensor, size: int, fill: Tensor, rounding: Rounding) -> Tensor:
     """Cut whole pixels out of a numpy frame (H, W, 3) and resize them: (N, 3, size, size) float32.
 
     `fill` (N, 3) is cut to whole grey levels by PySOT's rule and rounded by siamfc-pytorch's.

@@ -132,9 +132,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(
-            f"{path} is not a checkpoint of plain tensors, or it is damaged: {reason}"
-        ) from error
+        raise WeightsError(f"{path} is not a checkpoint of plain tensors, or it is damaged: {reason}") from error
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
     if not isinstance(found, Mapping) or not found:
@@ -167,9 +165,7 @@ def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) 
             missing, left over or of another shape; the message names them.
     """
     if source not in _RULES:
-        raise ConfigError(
-            f"unknown source '{source}'{nearest(source, _RULES)} Known: {', '.join(import_sources())}"
-        )
+        raise ConfigError(f"unknown source '{source}'{nearest(source, _RULES)} Known: {', '.join(import_sources())}")
     renamed = {name: _rename(name, _RULES[source]) for name in state}
     unknown = [name for name, target in renamed.items() if target is None]
     if unknown:

@@ -49,9 +49,7 @@ class Project(nn.Module):
         template_cells: side of the middle part of the template that is kept (7: SiamRPN++, section 3.3).
     """
 
-    def __init__(
-        self, channels: tuple[int, ...], width: int | tuple[int, ...] = 256, template_cells: int = 7
-    ) -> None:
+    def __init__(self, channels: tuple[int, ...], width: int | tuple[int, ...] = 256, template_cells: int = 7) -> None:
         super().__init__()
         widths = (width,) * len(channels) if isinstance(width, int) else width
         self.levels = nn.ModuleList(projection(c, w) for c, w in zip(channels, widths, strict=True))

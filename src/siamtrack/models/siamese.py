@@ -91,9 +91,7 @@ class Normalise(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, mean: tuple[float, float, float], std: tuple[float, float, float], bgr: bool = False
-    ) -> None:
+    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float], bgr: bool = False) -> None:
         super().__init__()
         self.bgr = bgr
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)

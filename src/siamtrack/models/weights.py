@@ -100,17 +100,13 @@ def check_state(state: Mapping[str, Tensor], net: nn.Module, where: str) -> None
     """Check that a state dict fits a network tensor by tensor.
 
     Raises:
-        WeightsError: names what is missing, unknown or of another shape.
+        WeightsError: names what is missing, unknown, of another shape or kind of number, or not finite.
     """
     wanted = net.state_dict()
     missing = [name for name in wanted if name not in state]
     unknown = [name for name in state if name not in wanted]
     if missing or unknown:
-        parts = [
-            f"{text} {some_names(names)}"
-            for text, names in (("missing", missing), ("unknown", unknown))
-            if names
-        ]
+        parts = [f"{text} {some_names(names)}" for text, names in (("missing", missing), ("unknown", unknown)) if names]
         raise WeightsError(f"{where} was made for another network: {'; '.join(parts)}")
     wrong = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
@@ -119,6 +115,12 @@ def check_state(state: Mapping[str, Tensor], net: nn.Module, where: str) -> None
     ]
     if wrong:
         raise WeightsError(f"{where} was made for another network: wrong shapes {some_names(wrong)}")
+    kinds = [name for name, tensor in wanted.items() if state[name].is_floating_point() != tensor.is_floating_point()]
+    if kinds:
+        raise WeightsError(f"{where} holds another kind of number than the network in {some_names(kinds)}")
+    broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise WeightsError(f"{where} holds values that are not finite in {some_names(broken)}")
 
 
 def some_names(names: Iterable[str], limit: int = 6) -> str:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamtrack.config import Track
+from siamtrack.geometry.crop import context_side
 from siamtrack.geometry.grid import cosine_window
 from siamtrack.models.siamese import Candidates
 
@@ -47,14 +48,9 @@ def shape_penalty(sizes: Tensor, previous: Tensor, strength: float) -> Tensor:
         (N, K) in (0, 1]; 1 where the shape stays.
     """
     before = previous[:, None]
-    scale = _change(_mean_side(sizes) / _mean_side(before))
+    scale = _change(context_side(sizes) / context_side(before))
     ratio = _change((before[..., 0] / before[..., 1]) / (sizes[..., 0] / sizes[..., 1]))
     return torch.exp(-strength * (ratio * scale - 1))
-
-
-def _mean_side(sizes: Tensor) -> Tensor:
-    padded = sizes + 0.5 * sizes.sum(-1, keepdim=True)
-    return padded.prod(-1).sqrt()
 
 
 def _change(ratio: Tensor) -> Tensor:

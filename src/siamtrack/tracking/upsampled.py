@@ -19,9 +19,7 @@ _NEAR, _FAR = 0.1, 0.44
 _TEMPLATE = 127
 
 
-def choose_upsampled(
-    found: Candidates, previous: Tensor, size: int, track: Track, stride: float = 8.0
-) -> Choice:
+def choose_upsampled(found: Candidates, previous: Tensor, size: int, track: Track, stride: float = 8.0) -> Choice:
     """SiamCAR's selection as its code has it, on maps enlarged bicubically to one cell a pixel (193 x 193).
 
     The peak of the enlarged ranking with the window is the coarse place; within a part of the predicted
@@ -43,9 +41,7 @@ def choose_upsampled(
     points = grid_points(cells, stride, size).to(found.centres)
     half = found.sizes / 2
     sides = torch.cat([points + half - found.centres, found.centres + half - points], -1)
-    penalised = (
-        shape_penalty(found.sizes, previous, track.penalty) * found.classes * _stretched(found.quality)
-    )
+    penalised = shape_penalty(found.sizes, previous, track.penalty) * found.classes * _stretched(found.quality)
     window = cosine_window(found.places)
     ranked = penalised * (1 - track.window) + window * track.window
     maps = torch.cat([torch.stack([ranked, penalised, found.classes], 1), sides.transpose(1, 2)], 1)
@@ -79,9 +75,7 @@ def _around_peak(ranked: Tensor, sides: Tensor, cells: int) -> Tensor:
     coarse = torch.stack([row, column]) / (wide / cells)
     coarse_row, coarse_column = coarse.round().long().clamp(max=cells - 1)
     rows = torch.arange(len(peak), device=peak.device)
-    reach = sides[rows, coarse_row * cells + coarse_column].clamp(
-        int(_NEAR * _TEMPLATE), int(_FAR * _TEMPLATE)
-    )
+    reach = sides[rows, coarse_row * cells + coarse_column].clamp(int(_NEAR * _TEMPLATE), int(_FAR * _TEMPLATE))
     room = torch.stack([column, row, wide - column, wide - row], 1)
     left, top, right, bottom = (torch.minimum(reach, room) / 2).long().T[..., None]
     line = torch.arange(wide, device=peak.device)

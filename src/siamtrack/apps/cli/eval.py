@@ -68,7 +68,8 @@ def eval_command(
     workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     found = [_evaluate(spec, chosen, sequences, out, rules, workers, limit, seed) for spec in specs]
     _print(found)
-    if any(not evaluation.complete for evaluation in found):
+    # torchrun ends all processes when one of them fails: that waits for the last one
+    if all(e.settled for e in found) and any(e.failures for e in found):
         raise typer.Exit(1)
 
 
@@ -124,6 +125,8 @@ def _print(found: list[Evaluation]) -> None:
         typer.echo("  ".join(cells).rstrip())
     for e in found:
         typer.echo(f"results: {e.folder}")
+        if not e.settled:
+            typer.echo("other processes are still at work on this; the last one prints the scores", err=True)
         for failure in e.failures:
             typer.echo(f"failed: {failure.sequence} ({failure.kind}): {failure.message}", err=True)
         if e.failures:

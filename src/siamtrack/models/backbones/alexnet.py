@@ -61,9 +61,7 @@ class AlexNet(nn.Module):
         for i, conv in enumerate(_CONVS[: self.depth], start=1):
             padding = conv.kernel // 2 if padded else 0
             split = groups if conv.grouped else 1
-            layers: list[nn.Module] = [
-                nn.Conv2d(inputs, conv.outputs, conv.kernel, conv.stride, padding, groups=split)
-            ]
+            layers: list[nn.Module] = [nn.Conv2d(inputs, conv.outputs, conv.kernel, conv.stride, padding, groups=split)]
             if i < len(_CONVS) or last_norm:
                 layers.append(nn.BatchNorm2d(conv.outputs, eps=eps))
             self.add_module(f"conv{i}", nn.Sequential(*layers))

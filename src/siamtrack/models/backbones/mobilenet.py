@@ -35,9 +35,7 @@ _LEVEL_STAGE = {2: 1, 3: 2, 4: 4, 5: 6}
 _LEVEL_STRIDE = {2: 4, 3: 8, 4: 8, 5: 8}
 
 
-def _conv(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1
-) -> nn.Sequential:
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> nn.Sequential:
     padding = 0 if stride > 1 else dilation * (kernel // 2)
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False),
@@ -49,9 +47,7 @@ def _conv(
 class InvertedResidual(nn.Module):
     """1 x 1 expansion, depth-wise convolution, 1 x 1 projection; a shortcut where the shape stays."""
 
-    def __init__(
-        self, inputs: int, outputs: int, stride: int, dilation: int, hidden: int, expand: bool
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, dilation: int, hidden: int, expand: bool) -> None:
         super().__init__()
         layers = [_conv(inputs, hidden, 1)] if expand else []
         self.conv = nn.Sequential(
@@ -77,9 +73,7 @@ class MobileNetV2(nn.Module):
         expand_first: a 1 x 1 convolution in the first block too, as in PySOT's network; not in torchvision's.
     """
 
-    def __init__(
-        self, levels: tuple[int, ...] = (3, 4, 5), width: float = 1.0, expand_first: bool = False
-    ) -> None:
+    def __init__(self, levels: tuple[int, ...] = (3, 4, 5), width: float = 1.0, expand_first: bool = False) -> None:
         super().__init__()
         self.levels = levels
         inputs = int(32 * width)

@@ -83,20 +83,14 @@ class Bottleneck(nn.Module):
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
-def _stage(
-    block: type[BasicBlock] | type[Bottleneck], inputs: int, spec: _Stage, count: int
-) -> nn.Sequential:
+def _stage(block: type[BasicBlock] | type[Bottleneck], inputs: int, spec: _Stage, count: int) -> nn.Sequential:
     outputs = spec.channels * block.expansion
     # The first block of a dilated stage has half the dilation: its input still comes from the stage before.
     entry = max(spec.dilation // 2, 1)
     shortcut: nn.Module | None = None
     if spec.stride > 1 or inputs != outputs:
         plain = spec.stride == 1 and spec.dilation == 1
-        conv = (
-            nn.Conv2d(inputs, outputs, 1, bias=False)
-            if plain
-            else _conv3(inputs, outputs, spec.stride, entry)
-        )
+        conv = nn.Conv2d(inputs, outputs, 1, bias=False) if plain else _conv3(inputs, outputs, spec.stride, entry)
         shortcut = nn.Sequential(conv, nn.BatchNorm2d(outputs))
     blocks = [block(inputs, spec.channels, spec.stride, entry, spec.dilation, shortcut)]
     for _ in range(count - 1):

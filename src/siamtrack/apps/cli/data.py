@@ -1,0 +1,147 @@
+"""`siamtrack data`: index original annotations, check them, and pack crops for training."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from siamtrack.data.index import Index
+    from siamtrack.data.sources import Problem
+
+__all__ = ["data"]
+
+data = typer.Typer(name="data", help="Prepare training data: index, check, pack.", no_args_is_help=True)
+
+_Layout = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="LAYOUT",
+        help="vid, det, youtubebb, got10k, lasot, trackingnet, mot, cvat, coco or sequences; found out by default.",
+    ),
+]
+
+
+@data.command()
+def index(
+    root: Annotated[Path, typer.Argument(help="Folder of a data set, or of your own images or videos.")],
+    layout: _Layout = "",
+    name: Annotated[str, typer.Option(help="Name of the source, by which presets weigh it. [the layout's]")] = "",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The index to write. [NAME.npz]")] = None,
+) -> None:
+    """Read annotations into one compact index; images stay where they are."""
+    from siamtrack.data.index import save_index
+
+    made, problems = _build(root, layout, name)
+    path = out or Path(f"{made.source}.npz")
+    save_index(made, path)
+    typer.echo(f"{len(made)} boxes of {len(made.track_names)} objects in {len(made.image_names)} frames: {path}")
+    _tell(problems, everything=False)
+
+
+@data.command()
+def check(
+    place: Annotated[str, typer.Argument(help="A data set's folder, an index (.npz), or a folder or URL of shards.")],
+    layout: _Layout = "",
+    benchmark: Annotated[str, typer.Option(metavar="NAME", help="Check it as this benchmark of `eval`.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="List every finding, not the first of a kind.")] = False,
+) -> None:
+    """Look for missing files, boxes outside or of no area, wrong lengths and frames that cannot be decoded.
+
+    Exit code 1 where something was found.
+    """
+    problems = _check(place, layout, benchmark)
+    _tell(problems, everything)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"nothing wrong with {place}")
+
+
+@data.command()
+def pack(
+    sources: Annotated[list[Path], typer.Argument(help="Indexes (.npz), or folders of data sets.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="Folder, or URL that takes PUT, for the shards.")],
+    per_track: Annotated[int, typer.Option(min=1, help="At most so many frames of an object.")] = 10,
+    smallest: Annotated[float, typer.Option(min=1, help="Leave out boxes with a side of fewer pixels.")] = 8.0,
+    size: Annotated[int, typer.Option(min=64, max=2048, help="Side of the crops in pixels.")] = 368,
+    shard: Annotated[int, typer.Option(min=1, help="Crops a shard, about.")] = 1000,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG files.")] = 92,
+    seed: Annotated[int, typer.Option(min=0, help="Of the objects' order.")] = 0,
+) -> None:
+    """Write shards of crops, from which `siamtrack train` reads: locally or from a URL."""
+    from siamtrack.data.index import load_index
+    from siamtrack.data.pack import Packing, pack
+
+    problems: list[Problem] = []
+    indexes: list[Index] = []
+    for source in sources:
+        if source.suffix == ".npz":
+            indexes.append(load_index(source))
+        else:
+            made, found = _build(source, "", "")
+            indexes.append(made)
+            problems += found
+    how = Packing(size, per_track, smallest, shard, quality, seed)
+    with _progress("packing") as report:
+        shards, found = pack(indexes, out, how, report)
+    crops, size_mb = sum(s.crops or 0 for s in shards), sum(s.size or 0 for s in shards) / 1e6
+    typer.echo(f"{crops} crops in {len(shards)} shards, {size_mb:.1f} MB: {out}")
+    _tell(problems + found, everything=False)
+
+
+def _build(root: Path, layout: str, name: str) -> tuple[Index, list[Problem]]:
+    from siamtrack.data.index import build_index
+    from siamtrack.data.sources import find_source
+
+    source = find_source(root, layout)
+    with _progress(f"reading {source.name}") as report:
+        return build_index(root, source, name, report)
+
+
+def _check(place: str, layout: str, benchmark: str) -> list[Problem]:
+    from siamtrack.data.check import check_benchmark, check_index, check_shards
+    from siamtrack.data.index import load_index
+    from siamtrack.data.places import is_url
+
+    path = Path(place)
+    with _progress("checking") as report:
+        if benchmark:
+            return list(check_benchmark(benchmark, path, report))
+        if is_url(place) or path.suffix == ".tar" or (path.is_dir() and any(path.glob("*.tar"))):
+            return list(check_shards(place, report))
+    if path.suffix == ".npz":
+        made, problems = load_index(path), []
+    else:
+        made, problems = _build(path, layout, "")
+    with _progress("checking") as report:
+        return problems + list(check_index(made, report))
+
+
+def _tell(problems: Iterable[Problem], everything: bool) -> None:
+    """One line a kind with its count and first path, or one line a finding."""
+    kinds: defaultdict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        kinds[problem.kind].append(problem)
+    for kind, found in kinds.items():
+        typer.echo(f"{kind}: {len(found)}")
+        for problem in found if everything else found[:1]:
+            typer.echo(f"  {problem.path}: {problem.detail}")
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on the terminal; nothing where stderr is not one."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

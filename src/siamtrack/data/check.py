@@ -1,0 +1,123 @@
+"""The doctor: what is wrong with a data set, each finding with its kind, its path and what exactly."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from siamtrack.bench.datasets import read_dataset
+from siamtrack.bench.sequence import Sequence
+from siamtrack.data.frames import read_pictures
+from siamtrack.data.index import Index
+from siamtrack.data.places import list_shards, open_place
+from siamtrack.data.shards import decode, iterate_shard
+from siamtrack.data.sources import Problem
+from siamtrack.errors import DataError
+
+__all__ = ["check_benchmark", "check_index", "check_shards"]
+
+Report = Callable[[int, int], None]
+
+
+def check_index(index: Index, report: Report = lambda done, total: None) -> Iterator[Problem]:
+    """Check the boxes of an index, and decode each of its frames.
+
+    Found are "missing file", "unreadable frame", "box of no area" (or not finite) and "box outside" (of which no
+    part lies in the frame; one that reaches beyond an edge is usual and right).
+    """
+    rows: defaultdict[int, list[int]] = defaultdict(list)
+    for row, image in enumerate(index.image.tolist()):
+        rows[image].append(row)
+    boxes = index.boxes.astype(np.float64)
+    empty = ~np.isfinite(boxes).all(1) | (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
+    for row in np.flatnonzero(empty).tolist():
+        yield Problem("box of no area", _path(index, row), _said(index, row))
+    order = sorted(rows, key=lambda image: (index.image_names[image].rpartition("#")[0], min(index.frame[rows[image]])))
+    names = {index.image_names[image]: image for image in order}
+    for done, (name, picture, wrong) in enumerate(read_pictures(index.root, names)):
+        report(done, len(names))
+        if picture is None:
+            yield Problem(wrong, str(index.root / name), f"{len(rows[names[name]])} boxes")
+            continue
+        height, width = picture.shape[:2]
+        for row in rows[names[name]]:
+            x0, y0, x1, y1 = boxes[row]
+            if not empty[row] and (x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height):
+                yield Problem("box outside", _path(index, row), f"{_said(index, row)}, of a frame {width}×{height}")
+    report(len(names), len(names))
+
+
+def _path(index: Index, row: int) -> str:
+    return str(index.root / index.image_names[index.image[row]])
+
+
+def _said(index: Index, row: int) -> str:
+    x0, y0, x1, y1 = index.boxes[row].tolist()
+    return f"{index.track_names[index.track[row]]}: x,y,w,h = {x0:g},{y0:g},{x1 - x0:g},{y1 - y0:g}"
+
+
+def check_shards(place: str, report: Report = lambda done, total: None) -> Iterator[Problem]:
+    """Read shards from end to end: "unreadable shard", "unreadable frame", "wrong size", "box outside".
+
+    Raises:
+        DataError: there are no shards.
+    """
+    shards = list_shards(place).shards
+    size: tuple[int, ...] = ()
+    for done, shard in enumerate(shards):
+        report(done, len(shards))
+        count = 0
+        try:
+            with open_place(shard.place) as stream:
+                for key, jpeg, note in iterate_shard(stream, shard.place):
+                    count += 1
+                    where = f"{shard.place}: {key}"
+                    picture = decode(jpeg)
+                    if picture is None:
+                        yield Problem("unreadable frame", where, f"{len(jpeg)} bytes of image")
+                        continue
+                    size = size or picture.shape
+                    if picture.shape != size:
+                        yield Problem("wrong size", where, f"{picture.shape}, others {size}")
+                    x0, y0, x1, y1 = note.box
+                    if x1 <= 0 or y1 <= 0 or x0 >= picture.shape[1] or y0 >= picture.shape[0]:
+                        yield Problem("box outside", where, f"box {note.box}")
+        except DataError as error:
+            yield Problem("unreadable shard", shard.place, str(error))
+        if shard.crops is not None and count != shard.crops:
+            yield Problem("wrong length", shard.place, f"{count} crops, {shard.crops} in the list of shards")
+    report(len(shards), len(shards))
+
+
+def check_benchmark(name: str, root: Path, report: Report = lambda done, total: None) -> Iterator[Problem]:
+    """Read a benchmark as `siamtrack eval` would, and decode each frame.
+
+    Found are "unreadable annotation" (the whole data set cannot be used then), "unreadable frame", and "box
+    outside".
+    """
+    try:
+        sequences = read_dataset(name, root)
+    except DataError as error:
+        yield Problem("unreadable annotation", str(root), str(error))
+        return
+    for done, sequence in enumerate(sequences):
+        report(done, len(sequences))
+        yield from _check_sequence(sequence)
+    report(len(sequences), len(sequences))
+
+
+def _check_sequence(sequence: Sequence) -> Iterator[Problem]:
+    for number in range(len(sequence)):
+        try:
+            height, width = sequence.frames[number].shape[:2]
+        except DataError as error:
+            yield Problem("unreadable frame", f"{sequence.name}, frame {number}", str(error))
+            continue
+        if (number == 0 or sequence.has_truth) and not sequence.absent(number):
+            x, y, w, h = sequence.box(number)
+            if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
+                said = f"x,y,w,h = {x:g},{y:g},{w:g},{h:g}, of a frame {width}×{height}"
+                yield Problem("box outside", f"{sequence.name}, frame {number}", said)

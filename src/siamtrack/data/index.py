@@ -1,0 +1,153 @@
+"""The index: what original annotations say of objects, tracks, frames and boxes, in one compact file.
+
+It points to the original images and copies none of them. The file is a compressed .npz of plain arrays; names are
+JSON inside of it, so that nothing in it can be executed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from siamtrack.data.sources import Entry, Problem, Source
+from siamtrack.errors import DataError
+
+__all__ = ["Index", "build_index", "collect", "load_index", "save_index"]
+
+_VERSION = 1
+_COLUMNS = ("image", "track", "frame", "category", "boxes")
+_NAMES = ("image_names", "track_names", "category_names")
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Index:
+    """M boxes of objects in frames, in the order in which they were read.
+
+    Attributes:
+        source: the data set's name, by which presets weigh it.
+        root: folder that the images' names are relative to.
+        image: (M,) index into `image_names`; `clip.mp4#12` there is a frame of a video, counted from 0.
+        track: (M,) index into `track_names`: equal numbers are the same object.
+        frame: (M,) number of the frame within its video; 0 for stills.
+        category: (M,) index into `category_names`.
+        boxes: (M, 4) float32 xyxy in continuous pixels, as annotated: also those that are no use.
+    """
+
+    source: str
+    root: Path
+    image: Ints
+    track: Ints
+    frame: Ints
+    category: Ints
+    boxes: npt.NDArray[np.float32]
+    image_names: tuple[str, ...]
+    track_names: tuple[str, ...]
+    category_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+def build_index(
+    root: Path, source: Source, name: str = "", report: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[Index, list[Problem]]:
+    """Read the annotations of a data set.
+
+    Args:
+        root: its folder.
+        source: its reader.
+        name: what to call it; by default as its layout.
+        report: called with the numbers of annotation files that are done, and of all.
+
+    Returns:
+        The index, and what was wrong with the annotations.
+    """
+    problems: list[Problem] = []
+    units = source.units(root)
+
+    def entries() -> Iterable[Entry]:
+        for done, unit in enumerate(units):
+            report(done, len(units))
+            yield from source.read(root, unit, problems.append)
+        report(len(units), len(units))
+
+    return collect(entries(), root, name or source.name), problems
+
+
+def collect(entries: Iterable[Entry], root: Path, source: str) -> Index:
+    """Gather entries into an index."""
+    images, tracks, categories = _Names(), _Names(), _Names()
+    numbers: list[tuple[int, int, int, int]] = []
+    boxes: list[tuple[float, float, float, float]] = []
+    for entry in entries:
+        numbers.append((images[entry.image], tracks[entry.track], entry.frame, categories[entry.category]))
+        boxes.append(entry.box)
+    table = np.array(numbers, np.int64).reshape(-1, 4)
+    return Index(
+        source, root.resolve(), table[:, 0], table[:, 1], table[:, 2], table[:, 3],
+        np.array(boxes, np.float32).reshape(-1, 4), tuple(images), tuple(tracks), tuple(categories),
+    )  # fmt: skip
+
+
+class _Names(dict[str, int]):
+    """Numbers names in the order in which they come up."""
+
+    def __missing__(self, name: str) -> int:
+        self[name] = number = len(self)
+        return number
+
+
+def save_index(index: Index, path: Path) -> None:
+    """Write an index, whole or not at all."""
+    arrays: dict[str, npt.NDArray[np.generic]] = {name: getattr(index, name) for name in _COLUMNS}
+    header = {"version": _VERSION, "source": index.source, "root": str(index.root)}
+    texts = {"header": header} | {name: getattr(index, name) for name in _NAMES}
+    for name, value in texts.items():
+        arrays[name] = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(content.getbuffer())
+    beside.replace(path)
+
+
+def load_index(path: Path) -> Index:
+    """Read what `save_index` wrote.
+
+    Raises:
+        DataError: no such file, no index, or one that contradicts itself.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            header = json.loads(stored["header"].tobytes())
+            names = {name: tuple(map(str, json.loads(stored[name].tobytes()))) for name in _NAMES}
+            columns = {name: stored[name] for name in _COLUMNS}
+        if header["version"] != _VERSION:
+            raise DataError(f"{path} is an index of version {header['version']}, not {_VERSION}; make it again")
+        index = Index(str(header["source"]), Path(header["root"]), **columns, **names)
+        _check(index)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+        raise DataError(f"{path} is no index as `siamtrack data index` writes it: {error}") from None
+    return index
+
+
+def _check(index: Index) -> None:
+    count = len(index.boxes)
+    if index.boxes.shape != (count, 4) or index.boxes.dtype != np.float32:
+        raise ValueError(f"boxes of shape {index.boxes.shape}, type {index.boxes.dtype}")
+    for name, names in (("image", index.image_names), ("track", index.track_names), ("category", index.category_names)):
+        column = getattr(index, name)
+        if column.shape != (count,) or (count and not (column.min() >= 0 and column.max() < len(names))):
+            raise ValueError(f"the column '{name}' does not fit its names")
+    if index.frame.shape != (count,):
+        raise ValueError("the column 'frame' has another length")

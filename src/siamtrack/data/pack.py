@@ -1,0 +1,172 @@
+"""Packing: crops of the objects of an index, in shards that train from anywhere.
+
+A crop shows 2.9 times the template's square around its object, resampled so that a template takes 127 of its 368
+pixels: room for a search region of twice the template, its shift and its scale. All crops of an object are in one
+shard, so that every window of a stream can pair them.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from siamtrack.data.frames import read_pictures, video_of
+from siamtrack.data.index import Index
+from siamtrack.data.places import MANIFEST, ShardFile, is_url, put, write_manifest
+from siamtrack.data.shards import Image, Note
+from siamtrack.data.sources import Problem
+from siamtrack.errors import DataError
+from siamtrack.geometry.crop import cut, mean_colour, target_region
+
+__all__ = ["Packing", "pack"]
+
+_WIDE = 2.9
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How to pack.
+
+    Attributes:
+        size: side of a crop in pixels.
+        per_track: at most so many frames of an object, spread evenly over its time.
+        smallest: boxes whose smaller side has fewer pixels are left out.
+        shard: crops a shard, about: an object is not split.
+        quality: of the JPEG files, 1 to 100.
+        seed: of the order of the objects.
+    """
+
+    size: int = 368
+    per_track: int = 10
+    smallest: float = 8.0
+    shard: int = 1000
+    quality: int = 92
+    seed: int = 0
+
+
+@dataclass
+class _Written:
+    """The shard that is being filled, and those that are done."""
+
+    place: str
+    folder: Path
+    rows: list[tuple[bytes, Note]] = field(default_factory=list)
+    done: list[ShardFile] = field(default_factory=list)
+    sources: set[str] = field(default_factory=set)
+
+    def flush(self) -> None:
+        """Close the shard and bring it to its place."""
+        if not self.rows:
+            return
+        first, name = sum(shard.crops or 0 for shard in self.done), f"train-{len(self.done):06d}.tar"
+        path = self.folder / name
+        with tarfile.open(path, "w") as tar:
+            for number, (jpeg, note) in enumerate(self.rows, first):
+                for kind, content in (("jpg", jpeg), ("json", note.as_json())):
+                    member = tarfile.TarInfo(f"{number:09d}.{kind}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        self.done.append(ShardFile(name, f"{self.place}/{name}", len(self.rows), path.stat().st_size))
+        self.sources |= {note.source for _, note in self.rows}
+        self.rows.clear()
+        put(path, self.done[-1].place)
+
+
+def pack(
+    indexes: Sequence[Index],
+    place: str,
+    how: Packing = Packing(),
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[list[ShardFile], list[Problem]]:
+    """Write shards of the objects of some indexes, in a random order, and the list of them.
+
+    Args:
+        indexes: what to pack.
+        place: an empty or new folder, or a URL whose server takes PUT.
+        how: see `Packing`.
+        report: called with the numbers of groups of objects that are done, and of all.
+
+    Returns:
+        The shards, and the frames that could not be used.
+
+    Raises:
+        DataError: shards are there already, two indexes have one name, or nothing can be packed.
+    """
+    place = str(place).rstrip("/")
+    if not is_url(place) and (any(Path(place).glob("*.tar")) or (Path(place) / MANIFEST).exists()):
+        raise DataError(f"{place} holds shards already; give a new folder, or delete them")
+    if len({index.source for index in indexes}) != len(indexes):
+        raise DataError("two indexes have one name, which would mix their tracks; make one again with another --name")
+    groups = [(index, rows) for index in indexes for rows in _groups(index, how)]
+    problems: list[Problem] = []
+    with tempfile.TemporaryDirectory() as folder:
+        written = _Written(place, Path(folder))
+        for done, number in enumerate(np.random.default_rng(how.seed).permutation(len(groups)).tolist()):
+            report(done, len(groups))
+            for crops in _crops(*groups[number], how, problems):
+                written.rows += crops
+                if len(written.rows) >= how.shard:
+                    written.flush()
+        written.flush()
+        report(len(groups), len(groups))
+        if not written.done:
+            raise DataError("nothing to pack: no box with an area in a readable frame; see `siamtrack data check`")
+        manifest = Path(folder) / MANIFEST
+        write_manifest(manifest, written.done, sorted(written.sources))
+        put(manifest, f"{place}/{MANIFEST}")
+    return written.done, problems
+
+
+def _groups(index: Index, how: Packing) -> Iterator[list[int]]:
+    """Rows of objects that share frames, to decode these once: those of a video, a sequence's folder, or a still."""
+    size = index.boxes[:, 2:] - index.boxes[:, :2]
+    usable = np.isfinite(index.boxes).all(1) & (size.min(1) >= max(how.smallest, 1e-3)) if len(index) else np.zeros(0)
+    tracks: defaultdict[int, list[int]] = defaultdict(list)
+    for row in np.flatnonzero(usable).tolist():
+        tracks[int(index.track[row])].append(row)
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    for rows in tracks.values():
+        rows.sort(key=lambda row: index.frame[row])
+        name = index.image_names[index.image[rows[0]]]
+        video = video_of(name)
+        together = video[0] if video else name if len(rows) == 1 else name.rpartition("/")[0]
+        spread = np.linspace(0, len(rows) - 1, min(len(rows), how.per_track)).round().astype(int)
+        groups[together] += [rows[i] for i in spread.tolist()]
+    yield from groups.values()
+
+
+def _crops(index: Index, rows: list[int], how: Packing, problems: list[Problem]) -> Iterator[list[tuple[bytes, Note]]]:
+    """The crops of a group, object by object."""
+    frames: defaultdict[str, list[int]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: (index.frame[row], index.image[row])):
+        frames[index.image_names[index.image[row]]].append(row)
+    made: defaultdict[int, list[tuple[bytes, Note]]] = defaultdict(list)
+    for name, picture, wrong in read_pictures(index.root, frames):
+        if picture is None:
+            problems.append(Problem(wrong, str(index.root / name), f"{len(frames[name])} boxes"))
+            continue
+        for row in frames[name]:
+            x0, y0, x1, y1 = index.boxes[row].tolist()
+            if x1 > 0 and y1 > 0 and x0 < picture.shape[1] and y0 < picture.shape[0]:
+                made[int(index.track[row])].append(_crop(index, row, picture, how))
+    yield from made.values()
+
+
+def _crop(index: Index, row: int, picture: Image, how: Packing) -> tuple[bytes, Note]:
+    box = torch.from_numpy(index.boxes[row : row + 1])
+    crop = cut(picture, target_region(box, 0.5, _WIDE), how.size, mean_colour(picture)[None])
+    pixels = crop.pixels[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
+    stored = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, how.quality])[1]
+    x0, y0, x1, y1 = crop.to_crop(box)[0].tolist()
+    track = f"{index.source}/{index.track_names[index.track[row]]}"
+    category = index.category_names[index.category[row]]
+    return stored.tobytes(), Note(track, int(index.frame[row]), (x0, y0, x1, y1), category, index.source)
