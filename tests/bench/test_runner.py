@@ -180,11 +180,26 @@ def test_ranks_share_all_sequences_evenly_and_the_last_one_scores(
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     first, _ = run(ToySpec(), data, tmp_path)
-    assert first.scores is None and not first.complete
+    assert first.scores is None and not first.complete and not first.settled
     monkeypatch.setenv("RANK", "1")
     last, _ = run(ToySpec(), data, tmp_path)
-    assert last.complete and last.scores is not None
+    assert last.complete and last.settled and last.scores is not None
     assert files(tmp_path) == undisturbed
+
+
+def test_an_old_failure_is_not_taken_for_this_runs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flag = tmp_path / "flag"
+    flag.touch()
+    spec, out = ToySpec(how="raises", mark=1, flag=str(flag)), tmp_path / "out"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        found, _ = run(spec, data, out)
+    assert found.settled and not found.complete and [f.sequence for f in found.failures] == ["b"]
+    # run again: the rank that has the failed sequence begins, and the record is gone while it is at work
+    flag.unlink()
+    again, quiet = run(spec, data, out)
+    assert again.complete and not again.failures and quiet.done == [("b", None)]
 
 
 def test_one_name_twice_is_refused(tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ class Speed:
 class Evaluation:
     """What became of one tracker on one suite.
 
-    `scores` is None where the truth is not public or nothing ran.
+    `scores` is None where the truth is not public or nothing ran. `complete` says that every sequence has its
+    results, `settled` that every one has them or failed: nothing is left to another process.
     """
 
     tracker: str

@@ -21,6 +21,7 @@ import re
 import socket
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -242,7 +243,7 @@ class Store:
         """Take back the record of a failure; a folder that it leaves empty goes too."""
         folder = self.root / "failed"
         (folder / f"{sequence}.json").unlink(missing_ok=True)
-        if folder.is_dir() and not any(folder.iterdir()):
+        with suppress(OSError):  # not empty, or not there
             folder.rmdir()
 
     def failures(self) -> list[Failure]:

@@ -112,7 +112,7 @@ def pack(
         written = _Written(place, Path(folder))
         for done, number in enumerate(np.random.default_rng(how.seed).permutation(len(groups)).tolist()):
             report(done, len(groups))
-            for crops in _crops(*groups[number], how, problems):
+            for crops in _crops(groups[number][0], groups[number][1], how, problems):
                 written.rows += crops
                 if len(written.rows) >= how.shard:
                     written.flush()

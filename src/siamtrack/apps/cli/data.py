@@ -116,7 +116,8 @@ def _check(place: str, layout: str, benchmark: str) -> list[Problem]:
         if is_url(place) or path.suffix == ".tar" or (path.is_dir() and any(path.glob("*.tar"))):
             return list(check_shards(place, report))
     if path.suffix == ".npz":
-        made, problems = load_index(path), []
+        made = load_index(path)
+        problems: list[Problem] = []
     else:
         made, problems = _build(path, layout, "")
     with _progress("checking") as report:

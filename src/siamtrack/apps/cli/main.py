@@ -10,6 +10,7 @@ import typer
 
 from siamtrack import __version__
 from siamtrack.apps.cli.convert import import_command
+from siamtrack.apps.cli.data import data
 from siamtrack.apps.cli.demo import demo
 from siamtrack.apps.cli.eval import eval_command
 from siamtrack.apps.cli.models import models
@@ -46,6 +47,7 @@ app.command("tune")(tune_command)
 app.command("models")(models)
 app.command("import")(import_command)
 app.add_typer(study, name="study")
+app.add_typer(data, name="data")
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,249 @@
+"""From original files to shards and into a batch; and the doctor, on data that are ill in every way it knows."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from layouts import LAYOUTS, box, coco, cvat_video, got10k, mot, rows, save, sequences, write
+from made_crops import jpeg, write_tar
+from typer.testing import CliRunner
+
+from siamtrack.apps.cli.main import app
+from siamtrack.config import Crops, Data, Jitter
+from siamtrack.data.check import check_benchmark, check_index, check_shards
+from siamtrack.data.frames import read_pictures
+from siamtrack.data.index import build_index, load_index
+from siamtrack.data.pack import Packing, pack
+from siamtrack.data.resident import ResidentSet
+from siamtrack.data.shards import Note
+from siamtrack.data.source import ResidentPairs, open_pairs
+from siamtrack.data.sources import find_source
+from siamtrack.data.streaming import StreamedPairs
+from siamtrack.errors import DataError
+from siamtrack.geometry.crop import cut, mean_colour, target_region
+
+
+def run(*words: object) -> tuple[int, str]:
+    found = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    return found.exit_code, found.output
+
+
+def indexed(root: Path, name: str = ""):
+    return build_index(root, find_source(root), name)[0]
+
+
+def test_packed_crops_are_what_the_tracker_would_cut(tmp_path: Path):
+    got10k(tmp_path / "data")
+    index = indexed(tmp_path / "data")
+    shards, problems = pack([index], str(tmp_path / "out"), Packing(quality=100))
+    assert problems == []
+    assert [(s.name, s.crops) for s in shards] == [("train-000000.tar", 4)]
+    crops = ResidentSet.load(tmp_path / "out")
+    assert crops.frames.tolist() == [0, 1, 3, 4]
+    assert crops.category_names == ("lioness",)
+    assert crops.source_names == ("got10k",)
+    names = [index.image_names[i] for i in index.image]
+    for i, (_, picture, _) in enumerate(read_pictures(index.root, names)):
+        assert picture is not None
+        original = torch.tensor([box(int(index.frame[i]))])
+        crop = cut(picture, target_region(original, 0.5, 2.9), 368, mean_colour(picture)[None])
+        assert float((crop.pixels[0] - crops.images[i]).abs().mean()) < 2  # JPEG
+        assert torch.allclose(crops.boxes[i], crop.to_crop(original)[0], atol=0.01)
+        # The template's square takes 127 of the 368 pixels, the search region's 255.
+        side = target_region(crops.boxes[i : i + 1]).side
+        assert float(side) == pytest.approx(368 / 2.9, rel=1e-4)
+
+
+def test_packed_sets_stream_and_reside_alike(tmp_path: Path):
+    for name in ("got10k", "mot", "coco", "cvat_video"):
+        (tmp_path / name).mkdir()
+        LAYOUTS[name][1](tmp_path / name)
+    indexes = [indexed(tmp_path / name, name) for name in ("got10k", "mot", "coco", "cvat_video")]
+    shards, _ = pack(indexes, str(tmp_path / "out"), Packing(shard=4))
+    assert sum(s.crops or 0 for s in shards) == 4 + 3 + 1 + 4
+    listed = json.loads((tmp_path / "out" / "shards.json").read_text())
+    assert listed["sources"] == ["coco", "cvat_video", "got10k", "mot"]
+    data = Data(negative=0.3, search=Jitter(shift=32, scale=0.2))
+    resident = ResidentPairs(ResidentSet.load(tmp_path / "out"), Crops(), data)
+    streamed = open_pairs(tmp_path / "out", Crops(), data, stream=True)
+    assert isinstance(streamed, StreamedPairs)
+    for step in range(2):
+        a, b = resident.draw(6, 0, 0, step)[0], streamed.draw(6, 0, 0, step)[0]
+        assert a.keys == b.keys
+        assert torch.equal(a.search, b.search)
+    streamed.close()
+    assert list(check_shards(str(tmp_path / "out"))) == []
+
+
+def test_an_object_stays_in_one_shard_and_frames_are_spread(tmp_path: Path):
+    for number in range(3):
+        for frame in range(20):
+            save(tmp_path / f"d/s{number}/{frame:03d}.jpg", frame)
+        write(tmp_path / f"d/s{number}.txt", rows(range(20)))
+    shards, _ = pack([indexed(tmp_path / "d")], str(tmp_path / "o"), Packing(per_track=5, shard=7, size=64))
+    assert [s.crops for s in shards] == [10, 5]
+    crops = ResidentSet.load(tmp_path / "o")
+    homes = {int(track): set() for track in crops.tracks}
+    for key, track in zip(crops.keys, crops.tracks.tolist(), strict=True):
+        homes[track].add(key.split("/")[0])
+    assert all(len(home) == 1 for home in homes.values())
+    assert sorted(set(crops.frames.tolist())) == [0, 5, 10, 14, 19]
+
+
+def test_packing_is_a_function_of_the_seed(tmp_path: Path):
+    sequences(tmp_path / "d")
+    index = indexed(tmp_path / "d")
+    for name, seed in (("a", 0), ("b", 0)):
+        pack([index], str(tmp_path / name), Packing(seed=seed, size=64))
+    assert (tmp_path / "a/train-000000.tar").read_bytes() == (tmp_path / "b/train-000000.tar").read_bytes()
+
+
+def test_packing_refuses_to_mix(tmp_path: Path):
+    coco(tmp_path / "d")
+    index = indexed(tmp_path / "d")
+    pack([index], str(tmp_path / "o"))
+    with pytest.raises(DataError, match="holds shards already"):
+        pack([index], str(tmp_path / "o"))
+    with pytest.raises(DataError, match="two indexes have one name"):
+        pack([index, index], str(tmp_path / "p"))
+    with pytest.raises(DataError, match="nothing to pack"):
+        pack([index], str(tmp_path / "q"), Packing(smallest=500))
+    assert not list((tmp_path).glob("q/*"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A server that takes and gives files."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Store(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            if self.path.startswith("/no/"):
+                self.send_error(403)
+                return
+            (folder / Path(self.path).name).write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(201)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write((folder / Path(self.path).name).read_bytes())
+
+        def log_message(self, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Store) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}", folder
+        listening.shutdown()
+        thread.join()
+
+
+def test_shards_are_packed_to_a_url_and_read_from_it(tmp_path: Path, store: tuple[str, Path]):
+    url, folder = store
+    got10k(tmp_path / "d")
+    index = indexed(tmp_path / "d")
+    pack([index], f"{url}/yes")
+    assert sorted(p.name for p in folder.iterdir()) == ["shards.json", "train-000000.tar"]
+    streamed = open_pairs(f"{url}/yes", Crops(), Data())
+    assert streamed.draw(2, 0, 0, 0)[0].search.shape == (2, 3, 255, 255)
+    streamed.close()
+    with pytest.raises(DataError, match="/no/train-000000.tar cannot be written: .*403"):
+        pack([index], f"{url}/no")
+
+
+def test_the_doctor_finds_every_illness_with_path_and_count(tmp_path: Path):
+    root = tmp_path / "d"
+    for frame in range(8):
+        save(root / f"one/{frame}.jpg", frame)
+    lines = rows(range(7)).splitlines()
+    lines[1] = "500,10,20,20"
+    lines[2] = "10,10,0,20"
+    lines[3] = "-30,-30,20,20"
+    lines[6] = "150,100,40,40"  # beyond the edge, and right
+    write(root / "one.txt", "\n".join(lines))
+    (root / "one/4.jpg").write_bytes((root / "one/4.jpg").read_bytes()[:900])
+    code, said = run("data", "check", root)
+    assert code == 1
+    counts = dict(re.findall(r"^(\S.*): (\d+)$", said, re.M))
+    assert counts == {"wrong length": "1", "box of no area": "1", "box outside": "2", "unreadable frame": "1"}
+    assert "one.txt: 7 boxes for 8 frames" in said
+    assert f"{root}/one/4.jpg: 1 boxes" in said
+    assert f"{root}/one/1.jpg: one: x,y,w,h = 500,10,20,20" in said
+    index = indexed(root)
+    (root / "one/5.jpg").unlink()
+    found = Counter(problem.kind for problem in check_index(index))
+    assert found["missing file"] == 1
+    assert run("data", "check", root, "--all")[1].count("one/3.jpg") == 1
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_healthy_data_pass(tmp_path: Path, case: str):
+    LAYOUTS[case][1](tmp_path)
+    code, said = run("data", "check", tmp_path)
+    assert (code, said) == (0, f"nothing wrong with {tmp_path}\n")
+
+
+def test_a_cut_video_is_found(tmp_path: Path):
+    cvat_video(tmp_path)
+    index = indexed(tmp_path)
+    (tmp_path / "clip.mp4").write_bytes(b"no video")
+    found = list(check_index(index))
+    assert Counter(problem.kind for problem in found) == {"unreadable frame": 4}
+    (tmp_path / "clip.mp4").unlink()
+    assert Counter(problem.kind for problem in check_index(index)) == {"missing file": 4}
+
+
+def test_ill_shards_are_found(tmp_path: Path):
+    good, cut_short = jpeg(0, 64), jpeg(1, 64)[:300]
+    well = Note("t", 0, (20.0, 20, 40, 40), "c", "s")
+    away = Note("t", 1, (90.0, 20, 99, 40), "c", "s")
+    write_tar(
+        tmp_path / "a.tar", [("a", good, well), ("b", cut_short, well), ("c", good, away), ("d", jpeg(2, 32), well)]
+    )
+    (tmp_path / "b.tar").write_bytes(b"text")
+    found = Counter(problem.kind for problem in check_shards(str(tmp_path)))
+    assert found == {"unreadable frame": 1, "box outside": 1, "wrong size": 1, "unreadable shard": 1}
+    assert run("data", "check", tmp_path)[0] == 1
+
+
+def test_benchmarks_are_checked_too(tmp_path: Path):
+    sequence = tmp_path / "walk"
+    for frame in range(4):
+        save(sequence / f"img/{frame + 1:08d}.jpg", frame)
+    write(sequence / "groundtruth.txt", rows(range(4)))
+    assert list(check_benchmark("folder", tmp_path)) == []
+    (sequence / "img/00000003.jpg").write_bytes(b"")
+    write(sequence / "groundtruth.txt", "500,5,5,5\n" + rows(range(1, 4)))
+    found = Counter(problem.kind for problem in check_benchmark("folder", tmp_path))
+    assert found == {"unreadable frame": 1, "box outside": 1}
+    code, said = run("data", "check", tmp_path, "--benchmark", "folder")
+    assert code == 1
+    assert "walk, frame 2" in said
+
+
+def test_from_the_command_line(tmp_path: Path):
+    mot(tmp_path / "d")
+    code, said = run("data", "index", tmp_path / "d", "--name", "mine", "-o", tmp_path / "i.npz")
+    assert code == 0
+    assert said.startswith("3 boxes of 1 objects in 3 frames")
+    assert load_index(tmp_path / "i.npz").source == "mine"
+    code, said = run("data", "pack", tmp_path / "i.npz", "-o", tmp_path / "shards", "--size", "96")
+    assert code == 0
+    assert said.startswith("3 crops in 1 shards")
+    crops = ResidentSet.load(tmp_path / "shards")
+    assert crops.images.shape == (3, 3, 96, 96)
+    assert crops.source_names == ("mine",)
+    assert np.array_equal(crops.frames.numpy(), [0, 1, 2])
+    assert run("data", "check", tmp_path / "i.npz")[0] == 0
