@@ -128,10 +128,11 @@ def store(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
     class Store(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.path.startswith("/no/"):
                 self.send_error(403)
                 return
-            (folder / Path(self.path).name).write_bytes(self.rfile.read(int(self.headers["Content-Length"])))
+            (folder / Path(self.path).name).write_bytes(body)
             self.send_response(201)
             self.end_headers()
 
@@ -159,7 +160,7 @@ def test_shards_are_packed_to_a_url_and_read_from_it(tmp_path: Path, store: tupl
     streamed = open_pairs(f"{url}/yes", Crops(), Data())
     assert streamed.draw(2, 0, 0, 0)[0].search.shape == (2, 3, 255, 255)
     streamed.close()
-    with pytest.raises(DataError, match="/no/train-000000.tar cannot be written: .*403"):
+    with pytest.raises(DataError, match=r"/no/train-000000\.tar cannot be written: .*403"):
         pack([index], f"{url}/no")
 
 

@@ -134,9 +134,11 @@ def load_index(path: Path) -> Index:
             columns = {name: stored[name] for name in _COLUMNS}
         if header["version"] != _VERSION:
             raise DataError(f"{path} is an index of version {header['version']}, not {_VERSION}; make it again")
-        arrays = (columns[name] for name in ("image", "track", "frame", "category"))
-        texts = (names[name] for name in _NAMES)
-        index = Index(str(header["source"]), Path(header["root"]), *arrays, columns["boxes"], *texts)
+        index = Index(
+            str(header["source"]), Path(header["root"]), columns["image"], columns["track"], columns["frame"],
+            columns["category"], columns["boxes"],
+            names["image_names"], names["track_names"], names["category_names"],
+        )  # fmt: skip
         _check(index)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
         raise DataError(f"{path} is no index as `siamtrack data index` writes it: {error}") from None
