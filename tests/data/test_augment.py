@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from siamtrack.config import Crops, Data, Jitter
 from siamtrack.data.augment import jittered, make_batch
 from siamtrack.data.pairs import Pairs, PairSampler, generator
+from siamtrack.data.paste import _pieces
 from siamtrack.data.photometric import _kernels, blur, recolour
 from siamtrack.data.pixels import cut_each, edge_colour
 from siamtrack.data.resident import ResidentSet
@@ -220,3 +221,18 @@ def test_a_wide_template_shows_more_at_the_same_scale(small_set: ResidentSet):
     plain = batch_of(small_set, PLAIN, 4)
     assert wide.template.shape == (4, 3, 255, 255)
     assert float((wide.template[:, :, 64:191, 64:191] - plain.template).abs().max()) <= 2
+
+
+def test_pieces_are_the_same_in_a_window_and_in_the_whole_crop(one_shard: ResidentSet):
+    index = torch.arange(12)
+    taken = one_shard.boxes[index]
+    places = torch.cat([taken[:, :2] / 2, taken[:, :2] / 2 + 60.4], 1)
+    ellipse = index % 2 == 0
+    whole, mask = _pieces(one_shard, index, taken, places, ellipse, torch.zeros(12, 2), 255)
+    corner = places[:, :2].floor()
+    part, part_mask = _pieces(one_shard, index, taken, places, ellipse, corner, 62)
+    for i, (x, y) in enumerate(corner.int().tolist()):
+        assert torch.equal(mask[i, y : y + 62, x : x + 62], part_mask[i])
+        assert int(mask[i].sum()) == int(part_mask[i].sum()) > 2000
+        difference = whole[i, :, y : y + 62, x : x + 62] - part[i]
+        assert float((difference * part_mask[i]).abs().mean()) < 1

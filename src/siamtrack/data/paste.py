@@ -37,14 +37,47 @@ def paste(search: Tensor, boxes: Tensor, crops: Pictures, other: Tensor, data: D
     chosen, on_device = other[rows], rows.to(device)
     taken = crops.boxes[chosen.to(device)]
     places = _places(boxes[on_device], taken, u[rows].to(device), over[rows].to(device), size / crops.images.shape[-1])
+    ellipse = (u[rows, 5] < data.pasted_round).to(device)
+    if device.type != "cpu":
+        window = torch.zeros(len(rows), 2, device=device)
+        pieces, mask = _pieces(crops, chosen, taken, places, ellipse, window, size)
+        search[on_device] = torch.where(mask[:, None], pieces, search[on_device])
+        return
+    # Piece by piece, in a window around each: most of the search crop is not touched.
+    low = places[:, :2].floor().clamp(0, size - 1)
+    high = places[:, 2:].ceil().clamp(0, size)
+    for i, row in enumerate(rows.tolist()):
+        one, (x, y) = slice(i, i + 1), low[i].int().tolist()
+        width, height = (high[i] - low[i]).int().tolist()
+        if width < 1 or height < 1:
+            continue
+        side = max(width, height)
+        pieces, mask = _pieces(crops, chosen[one], taken[one], places[one], ellipse[one], low[one], side)
+        under = search[row, :, y : y + height, x : x + width]
+        under[:] = torch.where(mask[:, :height, :width], pieces[0, :, :height, :width], under)
+
+
+def _pieces(
+    crops: Pictures, index: Tensor, taken: Tensor, places: Tensor, ellipse: Tensor, window: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """What is seen in K windows of `size` pixels if objects are moved to `places`, and which pixels are theirs.
+
+    Args:
+        crops: where the objects come from.
+        index: (K,) their crops.
+        taken: (K, 4) their boxes there.
+        places: (K, 4) where they go, in search pixels.
+        ellipse: (K,) bool: only the ellipse in the box is theirs.
+        window: (K, 2) the windows' corners in search pixels.
+        size: the windows' side.
+    """
     shown = places[:, 2:] - places[:, :2]
-    # The region of the other picture whose object, cut to the search crop's size, lies just at its place.
     per_pixel = (taken[:, 2:] - taken[:, :2]) / shown
     extent = per_pixel * size
-    region = Region(taken[:, :2] - places[:, :2] * per_pixel + extent / 2, extent[:, 0], extent / extent[:, :1])
-    pieces = cut_each(crops.images, chosen, region, size, torch.zeros(len(rows), 3, device=device)).pixels
-    mask = _mask(places, (u[rows, 5] < data.pasted_round).to(device), size)
-    search[on_device] = torch.where(mask[:, None], pieces, search[on_device])
+    low = taken[:, :2] + (window - places[:, :2]) * per_pixel
+    region = Region(low + extent / 2, extent[:, 0], extent / extent[:, :1])
+    pieces = cut_each(crops.images, index, region, size, torch.zeros(len(index), 3, device=places.device)).pixels
+    return pieces, _mask(places - window.repeat(1, 2), ellipse, size)
 
 
 def _places(targets: Tensor, taken: Tensor, u: Tensor, over: Tensor, scale: float) -> Tensor:

@@ -71,11 +71,16 @@ def blur(x: Tensor, kernels: Tensor) -> Tensor:
     """Filter each of K crops (K, 3, S, S) with its own kernel (K, 11, 11); the edges mirror."""
     if x.device.type == "cpu":  # three times as fast as a grouped convolution
         filtered = [
-            cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
-            for crop, kernel in zip(x.numpy(), kernels.numpy(), strict=True)
-            for plane in crop
+            _filter(plane, kernel) for crop, kernel in zip(x.numpy(), kernels.numpy(), strict=True) for plane in crop
         ]
         return torch.from_numpy(np.stack(filtered)).reshape(x.shape)
     weight = kernels.to(x.device).repeat_interleave(x.shape[1], 0)[:, None]
     padded = F.pad(x, (_RADIUS,) * 4, mode="reflect")
     return F.conv2d(padded.reshape(1, -1, *padded.shape[2:]), weight, groups=len(weight)).reshape(x.shape)
+
+
+def _filter(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    across, down = kernel.sum(0), kernel.sum(1)
+    if np.abs(np.outer(down, across) - kernel).max() < 1e-6:  # round: two passes of a line do
+        return cv2.sepFilter2D(plane, -1, across, down, borderType=cv2.BORDER_REFLECT_101)
+    return cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
