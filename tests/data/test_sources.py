@@ -150,3 +150,11 @@ def test_the_size_of_a_picture(tmp_path: Path, suffix: str, options: list[int]):
     path.write_bytes(path.read_bytes()[:12])
     assert picture_size(path) is None
     assert picture_size(tmp_path / "none.jpg") is None
+
+
+def test_linked_folders_are_followed(tmp_path: Path):
+    sequences(tmp_path / "far")
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "two").symlink_to(tmp_path / "far" / "two")
+    index, problems = read(tmp_path / "near")
+    assert (len(index), problems) == (11, [])

@@ -127,6 +127,8 @@ def load_index(path: Path) -> Index:
     Raises:
         DataError: no such file, no index, or one that contradicts itself.
     """
+    if not path.is_file():
+        raise DataError(f"no index {path}; `siamtrack data index` writes one")
     try:
         with np.load(path, allow_pickle=False) as stored:
             header = json.loads(stored["header"].tobytes())

@@ -34,7 +34,8 @@ def _read_vid(root: Path, folder: Path, note: Note) -> Iterator[Entry]:
 
 def _det_units(root: Path) -> list[Path]:
     """Folders of annotations of stills, one a synset in the training set."""
-    return sorted({path.parent for path in (root / "Annotations" / "DET").glob("**/*.xml")})
+    base = root / "Annotations" / "DET"
+    return sorted({path.parent for depth in ("*", "*/*", "*/*/*") for path in base.glob(f"{depth}/*.xml")})
 
 
 def _read_det(root: Path, folder: Path, note: Note) -> Iterator[Entry]:

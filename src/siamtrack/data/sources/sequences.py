@@ -90,8 +90,10 @@ def _read_trackingnet(root: Path, path: Path, note: Note) -> Iterator[Entry]:
 
 def _own_units(root: Path) -> list[Path]:
     """`name.txt` beside a folder or video `name`, or a ground truth inside the sequence's folder."""
-    inner = [path for name in _NAMES for path in root.glob(f"**/{name}") if path.parent.name != "gt"]
-    beside = [path for path in root.glob("**/*.txt") if path.name not in _NAMES and _has_frames(path)]
+    # Level by level: `**` does not follow links, and data sets are often linked together.
+    texts = [path for depth in ("", "*/", "*/*/", "*/*/*/") for path in root.glob(f"{depth}*.txt")]
+    inner = [path for path in texts if path.name in _NAMES and path.parent.name != "gt"]
+    beside = [path for path in texts if path.name not in _NAMES and _has_frames(path)]
     return sorted({*inner, *beside})
 
 
