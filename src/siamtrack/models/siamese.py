@@ -6,7 +6,7 @@ a backbone, a neck, a head and the head's coder. Modules hold weights and nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -33,6 +33,7 @@ class Candidates:
         cells: side of the response map, when the K candidates are one square map in rows; else 0.
         classes: (B, K) in [0, 1] the classification alone, where `scores` has more in it; else None.
         quality: (B, K) the raw prediction of how good a place is, such as centre-ness logits; else None.
+        stride: of the network's response map in crop pixels; 0 where the matcher does not say.
     """
 
     centres: Tensor
@@ -42,6 +43,7 @@ class Candidates:
     cells: int = 0
     classes: Tensor | None = None
     quality: Tensor | None = None
+    stride: float = 0.0
 
 
 class Matcher(Protocol):
@@ -56,6 +58,10 @@ class Matcher(Protocol):
 
 class Coder(Protocol):
     """Decodes a head's maps into candidates; encoding of targets for the loss lives beside it."""
+
+    @property
+    def stride(self) -> float:
+        """Of the response map in crop pixels."""
 
     def decode(self, maps: Maps, size: int) -> Candidates:
         """Raw maps of search crops of `size` pixels -> candidates."""
@@ -101,7 +107,8 @@ class Normalise(nn.Module):
         """(B, 3, H, W) RGB 0..255 -> the same shape, in the backbone's order and scale."""
         if self.bgr:
             patch = patch.flip(1)
-        return (patch - self.mean) / self.std
+        # In place on the difference: one map of the crop's size less to write.
+        return (patch - self.mean).div_(self.std)
 
 
 class SiameseNet(nn.Module):
@@ -133,4 +140,5 @@ class SiameseNet(nn.Module):
 
     def match(self, template: Template, patch: Tensor) -> Candidates:
         """Template features and search crops -> decoded candidates in crop pixels."""
-        return self.coder.decode(self.respond(template, patch), patch.shape[-1])
+        found = self.coder.decode(self.respond(template, patch), patch.shape[-1])
+        return replace(found, stride=float(self.coder.stride))

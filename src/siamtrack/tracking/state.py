@@ -101,6 +101,16 @@ def step(
     if size != state.size:
         first = f"{state.size[0]}x{state.size[1]}"
         raise InputError(f"expected a frame of {first} pixels as the first; got {size[0]}x{size[1]}")
+    if not preset.track.lost_search:
+        boxes, scores, memory = _advance(net, preset, frame, state, preset.crops.search, device)
+        return replace(state, boxes=boxes, scores=scores, memory=memory)
+    return _step_longterm(net, preset, frame, state, device)
+
+
+def _step_longterm(
+    net: Matcher, preset: Preset, frame: Frame, state: TrackState, device: torch.device | str
+) -> TrackState:
+    """As `step`, where lost targets are searched for in a larger region than the others."""
     track = preset.track
     boxes, scores, memory = state.boxes.clone(), state.scores.clone(), state.memory
     sides = search_sides(preset, state)
@@ -109,11 +119,9 @@ def step(
         boxes[index], scores[index], seen = _advance(net, preset, frame, _rows(state, index), search, device)
         if memory is not None and seen is not None:
             memory = memory.replaced(index, seen)
-    lost = state.lost
-    if track.lost_search:
-        # As PySOT's long-term tracker: a box of low score is not believed, and the last good one stays.
-        boxes = torch.where((scores < track.lost_below)[:, None], state.boxes, boxes)
-        lost = torch.where(lost, scores < track.found_above, scores < track.lost_below)
+    # As PySOT's long-term tracker: a box of low score is not believed, and the last good one stays.
+    boxes = torch.where((scores < track.lost_below)[:, None], state.boxes, boxes)
+    lost = torch.where(state.lost, scores < track.found_above, scores < track.lost_below)
     lost_for = torch.where(lost, _lost_for(state) + 1, 0)
     return replace(state, boxes=boxes, scores=scores, lost=lost, lost_for=lost_for, memory=memory)
 
@@ -184,7 +192,7 @@ def _look(
     crop = cut(frame, region, search, state.fill, device, preset.crops.rounding)
     found = match(net, state.template, crop.pixels, previous)
     if track.select == "upsampled":
-        return choose_upsampled(found, previous, search, track), None
+        return choose_upsampled(found, previous, search, track, preset.crops.template), None
     ranks = rank(found, previous, track)
     if state.memory is None:
         return choose(found, previous, track, ranks), None

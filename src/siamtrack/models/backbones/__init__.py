@@ -44,6 +44,7 @@ _ENTRIES = {
     "mobilenetv2": _Entry(MobileNetV2, *_IMAGENET),
     "mobilenetv2_140": _Entry(partial(MobileNetV2, width=1.4, expand_first=True), bgr=True),
     "efficientnet_lite0": _Entry(EfficientNetLite0, *_TENSORFLOW),
+    "efficientnet_lite0_short": _Entry(partial(EfficientNetLite0, short=True), *_TENSORFLOW),
 }
 
 
@@ -65,7 +66,7 @@ def build_backbone(name: str, levels: tuple[int, ...]) -> nn.Module:
     Args:
         name: "alexnet" (SiamRPN), "alexnet_padded" (SPM-Tracker), "alexnet_siamfc" (SiamFC: grouped),
             "resnet18", "resnet34", "resnet50", "mobilenetv2" (torchvision's), "mobilenetv2_140" (PySOT's,
-            1.4 times as wide) or "efficientnet_lite0".
+            1.4 times as wide), "efficientnet_lite0" or "efficientnet_lite0_short" (conv4 without its second stage).
         levels: which of conv2..conv5 it gives, ascending.
 
     Raises:

@@ -31,7 +31,7 @@ class SameConv(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
         """(B, C, H, W) -> (B, C', ceil(H / stride), ceil(W / stride))."""
-        pads, first, cells = [], [], []
+        pads, first = [], []
         kernel, stride = self.kernel_size[0], self.stride[0]
         for length in input.shape[-2:]:
             count = -(-length // stride)
@@ -41,9 +41,8 @@ class SameConv(nn.Conv2d):
             # side more than the other, and needs no copy of the input.
             pads.append(total // 2 + (0 if even else stride))
             first.append(0 if even else 1)
-            cells.append(count)
         out = F.conv2d(input, self.weight, self.bias, self.stride, pads, self.dilation, self.groups)
-        return out[..., first[0] : first[0] + cells[0], first[1] : first[1] + cells[1]]
+        return out[..., first[0] :, first[1] :]
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -100,11 +99,14 @@ class EfficientNetLite0(nn.Module):
 
     Args:
         levels: which of conv2..conv5 (strides 4, 8, 16, 32) to give; nothing after the last one is built.
+        short: conv4 ends after its first three blocks (80 channels), without the 5 x 5 stage that follows at the
+            same stride; for the smallest trackers.
     """
 
-    def __init__(self, levels: tuple[int, ...] = (3, 4)) -> None:
+    def __init__(self, levels: tuple[int, ...] = (3, 4), short: bool = False) -> None:
         super().__init__()
-        last = _LEVEL_STAGE[max(levels)]
+        ends = _LEVEL_STAGE | ({4: 3} if short else {})
+        last = ends[max(levels)]
         self.conv_stem = _conv(3, 32, 3, stride=2)
         self.bn1 = _norm(32)
         stages: list[nn.Module] = []
@@ -120,7 +122,7 @@ class EfficientNetLite0(nn.Module):
                 inputs = outputs
             stages.append(nn.Sequential(*blocks))
         self.blocks = nn.ModuleList(stages)
-        self.taps = tuple(_LEVEL_STAGE[level] for level in levels)
+        self.taps = tuple(ends[level] for level in levels)
         self.channels = tuple(_STAGES[tap][1] for tap in self.taps)
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
         self.stride = min(self.strides)

@@ -1,6 +1,6 @@
 """ResNet-18, 34 and 50 at stride 8 for tracking, with torchvision's parameter names.
 
-As SiamRPN++ (section 3.3) changes them: conv4 and conv5 keep stride 8 and are dilated by 2 and 4. Strided
+As SiamRPN++ (section 3.2) changes them: conv4 and conv5 keep stride 8 and are dilated by 2 and 4. Strided
 convolutions and the stem have no padding, so that the map stays centred on the crop, and the projections of
 shortcuts that change resolution or dilation are 3 x 3 convolutions (the published code).
 """
