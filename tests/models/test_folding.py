@@ -24,7 +24,9 @@ def scrambled(net: nn.Module) -> nn.Module:
     return net.eval()
 
 
-@pytest.mark.parametrize("name", ["siamcar_lite0", "siamrpnpp_lite0", "siamrpn_alex", "siamrpn_mobilev2", "siamrpn_r50", "siamfc"])
+@pytest.mark.parametrize(
+    "name", ["siamcar_lite0", "siamrpnpp_lite0", "siamrpn_alex", "siamrpn_mobilev2", "siamrpn_r50", "siamfc"]
+)
 def test_a_folded_network_answers_the_same_and_has_fewer_norms(name: str) -> None:
     net = scrambled(load_preset(name).model.build())
     folded = fold_norms(copy.deepcopy(net))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -23,11 +25,9 @@ def fold_norms(net: nn.Module) -> nn.Module:
     """
     net.eval()
     for parent in list(net.modules()):
-        before: tuple[str, nn.Module] | None = None
-        for name, child in list(parent.named_children()):
-            if before is not None:
-                _fold_pair(parent, before[0], name)
-            before = (name, getattr(parent, name))
+        names = [name for name, _ in parent.named_children()]
+        for first, second in pairwise(names):
+            _fold_pair(parent, first, second)
     return net
 
 
