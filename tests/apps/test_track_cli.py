@@ -20,7 +20,10 @@ import siamtrack
 from footage import FIRST_BOX, SECOND_BOX, decode, moving_patches, write_mp4
 from siamtrack.apps.cli.main import run
 from siamtrack.apps.cli.track import parse_box
+from siamtrack.config import load_preset, preset_to_json
 from siamtrack.errors import InputError
+from siamtrack.models.weights import save_weights
+from siamtrack.tracking.tracker import load
 from template_matcher import TemplateMatcher
 
 BOX = "40,30,32,24"
@@ -352,6 +355,29 @@ def test_names_that_the_terminal_cannot_show_are_written_all_the_same(tmp_path: 
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert lines_in(out) == 30 and len(decode(video)) == 30
+
+
+@pytest.mark.parametrize(
+    ("preset", "crops"),
+    [("siamrpn", {"template": 63}), ("siamrpn", {"search": 63}), ("siamcar_lite0", {"template": 31, "search": 63})],
+)
+def test_weights_whose_crops_do_not_fit_are_one_line(
+    tmp_path: Path,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    preset: str,
+    crops: dict[str, int],
+) -> None:
+    model = tmp_path / "odd.safetensors"
+    chosen = load_preset(preset, {f"crops.{name}": side for name, side in crops.items()})
+    save_weights(model, chosen.model.build(), {"preset": preset_to_json(chosen)})
+    monkeypatch.setattr(siamtrack, "load", load)  # the package's own
+    assert call(monkeypatch, "track", clip, "--box", BOX, "--model", model) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"siamtrack: {model}: its network does not take crops of ")
+    assert told.err.count("\n") == 1
 
 
 def test_an_earlier_video_is_not_told_as_this_runs(

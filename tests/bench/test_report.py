@@ -182,6 +182,7 @@ def test_plots_are_pictures(page: Path) -> None:
     assert names == {
         *(f"folder-otb-{n}" for n in ("success", "precision", "speed", "radar", "differences")),
         *(f"folder-otb-attributes-{n}" for n in ("success_auc", "precision-20")),
+        *(f"folder-otb-{n}-by-attribute" for n in ("success", "precision")),
         *(f"vot2019-vot-pysot-{n}" for n in ("eao-curve", "eao-rank", "ar", "speed", "radar", "differences")),
         *(f"vot2019-vot-pysot-attributes-{n}" for n in ("EAO", "accuracy", "lost_number")),
         *(f"vot2018-lt-vot-toolkit-{n}" for n in ("precision-recall", "longterm", "speed", "differences")),
@@ -197,6 +198,23 @@ def test_legends_are_ranked_and_begin_with_the_metric(page: Path, out: Path) -> 
     words = [t.text or "" for t in tree.iter("{http://www.w3.org/2000/svg}text")]
     wanted = [f"[{stored(out, t, 'folder')['metrics']['success_auc']:.3f}]  {t}" for t in GRADES]
     assert [w for w in words if w.startswith("[")] == wanted
+
+
+def test_curves_of_attributes_are_those_of_their_sequences(page: Path, out: Path) -> None:
+    held = stored(out, "mediocre", "folder")
+    assert list(held["attribute_curves"]) == ["blur", "fast motion", "occlusion", "scale"]
+    for tag, curves in held["attribute_curves"].items():
+        assert np.mean(curves["success"]) == pytest.approx(held["attributes"][tag]["success_auc"])
+        assert curves["precision"][20] == held["attributes"][tag]["precision@20"]
+    assert held["attribute_curves"]["scale"] == held["curves"]  # which all sequences have
+    assert held["attribute_curves"]["occlusion"] != held["curves"]
+    tree = ElementTree.parse(page.parent / "plots" / "folder-otb-success-by-attribute.svg")
+    words = [t.text or "" for t in tree.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"blur", "fast motion", "occlusion", "scale", *GRADES} <= set(words)
+    lines_drawn = [
+        p for p in tree.iter("{http://www.w3.org/2000/svg}path") if "stroke-width: 1.3" in p.get("style", "")
+    ]
+    assert len(lines_drawn) == 4 * len(GRADES) + len(GRADES)  # in the axes and in the legend
 
 
 def test_a_report_made_again_is_equal(page: Path, out: Path, tmp_path: Path) -> None:

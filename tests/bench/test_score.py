@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from siamtrack.apps.cli.main import app
 from siamtrack.bench.records import Run, Truth
 from siamtrack.bench.rules import RULES
 from siamtrack.bench.score import score_runs
+from siamtrack.bench.scores import Scores
 from siamtrack.errors import ConfigError, DataError
 
 BOXES = np.tile([10.0, 20, 30, 40], (6, 1))
@@ -66,6 +68,34 @@ def test_what_is_wrong_is_told_by_name() -> None:
     assert left.as_dict()["left_out"] == ["dog"]
 
 
+@pytest.mark.parametrize("rules", [name for name, rule in RULES.items() if "ope" in rule.scorers])
+def test_an_attribute_of_all_sequences_has_the_curves_of_all(rules: str) -> None:
+    truths = {name: Truth(name, BOXES, tags={"ALL": np.ones(6, dtype=bool)}) for name in "ab"}
+    found = score_runs("folder", truths, {"a": BOXES, "b": BOXES + 9}, rules)
+    assert found.curves and set(found.attribute_curves) == {"ALL"}
+    assert set(found.attribute_curves["ALL"]) == set(found.curves)
+    for name, curve in found.curves.items():
+        np.testing.assert_array_equal(found.attribute_curves["ALL"][name], curve)
+
+
+def test_numbers_that_are_not_finite_are_null_in_json_and_nan_when_read() -> None:
+    curve = np.array([np.inf, 0.25, np.nan, -np.inf])
+    bad = {"x": float("nan"), "y": 0.5}
+    scores = Scores("s", "r", bad, {"a": bad}, {"T": bad}, {"c": curve}, ["b"], {"T": {"c": curve}})
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is not JSON")
+
+    tree = json.loads(scores.to_json(curves=True), parse_constant=refuse)
+    assert tree["curves"]["c"] == [None, 0.25, None, None] == tree["attribute_curves"]["T"]["c"]
+    assert tree["metrics"] == {"x": None, "y": 0.5}
+    again = Scores.from_dict(tree)
+    assert again.to_json(curves=True) == scores.to_json(curves=True)
+    np.testing.assert_array_equal(again.curves["c"], [np.nan, 0.25, np.nan, np.nan])
+    assert np.isnan(again.metrics["x"]) and again.left_out == ["b"]
+    assert "curves" not in scores.as_dict() and "attribute_curves" not in scores.as_dict()
+
+
 def test_repetitions_pool_for_got10k() -> None:
     half = BOXES.copy()
     half[3:] += 1000
@@ -102,6 +132,35 @@ def test_command_prints_a_table(files: tuple[Path, Path]) -> None:
     assert found.exit_code == 0, found.output
     assert "folder by pysot rules, 1 sequences" in found.stdout
     assert "0.9524" in found.stdout
+
+
+def test_command_scores_against_the_bounds_of_masks(tmp_path: Path) -> None:
+    (tmp_path / "r" / "baseline" / "ants1").mkdir(parents=True)
+    (tmp_path / "r" / "baseline" / "ants1" / "ants1_00000000.txt").write_text(
+        "1\n" + "10,20,30,40\n" * 4 + "10,20,30,20\n"
+    )
+    found = []
+    for name, row in (("boxes", "10,20,30,40"), ("masks", "m10,20,30,40,600,600")):
+        folder = tmp_path / name / "ants1"
+        (folder / "color").mkdir(parents=True)
+        (folder / "groundtruth.txt").write_text(f"{row}\n" * 6)
+        (folder / "anchor.value").write_text("1\n0\n0\n0\n0\n0\n")
+        assert cv2.imwrite(str(folder / "color" / "00000001.jpg"), np.zeros((90, 120, 3), np.uint8))
+        args = [
+            "score",
+            "--suite",
+            "vot2020",
+            "--truth",
+            str(tmp_path / name),
+            "--results",
+            str(tmp_path / "r"),
+            "--json",
+        ]
+        done = CliRunner().invoke(app, args)
+        assert done.exit_code == 0, done.exception
+        found.append(json.loads(done.stdout))
+    assert found[0] == found[1]
+    assert found[1]["metrics"]["accuracy"] == pytest.approx(4.5 / 6)  # the frame of the start has no overlap
 
 
 def test_command_tells_an_error_in_one_line(files: tuple[Path, Path]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from siamtrack.bench.benchmarks import BENCHMARKS, find_benchmark
+from siamtrack.bench.datasets import read_dataset
 from siamtrack.bench.truth import read_truths
 from siamtrack.errors import ConfigError, DataError
 
@@ -120,3 +121,23 @@ def test_files_at_the_top_are_the_annotation(tmp_path: Path) -> None:
     (truth,) = read_truths(write(tmp_path, files), find_benchmark("got10k")).values()
     assert truth.visible is not None
     assert truth.visible.tolist() == [True, False, True]
+
+
+def test_masks_are_read_as_when_a_tracker_is_run(tmp_path: Path) -> None:
+    truth = "m1,2,3,4,0,12\nm0,0,0,0,0\n0\nm5,6,7,8,2,3,51\n9,9,2,2\n"
+    write(tmp_path, {"ants1/groundtruth.txt": truth, "ants1/anchor.value": "1\n0\n0\n0\n-1\n", "list.txt": "ants1\n"})
+    (tmp_path / "ants1" / "color").mkdir()
+    for n in range(5):
+        cv2.imwrite(str(tmp_path / "ants1" / "color" / f"{n:08d}.jpg"), np.zeros((24, 32, 3), dtype=np.uint8))
+    (found,) = read_truths(tmp_path, find_benchmark("vot2020")).values()
+    nothing = [np.nan] * 4
+    np.testing.assert_array_equal(found.regions, [[1, 2, 3, 4], nothing, nothing, [5, 6, 7, 8], [9, 9, 2, 2]])
+    (run,) = read_dataset("vot", tmp_path)
+    np.testing.assert_array_equal(run.annotation().regions, found.regions)
+
+
+def test_a_mask_that_is_none_is_named(tmp_path: Path) -> None:
+    for wrong in ("m1,2,3", "m1,2,3,x,4", "mask"):
+        write(tmp_path, {"ants1/groundtruth.txt": f"m1,2,3,4,0,12\n{wrong}\n"})
+        with pytest.raises(DataError, match=r"truth of ants1: line 2: expected a mask"):
+            read_truths(tmp_path, find_benchmark("vot2020"))

@@ -7,7 +7,7 @@ import math
 import platform
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +116,7 @@ def evaluate(
     scores = None
     if all(s.has_truth for s in done):
         scores = score_store(store, suite, done, rules, left_out=sorted(todo))
-        tree = scores.as_dict() | {"curves": {k: v.tolist() for k, v in scores.curves.items()}}
-        write_whole(store.root / "scores.json", json.dumps(tree, indent=1) + "\n")
+        write_whole(store.root / "scores.json", scores.to_json(curves=True) + "\n")
     return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), complete, settled)
 
 
@@ -144,15 +143,7 @@ def score_store(
     else:
         plain = {name: list(r.values()) for name, r in runs.items()}
         found = score_runs(suite.benchmark, truths, plain, rules or suite.rules)
-    return Scores(
-        suite.name,
-        found.rules,
-        found.metrics,
-        found.sequences,
-        found.attributes,
-        found.curves,
-        list(left_out),
-    )
+    return replace(found, suite=suite.name, left_out=list(left_out))
 
 
 def check_rules(suite: Suite, rules: str | None) -> None:

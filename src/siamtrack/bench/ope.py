@@ -53,6 +53,10 @@ class Curves:
     precision: FloatArray
     norm_precision: FloatArray | None = None
 
+    def by_name(self) -> dict[str, FloatArray]:
+        """Return the curves that there are, by the names of these fields."""
+        return {name: curve for name, curve in vars(self).items() if curve is not None}
+
     def metrics(self) -> dict[str, float]:
         """Return the usual numbers of the curves, named as in papers' tables."""
         found = {

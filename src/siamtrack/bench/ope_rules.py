@@ -10,8 +10,15 @@ import numpy as np
 from siamtrack.bench.benchmarks import Benchmark
 from siamtrack.bench.ope import Curves, LengthError
 from siamtrack.bench.records import FloatArray, Run, Truth
-from siamtrack.bench.scores import Metrics, Scores
-from siamtrack.bench.servers import got10k_overlaps, got10k_summary, trackingnet_curves, trackingnet_summary
+from siamtrack.bench.scores import Scores
+from siamtrack.bench.servers import (
+    got10k_curve,
+    got10k_overlaps,
+    got10k_summary,
+    trackingnet_curves,
+    trackingnet_means,
+    trackingnet_summary,
+)
 
 __all__ = ["Results", "Truths", "curves_rule", "each_sequence", "got10k_rule", "trackingnet_rule"]
 
@@ -52,7 +59,7 @@ def _average(curves: Sequence[Curves], drop_zero: bool) -> Curves:
     )
 
 
-def by_attribute(truths: Truths, score: Callable[[Sequence[str]], Metrics]) -> dict[str, Metrics]:
+def by_attribute(truths: Truths, score: Callable[[Sequence[str]], T]) -> dict[str, T]:
     """Return score(names) for the sequences that have each attribute on any frame."""
     having: dict[str, list[str]] = {}
     for name, truth in truths.items():
@@ -71,18 +78,18 @@ def curves_rule(
     """
 
     def score(truths: Truths, results: Results, benchmark: Benchmark, name: str) -> Scores:
+        """Score the first run of each sequence; raises `LengthError` that names all which the measure refuses."""
         curves = each_sequence(truths, lambda seq: measure(truths[seq], results[seq][0]))
         mean = _average(list(curves.values()), drop_zero)
-        plots = {"success": mean.success, "precision": mean.precision}
-        if mean.norm_precision is not None:
-            plots["norm_precision"] = mean.norm_precision
+        by_tag = by_attribute(truths, lambda names: _average([curves[n] for n in names], drop_zero))
         return Scores(
             benchmark.name,
             name,
             mean.metrics(),
             {seq: c.metrics() for seq, c in curves.items()},
-            by_attribute(truths, lambda names: _average([curves[n] for n in names], drop_zero).metrics()),
-            plots,
+            {tag: c.metrics() for tag, c in by_tag.items()},
+            mean.by_name(),
+            attribute_curves={tag: c.by_name() for tag, c in by_tag.items()},
         )
 
     return score
@@ -98,9 +105,16 @@ def got10k_rule(truths: Truths, results: Results, benchmark: Benchmark, name: st
     metrics = got10k_summary(pooled)
     for key in ("AO", "SR0.5"):
         metrics[f"{key}(mean over sequences)"] = float(np.nanmean([m[key] for m in sequences.values()]))
-    curve = np.array([(pooled > t).mean() for t in np.linspace(0, 1, 101)])
-    by_tag = by_attribute(truths, lambda names: got10k_summary(np.concatenate([overlaps[n] for n in names])))
-    return Scores(benchmark.name, name, metrics, sequences, by_tag, {"success": curve})
+    by_tag = by_attribute(truths, lambda names: np.concatenate([overlaps[n] for n in names]))
+    return Scores(
+        benchmark.name,
+        name,
+        metrics,
+        sequences,
+        {tag: got10k_summary(found) for tag, found in by_tag.items()},
+        {"success": got10k_curve(pooled)},
+        attribute_curves={tag: {"success": got10k_curve(found)} for tag, found in by_tag.items()},
+    )
 
 
 def trackingnet_rule(truths: Truths, results: Results, benchmark: Benchmark, name: str) -> Scores:
@@ -113,16 +127,13 @@ def trackingnet_rule(truths: Truths, results: Results, benchmark: Benchmark, nam
     found = {seq: results[seq][0] for seq in results if sum(name.endswith(seq) for name in files) == 1}
     curves = {seq: trackingnet_curves(truth, found.get(seq)) for seq, truth in truths.items()}
     every = list(curves.values())
-    plots = {
-        "success": np.mean([c.success for c in every], axis=0),
-        "precision": np.mean([c.precision for c in every], axis=0),
-        "norm_precision": np.mean([c.norm_precision for c in every], axis=0),
-    }
+    by_tag = by_attribute(truths, lambda names: [curves[n] for n in names])
     return Scores(
         benchmark.name,
         name,
         trackingnet_summary(every),
         {seq: trackingnet_summary([c]) for seq, c in curves.items()},
-        by_attribute(truths, lambda names: trackingnet_summary([curves[n] for n in names])),
-        plots,
+        {tag: trackingnet_summary(found) for tag, found in by_tag.items()},
+        trackingnet_means(every),
+        attribute_curves={tag: trackingnet_means(found) for tag, found in by_tag.items()},
     )

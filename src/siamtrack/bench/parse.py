@@ -13,7 +13,7 @@ import numpy as np
 from siamtrack.bench.records import BoolArray, FloatArray, IntArray, Run
 from siamtrack.errors import DataError
 
-__all__ = ["parse_boxes", "parse_column", "parse_flags", "parse_regions"]
+__all__ = ["parse_boxes", "parse_column", "parse_flags", "parse_regions", "parse_truth"]
 
 _BLANK = bytes.maketrans(b",;\t\r\v\f", b"      ")
 _BOM = b"\xef\xbb\xbf"
@@ -104,6 +104,30 @@ def parse_regions(data: bytes, where: str) -> Run:
         if len(rows):
             regions[rows, :width] = values[first[rows, None] + np.arange(width)]
     return Run(regions, codes)
+
+
+def parse_truth(data: bytes, where: str) -> FloatArray:
+    """Read the lines of an annotation as (N, 4) or (N, 8) regions: as `parse_regions` does, and of a mask its bounds.
+
+    A special code, nan and an empty mask are rows of nan.
+    """
+    if b"m" in data:
+        lines = enumerate(data.splitlines(), start=1)
+        data = b"\n".join(_mask_bounds(row, f"{where}: line {n}") if row[:1] == b"m" else row for n, row in lines)
+    return parse_regions(data, where).regions
+
+
+def _mask_bounds(line: bytes, where: str) -> bytes:
+    """Return the rectangle of a mask `mX,Y,W,H,RUN,RUN,..` as a line.
+
+    VOT stores a mask cut to its bounds, so that the four numbers before the runs are the rectangle.
+    """
+    numbers = line[1:].split(b",")
+    try:
+        _, _, width, height = [float(number) for number in numbers][:4]
+    except ValueError:
+        raise DataError(f"{where}: expected a mask `mX,Y,W,H,RUN,..`, a box or a code") from None
+    return b",".join(numbers[:4]) if width > 0 and height > 0 else b"nan"
 
 
 def parse_column(data: bytes, where: str) -> FloatArray:

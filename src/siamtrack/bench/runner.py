@@ -13,13 +13,13 @@ import time
 from collections import deque
 from collections.abc import Sequence as Many
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
 from siamtrack.bench.answers import Tracks
 from siamtrack.bench.sequence import Sequence
+from siamtrack.bench.spawn import start_worker
 from siamtrack.bench.store import Failure, Store
 from siamtrack.bench.suites import Suite
 from siamtrack.bench.worker import work
@@ -164,13 +164,8 @@ class _Pool:
         return self.failures
 
     def _hire(self, number: int) -> None:
-        # spawned, not forked: torch's threads do not survive a fork
-        context = get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, *self._arguments), daemon=True)
-        process.start()
-        theirs.close()  # so that the end of the worker closes the pipe
-        self._workers[number] = _Worker(number, process, ours)
+        pipe, process = start_worker(work, *self._arguments)
+        self._workers[number] = _Worker(number, process, pipe)
 
     def _look(self) -> None:
         """Hear all workers that have something to say, then look for silent ones."""

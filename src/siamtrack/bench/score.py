@@ -7,6 +7,7 @@ files; an evaluation that has just run a tracker calls the second with what it h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +87,7 @@ def score_runs(
             "expected meta.json or the frames beside the truth"
         )
     scores = scorer(known, {name: r for name, r in runs.items() if r}, benchmark, rule.name)
-    if not out:
-        return scores
-    return Scores(scores.suite, scores.rules, scores.metrics, scores.sequences, scores.attributes, scores.curves, out)
+    return replace(scores, left_out=out) if out else scores
 
 
 def score(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamtrack.bench.records import BoolArray, FloatArray, IntArray, Truth, as_rectangles, is_rectangle
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, reason
 
 __all__ = [
     "FrameList",
@@ -68,7 +68,7 @@ class ImageFiles:
             # imread cannot open every path on every system
             data = np.fromfile(path, dtype=np.uint8)
         except OSError as error:
-            raise DataError(f"{path}: expected a frame; {(error.strerror or str(error)).lower()}") from None
+            raise DataError(f"{path}: expected a frame; {reason(error)}") from None
         pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if pixels is None:
             raise DataError(f"{path}: expected an image; it cannot be decoded, copy the file anew")

@@ -12,9 +12,11 @@ from siamtrack.bench.records import BoolArray, FloatArray, Run, Truth, as_rectan
 
 __all__ = [
     "TrackingNetCurves",
+    "got10k_curve",
     "got10k_overlaps",
     "got10k_summary",
     "trackingnet_curves",
+    "trackingnet_means",
     "trackingnet_summary",
 ]
 
@@ -46,13 +48,20 @@ def got10k_summary(overlaps: FloatArray) -> dict[str, float]:
     known = np.nan_to_num(overlaps, nan=0.0)
     if not len(known):
         return dict.fromkeys(("AO", "SR0.5", "SR0.75", "succ_curve_mean"), float("nan"))
-    curve = fractions_above(known, np.linspace(0, 1, 101), len(known))
+    curve = got10k_curve(known)
     return {
         "AO": float(known.mean()),
         "SR0.5": float((known > 0.5).mean()),
         "SR0.75": float(curve[75]),
         "succ_curve_mean": float(curve.mean()),
     }
+
+
+def got10k_curve(overlaps: FloatArray) -> FloatArray:
+    """Return the success curve (101,): shares of the overlaps above 0, 0.01 .. 1, all nan where there is no overlap."""
+    if not len(overlaps):
+        return np.full(101, np.nan)
+    return fractions_above(np.nan_to_num(overlaps, nan=0.0), np.linspace(0, 1, 101), len(overlaps))
 
 
 @dataclass(frozen=True)
@@ -111,9 +120,14 @@ def trackingnet_summary(curves: list[TrackingNetCurves]) -> dict[str, float]:
     Coverage is the share of all frames with a sane box; the others are areas under the curves averaged over
     sequences.
     """
+    areas = {name: _area(curve) for name, curve in trackingnet_means(curves).items()}
+    return {"coverage": float(np.concatenate([c.sane for c in curves]).mean() * 100), **areas}
+
+
+def trackingnet_means(curves: list[TrackingNetCurves]) -> dict[str, FloatArray]:
+    """Return the three curves (21,) averaged over sequences, by name."""
     return {
-        "coverage": float(np.concatenate([c.sane for c in curves]).mean() * 100),
-        "success": _area(np.mean([c.success for c in curves], axis=0)),
-        "precision": _area(np.mean([c.precision for c in curves], axis=0)),
-        "norm_precision": _area(np.mean([c.norm_precision for c in curves], axis=0)),
+        "success": np.mean([c.success for c in curves], axis=0),
+        "precision": np.mean([c.precision for c in curves], axis=0),
+        "norm_precision": np.mean([c.norm_precision for c in curves], axis=0),
     }

@@ -32,7 +32,7 @@ from siamtrack.bench.parse import parse_column, parse_regions
 from siamtrack.bench.protocols import Trial
 from siamtrack.bench.records import FloatArray, Run, is_rectangle
 from siamtrack.bench.sequence import Sequence, from_file, to_file
-from siamtrack.errors import ConfigError, DataError
+from siamtrack.errors import ConfigError, DataError, reason
 
 __all__ = ["Failure", "Store", "Timing", "read_json", "region_lines", "result_path", "write_whole"]
 
@@ -80,7 +80,7 @@ def write_whole(path: Path, data: str | bytes) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise DataError(f"cannot write {path}: {(error.strerror or str(error)).lower()}") from error
+        raise DataError(f"cannot write {path}: {reason(error)}") from error
 
 
 def result_path(kind: str, sequence: str, key: str) -> PurePosixPath:
@@ -270,7 +270,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise DataError(f"{path}: {reason(error)}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from siamtrack.bench.answers import Tracks
-from siamtrack.errors import ConfigError, DataError
+from siamtrack.errors import ConfigError, DataError, reason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,7 +99,7 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise DataError(f"{path}: {reason(error)}") from None
 
 
 class TimedMatcher:

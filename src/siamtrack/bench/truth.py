@@ -3,7 +3,8 @@
 Understood are `<seq>.txt` (OTB, UAV123, TrackingNet, at any depth), `<seq>/groundtruth.txt` (VOT, LaSOT,
 GOT-10k), `<seq>/groundtruth_rect.txt` (OTB, DTB70), `<seq>/<seq>_gt.txt` (TC128), NFS's `<seq>/30/<seq>.txt`,
 and the one-file JSON of PySOT. What lies beside them is read too: `absent/`, LaSOT's occlusion flags,
-GOT-10k's labels, VOT's tags and anchors, `meta.json` with image sizes and tags.
+GOT-10k's labels, VOT's tags and anchors, `meta.json` with image sizes and tags. Of a mask (VOT-ST 2020 and later)
+the bounds are read, as when a tracker is run.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from siamtrack.bench.archive import Archive, sequence_key
 from siamtrack.bench.benchmarks import Benchmark
 from siamtrack.bench.beside import Beside
-from siamtrack.bench.parse import parse_regions
+from siamtrack.bench.parse import parse_truth
 from siamtrack.bench.records import FloatArray, Truth
 from siamtrack.errors import DataError
 
@@ -75,7 +76,7 @@ def _numbers(data: bytes, where: str) -> FloatArray:
         boxes[:, 2:] -= boxes[:, :2]
         return boxes
     # Special codes stay rows of nan: long-term truth writes an absent target as nan or as a code.
-    return parse_regions(data, where).regions
+    return parse_truth(data, where)
 
 
 def _load_json(data: bytes, where: str) -> dict[str, Any]:

@@ -148,13 +148,16 @@ class _Delayed:
 
     @property
     def network(self) -> float:
+        """Seconds in the network so far; nan if unknown."""
         return self._session.network
 
     @property
     def reading(self) -> float:
+        """Seconds spent on reading frames so far."""
         return self._session.reading
 
     def read(self, frames: FrameList, index: int) -> Image:
+        """Return a frame (H, W, 3), RGB uint8."""
         return self._session.read(frames, index)
 
     def _late(self) -> bool:
@@ -170,11 +173,16 @@ class _Delayed:
         return True
 
     def init(self, frame: Image, box: FloatArray) -> None:
+        """Start the tracker on a box (4,) `x, y, w, h`; while it is late, that box is its answer."""
         self._left, self._debt = self._grace, 0.0
         self._session.init(frame, box)
         self._last = Answer(tuple(box.tolist())) if self._late() else None
 
     def update(self, frame: Image) -> Answer:
+        """Return the tracker's answer, or the last one for a frame that came in while the tracker was at work.
+
+        `seconds` is then the time of the call as the clock counts it: 0 where the tracker was not called.
+        """
         if self._debt > self._interval and self._last is not None:
             self._debt -= self._interval
             self.seconds = 0.0

@@ -67,9 +67,11 @@ class _PysotSequence:
         self._eao = [pysot_eao_overlaps(truth, run, known) for run, known in zip(runs, accuracy, strict=True)]
 
     def lost(self) -> float:
+        """Return the failures of a repetition, on average."""
         return float(np.mean([len(f) for f in self.failures]))
 
     def fragments(self, tag: str | None = None) -> list[Fragment]:
+        """Return what all repetitions give to the expected overlap: of all frames, or of those with an attribute."""
         mask = None if tag is None else _tag_mask(self.truth, tag)
         return [
             fragment
@@ -80,6 +82,10 @@ class _PysotSequence:
         ]
 
     def metrics(self) -> dict[str, float]:
+        """Return accuracy (mean overlap in [0, 1]), failures, and robustness: failures in 100 frames.
+
+        `n_valid` counts the frames that have an overlap, `length` all frames of truth.
+        """
         n = len(self.overlaps)
         return {
             "accuracy": float(_mean_known(self.overlaps)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import safetensors
 import safetensors.torch
@@ -13,8 +14,13 @@ from torch import Tensor, nn
 
 from siamtrack.errors import WeightsError
 
-__all__ = ["check_state", "load_weights", "read_metadata", "save_weights", "some_names"]
+if TYPE_CHECKING:
+    from siamtrack.config import Crops
+    from siamtrack.models.siamese import Matcher
 
+__all__ = ["check_crops", "check_state", "load_weights", "read_metadata", "save_weights", "some_names"]
+
+_LONGEST = 160
 _MAX_HALF = torch.finfo(torch.float16).max
 
 
@@ -123,8 +129,36 @@ def check_state(state: Mapping[str, Tensor], net: nn.Module, where: str) -> None
         raise WeightsError(f"{where} holds values that are not finite in {some_names(broken)}")
 
 
+def check_crops(net: Matcher, crops: Crops, where: str) -> None:
+    """Check that a network takes crops of a preset's sizes, by letting it look at one black pair.
+
+    Args:
+        net: on the CPU and in evaluation mode.
+        crops: the preset's.
+        where: the file that both come from.
+
+    Raises:
+        WeightsError: a map becomes too small for the next layer, or the correlation has another number of channels.
+    """
+    template, search = crops.wide_template or crops.template, crops.search
+    try:
+        with torch.inference_mode():
+            net.match(net.embed(torch.zeros(1, 3, template, template)), torch.zeros(1, 3, search, search))
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{where}: its network does not take crops of {template} (template) and {search} pixels (search); make it "
+            f"again with crops that fit its layers ({' '.join(str(error).split())[:200]})"
+        ) from None
+
+
 def some_names(names: Iterable[str], limit: int = 6) -> str:
     """The first names of a list, and how many more there are, on one line."""
     listed = list(names)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more
+    return ", ".join(_shown(name) for name in listed[:limit]) + more
+
+
+def _shown(name: str) -> str:
+    """A name as a file has it, which may be any text, on one line and no longer than a line."""
+    text = name if name.isprintable() else repr(name)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."

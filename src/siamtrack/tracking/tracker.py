@@ -17,7 +17,7 @@ from siamtrack.geometry.boxes import Box, xyxy_to_xywh
 from siamtrack.geometry.crop import Frame
 from siamtrack.models.folding import fold_norms
 from siamtrack.models.siamese import Matcher
-from siamtrack.models.weights import load_weights, read_metadata
+from siamtrack.models.weights import check_crops, load_weights, read_metadata
 from siamtrack.tracking.presence import Status, presence, status
 from siamtrack.tracking.state import TrackState, start, step
 
@@ -136,6 +136,7 @@ def load(model: str | Path = DEFAULT_MODEL, device: torch.device | str = "cpu") 
     net = preset.model.build()
     load_weights(path, net)
     fold_norms(net)
+    check_crops(net.eval(), preset.crops, str(path))
     return Tracker(net, preset, device)
 
 

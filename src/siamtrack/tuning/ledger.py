@@ -17,7 +17,7 @@ from typing import Any
 
 from siamtrack.bench.sequence import ImageFiles, Sequence
 from siamtrack.bench.store import write_whole
-from siamtrack.errors import ConfigError, DataError
+from siamtrack.errors import ConfigError, DataError, reason
 
 __all__ = ["Ledger", "sequence_digest"]
 
@@ -63,7 +63,7 @@ class Ledger:
         try:
             first, *lines = path.read_bytes().splitlines() or [b""]
         except OSError as error:
-            raise DataError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+            raise DataError(f"cannot read {path}: {reason(error)}") from None
         held = _object(first)
         if held is None or "format" not in held:
             raise DataError(f"{path}: expected the scores of `siamtrack tune`; choose another --out")
@@ -95,7 +95,7 @@ class Ledger:
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
-            raise DataError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from None
+            raise DataError(f"cannot write {self.path}: {reason(error)}") from None
         self._scores[_canonical(changes), sequence, digest] = score
 
     def __len__(self) -> int:

@@ -6,11 +6,11 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from siamtrack.bench.sequence import Sequence
+from siamtrack.bench.spawn import start_worker
 from siamtrack.config import Preset
 from siamtrack.errors import DataError, SiamtrackError
 from siamtrack.tuning.scorer import Scorer, Variants
@@ -90,14 +90,9 @@ class _Crew:
                 process.join()
 
     def _hire(self) -> None:
-        # spawned, not forked: torch's threads do not survive a fork
-        context = get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, *self._arguments), daemon=True)
-        process.start()
+        pipe, process = start_worker(_serve, *self._arguments)
         self._processes.append(process)
-        theirs.close()  # so that the end of the worker closes the pipe
-        self._give(ours, process)
+        self._give(pipe, process)
 
     def _give(self, pipe: Connection, process: BaseProcess) -> None:
         job = self._waiting.popleft()

@@ -164,9 +164,11 @@ class _Known:
         self.names = sorted(self._digests)
 
     def score(self, setting: Setting, name: str) -> float | None:
+        """The score of a setting on a sequence; None where it is not known yet."""
         return self._ledger.get(self._space.changes(setting), name, self._digests[name])
 
     def add(self, setting: Setting, name: str, score: float) -> None:
+        """Keep the score of a setting on a sequence."""
         self._ledger.add(self._space.changes(setting), name, self._digests[name], score)
 
     def scores(self, names: Many[str], setting: Setting) -> FloatArray | None:

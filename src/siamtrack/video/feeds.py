@@ -119,7 +119,7 @@ def _read_image(path: Path) -> np.ndarray:
     try:
         data = np.fromfile(path, dtype=np.uint8)  # imread cannot open every path on every system
     except OSError as error:
-        raise InputError(f"cannot read '{path}': {error.strerror}") from error
+        raise InputError(f"cannot read '{path}': {reason(error)}") from error
     try:
         with _quiet_opencv():
             image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
@@ -187,6 +187,10 @@ class _Decoder:
     notes: list[str]
 
     def frames(self, start: int) -> Iterator[np.ndarray]:
+        """Yield the frames from number `start` on, RGB uint8 (H, W, 3), turned as the container says.
+
+        What cannot be decoded is left out, and told in `notes` once the last frame has been read.
+        """
         reformatter = av.video.reformatter.VideoReformatter()
         number = 0
         lost = 0

@@ -29,14 +29,16 @@ def import_command(
     if not out.parent.is_dir():
         raise InputError(f"--out: the folder {out.parent} does not exist; make it first")
     from siamtrack.config import load_preset, preset_to_json
-    from siamtrack.models.importing import import_state_dict, read_checkpoint
+    from siamtrack.models.importing import check_source, import_state_dict, read_checkpoint
     from siamtrack.models.weights import save_weights
 
+    check_source(source)
     chosen = load_preset(preset)
     state = read_checkpoint(checkpoint)
     net = chosen.model.build()
     report = import_state_dict(state, source, net)
-    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    with checkpoint.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     note = {"preset": preset_to_json(chosen), "imported_from": source, "imported_sha256": digest}
     save_weights(out, net, note, half=False)
     count = sum(parameter.numel() for parameter in net.parameters())

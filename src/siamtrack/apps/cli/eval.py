@@ -53,17 +53,12 @@ def eval_command(
     """
     from siamtrack.bench.evaluate import check_rules, read_suite
     from siamtrack.bench.suites import find_suite, with_speed
-    from siamtrack.bench.trackers import find_tracker
 
     chosen = find_suite(suite)
     if tracker_fps is not None:
         chosen = with_speed(chosen, tracker_fps)
     check_rules(chosen, rules)
-    specs = [find_tracker(name, device) for name in model]
-    names = [spec.name for spec in specs]
-    if len(set(names)) != len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise ConfigError(f"two models are called '{twice}'; their results would share a folder, rename one")
+    specs = _find(model, device)
     sequences = read_suite(chosen, data)
     workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     found = [_evaluate(spec, chosen, sequences, out, rules, workers, limit, seed) for spec in specs]
@@ -71,6 +66,17 @@ def eval_command(
     # torchrun ends all processes when one of them fails: that waits for the last one
     if all(e.settled for e in found) and any(e.failures for e in found):
         raise typer.Exit(1)
+
+
+def _find(models: list[str], device: str) -> list[TrackerSpec]:
+    from siamtrack.bench.trackers import find_tracker
+
+    specs = [find_tracker(name, device) for name in models]
+    names = [spec.name for spec in specs]
+    if len(set(names)) != len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise ConfigError(f"two models are called '{twice}'; their results would share a folder, rename one")
+    return specs
 
 
 def _evaluate(

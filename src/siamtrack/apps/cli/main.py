@@ -16,6 +16,7 @@ from siamtrack.apps.cli.eval import eval_command
 from siamtrack.apps.cli.models import models
 from siamtrack.apps.cli.report import report_command
 from siamtrack.apps.cli.score import score_command
+from siamtrack.apps.cli.session import ends_while_importing
 from siamtrack.apps.cli.study import study
 from siamtrack.apps.cli.submit import submit_command
 from siamtrack.apps.cli.track import track
@@ -72,7 +73,8 @@ def run() -> None:
             # A file's name may hold what the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(prog_name="siamtrack", standalone_mode=False)
+        with ends_while_importing():
+            code = app(prog_name="siamtrack", standalone_mode=False)
     except (SiamtrackError, OSError) as error:
         code = _complain(str(error))
     except _UsageError as error:

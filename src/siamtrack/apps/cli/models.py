@@ -16,7 +16,8 @@ def models(
     """List the presets: family, backbone, parameters, multiply-accumulates a crop, and published scores.
 
     MACs are those of one template crop, once a target, and of one search crop: a frame, or for families with a
-    search pyramid one of its scales.
+    search pyramid one of its scales. Where a preset chooses between two correlations, UP-XCorr and DW-XCorr, the
+    parameters of its proposal head are shown with either.
     """
     from siamtrack.config import preset_names
 
@@ -31,7 +32,7 @@ def _row(name: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from siamtrack.config import load_preset
-    from siamtrack.models.summary import count_cost
+    from siamtrack.models.summary import count_cost, proposal_parameters
     from siamtrack.tracking.tracker import packaged_weights
 
     preset = load_preset(name)
@@ -40,6 +41,7 @@ def _row(name: str) -> dict[str, Any]:
         "family": preset.model.family,
         "backbone": preset.model.backbone,
         **asdict(count_cost(preset)),
+        "proposal_parameters": proposal_parameters(preset.model),
         "weights": packaged_weights(name) is not None,
         "published": [asdict(score) for score in preset.published],
         "description": preset.description,
@@ -48,14 +50,25 @@ def _row(name: str) -> dict[str, Any]:
 
 def _print(rows: list[dict[str, Any]]) -> None:
     """Print plain aligned columns, which survive a pipe."""
-    table = [["preset", "family", "backbone", "params M", "template GMAC", "search GMAC", "weights", "published"]]
+    counted = ["params M", "head M", "UP-XCorr M", "DW-XCorr M", "template GMAC", "search GMAC"]
+    table = [["preset", "family", "backbone", *counted, "weights", "published"]]
     for row in rows:
         first = row["published"][0] if row["published"] else None
-        numbers = (row["parameters"] / 1e6, row["macs_template"] / 1e9, row["macs_search"] / 1e9)
         score = f"{first['benchmark']} {first['metric']} {first['value']:g}" if first else ""
         weights = "yes" if row["weights"] else ""
-        table.append([row["name"], row["family"], row["backbone"], *(f"{n:.2f}" for n in numbers), weights, score])
+        table.append([row["name"], row["family"], row["backbone"], *_numbers(row), weights, score])
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     for line in table:
-        cells = [c.rjust(w) if 3 <= i <= 5 else c.ljust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True))]
+        cells = [
+            cell.rjust(width) if 3 <= i < 3 + len(counted) else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
         typer.echo("  ".join(cells).rstrip())
+
+
+def _numbers(row: dict[str, Any]) -> list[str]:
+    """Millions of parameters: all, the head's, the proposal head's with either correlation; GMACs a crop."""
+    heads = row["proposal_parameters"]
+    parameters = (row["parameters"], row["head_parameters"], heads.get("up"), heads.get("depthwise"))
+    millions = ["" if count is None else f"{count / 1e6:.2f}" for count in parameters]
+    return [*millions, *(f"{row[key] / 1e9:.2f}" for key in ("macs_template", "macs_search"))]

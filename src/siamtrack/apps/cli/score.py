@@ -52,7 +52,8 @@ def score_command(
 ) -> None:
     """Score raw result files of any tracker by the official rules, named, of a benchmark.
 
-    A result that the rule's own scorer cannot take is refused with the names of its sequences.
+    A result that the rule's own scorer cannot take is refused with the names of its sequences. Of masks in the
+    annotation (VOT-ST 2020 and later) the bounds are scored against, as in VOT's challenge of boxes.
     """
     from siamtrack.bench.score import score
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -18,7 +20,16 @@ if TYPE_CHECKING:
     from siamtrack.video.reader import FrameSource
     from siamtrack.video.writer import VideoWriter
 
-__all__ = ["DEFAULT_MODEL", "Interrupts", "Outputs", "Tally", "ends_at_once", "load_model", "run_session"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Interrupts",
+    "Outputs",
+    "Tally",
+    "ends_at_once",
+    "ends_while_importing",
+    "load_model",
+    "run_session",
+]
 
 _ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -60,21 +71,45 @@ class Tally:
         return text
 
 
-@contextmanager
-def ends_at_once() -> Iterator[None]:
-    """For what comes before anything is written: let Ctrl-C end the process without raising KeyboardInterrupt.
+def ends_at_once() -> AbstractContextManager[None]:
+    """For what comes before anything is written: let Ctrl-C end the process there and then, without a word.
 
-    Raised in the middle of loading a library, it comes out as an abort or as an ImportError.
+    That holds inside a library too, as one that waits for a camera or for a stream.
     """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    return _on_ctrl_c(signal.SIG_DFL)
+
+
+def ends_while_importing() -> AbstractContextManager[None]:
+    """For a whole command: Ctrl-C while a library is loaded ends the process, with one line and exit code 130.
+
+    A KeyboardInterrupt that is raised in the middle of an import comes out as an abort or as an ImportError. At any
+    other moment it is raised as ever.
+    """
+    return _on_ctrl_c(_end_or_raise)
+
+
+@contextmanager
+def _on_ctrl_c(handler: Any) -> Iterator[None]:
+    """Let `handler` take Ctrl-C, unless another program has asked for something else, such as nohup."""
+    usual = (signal.default_int_handler, _end_or_raise)
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before not in usual:
         yield
         return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_or_raise(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            print("siamtrack: interrupted", file=sys.stderr, flush=True)
+            os._exit(128 + number)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 class Interrupts:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import time
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,48 +48,57 @@ def parse_settings(texts: list[str]) -> dict[str, Any]:
     return settings
 
 
+_Preset = Annotated[
+    str | None,
+    typer.Argument(metavar="PRESET", help="A preset's name, or a .toml file; not with --replay."),
+]
+_Data = Annotated[
+    str | None,
+    typer.Option(metavar="DIR|URL", help="Shards (*.tar): a folder, its URL, or a pattern as URL/train-{00..09}.tar."),
+]
+_Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where checkpoints, log.jsonl and the weights go.")]
+_Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out, if there is one.")]
+_Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.lr=1e-3; repeatable."),
+]
+_Steps = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Train N steps in all and stop there. The learning rate still follows the schedule of "
+        "train.steps, so a run may be done in pieces: --steps 9, then --resume --steps 20. To shorten "
+        "the schedule itself, use --set train.steps=N; an N beyond train.steps lengthens it to N.",
+    ),
+]
+_Val = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Sequences (NAME/img/*, NAME/groundtruth.txt) to track every train.validate_every steps; "
+        "the weights that track them best are kept.",
+    ),
+]
+_Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network is trained.")]
+_TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too, into --out.")]
+_Replay = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Play a failed step again, from a file in OUT/failures; then end."),
+]
+
+
 def train(
-    preset: Annotated[
-        str | None,
-        typer.Argument(metavar="PRESET", help="A preset's name, or a .toml file; not with --replay."),
-    ] = None,
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="A folder of WebDataset shards (*.tar).")] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where checkpoints, log.jsonl and the weights go.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out, if there is one.")
-    ] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.lr=1e-3; repeatable."),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Train N steps in all and stop there. The learning rate still follows the schedule of "
-            "train.steps, so a run may be done in pieces: --steps 9, then --resume --steps 20. To shorten "
-            "the schedule itself, use --set train.steps=N; an N beyond train.steps lengthens it to N.",
-        ),
-    ] = None,
-    val: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Sequences (NAME/img/*, NAME/groundtruth.txt) to track every train.validate_every steps; "
-            "the weights that track them best are kept.",
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network is trained.")] = "cpu",
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too, into --out.")
-    ] = False,
-    replay: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Play a failed step again, from a file in OUT/failures; then end."),
-    ] = None,
+    preset: _Preset = None,
+    data: _Data = None,
+    out: _Out = None,
+    resume: _Resume = False,
+    settings: _Settings = None,
+    steps: _Steps = None,
+    val: _Val = None,
+    device: _Device = "cpu",
+    tensorboard: _TensorBoard = False,
+    replay: _Replay = None,
 ) -> None:
     """Train a preset's network: --out ends with a .safetensors file that --model accepts.
 
@@ -98,68 +109,82 @@ def train(
         _replay(replay, device)
         return
     if preset is None or data is None or out is None:
-        raise InputError("train needs a preset, --data DIR and --out DIR; or --replay FILE alone")
+        raise InputError("train needs a preset, --data DIR|URL and --out DIR; or --replay FILE alone")
     from siamtrack.config import load_preset
 
     changes = parse_settings(settings or [])
     chosen = load_preset(preset, changes)
     if steps is not None and steps > chosen.train.steps:
         chosen = load_preset(preset, changes | {"train.steps": steps})
-    with _one_line_warnings():
-        _run(chosen, data, out, resume, steps, val, device, tensorboard)
+    until = min(steps or chosen.train.steps, chosen.train.steps)
+    with _one_line_warnings(), ExitStack() as stack:
+        _run(stack, chosen, changes, data, out, resume, until, val, device, tensorboard)
 
 
 def _run(
+    stack: ExitStack,
     preset: Preset,
-    data: Path,
+    changes: dict[str, Any],
+    data: str,
     out: Path,
     resume: bool,
-    steps: int | None,
+    until: int,
     val: Path | None,
     device: str,
     tensorboard: bool,
 ) -> None:
     from siamtrack.apps.cli.session import Interrupts
-    from siamtrack.data.resident import ResidentSet
+    from siamtrack.data.source import open_pairs
     from siamtrack.training.distributed import joined
     from siamtrack.training.loop import train as learn
     from siamtrack.training.validate import find_clips
 
     clips = find_clips(val, preset.train.validate_frames) if val else ()
-    last = min(steps or preset.train.steps, preset.train.steps)
-    with ExitStack() as stack:
-        world = stack.enter_context(joined(device))
-        crops = ResidentSet.load(data)
-        if world.main:
-            typer.echo(f"{len(crops)} crops in {data}, {len(crops.skipped)} skipped as not readable")
-        reports = [stack.enter_context(progress(last))] if world.main else []
-        if tensorboard and world.main:
-            reports.append(stack.enter_context(_tensorboard(out)))
-        interrupts = stack.enter_context(Interrupts())
-        interrupts.hold()
+    world = stack.enter_context(joined(device))
+    pairs = open_pairs(data, preset.crops, preset.data, world.device(device))
+    stack.callback(pairs.close)
+    _check_sources(changes, pairs.source_names)
+    if world.main:
+        typer.echo(f"{data}: {pairs.about}")
+    reports = _reports(stack, until, out if tensorboard else None) if world.main else []
+    interrupts = stack.enter_context(Interrupts())
+    interrupts.hold()
 
-        def report(row: dict[str, float]) -> None:
-            for show in reports:
-                show(row)
+    def report(row: dict[str, float]) -> None:
+        for show in reports:
+            show(row)
 
-        path = learn(
-            preset,
-            crops,
-            out,
-            device,
-            resume,
-            last,
-            report,
-            clips=clips,
-            stop=lambda: interrupts.pending,
-            world=world,
-        )
+    path = learn(
+        preset, pairs, out, device, resume, until, report,
+        clips=clips, stop=lambda: interrupts.pending, world=world,
+    )  # fmt: skip
     if interrupts.pending:
         again = [*sys.argv[1:], *([] if resume else ["--resume"])]
         typer.echo(f"stopped with a checkpoint; go on with: siamtrack {shlex.join(again)}")
-        raise typer.Exit(130)
+        raise typer.Exit(128 + interrupts.came)
     if world.main:
         typer.echo(f"weights: {path}")
+
+
+def _check_sources(changes: dict[str, Any], known: tuple[str, ...] | None) -> None:
+    """Check that sources named by --set are in the data; those that a preset names may be of other data.
+
+    Raises:
+        ConfigError: one is not; the nearest is offered.
+    """
+    from siamtrack.data.pairs import check_sources
+
+    if known is None:
+        return
+    for key in ("data.source_weights", "data.gaps"):
+        named = [name.removeprefix(f"{key}.") for name in changes if name.startswith(f"{key}.")]
+        check_sources([*named, *changes.get(key, ())], known, key)
+
+
+def _reports(stack: ExitStack, last: int, board: Path | None) -> list[Callable[[dict[str, float]], None]]:
+    """What is shown each row of the log: progress, and TensorBoard in a folder where that is wanted."""
+    reports = [stack.enter_context(progress(last))]
+    return reports if board is None else [*reports, stack.enter_context(_tensorboard(board))]
 
 
 def _check_device(name: str) -> None:
@@ -176,31 +201,37 @@ def _check_device(name: str) -> None:
 def progress(last: int) -> Iterator[Callable[[dict[str, float]], None]]:
     """Show loss, pairs a second and time left: a bar on a terminal, else a line a row."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = Console(stderr=True)
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[state]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
+    seen: list[tuple[int, float]] = []
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("training", total=last, state="")
 
         def show(row: dict[str, float]) -> None:
+            """Show a row of the log: a step's, or a validation's."""
             step = int(row["step"])
             if "total" not in row:
                 bar.print(f"step {step}: success {row['success']:.4f}")
                 return
-            state = f"loss {row['total']:.4f}, {row['pairs_per_second']:.1f} pairs/s"
+            seen[1:] = [(step, time.monotonic())]
+            left = _left(seen[0], seen[-1], last)
+            state = f"loss {row['total']:.4f}, {row['pairs_per_second']:.1f} pairs/s{left}"
             if console.is_terminal:
                 bar.update(task, completed=step, state=state)
             else:
                 typer.echo(f"step {step}/{last}: {state}", err=True)
 
         yield show
+
+
+def _left(first: tuple[int, float], now: tuple[int, float], last: int) -> str:
+    """Time to the last step at the pace since the first row, which a resumed run has somewhere on its way."""
+    if now[0] <= first[0]:
+        return ""
+    seconds = round((now[1] - first[1]) / (now[0] - first[0]) * (last - now[0]))
+    return f", {timedelta(seconds=seconds)} left"
 
 
 @contextmanager
@@ -217,6 +248,7 @@ def _tensorboard(out: Path) -> Iterator[Callable[[dict[str, float]], None]]:
     with SummaryWriter(str(out / "tensorboard")) as writer:
 
         def write(row: dict[str, float]) -> None:
+            """Write each number of a row under its own name."""
             for name, value in row.items():
                 if name != "step":
                     writer.add_scalar(name, value, int(row["step"]))

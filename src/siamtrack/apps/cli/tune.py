@@ -19,8 +19,10 @@ from siamtrack.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from siamtrack.bench.sequence import Sequence
     from siamtrack.tuning.pool import Job
     from siamtrack.tuning.scorer import ModelVariants
+    from siamtrack.tuning.tune import Plan, Tuning
 
 __all__ = ["tune_command"]
 
@@ -60,46 +62,61 @@ def tune_command(
 
     Every finished run is kept: after Ctrl-C or a kill the same command goes on where it was.
     """
-    from siamtrack.bench.evaluate import read_suite
-    from siamtrack.bench.store import write_whole
-    from siamtrack.bench.suites import find_suite
-    from siamtrack.tuning.ledger import Ledger
-    from siamtrack.tuning.report import as_dict, as_lines, as_toml
-    from siamtrack.tuning.select import fold_names
     from siamtrack.tuning.space import default_grid, make_space, parse_grid
-    from siamtrack.tuning.tune import Plan, tune
+    from siamtrack.tuning.tune import Plan
 
-    ledger_path = _ledger_path(out)
+    kept = _ledger_path(out)
     wanted = parse_grid(grid or [])
     variants = _find(model, device)
-    preset = variants.preset
-    space = make_space(preset, wanted or default_grid(preset))
-    sequences = read_suite(find_suite("folder"), data)
-    fold_names([s.name for s in sequences], folds)  # too few sequences are told before anything is written
-    ledger = Ledger.open(ledger_path, {**variants.identity, "rules": "otb"})
+    space = make_space(variants.preset, wanted or default_grid(variants.preset))
     workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     plan = Plan(space, search.value, folds, seed, workers)
-    typer.echo(
-        f"{len(sequences)} sequences of {sum(map(len, sequences))} frames; " + _size(plan.kind, len(space.settings()))
-    )
+    found = _tune(variants, _sequences(data, folds), plan, kept)
+    _write(found, variants.name, out)
+
+
+def _sequences(data: Path, folds: int | None) -> list[Sequence]:
+    """The development set; that it is too small for the folds is told before anything is written."""
+    from siamtrack.bench.evaluate import read_suite
+    from siamtrack.bench.suites import find_suite
+    from siamtrack.tuning.select import fold_names
+
+    sequences = read_suite(find_suite("folder"), data)
+    fold_names([s.name for s in sequences], folds)
+    return sequences
+
+
+def _tune(variants: ModelVariants, sequences: list[Sequence], plan: Plan, kept: Path) -> Tuning:
+    """Tune with progress on the terminal; every score goes into the ledger `kept`, from which Ctrl-C can be made good.
+
+    Raises:
+        Exit: Ctrl-C, after a line that says how to go on.
+    """
+    from siamtrack.tuning.ledger import Ledger
+    from siamtrack.tuning.tune import tune
+
+    ledger = Ledger.open(kept, {**variants.identity, "rules": "otb"})
+    frames, settings = sum(map(len, sequences)), len(plan.space.settings())
+    way = "" if plan.kind == "grid" else "one key after the other, of "
+    typer.echo(f"{len(sequences)} sequences of {frames} frames; {way}{settings} settings")
     try:
         with _board() as board:
-            found = tune(variants, sequences, plan, ledger, board)
+            return tune(variants, sequences, plan, ledger, board)
     except KeyboardInterrupt:
-        typer.echo(
-            f"stopped; {len(ledger)} scores are kept in {ledger_path}: give the same command to go on",
-            err=True,
-        )
+        typer.echo(f"stopped; {len(ledger)} scores are kept in {kept}: give the same command to go on", err=True)
         raise typer.Exit(130) from None
-    write_whole(out.with_suffix(".json"), json.dumps(as_dict(found, variants.name), indent=1) + "\n")
-    write_whole(out, as_toml(found, variants.name))
+
+
+def _write(found: Tuning, model: str, out: Path) -> None:
+    """Write `out` and the .json beside it, and print what was found."""
+    from siamtrack.bench.store import write_whole
+    from siamtrack.tuning.report import as_dict, as_lines, as_toml
+
+    write_whole(out.with_suffix(".json"), json.dumps(as_dict(found, model), indent=1) + "\n")
+    write_whole(out, as_toml(found, model))
     for line in as_lines(found):
         typer.echo(line)
     typer.echo(f"written: {out}")
-
-
-def _size(kind: str, settings: int) -> str:
-    return f"{settings} settings" if kind == "grid" else f"one key after the other, of {settings} settings"
 
 
 def _ledger_path(out: Path) -> Path:

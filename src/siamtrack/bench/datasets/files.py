@@ -9,7 +9,7 @@ import numpy as np
 from siamtrack.bench.parse import parse_flags, parse_regions
 from siamtrack.bench.records import BoolArray, FloatArray
 from siamtrack.bench.sequence import ImageFiles, image_names
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, reason
 
 __all__ = ["flags", "folders", "images", "numbered", "read_bytes", "regions"]
 
@@ -19,7 +19,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+        raise DataError(f"{path}: {reason(error)}") from None
 
 
 def regions(path: Path, frames: int | None = None) -> FloatArray:

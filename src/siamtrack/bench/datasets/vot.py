@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from siamtrack.bench.datasets.files import folders, images, read_bytes
-from siamtrack.bench.parse import parse_column, parse_flags, parse_regions
-from siamtrack.bench.records import BoolArray, FloatArray, IntArray
+from siamtrack.bench.parse import parse_column, parse_flags, parse_truth
+from siamtrack.bench.records import BoolArray, IntArray
 from siamtrack.bench.sequence import ImageFiles, Sequence
 from siamtrack.errors import DataError
 
@@ -42,7 +42,8 @@ def read_vot(root: Path) -> list[Sequence]:
 
 def _sequence(folder: Path) -> Sequence:
     frames = _frames(folder)
-    truth = _truth(folder / "groundtruth.txt")
+    path = folder / "groundtruth.txt"
+    truth = parse_truth(read_bytes(path), str(path))
     count = len(truth)
     if len(frames) < count:
         raise DataError(f"{folder}: {len(frames)} frames for {count} lines of groundtruth.txt")
@@ -61,30 +62,6 @@ def _frames(folder: Path) -> ImageFiles:
         pattern = Path(channel.group(1).decode().replace("\\", "/"))
         return images(folder / pattern.parent if pattern.suffix else folder / pattern)
     return images(folder / "color" if (folder / "color").is_dir() else folder)
-
-
-def _truth(path: Path) -> FloatArray:
-    data = read_bytes(path)
-    if data.lstrip()[:1] != b"m" and b"\nm" not in data:
-        return parse_regions(data, str(path)).regions
-    lines = [line for line in data.decode().splitlines() if line.strip()]
-    return np.array([_mask_bounds(line, f"{path}: line {n}") for n, line in enumerate(lines, start=1)])
-
-
-def _mask_bounds(line: str, where: str) -> tuple[float, float, float, float]:
-    """Return the rectangle of a mask `m x,y,w,h,run,run,..`; nan for an empty mask or a special code.
-
-    VOT stores a mask cut to its bounds, so that the four numbers before the runs are the rectangle.
-    """
-    nothing = (float("nan"),) * 4
-    try:
-        numbers = [float(part) for part in line.strip().lstrip("m").split(",")]
-    except ValueError:
-        raise DataError(f"{where}: expected a mask `mX,Y,W,H,RUN,..`, a box or a code") from None
-    if len(numbers) < 4 or not (numbers[2] > 0 and numbers[3] > 0):
-        return nothing
-    x, y, w, h = numbers[:4]
-    return x, y, w, h
 
 
 def _tags(folder: Path, frames: int) -> dict[str, BoolArray]:

@@ -35,6 +35,7 @@ __all__ = [
     "inline_svg",
     "legend_below",
     "new_figure",
+    "new_grid",
     "png_bytes",
     "svg_text",
 ]
@@ -149,6 +150,21 @@ def new_figure(rows: int = 0, height: float = 3.3, polar: bool = False) -> tuple
 
     figure = Figure(figsize=(5.0, height + 0.22 * rows), layout="constrained")
     return figure, figure.subplots(subplot_kw={"projection": "polar"} if polar else None)
+
+
+def new_grid(count: int, rows: int = 0) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `count` small axes of one scale, three beside each other, above so many rows of legend."""
+    from matplotlib.figure import Figure
+
+    lines = -(-count // 3)
+    figure = Figure(figsize=(5.0, 0.5 + 1.45 * lines + 0.22 * rows), layout="constrained")
+    places = figure.subplots(lines, 3, sharex=True, sharey=True, squeeze=False)
+    every: list[Axes] = list(places.flat)
+    for axes in every[count:]:
+        axes.set_visible(False)
+    for axes in every[max(count - 3, 0) : count]:  # nothing is below these
+        axes.tick_params(labelbottom=True)
+    return figure, every[:count]
 
 
 def legend_below(figure: Figure, handles: list[Any], labels: list[str]) -> None:

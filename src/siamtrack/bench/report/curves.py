@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from siamtrack.bench.records import FloatArray
-from siamtrack.bench.report.chart import GRID, INK, MUTED, Styles, legend_below, new_figure
+from siamtrack.bench.report.chart import GRID, INK, MUTED, Styles, legend_below, new_figure, new_grid
 from siamtrack.bench.report.entries import Entry
-from siamtrack.bench.report.measures import number
+from siamtrack.bench.report.measures import number, short
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Axis", "Ranked", "draw_curves", "draw_longterm", "draw_precision_recall"]
+__all__ = ["Axis", "Ranked", "draw_by_attribute", "draw_curves", "draw_longterm", "draw_precision_recall"]
 
 Ranked = Many[tuple[Entry, float]]
 
@@ -70,6 +70,29 @@ def draw_curves(ranked: Ranked, curve: str, axis: Axis, styles: Styles) -> Figur
         axes.axvline(at, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
         axes.text(at, 0.02, f" {name}", fontsize=8.5, color=MUTED)
     legend_below(figure, handles, [f"[{number(value)}]  {entry.tracker}" for entry, value in ranked])
+    return figure
+
+
+def draw_by_attribute(trackers: Many[Entry], curve: str, attributes: Many[str], axis: Axis, styles: Styles) -> Figure:
+    """Draw one curve of each tracker for every attribute by itself, in small axes of one scale."""
+    figure, grid = new_grid(len(attributes), len(trackers))
+    handles: dict[str, Any] = {}
+    for axes, attribute in zip(grid, attributes, strict=True):
+        for entry in trackers:
+            values = entry.scores.attribute_curves.get(attribute, {}).get(curve)
+            if values is not None:
+                style = styles.line(entry.tracker) | {"linewidth": 1.3}
+                (handles[entry.tracker],) = axes.plot(axis.grid(len(values)), values, **style)
+        axes.set_title(short(attribute, 24), fontsize=8.5, fontweight="normal")
+        axes.tick_params(labelsize=7.5)
+        if axis.mark is not None:
+            axes.axvline(axis.mark[0], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1)
+    grid[0].set(xlim=(axis.first, axis.last), ylim=(0, 1.02))
+    for axes in grid[-3:]:
+        axes.set_xlabel(axis.x, fontsize=7)
+    for axes in grid[::3]:
+        axes.set_ylabel(axis.y, fontsize=7.5)
+    legend_below(figure, list(handles.values()), list(handles))
     return figure
 
 

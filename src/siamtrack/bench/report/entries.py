@@ -11,9 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from siamtrack.bench.records import FloatArray
 from siamtrack.bench.score import score
 from siamtrack.bench.scores import Scores
 from siamtrack.bench.store import Failure, Store, read_json
@@ -139,7 +136,7 @@ def _read_store(folder: Path) -> Entry:
         kind = str(manifest["protocol"]["kind"])
         return Entry(
             str(manifest["tracker"]),
-            _scores(tree),
+            Scores.from_dict(tree),
             folder,
             kind,
             manifest,
@@ -150,27 +147,6 @@ def _read_store(folder: Path) -> Entry:
         raise DataError(
             f"{folder}: not as `siamtrack eval` writes it ({error!r}); score it again by the same command"
         ) from None
-
-
-def _scores(tree: Mapping[str, Any]) -> Scores:
-    def metrics(values: Mapping[str, Any]) -> dict[str, float]:
-        return {str(k): math.nan if v is None else float(v) for k, v in values.items()}
-
-    def curve(values: Any) -> FloatArray:
-        array = np.asarray(values, dtype=np.float64)  # a null becomes nan
-        if array.ndim != 1:
-            raise ValueError("a curve is not a list of numbers")
-        return array
-
-    return Scores(
-        str(tree["suite"]),
-        str(tree["rules"]),
-        metrics(tree["metrics"]),
-        {str(name): metrics(values) for name, values in tree["sequences"].items()},
-        {str(name): metrics(values) for name, values in tree.get("attributes", {}).items()},
-        {str(name): curve(values) for name, values in tree.get("curves", {}).items()},
-        [str(name) for name in tree.get("left_out", [])],
-    )
 
 
 def _score_raw(path: Path, raw: RawSource) -> Entry:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from siamtrack.bench.report.entries import Entry, Group
 
-__all__ = ["headline", "is_loss", "known_metrics", "label", "leading", "number", "ranked", "sequence_metrics"]
+__all__ = ["headline", "is_loss", "known_metrics", "label", "leading", "number", "ranked", "sequence_metrics", "short"]
 
 _LABELS = {
     "success_auc": "Success (AUC)",
@@ -111,6 +111,12 @@ def ranked(group: Group, metric: str) -> list[tuple[Entry, float]]:
     loss = is_loss(metric, group.rules, known_metrics(group))
     values = [(e, e.scores.metrics.get(metric, math.nan)) for e in group.entries]
     return sorted(values, key=lambda v: (math.isnan(v[1]), v[1] if loss else -v[1]))
+
+
+def short(name: str, most: int = 19) -> str:
+    """Shorten a name in its middle: names that people compare often differ at their ends."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def number(value: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence as Many
+from dataclasses import dataclass
 from functools import partial
 
 from siamtrack.bench.benchmarks import Benchmark
@@ -13,6 +14,7 @@ from siamtrack.bench.report.chart import Picture, Styles
 from siamtrack.bench.report.curves import (
     Axis,
     Ranked,
+    draw_by_attribute,
     draw_curves,
     draw_longterm,
     draw_precision_recall,
@@ -50,6 +52,7 @@ def pictures(group: Group, styles: Styles) -> list[Picture]:
         *_planes(group, styles),
         *_speed(group, styles),
         *_attributes(group, styles),
+        *_one_pass_by_attribute(group, styles),
     ]
 
 
@@ -67,7 +70,20 @@ def _told(found: Ranked, what: str) -> str:
     return f"{what}, best first: " + "; ".join(f"{e.tracker} {number(v)}" for e, v in found) + "."
 
 
-def _one_pass(group: Group, styles: Styles) -> list[Picture]:
+@dataclass(frozen=True)
+class _Curve:
+    """A curve of one-pass evaluation, the metric that trackers are ranked by in its plot, and how it lies there."""
+
+    name: str
+    metric: str
+    title: str
+    axis: Axis
+
+
+def _one_pass_curves(group: Group) -> list[_Curve]:
+    names = known_metrics(group)
+    if "F" in names:  # precision of long-term evaluation is something else
+        return []
     percent = group.rules == "trackingnet"
     rows = [
         ("success", ("success_auc", "AO", "success"), "Success", Axis("Overlap threshold", "Success rate")),
@@ -84,19 +100,44 @@ def _one_pass(group: Group, styles: Styles) -> list[Picture]:
             Axis("Centre error over target size", "Normalised precision", 0, 0.5),
         ),
     ]
+    return [
+        _Curve(curve, next(m for m in metrics if m in names), title, axis)
+        for curve, metrics, title, axis in rows
+        if not set(names).isdisjoint(metrics)
+    ]
+
+
+def _one_pass(group: Group, styles: Styles) -> list[Picture]:
+    return [
+        Picture(
+            _key(group, curve.name),
+            f"{curve.title} plot",
+            f"Ranked by {label(curve.metric)}, in brackets. One-pass evaluation, {group.rules} rules.",
+            _told(order, label(curve.metric)),
+            partial(draw_curves, order, curve.name, curve.axis, styles),
+        )
+        for curve in _one_pass_curves(group)
+        if (order := _having(group, curve.metric, curve.name))
+    ]
+
+
+def _one_pass_by_attribute(group: Group, styles: Styles) -> list[Picture]:
     found = []
-    for curve, metrics, title, axis in rows:
-        metric = next((m for m in metrics if m in known_metrics(group)), None)
-        if metric is None or not (order := _having(group, metric, curve)) or "F" in known_metrics(group):
+    for curve in _one_pass_curves(group):
+        held = {
+            e.tracker: [a for a, by in e.scores.attribute_curves.items() if curve.name in by] for e in group.entries
+        }
+        trackers = [e for e, _ in ranked(group, curve.metric) if held[e.tracker]]
+        shown = [a for a in group.attributes if any(a in held[e.tracker] for e in trackers)]
+        if not shown:
             continue
-        caption = f"Ranked by {label(metric)}, in brackets. One-pass evaluation, {group.rules} rules."
         found.append(
             Picture(
-                _key(group, curve),
-                f"{title} plot",
-                caption,
-                _told(order, label(metric)),
-                partial(draw_curves, order, curve, axis, styles),
+                _key(group, f"{curve.name}-by-attribute"),
+                f"{curve.title} by attribute",
+                f"One-pass evaluation of the sequences with each attribute, {group.rules} rules.",
+                f"Curves for {len(shown)} attributes; the numbers are in the table of attributes.",
+                partial(draw_by_attribute, trackers, curve.name, shown, curve.axis, styles),
             )
         )
     return found

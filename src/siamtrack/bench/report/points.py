@@ -13,7 +13,7 @@ import numpy as np
 from siamtrack.bench.report.bootstrap import Interval
 from siamtrack.bench.report.chart import INK, MUTED, Styles, legend_below, new_figure
 from siamtrack.bench.report.curves import Ranked
-from siamtrack.bench.report.measures import number
+from siamtrack.bench.report.measures import number, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -184,7 +184,7 @@ def draw_differences(differences: Many[Difference], x: str) -> Figure:
         filled = {"markerfacecolor": INK if interval.clear else "none", "markeredgecolor": INK}
         axes.hlines(place, interval.low, interval.high, color=INK, linewidth=1.8)
         axes.plot([interval.mean], [place], marker="o", linestyle="none", **filled)  # type: ignore[arg-type]
-    axes.set_yticks(range(len(differences)), [f"{_short(d.first)} − {_short(d.second)}" for d in reversed(differences)])
+    axes.set_yticks(range(len(differences)), [f"{short(d.first)} − {short(d.second)}" for d in reversed(differences)])
     axes.set(xlabel=x, ylim=(-0.6, len(differences) - 0.4))
     axes.grid(axis="y", visible=False)
     return figure
@@ -192,9 +192,3 @@ def draw_differences(differences: Many[Difference], x: str) -> Figure:
 
 def _zero_line(axes: Axes) -> None:
     axes.axvline(0, color=MUTED, linewidth=1, linestyle=(0, (2, 2)), zorder=1)
-
-
-def _short(name: str, most: int = 19) -> str:
-    """Shorten a name in its middle: names that people compare often differ at their ends."""
-    half = most // 2
-    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"

@@ -1,47 +1,23 @@
-"""Presets: everything about a tracker that is a decision, read strictly, frozen and checked.
-
-A preset is a TOML file with the sections model, crops, track, data and train. Its resolved form travels as JSON
-inside checkpoints, weights and results. A function takes only the section that it needs.
-"""
+"""The sections of a preset: frozen, typed, each value in its range."""
 
 from __future__ import annotations
 
-import json
-import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
-from functools import lru_cache
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from siamtrack.errors import ConfigError, nearest, reason
 from siamtrack.geometry.rounding import Rounding
 from siamtrack.models.families import Family, SiamCar
 
-__all__ = [
-    "Crops",
-    "Data",
-    "Jitter",
-    "Preset",
-    "Published",
-    "Track",
-    "Train",
-    "load_preset",
-    "preset_from_json",
-    "preset_names",
-    "preset_to_json",
-]
+__all__ = ["Crops", "Data", "Jitter", "Preset", "Published", "Track", "Train"]
 
 _STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, config=_STRICT)
 class Crops:
-    """Sizes of the two crops in pixels, and the share of context around the target (SiamFC, section 2.2).
+    """Sizes of the two crops in pixels, and the share of context around the target (SiamFC, section 2.4).
 
     `wide_template`, where it is not 0, is the side of the template crop in its place: it shows more around the
     target at the same scale (SA-Siam's z^s, as wide as the search region).
@@ -63,7 +39,7 @@ class Track:
         penalty: strength of the scale and aspect penalty (SiamRPN, equation 13).
         rate: how fast the size follows, times the winner's score.
         select: "best" takes the best cell, "neighbours" averages the 3 best of it and its 8 neighbours (SiamCAR,
-            section 3.4), "upsampled" is the selection of SiamCAR's published code.
+            section 3.3), "upsampled" is the selection of SiamCAR's published code.
         scales: factors of the search pyramid; empty for heads that predict sizes.
         scale_penalty: factor on the response of every scale but the middle one (SiamFC).
         lost_search: side in pixels of the search crop while the target is lost (DaSiamRPN, SiamRPN++ long-term);
@@ -136,13 +112,15 @@ class Data:
         gaps: the same for single sources, by name.
         negative: share of pairs whose template is another object.
         negative_same: share of the negative pairs whose objects are of one category, as far as the data have
-            such. negative = 0.5 and 0.5 here is the 2 : 1 : 1 of SPM's generalized training (section 3.3).
+            such. negative = 0.5 and 0.5 here is the 2 : 1 : 1 of SPM's generalized training.
+        same_category: SPM's generalized training: a pair of one category is a positive one for the coarse stage,
+            and a negative one for the fine stage; other families take no notice.
         source_weights: how often a source is drawn, 1 where it is not named.
         frames_weight: an object with n crops is drawn sqrt(n) times as often as a still, at most this much.
         video: share of pairs whose object has several frames (SPM draws video to still 4 : 1, 0.8); by
             default the weights decide.
         template: jitter of the template's region.
-        search: jitter of the search region; its shift is the spatial-aware sampling of SiamRPN++, section 3.2.
+        search: jitter of the search region; its shift is the spatial-aware sampling of SiamRPN++, section 3.1.
         flip: both crops mirrored.
         colour: strength of brightness, contrast, saturation and colour balance, log scale.
         grey: both crops without colour.
@@ -154,6 +132,8 @@ class Data:
         parts: share of the pairs whose target is a part of the object, 0.4 to 0.9 of its width and height, in one
             picture: the extent is then what the template shows, not what objects usually look like.
         pasted_round: share of the pasted pieces that are ellipses; the rest are whole boxes.
+        resident_memory: MB of decoded crops that are kept, where the network is trained; data that would take more, and
+            shards of unknown size, are streamed. 0 streams always.
         stream_memory: MB of compressed crops that a stream keeps to draw from, for each of its parts.
         max_skipped: share of unreadable crops that stops a run.
     """
@@ -162,6 +142,7 @@ class Data:
     gaps: dict[str, int] = Field(default_factory=dict)
     negative: float = Field(default=0.0, ge=0, le=1)
     negative_same: float = Field(default=0.5, ge=0, le=1)
+    same_category: bool = False
     source_weights: dict[str, float] = Field(default_factory=dict)
     frames_weight: float = Field(default=4.0, ge=1)
     video: float | None = Field(default=None, ge=0, le=1)
@@ -177,6 +158,7 @@ class Data:
     occlude: float = Field(default=0.0, ge=0, le=1)
     parts: float = Field(default=0.0, ge=0, le=1)
     pasted_round: float = Field(default=0.0, ge=0, le=1)
+    resident_memory: int = Field(default=8192, ge=0)
     stream_memory: int = Field(default=512, ge=1)
     max_skipped: float = Field(default=0.01, ge=0, le=1)
 
@@ -279,144 +261,3 @@ class Preset:
     data: Data = Field(default_factory=Data)
     train: Train = Field(default_factory=Train)
     published: tuple[Published, ...] = ()
-
-
-@lru_cache(maxsize=1)
-def _adapter() -> TypeAdapter[Preset]:
-    return TypeAdapter(Preset)
-
-
-def _known_keys(table: Mapping[str, Any], path: tuple[str | int, ...]) -> list[str]:
-    """Field names of the section that `path` leads to, for the hint in an error."""
-    from siamtrack.models.families import family_class
-
-    found: Any = Preset
-    for key in path:
-        if found is Preset and key == "model":
-            name = table.get("model", {}).get("family", "") if isinstance(table.get("model"), dict) else ""
-            found = family_class(name)
-            continue
-        if not is_dataclass(found):
-            continue
-        types = {"crops": Crops, "track": Track, "data": Data, "train": Train, "template": Jitter, "search": Jitter}
-        found = types.get(str(key), found)
-    return [f.name for f in fields(found)] if is_dataclass(found) else []
-
-
-def _checked(table: Mapping[str, Any], where: str) -> Preset:
-    try:
-        return _adapter().validate_python(dict(table))
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = tuple(p for p in first["loc"])
-        if path[:1] == ("model",):
-            # What pydantic puts here is the family, not a key.
-            path = (path[0], *path[2:])
-        key = ".".join(str(p) for p in path)
-        if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            hint = nearest(str(path[-1]), _known_keys(table, path[:-1]))
-            raise ConfigError(f"{where}: unknown key '{key}'{hint}") from None
-        if first["type"] == "missing":
-            raise ConfigError(f"{where}: the key '{key}' is missing") from None
-        text = f"{key}: {_short(first['msg'], 300)}; got {_short(repr(first['input']), 80)}"
-        raise ConfigError(f"{where}: {text}") from None
-
-
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}..."
-
-
-def preset_names() -> list[str]:
-    """Names of the presets that come with the package, sorted."""
-    files = resources.files("siamtrack.presets").iterdir()
-    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
-
-
-def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Preset:
-    """Read a preset by its name, or from a TOML file.
-
-    Args:
-        name: a packaged preset's name, or a path that ends in `.toml`.
-        overrides: dotted keys and values that replace the file's, as `{"train.lr": 0.01}`.
-
-    Raises:
-        ConfigError: an unknown name (the nearest is offered), key or type, or broken TOML.
-    """
-    table = {"name": Path(name).stem} | _read_table(name)
-    # What several experiments share has one home: `extends` takes the data and train sections of another preset.
-    parent = table.pop("extends", None)
-    if parent is not None:
-        shared = _read_table(str(parent))
-        if "extends" in shared:
-            raise ConfigError(f"{name}: extends '{parent}', which extends another itself; name that one")
-        table = _merged({key: shared[key] for key in ("data", "train") if key in shared}, table)
-    for dotted, value in (overrides or {}).items():
-        section: dict[str, Any] = table
-        *parents, leaf = dotted.split(".")
-        for parent in parents:
-            section = section.setdefault(parent, {})
-            if not isinstance(section, dict):
-                raise ConfigError(f"unknown key '{dotted}'{nearest(dotted, _dotted_keys())}")
-        section[leaf] = value
-    return _checked(table, str(name))
-
-
-def _read_table(name: str | Path) -> dict[str, Any]:
-    """The TOML of a packaged preset, or of a file whose path ends in `.toml`."""
-    path = Path(name)
-    if path.suffix == ".toml":
-        text = _read(path)
-    else:
-        if str(name) not in preset_names():
-            hint = nearest(str(name), preset_names())
-            raise ConfigError(f"unknown preset '{name}'{hint} `siamtrack models` lists them")
-        text = resources.files("siamtrack.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{name} is not valid TOML: {error}") from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError):
-        raise ConfigError(f"no preset file {path}") from None
-    except OSError as error:
-        raise ConfigError(f"cannot read the preset file {str(path)[:200]}: {reason(error)}") from None
-    except ValueError:
-        raise ConfigError(f"{path} is not a text file in UTF-8") from None
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` in it, tables within tables too."""
-    out = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(out.get(key), dict)
-        out[key] = _merged(out[key], value) if both else value
-    return out
-
-
-def _dotted_keys() -> list[str]:
-    sections = {"crops": Crops, "track": Track, "data": Data, "train": Train}
-    return [f"{name}.{f.name}" for name, section in sections.items() for f in fields(section)]
-
-
-def preset_to_json(preset: Preset) -> str:
-    """The resolved preset as JSON, keys in the order of their declaration."""
-    return json.dumps(asdict(preset))
-
-
-def preset_from_json(text: str, where: str = "stored preset") -> Preset:
-    """Read what `preset_to_json` wrote, as strictly as a file.
-
-    Raises:
-        ConfigError: not JSON, or not a preset.
-    """
-    try:
-        table = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where} is not JSON: {error}") from None
-    if not isinstance(table, dict):
-        raise ConfigError(f"{where}: expected an object, got {type(table).__name__}")
-    return _checked(table, where)
