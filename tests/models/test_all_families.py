@@ -23,12 +23,12 @@ from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.models.families import SaSiam, SiamCar, SiamFc, SiamRpn, SiamRpnPlusPlus, Spm, family_names
 from siamtrack.models.heads.light import LightRpnHead
 from siamtrack.models.heads.rpn import RpnHead
-from siamtrack.models.summary import count_cost
+from siamtrack.models.summary import count_cost, proposal_parameters
 from siamtrack.tracking.tracker import load
 from siamtrack.training.loop import train
 
 LIGHT = {
-    "siamcar_lite0": 25, "siamcar_pico": 11, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
+    "siamcar_lite0": 21, "siamcar_pico": 9, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
     "sasiam_lite0": 9, "spm_lite0": 25,
 }  # fmt: skip
 
@@ -118,9 +118,28 @@ def test_the_list_of_models() -> None:
     row = rows["siamrpn_alex"]
     assert (row["family"], row["backbone"], row["parameters"]) == ("siamrpn", "alexnet", 6_251_102)
     assert row["published"][0]["source"]
-    # SiamRPN++, section 3.4: up-channel against depth-wise correlation on the same backbone.
-    assert 0.08 < row["head_parameters"] / rows["siamrpn"]["head_parameters"] < 0.2
     assert rows["siamcar_pico"]["macs_search"] < rows["siamcar_lite0"]["macs_search"]
+    for row in rows.values():
+        assert row["family"] in family_names() and row["backbone"] and row["parameters"] > row["head_parameters"] >= 0
+        assert row["macs_template"] > 0 and row["macs_search"] > 0
+        assert all({"benchmark", "metric", "value", "source"} == score.keys() for score in row["published"])
+
+
+def test_depthwise_correlation_holds_about_a_tenth_of_the_parameters() -> None:
+    """SiamRPN++, section 3.4, on every published preset with a proposal head; both are printed."""
+    shown = CliRunner().invoke(app, ["models"]).output.splitlines()
+    assert {"head M", "UP-XCorr M", "DW-XCorr M"} <= {column.strip() for column in shown[0].split("  ")}
+    lines = {line.split()[0]: line.split() for line in shown[1:]}
+    published = ("siamrpn", "siamrpn_alex", "siamrpn_mobilev2", "siamrpn_r50", "siamrpn_r50_lt", "spm", "dasiamrpn")
+    for name in published:
+        model = load_preset(name).model
+        counted = proposal_parameters(model)
+        assert 0.1 < counted["depthwise"] / counted["up"] < 0.14
+        assert [f"{counted[kind] / 1e6:.2f}" for kind in ("up", "depthwise")] == lines[name][5:7]
+        if name != "spm":
+            assert counted[model.correlation] == count_cost(load_preset(name)).head_parameters
+    assert proposal_parameters(load_preset("siamcar_r50").model) == {}
+    assert proposal_parameters(load_preset("siamrpn_lite0").model) == {}
 
 
 # -------------------------------------------------------------------------------- ten pairs by heart

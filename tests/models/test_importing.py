@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import io
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from references import REFERENCES, reference_state
+from siamtrack.config import load_preset
 from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.families import SiamFc, SiamRpn, SiamRpnPlusPlus
-from siamtrack.models.importing import import_sources, import_state_dict, read_checkpoint
+from siamtrack.models.importing import _RULES, _rename, import_sources, import_state_dict, read_checkpoint
 from siamtrack.models.siamese import SiameseNet
 
 FC = "siamfc"
@@ -83,6 +89,29 @@ def test_pysots_other_names(golden: Path) -> None:
     assert all(torch.equal(value, two.state_dict()[key]) for key, value in one.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    ("preset", "like", "without"),
+    [
+        ("siamrpn_alex_otb", "pysot_siamrpn_alex_dwxcorr", ()),
+        ("siamrpn_r50_otb", "pysot_siamrpn_r50_l234_dwxcorr", ("rpn_head.cls_weight", "rpn_head.loc_weight")),
+        ("siamrpn_r50_lt", "pysot_siamrpn_r50_l234_dwxcorr", ()),
+    ],
+)
+def test_the_zoo_s_other_entries_have_the_names_of_those_that_were_recorded(
+    golden: Path, preset: str, like: str, without: tuple[str, ...]
+) -> None:
+    """They differ in tracking numbers, in weights of the levels that are not learned, and in widths."""
+    recorded = set(reference_state(golden / "portable", like))
+    net = load_preset(preset).model.build()
+    ours = {theirs: _rename(theirs, _RULES["pysot"]) for theirs in recorded - set(without)}
+    state = {theirs: net.state_dict()[str(name)] for theirs, name in ours.items()}
+    report = import_state_dict(state, "pysot", net)
+    assert {name for _, name in report.names} == set(net.state_dict()) and report.absent == ()
+    if without:
+        with pytest.raises(WeightsError, match=r"unknown head\.cls_weight, head\.loc_weight$"):
+            import_state_dict(state | {name: torch.ones(3) for name in without}, "pysot", net)
+
+
 # ------------------------------------------------------------------------------------------------ files
 def test_wrapped_and_prefixed_checkpoints(tmp_path: Path) -> None:
     plain = {"backbone.conv1.0.bias": torch.ones(2), "module.inner": torch.zeros(1)}
@@ -117,6 +146,63 @@ def test_only_plain_tensors_are_read(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: value.to_sparse(),
+        lambda value: value.to("meta"),
+        lambda value: value.to(torch.complex64),
+        lambda value: value > 0,
+    ],
+)
+def test_tensors_that_are_not_plain_are_refused(tmp_path: Path, change: Callable[[Tensor], Tensor]) -> None:
+    torch.save({"good": torch.ones(2), "strange": change(torch.ones(2, 2))}, tmp_path / "x.pth")
+    with pytest.raises(WeightsError, match=r"plain tensors by name; others are strange$"):
+        read_checkpoint(tmp_path / "x.pth")
+
+
+def test_names_of_any_kind_stay_on_one_line(tmp_path: Path, net: SiameseNet) -> None:
+    torch.save({7: torch.ones(1)}, tmp_path / "number.pth")
+    with pytest.raises(WeightsError, match=r"others are 7$"):
+        read_checkpoint(tmp_path / "number.pth")
+    for name in ("two\nlines", "long" * 10_000):
+        with pytest.raises(WeightsError) as caught:
+            import_state_dict({name: torch.ones(1)}, "pysot", net)
+        assert len(str(caught.value).splitlines()) == 1 and len(str(caught.value)) < 250
+
+
+def test_values_that_cannot_be_weights_are_refused(fc_state: dict[str, Tensor], net: SiameseNet) -> None:
+    name = "backbone.conv1.0.weight"
+    before = net.state_dict()[name].clone()
+    for value, expected in (
+        (fc_state[name] * torch.nan, "not finite"),
+        (fc_state[name].long(), "another kind of number"),
+        (torch.zeros(1).expand(10**11), "wrong shapes"),
+    ):
+        with pytest.raises(WeightsError, match=expected):
+            import_state_dict(fc_state | {name: value}, "siamfc-pytorch", net)
+    assert torch.equal(net.state_dict()[name], before)
+
+
+@settings(max_examples=150, deadline=None)
+@given(zipped=st.booleans(), cut=st.floats(0.02, 1), seed=st.integers(0, 10**6), changed=st.integers(0, 4))
+def test_a_damaged_file_is_refused_or_read_and_never_breaks(
+    tmp_path_factory: pytest.TempPathFactory, zipped: bool, cut: float, seed: int, changed: int
+) -> None:
+    stream = io.BytesIO()
+    torch.save({"state_dict": {"a": torch.ones(3)}, "epoch": 3}, stream, _use_new_zipfile_serialization=zipped)
+    blob = bytearray(stream.getvalue())[: round(cut * len(stream.getvalue()))]
+    rng = random.Random(seed)
+    for _ in range(changed):
+        blob[rng.randrange(min(len(blob), 600))] = rng.randrange(256)
+    path = tmp_path_factory.getbasetemp() / "damaged.pth"
+    path.write_bytes(blob)
+    try:
+        assert all(isinstance(value, Tensor) for value in read_checkpoint(path).values())
+    except WeightsError as error:
+        assert "\n" not in str(error)
 
 
 def test_an_imported_checkpoint_from_a_file(tmp_path: Path, fc_state: dict[str, Tensor], net: SiameseNet) -> None:

@@ -83,6 +83,13 @@ def test_gradients_reach_the_features() -> None:
     assert float(features.grad[0, 0, 4:, 4:].abs().sum()) == 0
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_pools_the_same() -> None:
+    features, boxes = torch.rand(2, 5, 16, 16), torch.tensor([[[3.0, 5, 40, 30], [-9, 0, 70, 80]]] * 2)
+    found = roi_align(features.cuda(), boxes.cuda(), STRIDE)
+    assert found.is_cuda and torch.allclose(found.cpu(), roi_align(features, boxes, STRIDE), atol=1e-5)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_it_exports_to_onnx() -> None:
     runtime = pytest.importorskip("onnxruntime")

@@ -89,6 +89,37 @@ def test_branches() -> None:
     assert semantic.backbone.appearance is None and appearance.backbone.semantic is None
 
 
+def test_a_branch_alone_answers_as_it_does_beside_the_other() -> None:
+    both = build()
+    maps = answer(both)
+    for name in ("appearance", "semantic"):
+        alone = build(branches=name)
+        own = {k: v for k, v in both.state_dict().items() if f".{name}." in f".{k}."}
+        assert alone.load_state_dict(own, strict=False).missing_keys == []
+        assert torch.allclose(answer(alone)["response"], maps[name], atol=1e-5 * float(maps[name].abs().max()))
+
+
+def test_attention_is_computed_once_for_a_target() -> None:
+    """Section 3.2: when the template is embedded, and never when frames are matched."""
+    net, calls = build(), []
+    for attention in net.neck.semantic.attention:
+        attention.register_forward_hook(lambda *_: calls.append(1))
+    z, x = crops()
+    with torch.inference_mode():
+        template = net.embed(z)
+        assert len(calls) == 2  # one for each layer
+        for _ in range(3):
+            net.match(template, x)
+    assert len(calls) == 2
+
+
+def test_levels_and_widths_of_the_semantic_branch() -> None:
+    net = build(semantic_levels=(2, 3), fused=6)
+    assert [fuse[0].in_channels for fuse in net.neck.semantic.fuse] == [24, 40]
+    assert build(fused=6).embed(crops()[0])[1].shape[1] == 2 * 6
+    assert build(multilevel=False).neck.semantic.fuse[0][0].in_channels == 112
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_appearance_weight_blends(weight: float) -> None:
     maps = answer(build(appearance_weight=weight))
@@ -124,7 +155,7 @@ def batch(count: int = 2) -> Batch:
 def test_apart_no_branch_hears_of_the_other_and_s_net_never_learns() -> None:
     net = SaSiam(**SMALL).build()
     net.train()
-    terms = objective(net, batch(), (1.0, 1.0), torch.Generator())
+    terms = objective(net, batch(), (1.0, 1.0), [torch.Generator()])
     assert terms.keys() == {"appearance", "semantic", "total"}
     terms["appearance"].backward()
     learned = {name.split(".")[1] for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
@@ -136,7 +167,7 @@ def test_apart_no_branch_hears_of_the_other_and_s_net_never_learns() -> None:
 
 def test_jointly_the_blend_is_learned() -> None:
     net = SaSiam(**(SMALL | {"joint": True})).build()
-    terms = objective(net, batch(), (1.0,), torch.Generator())
+    terms = objective(net, batch(), (1.0,), [torch.Generator()])
     assert terms.keys() == {"cls", "total"}
     terms["total"].backward()
     assert net.head.heads["semantic"].gain.grad is not None and net.head.heads["appearance"].gain.grad is not None

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from typing import Any
-
-import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy
+from siamtrack.geometry.boxes import box_iou
 from siamtrack.models.families import Spm
-from siamtrack.models.fine import CorrelationNetwork, FineStage, RelationNetwork, box_offsets, refine_boxes
+from siamtrack.models.fine import CorrelationNetwork, RelationNetwork, box_offsets, refine_boxes
 from siamtrack.models.heads.light import LightRpnHead
 from siamtrack.models.heads.rpn import RpnHead
 from siamtrack.models.proposals import distinct, nearest_to, propose
-from siamtrack.models.siamese import Candidates
 from siamtrack.models.sized import SizedMatcher, embed, match
-from siamtrack.models.spm_net import SpmFusion, SpmNet, centred
-from siamtrack.training.spm_loss import fine_loss, fine_samples
-
-SMALL: dict[str, Any] = {
-    "backbone": "efficientnet_lite0", "levels": (3,), "fine_levels": (3, 4), "width": 16, "template_cells": 5,
-    "correlations": ("depthwise", "search"), "squeeze": 8,
-}  # fmt: skip
-
-
-def build(**changes: Any) -> SpmNet:
-    torch.manual_seed(0)
-    return Spm(**(SMALL | changes)).build().eval()
-
-
-def patches() -> tuple[Tensor, Tensor]:
-    rng = torch.Generator().manual_seed(1)
-    return torch.rand(2, 3, 95, 95, generator=rng) * 255, torch.rand(2, 3, 127, 127, generator=rng) * 255
-
-
-def answer(net: SpmNet) -> Candidates:
-    z, x = patches()
-    with torch.inference_mode():
-        return net.match(net.embed(z), x)
+from siamtrack.models.spm_net import SpmFusion, centred
+from small_spm import answer, build, patches
 
 
 # ------------------------------------------------------------------------------------------- proposals
@@ -123,6 +96,31 @@ def test_fields_change_the_graph() -> None:
     assert not torch.allclose(answer(first).centres, answer(second).centres)
 
 
+def test_fusion_and_its_weights_change_the_output() -> None:
+    """Series-parallel lies between the two stages: with all the weight on the fine one it is series."""
+    series, both, fine, coarse = (
+        answer(build(**change))
+        for change in (
+            {"fusion": "series"}, {"fusion": "series_parallel"}, {"cls_weight": 1.0, "box_weight": 1e9},
+            {"cls_weight": 0.0, "box_weight": 0.0},
+        )
+    )  # fmt: skip
+    assert torch.allclose(fine.scores, series.scores) and torch.allclose(fine.centres, series.centres, atol=1e-3)
+    assert not torch.allclose(both.scores, series.scores) and not torch.allclose(both.centres, series.centres)
+    assert torch.allclose(both.scores, (coarse.scores + series.scores) / 2)
+    alone = answer(build(fine="none"))
+    assert {round(s, 5) for s in coarse.scores[0].tolist()} <= {round(s, 5) for s in alone.scores[0].tolist()}
+
+
+def test_the_comparison_changes_the_fine_answer_alone() -> None:
+    relation, correlation = build(), build(fine="correlation")
+    z, x = patches()
+    with torch.inference_mode():
+        maps = [net.respond(net.embed(z), x) for net in (relation, correlation)]
+    assert torch.equal(maps[0]["cls"], maps[1]["cls"])
+    assert not torch.allclose(answer(relation).scores, answer(correlation).scores)
+
+
 def test_series_believes_the_fine_stage_alone() -> None:
     coarse, fine = torch.tensor([[0.8, 0.2]]), torch.tensor([[0.4, 0.9]])
     boxes, refined = torch.zeros(1, 2, 4), torch.ones(1, 2, 4)
@@ -147,84 +145,3 @@ def test_the_target_s_size_is_seen() -> None:
     places = found.centres / x.shape[-1] * 2 - 1
     assert torch.allclose(found.places, places.clamp(-1, 1))
     assert centred(wide, 100)[0].tolist() == [20, 40, 80, 60]
-
-
-# ---------------------------------------------------------------------------------------------- the loss
-def found(boxes: Tensor, scores: Tensor) -> Candidates:
-    places = torch.zeros(boxes.shape[1], 2)
-    return Candidates((boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2], scores, places)
-
-
-def test_samples_are_half_positive() -> None:
-    rng = torch.Generator().manual_seed(0)
-    corner = torch.rand(2, 500, 2, generator=rng) * 150
-    boxes = torch.cat([corner, corner + 20 + 60 * torch.rand(2, 500, 2, generator=rng)], -1)
-    truth = torch.tensor([[60.0, 60, 120, 130], [30, 30, 90, 90]])
-    candidates = found(boxes, torch.rand(2, 500, generator=rng))
-    samples = fine_samples(candidates, truth, torch.tensor([True, False]), rng)
-    assert samples.boxes.shape == (2, 48, 4)
-    assert samples.positive.sum(1).tolist() == [24, 0] and samples.used.sum(1).tolist() == [48, 24]
-    overlap = box_iou(cxcywh_to_xyxy(samples.boxes), truth[:, None])
-    assert (overlap[samples.positive] >= 0.5).all()
-    assert (overlap[0][samples.used[0] & ~samples.positive[0]] < 0.5).all()
-    # Negatives are among the best scored proposals.
-    floor = candidates.scores[0].topk(256).values[-1]
-    negatives = samples.boxes[0][samples.used[0] & ~samples.positive[0]]
-    proposals = torch.cat([candidates.centres, candidates.sizes], -1)[0]
-    rows = (proposals[:, None] == negatives[None]).all(-1).nonzero()[:, 0]
-    assert len(rows) == 24 and (candidates.scores[0][rows] >= floor).all()
-    assert torch.allclose(refine_boxes(samples.boxes, samples.offsets)[0], torch.tensor([90.0, 95, 60, 70]), atol=1e-3)
-
-
-def test_the_loss_sees_the_right_samples() -> None:
-    rng = torch.Generator().manual_seed(0)
-    truth = torch.tensor([[60.0, 60, 120, 130]])
-    corner = torch.rand(1, 300, 2, generator=rng) * 150
-    boxes = torch.cat([corner, corner + 40], -1)
-    samples = fine_samples(found(boxes, torch.rand(1, 300, generator=rng)), truth, torch.tensor([True]), rng)
-    right = torch.stack([~samples.positive, samples.positive], -1).float() * 20
-    terms = fine_loss(right, samples.offsets, samples)
-    assert float(terms["fine_cls"]) < 1e-6 and float(terms["fine_loc"]) == 0
-    terms = fine_loss(-right, samples.offsets + 1.5, samples)
-    assert float(terms["fine_cls"]) > 10
-    assert float(terms["fine_loc"]) == pytest.approx(4.0)  # four times 1.5 - 0.5
-
-
-# ------------------------------------------------------------------------------------------------ export
-@pytest.mark.filterwarnings("ignore")
-def test_the_second_stage_exports_to_onnx() -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnx")
-    torch.manual_seed(0)
-
-    class Second(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fine = FineStage((4, 3), (8, 16), "relation", 4, 8).eval()
-
-        def forward(self, boxes: Tensor, scores: Tensor, last: Tensor, *maps: Tensor) -> tuple[Tensor, Tensor]:
-            corners = cxcywh_to_xyxy(boxes)
-            index = propose(corners, scores, last, 5)
-            chosen = boxes.gather(1, index[..., None].expand(-1, -1, 4))
-            template = self.fine.pool(maps, last[:, None])[:, 0]
-            logits, offsets = self.fine(template, self.fine.pool(maps, cxcywh_to_xyxy(chosen)))
-            coarse = scores.gather(1, index)
-            return SpmFusion().fuse(coarse, logits.softmax(-1)[..., 1], chosen, refine_boxes(chosen, offsets))
-
-    boxes = torch.cat([torch.rand(1, 60, 2) * 128, 20 + torch.rand(1, 60, 2) * 40], -1)
-    given = (
-        boxes,
-        torch.rand(1, 60),
-        torch.tensor([[40.0, 40, 90, 90]]),
-        torch.rand(1, 4, 16, 16),
-        torch.rand(1, 3, 8, 8),
-    )
-    net, stream = Second().eval(), io.BytesIO()
-    names = ["boxes", "scores", "last", "fine", "coarse"]
-    with torch.no_grad():
-        wanted = net(*given)
-        torch.onnx.export(net, given, stream, opset_version=16, dynamo=False, input_names=names)
-    session = runtime.InferenceSession(stream.getvalue(), providers=["CPUExecutionProvider"])
-    found = session.run(None, {name: value.numpy() for name, value in zip(names, given, strict=True)})
-    for ours, theirs in zip(wanted, found, strict=True):
-        assert np.allclose(ours.numpy(), theirs, atol=1e-4)

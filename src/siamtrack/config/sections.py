@@ -193,9 +193,12 @@ class Train:
         warmup_from: where it rises from, as a share of `lr`.
         warmup_shape: "linear", or "exponential" (PySOT's "step"), which needs a `warmup_from` above 0.
         schedule: "cosine" to 0; "exponential" to `final_rate` times `lr`, which is reached after the last step or
-            epoch (PyTorch's ExponentialLR); "logspace", the same but reached in the last one (PySOT's "log").
+            epoch (PyTorch's ExponentialLR); "logspace", the same but reached in the last one (PySOT's "log"); "drop"
+            to `final_rate` times `lr` in one step.
+        drop_at: where that step is, as a share of what follows the warm-up.
         loss_weights: classification, centre-ness and box (or anchor offset) terms.
-        compile: run the frozen stages through torch.compile; needs a C++ compiler on a CPU.
+        smooth_l1: anchor offsets are compared by smooth L1, as in SiamRPN's and SPM's papers, not by L1, as in PySOT.
+        compile: run the frozen stages through torch.compile; on a CPU only where there is a C++ compiler.
         checkpoint_every: steps between checkpoints.
         log_every: steps between rows of the log.
         validate_every: steps between trackings of the validation sequences, where some are given.
@@ -217,13 +220,15 @@ class Train:
     warmup: float = Field(default=0.02, ge=0, lt=1)
     warmup_from: float = Field(default=0.0, ge=0, le=1)
     warmup_shape: Literal["linear", "exponential"] = "linear"
-    schedule: Literal["cosine", "exponential", "logspace"] = "cosine"
+    schedule: Literal["cosine", "exponential", "logspace", "drop"] = "cosine"
     final_rate: float = Field(default=0.1, gt=0, le=1)
+    drop_at: float = Field(default=0.8, ge=0, le=1)
     clip: float = Field(default=10.0, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
     loss_weights: tuple[float, ...] = (1.0, 1.0, 3.0)
+    smooth_l1: bool = False
     compile: bool = False
     checkpoint_every: int = Field(default=500, ge=1)
     log_every: int = Field(default=20, ge=1)

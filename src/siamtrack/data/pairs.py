@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,32 +11,16 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Data
+from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError, nearest
 
-__all__ = ["NAMELESS", "CropTable", "PairSampler", "Pairs", "check_sources", "generator"]
+__all__ = ["NAMELESS", "PairSampler", "Pairs", "check_sources", "generator"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 NAMELESS = frozenset({"", "object", "unknown"})
 """Categories that say nothing: two objects of one of them are not taken to be of the same kind."""
-
-
-class CropTable(Protocol):
-    """What must be known of N crops to draw pairs of them; see `ResidentSet` for the meaning."""
-
-    @property
-    def tracks(self) -> Tensor: ...  # noqa: D102
-    @property
-    def frames(self) -> Tensor: ...  # noqa: D102
-    @property
-    def sources(self) -> Tensor: ...  # noqa: D102
-    @property
-    def categories(self) -> Tensor: ...  # noqa: D102
-    @property
-    def source_names(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def category_names(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -49,8 +32,8 @@ class Pairs:
         search: (B,) index of the search region's crop.
         present: (B,) bool: both show one object.
         other: (B,) the crop that a distractor or an occluder is taken from: of neither object; -1 for none.
-        alike: (B,) bool: both show one object or two of one category, which is what SPM's coarse stage calls
-            positive; None where it was not drawn.
+        alike: (B,) bool: both show one object or two of one category, what SPM's coarse stage calls positive in
+            its generalized training; None without `data.same_category`.
     """
 
     template: Tensor
@@ -67,7 +50,7 @@ def generator(seed: int, rank: int, step: int, purpose: int = 0) -> torch.Genera
 
 
 def check_sources(named: Iterable[str], known: tuple[str, ...], key: str) -> None:
-    """Check that a setting names only sources that the data have.
+    """Check that a setting that someone gave for their data names only sources that these have.
 
     Raises:
         ConfigError: it names another; the nearest is offered.
@@ -88,19 +71,14 @@ class PairSampler:
     left to draw, as in a set of one category, the nearest kind of pair takes its place.
 
     Args:
-        crops: what is known of the crops.
-        data: the rules.
-        strict: refuse `source_weights` and `gaps` of unknown sources. A stream, of which a window may lack a
-            source, checks them elsewhere.
+        crops: listed ones; their pixels are not looked at.
+        data: the rules. Sources that the crops lack have no effect: a preset weighs those of its own training set.
 
     Raises:
-        ConfigError: unknown sources, or no crop with a weight.
+        ConfigError: no crop with a weight.
     """
 
-    def __init__(self, crops: CropTable, data: Data, strict: bool = True) -> None:
-        if strict:
-            check_sources(data.source_weights, crops.source_names, "data.source_weights")
-            check_sources(data.gaps, crops.source_names, "data.gaps")
+    def __init__(self, crops: ResidentSet, data: Data) -> None:
         self._data = data
         tracks, frames = crops.tracks.numpy(), crops.frames.numpy()
         # By category, track and frame: each of them is one range, and drawing is arithmetic on ranges.
@@ -120,7 +98,8 @@ class PairSampler:
         named_kind = np.array([name not in NAMELESS for name in crops.category_names], bool)[self._categories]
         self._kind_low, self._kind_high = self._kinds(named_kind)
         mates = (self._kind_high - self._kind_low - weights) > 1e-9 * self._bounds[-1]
-        self._mated: Floats = np.concatenate([[0.0], np.cumsum(np.where(mates, weights, 0))])
+        mated = _split(np.where(mates, weights, 0), self._lengths, data)
+        self._mated: Floats = np.concatenate([[0.0], np.cumsum(mated)])
         # One number for track and frame makes the frames near another one a range of a sorted array.
         self._span = int(frames.max() - frames.min()) + 2 * int(self._gaps.max()) + 2
         number = np.repeat(np.arange(len(self._starts)), self._lengths)
@@ -144,10 +123,13 @@ class PairSampler:
         shown = np.where(negative, rivals, tracks)
         search = self._crop(tracks, u[:, 4])
         template = np.where(negative, self._crop(shown, u[:, 5]), self._near(tracks, search, u[:, 5]))
-        alike = (low <= self._bounds[shown]) & (self._bounds[shown] < high)
         other = self._other(tracks, shown, u[:, 6:])
-        rows = self._order[template], self._order[search], ~negative, other, ~negative | alike
-        return Pairs(*(torch.from_numpy(row) for row in rows))
+        rows = self._order[template], self._order[search], ~negative, other
+        pairs = Pairs(*(torch.from_numpy(row) for row in rows))
+        if not self._data.same_category:
+            return pairs
+        same = (low <= self._bounds[shown]) & (self._bounds[shown] < high)
+        return replace(pairs, alike=torch.from_numpy(~negative | same))
 
     def _kinds(self, named: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """Each track's category as a range on the line of weights; the track alone where it has no name."""
@@ -200,12 +182,18 @@ def _category_of_tracks(tracks: Ints, categories: Ints) -> Ints:
 
 
 def _weights(named: Floats, lengths: Ints, data: Data) -> Floats:
-    weights = named * np.minimum(np.sqrt(lengths), data.frames_weight)
+    weights = _split(named * np.minimum(np.sqrt(lengths), data.frames_weight), lengths, data)
+    return weights / max(float(weights.sum()), 1e-300)
+
+
+def _split(weights: Floats, lengths: Ints, data: Data) -> Floats:
+    """The weights in the ratio of videos to stills that `data.video` asks for, where there are both."""
     moving = lengths > 1
     sums = weights[moving].sum(), weights[~moving].sum()
-    if data.video is not None and min(sums) > 0:
-        weights = np.where(moving, weights * data.video / sums[0], weights * (1 - data.video) / sums[1])
-    return weights / max(float(weights.sum()), 1e-300)
+    if data.video is None or not min(sums) > 0:
+        return weights
+    split: Floats = np.where(moving, weights * data.video / sums[0], weights * (1 - data.video) / sums[1])
+    return split
 
 
 def _search(bounds: Floats, u: Floats) -> Ints:

@@ -10,24 +10,31 @@ import torch
 from siamtrack.config import Crops, Data
 from siamtrack.data.augment import Batch, make_batch
 from siamtrack.data.pairs import PairSampler, generator
-from siamtrack.data.places import is_url, list_shards
+from siamtrack.data.places import ShardFile, list_shards
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.shards import decode, read_shard
 from siamtrack.data.streaming import StreamedPairs
 
 __all__ = ["PairSource", "ResidentPairs", "open_pairs"]
 
-_RESIDENT_BYTES = 8 << 30
-_CROP_BYTES = 368 * 368 * 3
-
 
 class PairSource(Protocol):
-    """A resident or a streaming set, with the rules by which pairs are drawn and changed.
-
-    `skipped` are the keys of the crops that could not be decoded so far.
-    """
+    """A resident or a streaming set, with the rules by which pairs are drawn and changed."""
 
     @property
-    def skipped(self) -> tuple[str, ...]: ...  # noqa: D102
+    def source_names(self) -> tuple[str, ...] | None:
+        """The sources of all crops; None where nothing lists them."""
+        ...
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Keys of the crops that could not be decoded so far."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """How many crops or shards there are, in words."""
+        ...
 
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
         """Draw `count` pairs, and give the generator on, for what the loss draws itself.
@@ -51,9 +58,19 @@ class ResidentPairs:
         self._sampler = PairSampler(crops, data)
 
     @property
+    def source_names(self) -> tuple[str, ...]:
+        """See `PairSource.source_names`."""
+        return self.crops.source_names
+
+    @property
     def skipped(self) -> tuple[str, ...]:
-        """Keys of crops that could not be decoded."""
+        """See `PairSource.skipped`."""
         return self.crops.skipped
+
+    @property
+    def about(self) -> str:
+        """See `PairSource.about`."""
+        return f"{len(self.crops)} crops, kept decoded"
 
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
         """See `PairSource.draw`."""
@@ -65,31 +82,34 @@ class ResidentPairs:
         """Nothing to stop."""
 
 
-def open_pairs(
-    place: Path | str, sizes: Crops, data: Data, device: torch.device | str = "cpu", stream: bool | None = None
-) -> PairSource:
-    """Open a set of shards for training.
+def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device | str = "cpu") -> PairSource:
+    """Open a set of shards for training: resident where it fits into `data.resident_memory`, else streaming.
+
+    The choice depends on the shards and the setting alone, not on the machine: a run that resumes makes it again.
 
     Args:
         place: folder or URL of shards; see `places.list_shards`.
         sizes: the preset's crops.
         data: the preset's rules for pairs.
         device: where the batches are made.
-        stream: read shards as they are needed instead of keeping all crops decoded; by default for URLs, and for
-            folders that would take more than 8 GB.
 
     Raises:
         DataError: no shards there, or unreadable ones.
-        ConfigError: `data` names sources that the shards do not have.
+        ConfigError: `data` leaves no crop to draw.
     """
-    if stream is None:
-        stream = is_url(place) or _decoded_bytes(place) > _RESIDENT_BYTES
-    if stream:
-        return StreamedPairs(place, sizes, data, device)
-    return ResidentPairs(ResidentSet.load(place, data.max_skipped).to(device), sizes, data)
+    if data.resident_memory:
+        needed = _decoded_bytes(list_shards(place).shards)
+        if needed is not None and needed <= data.resident_memory << 20:
+            return ResidentPairs(ResidentSet.load(place, data.max_skipped).to(device), sizes, data)
+    return StreamedPairs(place, sizes, data, device)
 
 
-def _decoded_bytes(place: Path | str) -> int:
-    """About how much memory the crops of a folder take; a compressed one is about 16 KB where none are counted."""
-    shards = list_shards(place).shards
-    return sum(shard.crops or (shard.size or 0) // 16_000 for shard in shards) * _CROP_BYTES
+def _decoded_bytes(shards: tuple[ShardFile, ...]) -> float | None:
+    """About how much memory all crops take once they are decoded, as the first shard has it; None if unknown."""
+    sizes = [shard.size for shard in shards if shard.size is not None]
+    if len(sizes) < len(shards):
+        return None
+    rows = read_shard(shards[0])
+    pictures = (decode(jpeg) for _, jpeg, _ in rows)
+    crop = next((picture.nbytes for picture in pictures if picture is not None), 0)
+    return crop * len(rows) * sum(sizes) / max(sizes[0], 1)

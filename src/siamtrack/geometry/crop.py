@@ -91,7 +91,7 @@ def _turned(boxes: Tensor, region: Region, turn: Tensor) -> Tensor:
 
 
 def target_region(boxes: Tensor, context: float = 0.5, zoom: float = 1.0) -> Region:
-    """The square around each target with its share of context (SiamFC, section 2.2).
+    """The square around each target with its share of context (SiamFC, section 2.4).
 
     p = context * (w + h), side = sqrt((w + p) * (h + p)); the target's area inside a crop is then the same
     whatever its size in the frame.

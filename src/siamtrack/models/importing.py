@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from siamtrack.errors import ConfigError, WeightsError, nearest
 from siamtrack.models.weights import check_state, some_names
 
-__all__ = ["ImportReport", "Source", "import_sources", "import_state_dict", "read_checkpoint"]
+__all__ = ["ImportReport", "Source", "check_source", "import_sources", "import_state_dict", "read_checkpoint"]
 
 Source = Literal["pysot", "siamcar", "siamfc-pytorch"]
 
@@ -32,6 +32,8 @@ _ALEXNET = {"0": "1.0", "1": "1.1", "4": "2.0", "5": "2.1", "8": "3.0", "9": "3.
 _MOBILENET = {"1": 1, "2": 2, "3": 4, "4": 7, "5": 11, "6": 14, "7": 17}
 _INVERTED = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
 _BRANCH = {"conv_kernel": "template", "conv_search": "search", "head": "predict"}
+_NUMBERS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+_NUMBERS |= {torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 _PARAMETER = r"(weight|bias|running_mean|running_var|num_batches_tracked)"
 
 
@@ -117,6 +119,16 @@ def import_sources() -> list[str]:
     return sorted(_RULES)
 
 
+def check_source(source: str) -> None:
+    """Check the name of a project.
+
+    Raises:
+        ConfigError: an unknown one; the nearest is offered.
+    """
+    if source not in _RULES:
+        raise ConfigError(f"unknown source '{source}'{nearest(source, _RULES)} Known: {', '.join(import_sources())}")
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Read a PyTorch checkpoint's tensors by name, without running any code of the file.
 
@@ -129,18 +141,28 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"no checkpoint {path}")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path} is not a checkpoint of plain tensors, or it is damaged: {reason}") from error
+        with warnings.catch_warnings():
+            # About formats and versions: what matters is said below.
+            warnings.simplefilter("ignore")
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # PyTorch's reader lets through whatever a damaged file makes it stumble over, and its advice is to run code.
+        asked = re.search(r"GLOBAL ([\w.]{1,80})", str(error))
+        what = f"holds {asked[1]} beside" if asked else "is damaged, or something else than a checkpoint of"
+        raise WeightsError(f"{path} {what} plain tensors; save the network's state_dict() alone") from error
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
     if not isinstance(found, Mapping) or not found:
         raise WeightsError(f"{path}: expected tensors by name, got {type(found).__name__}")
-    strange = [str(name) for name, value in found.items() if not isinstance(value, Tensor)]
+    strange = [str(name) for name, value in found.items() if not isinstance(name, str) or not _is_plain(value)]
     if strange:
-        raise WeightsError(f"{path}: expected nothing but tensors by name; others are {some_names(strange)}")
-    return strip_prefix({str(name): value for name, value in found.items()})
+        raise WeightsError(f"{path}: expected nothing but plain tensors by name; others are {some_names(strange)}")
+    return strip_prefix(found)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is a dense tensor of ordinary numbers, whose values are there."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta and value.dtype in _NUMBERS
 
 
 def strip_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -164,8 +186,7 @@ def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) 
         WeightsError: a name that the source's map does not know, or, after renaming, tensors that are
             missing, left over or of another shape; the message names them.
     """
-    if source not in _RULES:
-        raise ConfigError(f"unknown source '{source}'{nearest(source, _RULES)} Known: {', '.join(import_sources())}")
+    check_source(source)
     renamed = {name: _rename(name, _RULES[source]) for name in state}
     unknown = [name for name, target in renamed.items() if target is None]
     if unknown:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Keep", "Merge", "Project", "centre_cells", "odd_cells", "projection"]
+__all__ = ["Keep", "Merge", "Project", "centre_cells", "odd_cells", "projection", "resized"]
 
 
 def centre_cells(x: Tensor, cells: int) -> Tensor:
@@ -22,8 +22,14 @@ def odd_cells(x: Tensor) -> Tensor:
     Padded backbones of stride 8 give 16 cells for 127 pixels and 32 for 255; their cell i lies at the same
     pixel in both, so what the correlation compares stays aligned.
     """
-    even = 1 - x.shape[-1] % 2
-    return x[..., : x.shape[-2] - even, : x.shape[-1] - even] if even else x
+    return x if x.shape[-1] % 2 else x[..., :-1, :-1]
+
+
+def resized(x: Tensor, like: Tensor) -> Tensor:
+    """(B, C, h, w) brought bilinearly to the height and width of `like`."""
+    # Plain numbers: a traced size would hide the shape of all that follows from an ONNX export.
+    size = int(like.shape[-2]), int(like.shape[-1])
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
 def projection(inputs: int, outputs: int) -> nn.Sequential:
@@ -41,24 +47,39 @@ class Keep(nn.Module):
 
 
 class Project(nn.Module):
-    """1 x 1 convolution and BatchNorm to one width, level by level (SiamRPN++, section 3.3).
+    """1 x 1 convolution and BatchNorm to one width, level by level (SiamRPN++, section 3.2).
 
     Args:
         channels: of the backbone's levels.
         width: channels after the projection, one number for all levels or one for each.
-        template_cells: side of the middle part of the template that is kept (7: SiamRPN++, section 3.3).
+        template_cells: side of the middle part of the template that is kept (7: SiamRPN++, section 3.2).
+        centred: the backbone's maps are (see `Backbone`); one cell less is then kept where their side is even.
     """
 
-    def __init__(self, channels: tuple[int, ...], width: int | tuple[int, ...] = 256, template_cells: int = 7) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        width: int | tuple[int, ...] = 256,
+        template_cells: int = 7,
+        centred: bool = False,
+    ) -> None:
         super().__init__()
         widths = (width,) * len(channels) if isinstance(width, int) else width
         self.levels = nn.ModuleList(projection(c, w) for c, w in zip(channels, widths, strict=True))
         self.template_cells = template_cells
+        self.centred = centred
 
     def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
-        """Backbone maps of one resolution -> maps of `width` channels; the template's middle only."""
+        """Backbone maps of one stride -> maps of `width` channels and one size; the template's middle only."""
         maps = [level(x) for level, x in zip(self.levels, features, strict=True)]
-        return tuple(centre_cells(x, self.template_cells) if template else odd_cells(x) for x in maps)
+        if not self.centred:
+            return tuple(centre_cells(x, self.template_cells) if template else odd_cells(x) for x in maps)
+        # Without padding each layer takes as much off all sides: the middles of all maps lie on each other.
+        side = min(x.shape[-1] for x in maps)
+        if template:
+            side = min(side, self.template_cells)
+            side -= (maps[0].shape[-1] - side) % 2
+        return tuple(centre_cells(x, side) for x in maps)
 
 
 class Merge(nn.Module):
@@ -77,6 +98,5 @@ class Merge(nn.Module):
         """Backbone maps, finest first -> one map of `width` channels at the finest stride."""
         merged = self.levels[0](features[0])
         for level, x in zip(list(self.levels)[1:], features[1:], strict=True):
-            y = level(x)
-            merged = merged + F.interpolate(y, size=merged.shape[-2:], mode="bilinear", align_corners=False)
+            merged = merged + resized(level(x), like=merged)
         return (centre_cells(merged, self.template_cells) if template else odd_cells(merged),)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from siamtrack.errors import ConfigError
 from siamtrack.models.attention import ChannelAttention
 from siamtrack.models.heads.score import ScoreHead
-from siamtrack.models.necks import centre_cells, odd_cells, projection
+from siamtrack.models.necks import centre_cells, odd_cells, projection, resized
 from siamtrack.models.siamese import Maps, Normalise
 
 __all__ = ["Blend", "Branches", "Frozen", "SemanticNeck", "TwinNeck"]
@@ -113,8 +113,7 @@ class SemanticNeck(nn.Module):
     def forward(self, layers: tuple[Tensor, ...], template: bool) -> Tensor:
         """S-Net's layers -> (B, layers * width, n, n); of the template, the weighted middle."""
         if self.resize:
-            size = layers[0].shape[-2:]
-            layers = tuple(F.interpolate(x, size, mode="bilinear", align_corners=False) for x in layers)
+            layers = tuple(resized(x, like=layers[0]) for x in layers)
         if self.template_cells % 2:
             layers = tuple(odd_cells(x) for x in layers)
         if template:

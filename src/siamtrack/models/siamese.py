@@ -68,10 +68,19 @@ class Coder(Protocol):
 
 
 class Backbone(Protocol):
-    """A feature extractor: normalised images (B, 3, H, W) -> one map for each of its levels."""
+    """A feature extractor: normalised images (B, 3, H, W) -> one map for each of its levels.
+
+    Attributes:
+        channels: of the levels.
+        strides: of the levels in pixels.
+        stride: the finest of them.
+        centred: the middle of each map is that of the image also where its side is even, as without padding.
+    """
 
     channels: tuple[int, ...]
+    strides: tuple[int, ...]
     stride: int
+    centred: bool
 
     def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
         """Images -> feature maps, in the order of the levels."""

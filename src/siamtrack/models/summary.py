@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from siamtrack.config import Preset
+from siamtrack.models.families import Family, SiamRpn, SiamRpnPlusPlus, Spm
+from siamtrack.models.heads.rpn import Correlation, RpnHead
 
-__all__ = ["Cost", "count_cost"]
+__all__ = ["Cost", "count_cost", "proposal_parameters"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,22 @@ def count_cost(preset: Preset) -> Cost:
         embedding.get_total_flops() // 2,
         matching.get_total_flops() // 2,
     )
+
+
+def proposal_parameters(model: Family) -> dict[str, int]:
+    """Parameters of the proposal head with each kind of correlation, whichever the model has (SiamRPN++, section 3.4).
+
+    Returns:
+        By `model.correlation`: "up", "depthwise"; empty for families without that choice.
+    """
+    if not isinstance(model, SiamRpn | SiamRpnPlusPlus | Spm) or model.correlations:
+        return {}
+    counted = {}
+    with torch.device("meta"):
+        for kind in get_args(Correlation):
+            net = replace(model, correlation=kind).build()
+            counted[kind] = sum(_parameters(part) for part in net.modules() if isinstance(part, RpnHead))
+    return counted
 
 
 def _parameters(net: nn.Module) -> int:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamtrack.config import Preset
+from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import cxcywh_to_xyxy
 from siamtrack.geometry.crop import Frame, Region, cut, target_region
 from siamtrack.models.proposals import distinct
@@ -91,9 +92,12 @@ def rerank(
 
     Returns:
         (N, 1) index of the chosen candidate, and the new memory.
+
+    Raises:
+        ConfigError: the candidates have no sizes.
     """
     if found.sizes is None:
-        raise ValueError("candidates without sizes cannot be compared with distractors")
+        raise ConfigError("track.rerank needs a network that predicts sizes; set it to 0 with this one")
     track = preset.track
     boxes = torch.cat([found.centres, found.sizes], -1)
     best = distinct(cxcywh_to_xyxy(boxes), ranked, min(track.rerank, ranked.shape[1]))

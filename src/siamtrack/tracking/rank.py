@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamtrack.config import Track
+from siamtrack.errors import ConfigError
 from siamtrack.geometry.crop import context_side
 from siamtrack.geometry.grid import cosine_window
 from siamtrack.models.siamese import Candidates
@@ -17,6 +18,7 @@ __all__ = ["Choice", "choose", "choose_scale", "rank", "shape_penalty"]
 
 _NEIGHBOURS = 8
 _AVERAGED = 3
+_SIZELESS = "this network finds places without sizes: set track.scales, such as [0.96, 1.0, 1.04]"
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,13 @@ def _change(ratio: Tensor) -> Tensor:
 
 
 def rank(found: Candidates, previous: Tensor, track: Track) -> tuple[Tensor, Tensor]:
-    """The scores of candidates that have sizes, with penalty and window, and the penalty: (N, K) each."""
+    """The scores of candidates that have sizes, with penalty and window, and the penalty: (N, K) each.
+
+    Raises:
+        ConfigError: the candidates have none.
+    """
     if found.sizes is None:
-        raise ValueError("candidates without sizes are for choose_scale")
+        raise ConfigError(_SIZELESS)
     penalty = shape_penalty(found.sizes, previous, track.penalty)
     penalised = penalty * found.scores
     window = cosine_window(found.places)
@@ -79,15 +85,20 @@ def choose(
         track: penalty, window, rate and the way of selecting.
         ranks: what `rank` gives, where it is known already.
         best: (N, 1) the winners, where they were chosen otherwise (DaSiamRPN's memory).
+
+    Raises:
+        ConfigError: the candidates have no sizes, or no neighbours where these are to be averaged.
     """
     ranked, penalty = rank(found, previous, track) if ranks is None else ranks
     if found.sizes is None:
-        raise ValueError("candidates without sizes are for choose_scale")
+        raise ConfigError(_SIZELESS)
     if best is None:
         best = ranked.argmax(1, keepdim=True)
     score = found.scores.gather(1, best)[:, 0]
     rates = penalty.gather(1, best)[:, 0] * score * track.rate
     if track.select == "neighbours":
+        if not found.cells:
+            raise ConfigError("track.select 'neighbours' needs a network with one box a cell; use 'best' with this one")
         index, weight = _best_neighbours(ranked, best, found.cells)
         centres = (_take(found.centres, index) * weight[..., None]).sum(1)
         sizes = (_take(found.sizes, index) * weight[..., None]).sum(1)
@@ -102,7 +113,7 @@ def _take(values: Tensor, index: Tensor) -> Tensor:
 
 
 def _best_neighbours(ranked: Tensor, best: Tensor, cells: int) -> tuple[Tensor, Tensor]:
-    """The 3 best of the winner's 8 neighbours (SiamCAR, section 3.4): (N, 3) indices and weights that sum to 1.
+    """The 3 best of the winner's 8 neighbours (SiamCAR, section 3.3): (N, 3) indices and weights that sum to 1.
 
     At the edge of the map there are fewer neighbours; those that do not exist have weight 0.
     """
@@ -119,7 +130,7 @@ def _best_neighbours(ranked: Tensor, best: Tensor, cells: int) -> tuple[Tensor, 
 
 
 def choose_scale(found: Candidates, previous: Tensor, size: int, track: Track) -> Choice:
-    """SiamFC's choice among the scales of a search pyramid (SiamFC, section 3.2).
+    """SiamFC's choice among the scales of a search pyramid (SiamFC, section 4.1).
 
     The scale whose response peaks highest wins, all but the middle one damped by `track.scale_penalty`; its
     response, scaled to sum 1, is blended with the window; the size follows at the constant `track.rate`.

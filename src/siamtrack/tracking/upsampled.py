@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamtrack.config import Track
+from siamtrack.errors import ConfigError
 from siamtrack.geometry.grid import cosine_window, grid_points
 from siamtrack.models.siamese import Candidates
 from siamtrack.tracking.rank import Choice, shape_penalty
@@ -16,10 +17,9 @@ __all__ = ["choose_upsampled", "enlarge_map"]
 # The fine peak is looked for around the coarse one, up to half of the distance to each side of the predicted
 # box; that distance counts as no less and no more than these shares of the template's size.
 _NEAR, _FAR = 0.1, 0.44
-_TEMPLATE = 127
 
 
-def choose_upsampled(found: Candidates, previous: Tensor, size: int, track: Track, stride: float = 8.0) -> Choice:
+def choose_upsampled(found: Candidates, previous: Tensor, size: int, track: Track, template: int) -> Choice:
     """SiamCAR's selection as its code has it, on maps enlarged bicubically to one cell a pixel (193 x 193).
 
     The peak of the enlarged ranking with the window is the coarse place; within a part of the predicted
@@ -29,15 +29,18 @@ def choose_upsampled(found: Candidates, previous: Tensor, size: int, track: Trac
     both are in crop pixels.
 
     Args:
-        found: N x K candidates of a square map, with `classes` and `quality`.
+        found: N x K candidates of a square map, with `classes`, `quality` and `stride`.
         previous: (N, 2) the targets' sizes in crop pixels.
         size: side of the crops.
         track: penalty, window and rate.
-        stride: of the map in crop pixels.
+        template: side of the template crops.
+
+    Raises:
+        ConfigError: the network gives no such candidates.
     """
-    if found.sizes is None or found.classes is None or found.quality is None or not found.cells:
-        raise ValueError("this selection needs one square map with sizes, classes and quality")
-    cells = found.cells
+    if found.sizes is None or found.classes is None or found.quality is None or not found.cells * found.stride:
+        raise ConfigError("track.select 'upsampled' is for SiamCAR's maps; use 'best' with this network")
+    cells, stride = found.cells, found.stride
     points = grid_points(cells, stride, size).to(found.centres)
     half = found.sizes / 2
     sides = torch.cat([points + half - found.centres, found.centres + half - points], -1)
@@ -47,7 +50,7 @@ def choose_upsampled(found: Candidates, previous: Tensor, size: int, track: Trac
     maps = torch.cat([torch.stack([ranked, penalised, found.classes], 1), sides.transpose(1, 2)], 1)
     wide = round((cells - 1) * stride) + 1
     fine = enlarge_map(maps.reshape(len(maps), -1, cells, cells), wide)
-    within = _around_peak(fine[:, 0], sides, cells)
+    within = _around_peak(fine[:, 0], sides, cells, template)
     best = fine[:, 1].masked_fill(~within, -torch.inf).flatten(1).argmax(1)
     at = fine.flatten(2).gather(2, best[:, None, None].expand(-1, fine.shape[1], 1))[..., 0]
     sizes = at[:, 3:5] + at[:, 5:7]
@@ -67,7 +70,7 @@ def _stretched(quality: Tensor) -> Tensor:
     return (quality - low) / (high - low).clamp(min=1e-12)
 
 
-def _around_peak(ranked: Tensor, sides: Tensor, cells: int) -> Tensor:
+def _around_peak(ranked: Tensor, sides: Tensor, cells: int, template: int) -> Tensor:
     """(N, E, E) enlarged ranking, (N, K, 4) sides -> (N, E, E) bool: where the fine peak is looked for."""
     wide = ranked.shape[-1]
     peak = ranked.flatten(1).argmax(1)
@@ -75,7 +78,7 @@ def _around_peak(ranked: Tensor, sides: Tensor, cells: int) -> Tensor:
     coarse = torch.stack([row, column]) / (wide / cells)
     coarse_row, coarse_column = coarse.round().long().clamp(max=cells - 1)
     rows = torch.arange(len(peak), device=peak.device)
-    reach = sides[rows, coarse_row * cells + coarse_column].clamp(int(_NEAR * _TEMPLATE), int(_FAR * _TEMPLATE))
+    reach = sides[rows, coarse_row * cells + coarse_column].clamp(int(_NEAR * template), int(_FAR * template))
     room = torch.stack([column, row, wide - column, wide - row], 1)
     left, top, right, bottom = (torch.minimum(reach, room) / 2).long().T[..., None]
     line = torch.arange(wide, device=peak.device)

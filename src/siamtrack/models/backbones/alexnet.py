@@ -69,6 +69,7 @@ class AlexNet(nn.Module):
         self.channels = tuple(_CONVS[level - 1].outputs for level in levels)
         self.strides = (8,) * len(levels)
         self.stride = 8
+        self.centred = not padded
 
     def stages(self) -> list[nn.Module]:
         """The parts in order of depth: what a schedule freezes and unfreezes."""

@@ -126,6 +126,7 @@ class EfficientNetLite0(nn.Module):
         self.channels = tuple(_STAGES[tap][1] for tap in self.taps)
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
         self.stride = min(self.strides)
+        self.centred = False
 
     def stages(self) -> list[nn.Module]:
         """The parts in order of depth, stem first: what a schedule freezes and unfreezes."""

@@ -99,6 +99,7 @@ class MobileNetV2(nn.Module):
         self.channels = tuple(int(_STAGES[_LEVEL_STAGE[level]].channels * width) for level in levels)
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
         self.stride = min(self.strides)
+        self.centred = False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")

@@ -121,6 +121,7 @@ class ResNet(nn.Module):
         self.channels = tuple(_STAGES[level - 2].channels * block.expansion for level in levels)
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
         self.stride = min(self.strides)
+        self.centred = False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

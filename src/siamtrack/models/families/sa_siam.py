@@ -22,7 +22,7 @@ __all__ = ["SaSiam"]
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SaSiam:
-    """Fields are the paper's choices and ablations (table 1, section 4.3); the defaults are the published tracker.
+    """Fields are the paper's choices and ablations (table 2, section 4.3); the defaults are the published tracker.
 
     The paper names neither the gain of the responses nor how the sizes of two layers meet; see `ScoreHead` and
     `SemanticNeck` for what is done.

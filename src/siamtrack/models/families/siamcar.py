@@ -26,10 +26,10 @@ class SiamCar:
 
     Attributes:
         backbone: its name; see `build_backbone`.
-        levels: which of conv2..conv5 are used (section 3.2).
+        levels: which of conv2..conv5 are used (section 3.1).
         width: channels after the neck and in the head.
-        correlations: what is concatenated a level: "depthwise" (section 3.2), "pixelwise", "search".
-        tower: number of convolutions of each tower (section 3.3).
+        correlations: what is concatenated a level: "depthwise" (section 3.1), "pixelwise", "search".
+        tower: number of convolutions of each tower (section 3.2).
         light: levels merged at the finest stride and separable towers with BatchNorm, for small backbones.
         template_cells: side of the template features' middle that is kept.
         unit: pixels that an untrained head predicts for each side.
@@ -53,7 +53,9 @@ class SiamCar:
         if self.light:
             neck, levels = Merge(channels, self.width, self.template_cells), 1
         else:
-            neck, levels = Project(channels, self.width, self.template_cells), len(self.levels)
+            centred: bool = backbone.centred  # type: ignore[assignment]
+            neck, levels = Project(channels, self.width, self.template_cells, centred), len(self.levels)
         fusion = Fusion(self.width, levels, self.width, self.correlations, self.template_cells, norm=self.light)
         head = CarHead(fusion, self.width, self.tower, separable=self.light, unit=self.unit)
-        return SiameseNet(normalisation(self.backbone), backbone, neck, head, SidesCoder())
+        coder = SidesCoder(float(backbone.stride))  # type: ignore[arg-type]
+        return SiameseNet(normalisation(self.backbone), backbone, neck, head, coder)

@@ -30,8 +30,8 @@ class SiamFc:
             backbones with padding; 0 leaves the features as they are.
         gain: factor on the correlation.
         bias: added to it.
-        learned: gain and bias are learned (section 2.2) and not fixed.
-        enlarge: factor of the bicubic up-sampling of the response (section 3.2).
+        learned: gain and bias are learned (section 2.1) and not fixed.
+        enlarge: factor of the bicubic up-sampling of the response (section 4.1).
     """
 
     family: Literal["siamfc"] = "siamfc"

@@ -33,7 +33,7 @@ class SiamRpn:
         correlations: for small networks, in its place: what `LightRpnHead` concatenates; needs a `width`.
         width: channels after a 1 x 1 projection that also keeps the template's middle 7 x 7 cells only, for
             backbones with padding; 0 leaves the features as they are.
-        ratios: height / width of the anchors (table 1 compares three and five).
+        ratios: height / width of the anchors (section 5.6 compares 3, 5 and 7).
         scale: side of the anchors in strides.
     """
 

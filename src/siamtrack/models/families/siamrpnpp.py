@@ -33,7 +33,7 @@ class SiamRpnPlusPlus:
         correlation: "depthwise" (section 3.4) or "up".
         correlations: for small networks with one merged level, in its place: what `LightRpnHead` concatenates.
         fusion: the levels' maps are added with learned weights, or their mean is taken (section 3.3).
-        template_cells: side of the template features' middle that is kept (section 3.3).
+        template_cells: side of the template features' middle that is kept (section 3.2).
         ratios: height / width of the anchors.
         scale: side of the anchors in strides.
 
@@ -65,7 +65,8 @@ class SiamRpnPlusPlus:
             raise ConfigError(f"width needs one number, or {len(channels)} for levels {self.levels}; got {widths}")
         neck: nn.Module
         if len(set(strides)) == 1:
-            neck = Project(channels, widths, self.template_cells)
+            centred: bool = backbone.centred  # type: ignore[assignment]
+            neck = Project(channels, widths, self.template_cells, centred)
         else:
             neck, widths = Merge(channels, max(widths), self.template_cells), (max(widths),)
         head: nn.Module = RpnHead(widths, len(self.ratios), self.correlation, self.fusion)

@@ -40,7 +40,7 @@ class AnchorTargets:
 
 @dataclass(frozen=True)
 class AnchorCoder:
-    """Between proposal maps and boxes, on one grid for training and tracking (SiamRPN, sections 3.3 and 4.3).
+    """Between proposal maps and boxes, on one grid for training and tracking (SiamRPN, sections 3.3 and 4.2).
 
     The grid is centred on the crop. An anchor's base size is int(sqrt(stride^2 / ratio)) by int(that * ratio)
     before scaling: the published networks were trained with these truncations, so they are part of the model.

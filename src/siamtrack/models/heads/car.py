@@ -24,7 +24,7 @@ class Fusion(nn.Module):
 
     Args:
         width: channels of each level's features.
-        levels: how many levels come in; each is correlated apart (SiamCAR, section 3.2).
+        levels: how many levels come in; each is correlated apart (SiamCAR, section 3.1).
         output: channels after the merge.
         parts: what is concatenated: "depthwise" (the paper), and beyond the paper "pixelwise" (each template
             cell against each search cell) and "search" (the search features themselves).
@@ -77,7 +77,7 @@ def _tower(width: int, depth: int, separable: bool) -> nn.Sequential:
 
 
 class CarHead(nn.Module):
-    """Two towers over the fused response (SiamCAR, section 3.3 and figure 2).
+    """Two towers over the fused response (SiamCAR, section 3.2 and figure 2).
 
     Maps: `cls` (B, 2, R, R) logits of background and target, `cen` (B, 1, R, R) centre-ness logit, `loc`
     (B, 4, R, R) log distances to left, top, right and bottom, in units of `unit` pixels.
@@ -115,7 +115,7 @@ class SideTargets:
     Attributes:
         positive: (B, K) bool, cells that must find the target.
         sides: (B, K, 4) distances to left, top, right, bottom in crop pixels; meaningful inside the box.
-        centreness: (B, K) in [0, 1] (SiamCAR, equation 7); 0 outside the box.
+        centreness: (B, K) in [0, 1] (SiamCAR, section 3.2); 0 outside the box.
         present: (B,) bool, False for negative pairs.
     """
 
@@ -127,7 +127,7 @@ class SideTargets:
 
 @dataclass(frozen=True)
 class SidesCoder:
-    """Between SiamCAR's maps and boxes (SiamCAR, section 3.3), one grid for training and tracking.
+    """Between SiamCAR's maps and boxes (SiamCAR, section 3.2), one grid for training and tracking.
 
     Attributes:
         stride: of the response map in crop pixels.

@@ -43,7 +43,7 @@ class ScoreHead(nn.Module):
 
 @dataclass(frozen=True)
 class PointCoder:
-    """Reads places from a response that is first enlarged, for a finer grid (SiamFC, section 3.2).
+    """Reads places from a response that is first enlarged, for a finer grid (SiamFC, section 4.1).
 
     The scores are the raw response: SiamFC compares that of several scales, then normalises the best.
 
