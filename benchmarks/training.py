@@ -1,14 +1,17 @@
-"""Pairs a second of training: the data path alone, the network alone, and both together.
+"""Pairs a second of training: the data path alone, the network alone, and both together; and where the time goes.
 
     python benchmarks/training.py                                  # the default preset, made crops
-    python benchmarks/training.py siamrpn_r50 --device cuda --batch 64 128 --set train.precision=bfloat16
-    python benchmarks/training.py --profile profile.txt            # and where the time of a step goes
+    python benchmarks/training.py siamcar_lite0 siamrpn_r50 --device cuda --batch 128 256 \
+        --set train.precision=bfloat16 --profile
+    python benchmarks/training.py siamcar_pico --batch 8 --data shards/
 
-The data path draws, cuts and changes a batch; the network learns from one batch that lies ready; together
-they are a step of `siamtrack train`. Rounds alternate between the three, so that a machine that changes its
-pace slows them all; the table gives the median over the rounds. The floor is the rate at which the step's
-multiplications could be done at the peak that the same device reaches in one large matrix product of the same
-precision.
+The data path draws, cuts and changes a batch of a resident set; the network learns from one batch that lies ready;
+together they are a step of `siamtrack train`. Rounds alternate between the three, so that a machine that changes its
+pace slows them all; the table gives medians over the rounds, and the data path's share of a step.
+
+The floor is the rate at which the step's multiplications and additions could be done at the peak that the same device
+reaches in one large matrix product of the same precision. They are counted as they are done: forward, and backward as
+far as the backbone is open. `--profile` adds the parts of a step, and its operations, as a share of its time.
 """
 
 from __future__ import annotations
@@ -16,80 +19,108 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+from torch.profiler import ProfilerActivity
 from torch.utils.flop_counter import FlopCounterMode
 
 from siamtrack.apps.cli.train import parse_settings
 from siamtrack.config import Preset, load_preset
-from siamtrack.data.pairs import PairSampler
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.source import ResidentPairs
 from siamtrack.training.batches import draw_batch
 from siamtrack.training.distributed import World
 from siamtrack.training.objective import objective
-from siamtrack.training.parameters import Average, make_optimiser, open_backbone, prepare, set_rates
+from siamtrack.training.parameters import (
+    Average,
+    compile_frozen,
+    make_optimiser,
+    open_backbone,
+    prepare,
+    set_rates,
+)
+
+KINDS = {
+    "compiled stages": ("compiled",),
+    "convolution": ("conv", "mkldnn_conv", "cudnn", "implicit", "xmma", "gemm", "winograd"),
+    "normalisation": ("batch_norm", "bn_", "native_batch"),
+    "copy": ("copy", "memcpy", "to_copy", "cat", "contiguous"),
+}
+"""Kinds of operations, and what their names hold; the rest is element by element."""
 
 
-def made_set(sources: tuple[str, ...], count: int = 256, side: int = 368) -> ResidentSet:
+def made_set(count: int = 256, side: int = 368) -> ResidentSet:
     """Crops of noise: what the pixels show does not change the time."""
     rng = torch.Generator().manual_seed(0)
     numbers, zeros = torch.arange(count), torch.zeros(count, dtype=torch.int64)
     box = torch.tensor([side / 2 - 40, side / 2 - 32, side / 2 + 40, side / 2 + 32])
+    images = torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=rng).permute(0, 3, 1, 2)
     return ResidentSet(
-        torch.randint(0, 256, (count, 3, side, side), dtype=torch.uint8, generator=rng),
-        box.repeat(count, 1),
-        numbers // 2,
-        numbers % 2,
-        zeros,
-        zeros,
-        sources,
-        ("noise",),
-        tuple(map(str, range(count))),
-    )
+        images, box.repeat(count, 1), numbers // 2, numbers % 2, zeros, zeros,
+        ("made",), ("noise",), tuple(map(str, range(count))),
+    )  # fmt: skip
 
 
 class Step:
-    """The parts of a training step, each of which can be called alone."""
+    """The parts of a training step, each of which can be called alone.
+
+    Args:
+        preset: the experiment.
+        crops: the training set.
+        device: where it is trained.
+    """
 
     def __init__(self, preset: Preset, crops: ResidentSet, device: torch.device) -> None:
         self.preset, self.device = preset, device
         self.net = preset.model.build()
         prepare(self.net, preset.train)
+        compile_frozen(self.net, preset.train, device)
         self.net = self.net.to(device, memory_format=torch.channels_last)
         self.optimiser = make_optimiser(self.net, preset.train)
         self.average = Average(self.net, preset.train.ema) if preset.train.ema else None
         # The last step: the backbone is open, as it is for most of a run.
         open_backbone(self.net, preset.train, preset.train.steps - 1)
         set_rates(self.optimiser, preset.train, 0)
-        self.crops = crops.to(device)
-        self.sampler = PairSampler(self.crops, preset.data)
-        self.ready = draw_batch(self.crops, self.sampler, preset, 0, World())
+        self.pairs = ResidentPairs(crops.to(device), preset.crops, preset.data)
+        self.ready = draw_batch(self.pairs, preset, 0, World())
         self.count = 0
 
     def data(self) -> None:
         """Draw the next batch."""
         self.count += 1
-        self.ready = draw_batch(self.crops, self.sampler, self.preset, self.count, World())
+        self.ready = draw_batch(self.pairs, self.preset, self.count, World())
 
-    def network(self) -> None:
-        """Learn from the batch that lies ready."""
+    def forward(self) -> None:
+        """The loss of the batch that lies ready."""
         cfg = self.preset.train
-        batch, rng = self.ready
         with torch.autocast(self.device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
-            terms = objective(self.net, batch, cfg.loss_weights, rng)
+            self.terms = objective(self.net, self.ready[0], cfg.loss_weights, self.ready[1], cfg.smooth_l1)
+
+    def backward(self) -> None:
+        """The gradients of that loss."""
         self.optimiser.zero_grad(set_to_none=True)
-        terms["total"].backward()
-        float(nn.utils.clip_grad_norm_(self.net.parameters(), cfg.clip))
+        self.terms["total"].backward()
+
+    def update(self) -> None:
+        """Clipping, the optimiser's step and the moving average."""
+        float(nn.utils.clip_grad_norm_(self.net.parameters(), self.preset.train.clip))
         self.optimiser.step()
         if self.average:
             self.average.update(self.count)
+
+    def network(self) -> None:
+        """Learn from the batch that lies ready."""
+        self.forward()
+        self.backward()
+        self.update()
 
     def together(self) -> None:
         """A whole step."""
@@ -97,46 +128,83 @@ class Step:
         self.network()
 
 
-def seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Mean seconds of a call."""
+def wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
+    """Mean seconds of a call."""
+    wait(device)
     began = time.perf_counter()
     for _ in range(repeats):
         call()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    wait(device)
     return (time.perf_counter() - began) / repeats
 
 
-def floor_seconds(step: Step) -> float:
+def floor_seconds(preset: Preset, crops: ResidentSet, device: torch.device) -> float:
     """What the step's multiplications take at the peak of a large matrix product."""
+    # Compiled stages would hide what they multiply.
+    step = Step(replace(preset, train=replace(preset.train, compile=False)), crops, device)
     with FlopCounterMode(display=False) as counter:
         step.network()
-    low = step.preset.train.precision == "bfloat16"
-    side = 8192 if step.device.type == "cuda" else 1024
-    a = torch.randn(side, side, device=step.device, dtype=torch.bfloat16 if low else torch.float32)
+    low = preset.train.precision == "bfloat16"
+    side = 8192 if device.type == "cuda" else 1024
+    a = torch.randn(side, side, device=device, dtype=torch.bfloat16 if low else torch.float32)
     product = partial(torch.mm, a, a)
-    seconds(product, 3, step.device)
-    peak = 2 * side**3 / seconds(product, 10, step.device)
+    # The fastest of some: other programs can only slow it down.
+    peak = 2 * side**3 / min(seconds(product, 4, device) for _ in range(6))
     return counter.get_total_flops() / peak
 
 
-def profile(step: Step, path: Path) -> None:
-    """Write a table of the operations that a step spends its time in."""
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    if step.device.type == "cuda":
-        kinds.append(torch.profiler.ProfilerActivity.CUDA)
-    with torch.profiler.profile(activities=kinds) as found:
-        for _ in range(3):
+def profile(step: Step, steps: int = 3) -> tuple[dict[str, float], dict[str, float], str]:
+    """Seconds a step by part and by kind of operation, and the profiler's own table of operations.
+
+    The device is waited for after each part.
+    """
+    calls = {"data": step.data, "forward": step.forward, "backward": step.backward, "update": step.update}
+    parts = dict.fromkeys(calls, 0.0)
+    for _ in range(steps):
+        for name, call in calls.items():
+            parts[name] += seconds(call, 1, step.device) / steps
+    on_device = step.device.type == "cuda"
+    with torch.profiler.profile(
+        activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]
+    ) as found:
+        for _ in range(steps):
             step.together()
-    order = "self_cuda_time_total" if step.device.type == "cuda" else "self_cpu_time_total"
-    path.write_text(found.key_averages().table(sort_by=order, row_limit=30), encoding="utf-8")
+        wait(step.device)
+    rows, work = found.key_averages(), defaultdict[str, float](float)
+    for row in rows:
+        spent = row.self_device_time_total if on_device else row.self_cpu_time_total
+        work[kind_of(row.key)] += spent / steps / 1e6
+    order = "self_device_time_total" if on_device else "self_cpu_time_total"
+    return parts, dict(work), rows.table(sort_by=order, row_limit=30)
 
 
-def main() -> None:
+def kind_of(name: str) -> str:
+    """The kind of an operation, by its name."""
+    low = name.lower()
+    return next((kind for kind, words in KINDS.items() if any(word in low for word in words)), "element by element")
+
+
+def measure(preset: Preset, crops: ResidentSet, device: torch.device, rounds: int, repeats: int) -> dict[str, float]:
+    """Median seconds of the data path, of the network, and of both together."""
+    step = Step(preset, crops, device)
+    parts = {"data": step.data, "network": step.network, "together": step.together}
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for part in parts.values():
+        seconds(part, 2, device)
+    for _ in range(rounds):
+        for name, part in parts.items():
+            times[name].append(seconds(part, repeats, device))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", nargs="?", default="siamcar_lite0")
+    parser.add_argument("presets", nargs="*", default=["siamcar_lite0"])
     parser.add_argument("--data", type=Path, help="folder of shards; made crops if left out")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, nargs="+", help="pairs a step; the preset's if left out")
@@ -144,34 +212,41 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="steps of each part in a round")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--profile", type=Path, metavar="FILE")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    device = torch.device(arguments.device)
-    settings = parse_settings(arguments.set)
-    preset = load_preset(arguments.preset, settings)
-    sources = ("made", *preset.data.source_weights)
-    crops = ResidentSet.load(arguments.data) if arguments.data else made_set(sources)
-    sizes = arguments.batch or [preset.train.batch]
-    place = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {arguments.threads} threads"
-    title = f"{arguments.preset}, pairs/s, {place}"
-    table = Table("batch", "data", "network", "together", "data's share", "floor", title=title)
-    for batch in sizes:
-        step = Step(load_preset(arguments.preset, settings | {"train.batch": batch}), crops, device)
-        parts = {"data": step.data, "network": step.network, "together": step.together}
-        for part in parts.values():
-            seconds(part, 2, device)
-        times: dict[str, list[float]] = {name: [] for name in parts}
-        for _ in range(arguments.rounds):
-            for name, part in parts.items():
-                times[name].append(seconds(part, arguments.repeats, device))
-        medians = {name: statistics.median(values) for name, values in times.items()}
-        share = float(np.clip(1 - medians["network"] / medians["together"], 0, 1))
-        rates = [f"{batch / medians[name]:.1f}" for name in parts]
-        table.add_row(str(batch), *rates, f"{share:.0%}", f"{batch / floor_seconds(step):.1f}")
-        if arguments.profile:
-            profile(step, arguments.profile)
-    Console().print(table)
+    parser.add_argument("--profile", action="store_true", help="where the time of a step goes")
+    parser.add_argument("--operations", type=Path, metavar="FILE", help="the profiler's table, with --profile")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = parse()
+    torch.set_num_threads(given.threads)
+    device, settings, console = torch.device(given.device), parse_settings(given.set), Console()
+    place = torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {given.threads} threads"
+    crops = ResidentSet.load(given.data) if given.data else made_set()
+    table = Table("preset", "batch", "data", "network", "together", "data's share", "floor", "reached")
+    table.title = f"training, pairs/s, {place}"
+    profiles = []
+    for name in given.presets:
+        for batch in given.batch or [load_preset(name, settings).train.batch]:
+            preset = load_preset(name, settings | {"train.batch": batch})
+            times = measure(preset, crops, device, given.rounds, given.repeats)
+            floor = floor_seconds(preset, crops, device)
+            # Alone, the data path takes what it takes; in a step that a GPU is still busy with, some of it is hidden.
+            share = max(0.0, 1 - times["network"] / times["together"])
+            rates = [f"{batch / times[part]:.1f}" for part in ("data", "network", "together")]
+            reached = f"{floor / times['together']:.0%}"
+            table.add_row(name, str(batch), *rates, f"{share:.0%}", f"{batch / floor:.1f}", reached)
+            if given.profile:
+                profiles.append((name, batch, profile(Step(preset, crops, device))))
+    console.print(table)
+    for name, batch, (parts, work, operations) in profiles:
+        for title, spent in (("part of a step", parts), ("kind of operation", work)):
+            rows = Table(title, "ms", "share", title=f"{name}, {batch} pairs")
+            for key, value in sorted(spent.items(), key=lambda item: -item[1]):
+                rows.add_row(key, f"{1000 * value:.1f}", f"{value / max(sum(spent.values()), 1e-12):.0%}")
+            console.print(rows)
+        if given.operations:
+            given.operations.write_text(operations, encoding="utf-8")
 
 
 if __name__ == "__main__":

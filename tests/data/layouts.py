@@ -21,6 +21,11 @@ def box(frame: int) -> tuple[float, float, float, float]:
     return (x, 40.0, x + 30, 64.0)
 
 
+def xywh(frame: int) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = box(frame)
+    return (x0, y0, x1 - x0, y1 - y0)
+
+
 def save(path: Path, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), cv2.cvtColor(picture(seed, WIDTH, HEIGHT), cv2.COLOR_RGB2BGR))
@@ -165,17 +170,22 @@ def cvat_images(root: Path) -> Truth:
     return {"annotations/a.jpg/0": {0: box(0)}}
 
 
-def cvat_video(root: Path) -> Truth:
-    """Tracks in the frames of a real video file."""
+def film(path: Path) -> None:
+    """A real video file of six frames."""
     import av
 
-    with av.open(str(root / "clip.mp4"), "w") as container:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for frame in range(6):
             shown = av.VideoFrame.from_ndarray(picture(frame, WIDTH, HEIGHT), format="rgb24")
             container.mux(stream.encode(shown))
         container.mux(stream.encode())
+
+
+def cvat_video(root: Path) -> Truth:
+    film(root / "clip.mp4")
     boxes = "".join(f'<box frame="{f}" outside="{int(f == 3)}" keyframe="1" {corners(f)}></box>' for f in range(5))
     write(
         root / "annotations.xml",
@@ -183,6 +193,32 @@ def cvat_video(root: Path) -> Truth:
         f'<track id="2" label="cup" source="manual">{boxes}</track></annotations>',
     )
     return {"annotations/2": {frame: box(frame) for frame in (0, 1, 2, 4)}}
+
+
+def coco_film(root: Path) -> Truth:
+    """COCO's JSON of tracks in a video file, whose frames are no images of their own."""
+    film(root / "videos/clip.mp4")
+    table = {
+        "videos": [{"id": 1, "name": "clip"}],
+        "images": [{"id": f, "file_name": f"clip/{f}.jpg", "video_id": 1, "frame_id": f} for f in range(4)],
+        "annotations": [{"id": f, "image_id": f, "category_id": 3, "track_id": 8, "bbox": xywh(f)} for f in range(4)],
+        "categories": [{"id": 3, "name": "cup"}],
+    }
+    write(root / "labels.json", json.dumps(table))
+    return {"labels/1/8": {frame: box(frame) for frame in range(4)}}
+
+
+def mot_video(root: Path) -> Truth:
+    film(root / "walk/walk.mp4")
+    lines = [f"{f + 1},4,{x + 1},{y + 1},{w},{h},1,1,1.0" for f in range(3) for x, y, w, h in [xywh(f)]]
+    write(root / "walk/gt/gt.txt", "\n".join(lines) + "\n")
+    return {"walk/4": {frame: box(frame) for frame in range(3)}}
+
+
+def sequence_video(root: Path) -> Truth:
+    film(root / "walk.mp4")
+    write(root / "walk.txt", rows(range(6)))
+    return {"walk": {frame: box(frame) for frame in range(6)}}
 
 
 def sequences(root: Path) -> Truth:
@@ -204,6 +240,9 @@ LAYOUTS = {
     "lasot": ("lasot", lasot, "airplane"),
     "trackingnet": ("trackingnet", trackingnet, ""),
     "mot": ("mot", mot, "class 1"),
+    "coco_film": ("coco", coco_film, "cup"),
+    "mot_video": ("mot", mot_video, "class 1"),
+    "sequence_video": ("sequences", sequence_video, ""),
     "cvat_images": ("cvat", cvat_images, "cup"),
     "cvat_video": ("cvat", cvat_video, "cup"),
     "sequences": ("sequences", sequences, ""),

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from siamtrack.config import Crops, Data, Jitter
 from siamtrack.data.augment import jittered, make_batch
 from siamtrack.data.pairs import Pairs, PairSampler, generator
-from siamtrack.data.paste import _pieces
-from siamtrack.data.photometric import _kernels, blur, recolour
-from siamtrack.data.pixels import cut_each, edge_colour
+from siamtrack.data.paste import Pieces
+from siamtrack.data.photometric import Looks, draw_looks, recolour, recolour_one
+from siamtrack.data.pixels import edge_colour
+from siamtrack.data.render import View, _batched, _each
 from siamtrack.data.resident import ResidentSet
 from siamtrack.geometry.crop import Region, cut, target_region
 
@@ -133,17 +133,34 @@ def test_flipping_mirrors_both_crops_and_the_box(small_set: ResidentSet):
         [0, 255, 0, 255.0]), mirrored.boxes, atol=1e-3)  # fmt: skip
 
 
-def test_numpy_and_tensor_cuts_agree(one_shard: ResidentSet):
+def test_crop_by_crop_is_what_all_at_once_is(one_shard: ResidentSet):
+    """The CPU's way and the GPU's, both on a CPU: cut, turned, mirrored, pasted into, recoloured and blurred."""
+    rng = generator(0, 0, 1)
     index = torch.arange(0, 40)
     boxes = one_shard.boxes[index]
-    u = torch.rand(40, 4, generator=generator(0, 0, 1)) * 2 - 1
+    u = torch.rand(40, 4, generator=rng) * 2 - 1
     region = jittered(target_region(boxes, 0.5, 2), 255, Jitter(shift=64, scale=0.3, aspect=0.25), u)
     assert region.stretch is not None
-    region = Region(region.centre, region.side, region.stretch * torch.tensor([-1.0, 1.0]))
-    fill = edge_colour(one_shard.images, index)
-    fast = cut_each(one_shard.images, index, region, 255, fill).pixels
-    slow = cut(one_shard.images[index], region, 255, fill).pixels
-    assert float((fast - slow).abs().mean()) < 1
+    turn = torch.linspace(-0.3, 0.3, 40)
+    region = Region(region.centre, region.side, region.stretch * torch.tensor([-1.0, 1.0]), turn)
+    rows = torch.arange(0, 40, 3)
+    corner = torch.rand(len(rows), 2, generator=rng) * 220 - 20
+    places = torch.cat([corner, corner + 20 + torch.rand(len(rows), 2, generator=rng) * 90], 1)
+    pieces = Pieces(rows, rows + 50, one_shard.boxes[rows + 50], places, rows % 2 == 0)
+    plain = draw_looks(torch.zeros(40, dtype=torch.bool), PLAIN, rng)
+    changed = draw_looks(torch.arange(40) % 7 == 0, Data(colour=0.4, grey=0.1, blur=0.5), rng)
+    before = torch.get_num_threads()
+    for view in (View(index, region, 255, plain, pieces), View(index, region, 255, changed, pieces)):
+        (one,), together = _each(one_shard, [view]), _batched(one_shard, view)
+        assert one.shape == together.shape == (40, 3, 255, 255)
+        # Edges of pieces apart, they are the same to the interpolation's and a rounded picture's grey level.
+        assert float((one - together).abs().mean()) < 1
+        assert float(((one - together).abs() > 12).float().mean()) < 2e-3
+        try:
+            torch.set_num_threads(3)
+            assert torch.equal(_each(one_shard, [view])[0], one)
+        finally:
+            torch.set_num_threads(before)
 
 
 def test_pasted_pieces_lie_beside_or_cover_a_part():
@@ -172,28 +189,58 @@ def test_recolouring_keeps_range_and_greys(small_set: ResidentSet):
     assert float((batch.search.amax(1) - batch.search.amin(1)).max()) < 0.01
     x = torch.rand(4, 3, 16, 16) * 255
     same = x.clone()
-    recolour(same, torch.zeros(4, dtype=torch.bool), PLAIN, generator(0, 0, 0))
+    looks = draw_looks(torch.zeros(4, dtype=torch.bool), PLAIN, generator(0, 0, 0))
+    recolour(same, looks)
     assert torch.equal(x, same)
+    picture, made = np.arange(48, dtype=np.uint8).reshape(4, 4, 3), np.zeros((4, 4, 3), np.float32)
+    recolour_one(picture, looks, 0, made)
+    assert np.array_equal(made, picture)
+
+
+def _both(x: torch.Tensor, looks: Looks) -> tuple[torch.Tensor, torch.Tensor]:
+    """Crops (B, 3, S, S) of whole grey levels recoloured all at once, and one by one."""
+    pictures = x.permute(0, 2, 3, 1).contiguous().numpy()
+    made = np.zeros_like(pictures)
+    for row, picture in enumerate(pictures):
+        recolour_one(picture.astype(np.uint8), looks, row, made[row])
+    together = x.clone()
+    recolour(together, looks)
+    return together, torch.from_numpy(made).permute(0, 3, 1, 2)
 
 
 def test_noise_has_eight_grey_levels():
-    x = torch.full((200, 3, 32, 32), 128.0)
-    recolour(x, torch.zeros(200, dtype=torch.bool), Data(noise=0.5), generator(0, 0, 0))
-    spread = x.flatten(1).std(1)
-    noisy = spread > 0
-    assert float(noisy.float().mean()) == pytest.approx(0.5, abs=0.1)
-    assert float(spread[noisy].mean()) == pytest.approx(8, rel=0.02)
+    looks = draw_looks(torch.zeros(200, dtype=torch.bool), Data(noise=0.5), generator(0, 0, 0))
+    for x in _both(torch.full((200, 3, 32, 32), 128.0), looks):
+        spread = x.flatten(1).std(1)
+        noisy = spread > 0
+        assert float(noisy.float().mean()) == pytest.approx(0.5, abs=0.1)
+        assert float(spread[noisy].mean()) == pytest.approx(8, rel=0.02)
+        first, second = x[noisy][:2]
+        assert float((first - second).abs().mean()) > 5  # not the same noise
 
 
 @pytest.mark.parametrize("motion", [0.0, 1.0])
 def test_both_ways_to_blur_agree_and_keep_the_mean(small_set: ResidentSet, motion: float):
     x = small_set.images[:5, :, 50:114, 70:134].float().contiguous()
-    kernels = _kernels(torch.rand(5, 3, generator=generator(0, 0, 0)), motion)
-    weight = kernels.repeat_interleave(3, 0)[:, None]
-    padded = F.pad(x, (5,) * 4, mode="reflect").reshape(1, 15, 74, 74)
-    assert torch.allclose(blur(x, kernels), F.conv2d(padded, weight, groups=15).reshape(x.shape), atol=0.01)
-    variance = _moments(kernels)
+    looks = draw_looks(torch.zeros(5, dtype=torch.bool), Data(blur=1.0, motion=motion), generator(0, 0, 0))
+    together, each = _both(x, looks)
+    assert torch.allclose(together, each, atol=0.01)
+    assert torch.allclose(together.mean((2, 3)), x.mean((2, 3)), atol=3)
+    variance = _moments(torch.from_numpy(looks.kernels))
     assert bool(((variance[:, 1] / variance[:, 0] < 0.9) == bool(motion)).all())
+
+
+def test_colours_change_by_what_was_drawn():
+    x = (torch.rand(64, 3, 24, 24, generator=generator(0, 0, 0)) * 100 + 60).round()
+    looks = draw_looks(torch.arange(64) % 4 == 0, Data(colour=0.2), generator(0, 0, 1))
+    together, each = _both(x, looks)
+    assert torch.allclose(together, each, atol=1)  # whole grey levels, and OpenCV's fixed point
+    # Brightness turns a crop's mean by up to exp(0.2), and the balance of colours by up to 8% besides.
+    ratio = together.mean((1, 2, 3)) / x.mean((1, 2, 3))
+    assert float(ratio.max()) < 1.23 * 1.09 and float(ratio.min()) > 0.81 * 0.91
+    assert float(ratio.max()) > 1.12 and float(ratio.min()) < 0.9
+    flat = (together.amax(1) - together.amin(1)).flatten(1).amax(1) < 0.01
+    assert torch.equal(flat, torch.arange(64) % 4 == 0)
 
 
 def _moments(kernels: torch.Tensor) -> torch.Tensor:
@@ -221,18 +268,3 @@ def test_a_wide_template_shows_more_at_the_same_scale(small_set: ResidentSet):
     plain = batch_of(small_set, PLAIN, 4)
     assert wide.template.shape == (4, 3, 255, 255)
     assert float((wide.template[:, :, 64:191, 64:191] - plain.template).abs().max()) <= 2
-
-
-def test_pieces_are_the_same_in_a_window_and_in_the_whole_crop(one_shard: ResidentSet):
-    index = torch.arange(12)
-    taken = one_shard.boxes[index]
-    places = torch.cat([taken[:, :2] / 2, taken[:, :2] / 2 + 60.4], 1)
-    ellipse = index % 2 == 0
-    whole, mask = _pieces(one_shard, index, taken, places, ellipse, torch.zeros(12, 2), 255)
-    corner = places[:, :2].floor()
-    part, part_mask = _pieces(one_shard, index, taken, places, ellipse, corner, 62)
-    for i, (x, y) in enumerate(corner.int().tolist()):
-        assert torch.equal(mask[i, y : y + 62, x : x + 62], part_mask[i])
-        assert int(mask[i].sum()) == int(part_mask[i].sum()) > 2000
-        difference = whole[i, :, y : y + 62, x : x + 62] - part[i]
-        assert float((difference * part_mask[i]).abs().mean()) < 1

@@ -7,6 +7,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_packed_sets_stream_and_reside_alike(tmp_path: Path):
     assert listed["sources"] == ["coco", "cvat_video", "got10k", "mot"]
     data = Data(negative=0.3, search=Jitter(shift=32, scale=0.2))
     resident = ResidentPairs(ResidentSet.load(tmp_path / "out"), Crops(), data)
-    streamed = open_pairs(tmp_path / "out", Crops(), data, stream=True)
+    streamed = open_pairs(tmp_path / "out", Crops(), replace(data, resident_memory=0))
     assert isinstance(streamed, StreamedPairs)
     for step in range(2):
         a, b = resident.draw(6, 0, 0, step)[0], streamed.draw(6, 0, 0, step)[0]
@@ -157,9 +158,11 @@ def test_shards_are_packed_to_a_url_and_read_from_it(tmp_path: Path, store: tupl
     index = indexed(tmp_path / "d")
     pack([index], f"{url}/yes")
     assert sorted(p.name for p in folder.iterdir()) == ["shards.json", "train-000000.tar"]
-    streamed = open_pairs(f"{url}/yes", Crops(), Data())
-    assert streamed.draw(2, 0, 0, 0)[0].search.shape == (2, 3, 255, 255)
-    streamed.close()
+    for memory, kind in ((8192, ResidentPairs), (0, StreamedPairs)):
+        pairs = open_pairs(f"{url}/yes", Crops(), Data(resident_memory=memory))
+        assert isinstance(pairs, kind)
+        assert pairs.draw(2, 0, 0, 0)[0].search.shape == (2, 3, 255, 255)
+        pairs.close()
     with pytest.raises(DataError, match=r"/no/train-000000\.tar cannot be written: .*403"):
         pack([index], f"{url}/no")
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamtrack.config import Data
-from siamtrack.data.pairs import NAMELESS, Pairs, PairSampler, generator
+from siamtrack.config import Data, load_preset
+from siamtrack.data.pairs import NAMELESS, Pairs, PairSampler, check_sources, generator
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import Note, tabulate
+from siamtrack.data.shards import Note
 from siamtrack.errors import ConfigError
 
 COUNT = 40_000
@@ -25,14 +27,14 @@ def table(rng: np.random.Generator, tracks: int):
         for frame in rng.choice(500, rng.integers(1, 7), replace=False):
             notes.append(Note(f"t{track}", int(frame), (0.0, 0.0, 9.0, 9.0), category, source))
     rng.shuffle(notes)
-    return tabulate(notes)
+    return ResidentSet.listed([("", note) for note in notes])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12), st.floats(0, 1), st.floats(0, 1), st.integers(0, 200))
 @settings(max_examples=60, deadline=None)
 def test_every_pair_keeps_the_rules(seed, tracks, negative, same, gap):
     crops = table(np.random.default_rng(seed), tracks)
-    data = Data(gap=gap, negative=negative, negative_same=same)
+    data = Data(gap=gap, negative=negative, negative_same=same, same_category=True)
     pairs = PairSampler(crops, data).draw(200, generator(seed, 0, 0))
     t, s = crops.tracks[pairs.template], crops.tracks[pairs.search]
     assert torch.equal(t == s, pairs.present)
@@ -47,17 +49,20 @@ def test_every_pair_keeps_the_rules(seed, tracks, negative, same, gap):
     kinds = crops.categories[pairs.template] == crops.categories[pairs.search]
     named = torch.tensor([crops.category_names[c] not in NAMELESS for c in crops.categories[pairs.search]])
     assert torch.equal(pairs.alike, pairs.present | (kinds & named))
+    plain = PairSampler(crops, replace(data, same_category=False)).draw(200, generator(seed, 0, 0))
+    assert plain.alike is None and torch.equal(plain.template, pairs.template)
 
 
 def test_spm_shares_two_to_one_to_one_and_video_four_to_one(small_set: ResidentSet):
-    data = Data(negative=0.5, negative_same=0.5, video=0.8, frames_weight=1)
-    pairs = PairSampler(small_set, data).draw(COUNT, generator(0, 0, 0))
+    published = load_preset("spm").data
+    pairs = PairSampler(small_set, replace(published, frames_weight=1)).draw(COUNT, generator(0, 0, 0))
     same_kind = pairs.alike & ~pairs.present
     assert float(pairs.present.float().mean()) == pytest.approx(0.5, abs=0.01)
     assert float(same_kind.float().mean()) == pytest.approx(0.25, abs=0.01)
     moving = torch.tensor([len(torch.nonzero(small_set.tracks == t)) > 1 for t in range(6)])
-    drawn = moving[small_set.tracks[pairs.search]][~same_kind]
-    assert float(drawn.float().mean()) == pytest.approx(0.8, abs=0.01)
+    drawn = moving[small_set.tracks[pairs.search]]
+    for kind in (pairs.present, same_kind, ~pairs.alike):
+        assert float(drawn[kind].float().mean()) == pytest.approx(0.8, abs=0.015)
 
 
 def test_sources_and_lengths_weigh(small_set: ResidentSet):
@@ -96,10 +101,17 @@ def test_draws_depend_on_seed_rank_and_step_alone(small_set: ResidentSet):
     assert len({str(draw(*key)) for key in ((1, 2, 3), (0, 2, 3), (1, 0, 3), (1, 2, 0))}) == 4
 
 
+def test_sources_that_the_data_lack_have_no_effect(small_set: ResidentSet):
+    plain, other = (
+        PairSampler(small_set, data).draw(200, generator(0, 0, 0))
+        for data in (Data(gap=4), Data(gap=4, source_weights={"elsewhere": 9.0}, gaps={"elsewhere": 50}))
+    )
+    assert torch.equal(plain.search, other.search) and torch.equal(plain.template, other.template)
+
+
 def test_unknown_sources_are_named_with_the_nearest(small_set: ResidentSet):
     with pytest.raises(ConfigError, match=r"source_weights names the unknown source 'flim'.*'film'"):
-        PairSampler(small_set, Data(source_weights={"flim": 1.0}))
-    with pytest.raises(ConfigError, match=r"data\.gaps names the unknown source 'shot'.*'shots'"):
-        PairSampler(small_set, Data(gaps={"shot": 1}))
+        check_sources(["shots", "flim"], small_set.source_names, "data.source_weights")
+    check_sources(["shots", "film"], small_set.source_names, "data.gaps")
     with pytest.raises(ConfigError, match="leave no crop"):
         PairSampler(small_set, Data(source_weights={"film": 0.0, "shots": 0.0}))

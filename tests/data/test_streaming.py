@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,13 +21,14 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import Note, iterate_shard
 from siamtrack.data.source import PairSource, ResidentPairs, open_pairs
 from siamtrack.data.streaming import StreamedPairs
-from siamtrack.errors import ConfigError, DataError
+from siamtrack.errors import DataError
 
 SIZES = Crops(template=63, search=127)
 DATA = Data(
     negative=0.3, distract=0.3, occlude=0.2, colour=0.3, flip=0.5,
     template=Jitter(shift=4, scale=0.1), search=Jitter(shift=32, scale=0.2),
 )  # fmt: skip
+STREAM = replace(DATA, resident_memory=0)
 SHARDS, CROPS = 6, 12
 
 
@@ -128,10 +130,20 @@ def test_parts_read_in_different_orders(large: Path):
     streamed.close()
 
 
+@pytest.mark.parametrize(("memory", "kind"), [(6, StreamedPairs), (8, ResidentPairs)])
+def test_what_fits_into_the_memory_is_kept_decoded(shards: Path, memory: int, kind: type):
+    assert 6 < SHARDS * CROPS * 3 * 184**2 / 2**20 < 8
+    pairs = open_pairs(shards, SIZES, replace(DATA, resident_memory=memory))
+    assert isinstance(pairs, kind)
+    assert str(SHARDS if kind is StreamedPairs else SHARDS * CROPS) in pairs.about
+    pairs.close()
+
+
 def test_http_and_file_urls_and_patterns_are_the_same_set(shards: Path, server: str):
     local = StreamedPairs(shards, SIZES, DATA)
     for place in (f"{server}/part-{{00..05}}.tar", f"file://{shards}/part-{{00..05}}.tar"):
         far = open_pairs(place, SIZES, DATA)
+        assert isinstance(far, StreamedPairs)  # how large they are is not known
         same(local, far, range(2))
         far.close()
     local.close()
@@ -145,11 +157,10 @@ def test_a_manifest_takes_the_place_of_a_listing(shards: Path, server: str, tmp_
     try:
         listing = list_shards(server)
         assert [s.name for s in listing.shards] == [f"part-{i:02d}.tar" for i in range(SHARDS)]
-        with pytest.raises(ConfigError, match=r"'source3'.*did you mean"):
-            StreamedPairs(server, SIZES, Data(source_weights={"source3": 1.0}))
-        streamed = open_pairs(server, SIZES, DATA)
-        assert isinstance(streamed, StreamedPairs)
-        same(streamed, ResidentPairs(ResidentSet.load(shards), SIZES, DATA), range(1))
+        kept, streamed = open_pairs(server, SIZES, DATA), open_pairs(server, SIZES, STREAM)
+        assert isinstance(kept, ResidentPairs) and isinstance(streamed, StreamedPairs)
+        assert kept.source_names == streamed.source_names == ("source0", "source1")
+        same(streamed, kept, range(1))
         streamed.close()
     finally:
         (shards / "shards.json").unlink()
@@ -180,6 +191,17 @@ def test_corrupt_crops_are_skipped_and_named(tmp_path: Path):
     assert resident.skipped == ("only/c007",)
     assert len(resident) == 39
     streamed.close()
+
+
+def test_a_batch_without_a_whole_pair_is_drawn_anew(tmp_path: Path):
+    """Of one pair a batch some are broken, which is no reason to stop; and what is drawn anew is the same again."""
+    data = Data(max_skipped=0.2, video=None, negative=0.5)
+    folder = damaged(tmp_path / "d", {3, 7, 11, 15, 19, 23, 27})
+    first, second = StreamedPairs(folder, SIZES, data), StreamedPairs(folder, SIZES, data)
+    same(first, second, range(60), count=1)
+    assert len(first.skipped) == 7 and first.skipped == second.skipped
+    first.close()
+    second.close()
 
 
 def test_too_many_corrupt_crops_stop_the_run(tmp_path: Path):

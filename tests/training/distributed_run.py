@@ -1,4 +1,4 @@
-"""One of several processes that train together, BatchNorm held still: `distributed_run.py PRESET DATA OUT`.
+"""One of several processes that train together, BatchNorm held still: `distributed_run.py DATA OUT PRESET...`.
 
 On CPUs each process has its own batch statistics, as gloo has no BatchNorm over processes; without them the
 loss of the joint batch does not depend on how many processes share it.
@@ -7,6 +7,7 @@ loss of the joint batch does not depend on how many processes share it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,23 +16,40 @@ from torch import nn
 from siamtrack.config import Train, load_preset
 from siamtrack.data.resident import ResidentSet
 from siamtrack.training import loop
-from siamtrack.training.distributed import joined
+from siamtrack.training.distributed import World, joined
 
-real_prepare = loop.prepare
-
-
-def still(net: nn.Module, cfg: Train) -> None:
-    real_prepare(net, cfg)
-    for module in net.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
+real_open = loop.open_backbone
 
 
-def main(preset: str, data: str, out: str) -> None:
+def still(net: nn.Module, cfg: Train, step: int) -> None:
+    """What is trained, with the statistics of every BatchNorm held still, in the backbone at those of noise.
+
+    Their first values would leave nothing of an image in features of random weights.
+    """
+    real_open(net, cfg, step)
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    if step == 0 and isinstance(net.backbone, nn.Module):
+        for norm in norms:
+            norm.train().momentum = 1.0
+        with torch.no_grad():
+            net.backbone(torch.rand(4, 3, 127, 127, generator=torch.Generator().manual_seed(0)) * 255)
+    for norm in norms:
+        norm.eval()
+
+
+def train_all(data: Path, out: Path, presets: Sequence[Path], world: World | None = None) -> None:
+    """Train presets one after the other, each in its own folder."""
+    crops = ResidentSet.load(data)
+    for path in presets:
+        preset = load_preset(path)
+        loop.train(preset, crops, out / preset.name, world=world)
+
+
+def main(data: str, out: str, *presets: str) -> None:
     torch.set_num_threads(1)
-    loop.prepare = still
+    loop.open_backbone = still
     with joined("cpu") as world:
-        loop.train(load_preset(preset), ResidentSet.load(data), Path(out), world=world)
+        train_all(Path(data), Path(out), [Path(path) for path in presets], world)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,13 @@ from typing import Any
 import torch
 
 from siamtrack.config import load_preset
-from siamtrack.data.resident import ResidentSet
+from siamtrack.data.source import open_pairs
 from siamtrack.training import checkpoint, log, loop, parameters
+
+
+def pretrained(*_args: object) -> bool:
+    """As if the backbone's random weights were ImageNet's: stages are frozen, and opened later."""
+    return True
 
 
 def die(*_args: object, **_kwargs: object) -> None:
@@ -78,9 +83,11 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., object]]] = {
 
 def main(preset: str, data: str, out: str, moment: str, number: str) -> None:
     torch.set_num_threads(1)
+    loop.load_imagenet = pretrained
     home, name, deed = MOMENTS[moment]
     setattr(home, name, at(int(number), deed, getattr(home, name)))
-    loop.train(load_preset(preset), ResidentSet.load(data), Path(out), resume=True)
+    chosen = load_preset(preset)
+    loop.train(chosen, open_pairs(data, chosen.crops, chosen.data), Path(out), resume=True)
 
 
 if __name__ == "__main__":

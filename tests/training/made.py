@@ -49,6 +49,51 @@ validate_frames = 4
 """
 
 
+FAMILIES = {
+    "siamfc": ("backbone = 'mobilenetv2'\nlevel = 3\nwidth = 16\ngain = 0.01", "[1.0]"),
+    "siamrpn": ("backbone = 'mobilenetv2'\nwidth = 16\nlevel = 3", "[1.0, 1.2]"),
+    "siamrpn++": ("backbone = 'mobilenetv2'\nlevels = [3, 4]\nwidth = 16", "[1.0, 1.2]"),
+    "siamcar": ("backbone = 'mobilenetv2'\nlevels = [3]\nwidth = 32\ntower = 1", "[1.0, 1.0, 3.0]"),
+    "spm": (
+        "backbone = 'mobilenetv2'\nlevels = [3]\nfine_levels = [3]\nwidth = 16\ntemplate_cells = 7",
+        "[1.0, 1.0, 2.0, 2.0]",
+    ),
+    "sa_siam": (
+        "backbone = 'mobilenetv2'\nlevel = 3\nwidth = 16\nsemantic_backbone = 'mobilenetv2'\n"
+        "semantic_levels = [3, 4]\nfused = 8\ntemplate_cells = 7\ngain = 0.01",
+        "[1.0, 1.0]",
+    ),
+}
+"""A small network of each family, and the weights of its loss's terms."""
+
+
+def family_preset(folder: Path, family: str, **train: object) -> Path:
+    """A preset of two steps with that network; `train` are further settings of its training."""
+    model, weights = FAMILIES[family]
+    settings = {"steps": 2, "batch": 2, "log_every": 1, "lr": 1e-3, "loss_weights": weights, **train}
+    wide = 127 if family == "sa_siam" else 0
+    lines = "\n".join(f"{key} = {value}" for key, value in settings.items())
+    text = f"""
+[model]
+family = '{family}'
+{model}
+
+[crops]
+template = 63
+search = 127
+wide_template = {wide}
+context = 0.05
+
+[data]
+negative = 0.3
+search = {{ shift = 12, scale = 0.18 }}
+
+[train]
+{lines}
+"""
+    return write_preset(folder, text, family.replace("+", "p"))
+
+
 def write_preset(folder: Path, text: str = TINY, name: str = "tiny") -> Path:
     path = folder / f"{name}.toml"
     path.write_text(text)
@@ -65,12 +110,14 @@ def _picture(rng: np.random.Generator, track: int) -> np.ndarray:
     return image
 
 
-def write_shard(folder: Path, tracks: int = 4, frames: int = 3) -> Path:
-    """A WebDataset shard of `tracks` x `frames` crops, each with its object in the middle."""
+def write_shard(
+    folder: Path, tracks: int = 4, frames: int = 3, number: int = 0, quality: int = 95, damaged: tuple[str, ...] = ()
+) -> Path:
+    """A WebDataset shard of `tracks` x `frames` crops, each with its object in the middle; some may be cut short."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
-    with tarfile.open(folder / "made-00.tar", "w") as tar:
-        for track in range(tracks):
+    rng = np.random.default_rng(number)
+    with tarfile.open(folder / f"made-{number:02d}.tar", "w") as tar:
+        for track in range(number * tracks, (number + 1) * tracks):
             for frame in range(frames):
                 key = f"{track:03d}_{frame:03d}"
                 note = {
@@ -80,11 +127,19 @@ def write_shard(folder: Path, tracks: int = 4, frames: int = 3) -> Path:
                     "category": "patch",
                     "source": "made",
                 }
-                jpg = cv2.imencode(".jpg", _picture(rng, track))[1].tobytes()
+                jpg = cv2.imencode(".jpg", _picture(rng, track), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+                jpg = jpg[: len(jpg) // (2 if key in damaged else 1)]
                 for kind, blob in (("jpg", jpg), ("json", json.dumps(note).encode())):
                     entry = tarfile.TarInfo(f"{key}.{kind}")
                     entry.size = len(blob)
                     tar.addfile(entry, io.BytesIO(blob))
+    return folder
+
+
+def write_shards(folder: Path, count: int = 6) -> Path:
+    """Shards of which four make a window of one megabyte."""
+    for number in range(count):
+        write_shard(folder, number=number, quality=100)
     return folder
 
 

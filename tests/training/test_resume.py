@@ -1,4 +1,4 @@
-"""A run that was killed and resumed is the run that never stopped, bit for bit."""
+"""A run that was killed and resumed is the run that never stopped, bit for bit: from a resident set and a stream."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from made import TINY, write_preset, write_shard
+from killed_run import pretrained
+from made import TINY, write_preset, write_shards
 from safetensors.torch import load_file
 
 from siamtrack.config import Preset, load_preset
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.source import PairSource, open_pairs
 from siamtrack.errors import ConfigError
 from siamtrack.models.weights import read_metadata
+from siamtrack.training import loop
 from siamtrack.training.checkpoint import latest_state
 from siamtrack.training.loop import train
 
@@ -33,15 +37,20 @@ STEPS = 20
 def one_thread() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "load_imagenet", pretrained)
+        yield
     torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("resume")
-    write_shard(folder / "data")
+    write_shards(folder / "data")
     write_preset(folder, TINY)
+    streamed = TINY.replace("[data]", "[data]\nresident_memory = 0\nstream_memory = 1")
+    (folder / "streamed").mkdir()
+    write_preset(folder / "streamed", streamed)
     return folder
 
 
@@ -60,6 +69,27 @@ def whole(home: Path, preset: Preset, crops: ResidentSet) -> Path:
     """The folder of a run that was never stopped."""
     train(preset, crops, home / "whole")
     return home / "whole"
+
+
+@pytest.fixture(scope="module")
+def streamed(home: Path) -> Preset:
+    return load_preset(home / "streamed" / "tiny.toml")
+
+
+@contextmanager
+def stream(home: Path, preset: Preset) -> Iterator[PairSource]:
+    pairs = open_pairs(home / "data", preset.crops, preset.data)
+    assert pairs.about == "a stream of 6 shards, 4 at a time"
+    yield pairs
+    pairs.close()
+
+
+@pytest.fixture(scope="module")
+def streamed_whole(home: Path, streamed: Preset) -> Path:
+    """The same, from a stream whose window moves on: 20 steps of 4 pairs, 12 crops a shard."""
+    with stream(home, streamed) as pairs:
+        train(streamed, pairs, home / "streamed" / "whole")
+    return home / "streamed" / "whole"
 
 
 def _rows(out: Path) -> list[dict[str, float]]:
@@ -86,11 +116,11 @@ def assert_same_run(out: Path, whole: Path) -> None:
     assert {p.name for p in out.iterdir()} == files
 
 
-def kill_at(home: Path, out: Path, moment: str, number: int) -> None:
+def kill_at(home: Path, out: Path, moment: str, number: int, preset: str = "tiny.toml") -> None:
     script = [
         sys.executable,
         str(HERE / "killed_run.py"),
-        str(home / "tiny.toml"),
+        str(home / preset),
         str(home / "data"),
         str(out),
     ]
@@ -122,6 +152,23 @@ def test_kill_and_resume(
     assert not (out / "tiny.safetensors").exists()
     train(preset, crops, out, resume=True)
     assert_same_run(out, whole)
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"), [("drawing", 12), *(pytest.param(*m, marks=pytest.mark.slow) for m in MANY[1:])]
+)
+def test_kill_and_resume_a_stream(
+    moment: str, number: int, home: Path, streamed: Preset, streamed_whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    kill_at(home, out, moment, number, "streamed/tiny.toml")
+    with stream(home, streamed) as pairs:
+        train(streamed, pairs, out, resume=True)
+    assert_same_run(out, streamed_whole)
+
+
+def test_a_stream_is_another_run_than_the_resident_set(whole: Path, streamed_whole: Path) -> None:
+    assert _rows(whole) != _rows(streamed_whole)
 
 
 def test_nine_steps_then_eleven_in_a_folder_that_moved(

@@ -17,6 +17,13 @@ from siamtrack.training.schedule import backbone_trains, learning_rate
 PER_EPOCH = 7
 
 
+SHIPPED = {
+    "siamrpn_alex_dwxcorr_16gpu": "siamrpn_alex",
+    "siamrpn_r50_l234_dwxcorr_8gpu": "siamrpn_r50",
+    "siamrpn_r50_l234_dwxcorr_otb_8gpu": "siamrpn_r50_otb",
+}
+
+
 def _from_pysot(config: dict) -> Train:  # type: ignore[type-arg]
     """PySOT's sections as fields of `Train`; its groups' rates are relative to BASE_LR."""
     start, end = config["LR"]["KWARGS"]["start_lr"], config["LR"]["KWARGS"]["end_lr"]
@@ -49,6 +56,13 @@ def test_pysot_experiments(name: str, shared: Path) -> None:
     config = json.loads((blocks / "block_pysot_lr.json").read_text())["configs"][name]
     _, backbone, rest = np.load(blocks / "block_pysot_lr.npz")[name].T
     train = _from_pysot(config)
+    if name in SHIPPED:
+        shipped = load_preset(SHIPPED[name]).train
+        for field in ("epochs", "lr", "backbone_rate", "unfreeze_at", "warmup", "warmup_from", "warmup_shape"):
+            assert getattr(shipped, field) == pytest.approx(getattr(train, field)), field
+        assert (shipped.schedule, shipped.final_rate) == (train.schedule, pytest.approx(train.final_rate))
+        assert shipped.batch % config["BATCH_SIZE"] == 0 and shipped.weight_decay == config["WEIGHT_DECAY"]
+        assert shipped.loss_weights == (config["CLS_WEIGHT"], config["LOC_WEIGHT"])
     for offset in (0, PER_EPOCH - 1):
         steps = np.arange(config["EPOCH"]) * PER_EPOCH + offset
         rates = np.array([learning_rate(train, int(s)) for s in steps])
@@ -59,10 +73,19 @@ def test_pysot_experiments(name: str, shared: Path) -> None:
     assert opened == [step >= first for step in range(train.steps)]
 
 
+def test_sa_siam_drops_to_a_tenth_for_the_last_five_of_thirty_epochs() -> None:
+    train = load_preset("sa_siam").train
+    rates = [learning_rate(train, step) for step in range(0, train.steps, train.steps // 30)]
+    assert rates[:30] == pytest.approx([0.01] * 25 + [0.001] * 5)
+
+
 def test_siamfc_exponential(shared: Path) -> None:
     blocks = shared / "golden" / "blocks"
     config = json.loads((blocks / "block_siamfc.json").read_text())["config"]
     epochs = config["epoch_num"]
+    shipped = load_preset("siamfc").train
+    assert (shipped.epochs, shipped.lr, shipped.schedule) == (epochs, config["initial_lr"], "exponential")
+    assert shipped.final_rate == pytest.approx(config["ultimate_lr"] / config["initial_lr"])
     train = Train(
         steps=epochs * PER_EPOCH,
         epochs=epochs,
@@ -90,7 +113,7 @@ def test_the_shipped_preset_warms_up_and_ends_near_zero() -> None:
     warmup=st.floats(0, 0.9),
     start=st.floats(0.01, 1),
     shape=st.sampled_from(["linear", "exponential"]),
-    schedule=st.sampled_from(["cosine", "exponential", "logspace"]),
+    schedule=st.sampled_from(["cosine", "exponential", "logspace", "drop"]),
     final=st.floats(0.001, 1),
 )
 def test_rates_rise_to_the_peak_and_fall(

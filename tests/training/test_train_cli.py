@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import write_preset, write_sequence, write_shard
+from made import TINY, write_preset, write_sequence, write_shard
 
 import siamtrack
 from siamtrack.apps.cli.main import run
@@ -119,6 +119,52 @@ def test_more_steps_than_the_preset_has(home: Path, tmp_path: Path, monkeypatch:
     arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--set", "train.batch=1"]
     assert call(monkeypatch, *arguments, "--set", "train.steps=1", "--steps", 2) == 0
     assert latest_state(tmp_path)["step"] == 2  # type: ignore[index]
+
+
+RESIDENT, STREAM = "data.resident_memory=8192", "data.resident_memory=0"
+
+
+@pytest.mark.parametrize("memory", [RESIDENT, STREAM])
+def test_own_data_lack_the_sources_of_a_preset(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], memory: str
+) -> None:
+    weighed = TINY.replace("[train]", "[data.source_weights]\nelsewhere = 0.3\n\n[data.gaps]\nfilm = 3\n\n[train]")
+    arguments = [write_preset(tmp_path, weighed), "--data", home / "data", "--out", tmp_path / "out", "--set", memory]
+    arguments += ["--steps", 1, "--set", "train.batch=1"]
+    assert call(monkeypatch, *arguments, "--set", "data.source_weights.made=0.5") == 0
+    assert ("12 crops, kept decoded" if memory == RESIDENT else "a stream of 1 shards") in capsys.readouterr().out
+    if memory == RESIDENT:  # without shards.json nothing tells a stream which sources there are
+        for misspelt in ("data.source_weights.mode=0.5", "data.gaps={made=3, mode=4}"):
+            assert call(monkeypatch, *arguments, "--resume", "--set", misspelt) == 2
+            assert "unknown source 'mode'; did you mean 'made'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("memory", [RESIDENT, STREAM])
+def test_damaged_crops_are_skipped_by_name_up_to_a_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], memory: str
+) -> None:
+    data = write_shard(tmp_path / "data", damaged=("001_001", "002_000"))
+    arguments = [write_preset(tmp_path), "--data", data, "--set", memory, "--set", "train.batch=12", "--steps", 3]
+    assert call(monkeypatch, *arguments, "--out", tmp_path / "a", "--set", "data.max_skipped=0.2") == 0
+    message = capsys.readouterr().err
+    for key in ("made-00/001_001", "made-00/002_000"):
+        assert message.count(key) == 1
+    assert "crops that cannot be decoded" in message
+    assert call(monkeypatch, *arguments, "--out", tmp_path / "b", "--set", "data.max_skipped=0.1") == 2
+    message = capsys.readouterr().err
+    assert "cannot be decoded, more than data.max_skipped = 0.1" in message and "made-00/001_001" in message
+
+
+def test_a_failed_step_of_a_stream_names_its_pairs(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [home / "tiny.toml", "--data", f"file://{home}/data/made-{{00..00}}.tar", "--out", tmp_path]
+    wild = ["--set", "train.lr=1e30", "--set", "train.optimiser=sgd", "--set", "train.batch=2"]
+    assert call(monkeypatch, *arguments, *wild) == 2
+    assert "a stream of 1 shards" in capsys.readouterr().out
+    (file,) = (tmp_path / "failures").iterdir()
+    found = replay(file)
+    assert all(key.count("made-00/") == 2 for key, _ in found.alone) and len(found.alone) == 2
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(home: Path, tmp_path: Path) -> None:

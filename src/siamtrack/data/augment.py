@@ -1,6 +1,7 @@
 """From pairs of crops to a training batch: jittered regions, the one `cut()`, pasted pieces and colours.
 
-Everything runs on the device that holds the images; every random number comes from one generator.
+What is drawn is a few numbers a pair, from one generator, and is decided on the CPU, ahead of the batch's turn; the
+pixels are made where the images lie.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from torch import Tensor
 
 from siamtrack.config import Crops, Data, Jitter
 from siamtrack.data.pairs import Pairs
-from siamtrack.data.paste import paste
-from siamtrack.data.photometric import recolour
-from siamtrack.data.pixels import Pictures, cut_each, edge_colour
-from siamtrack.geometry.crop import Region, target_region
+from siamtrack.data.paste import draw_pieces
+from siamtrack.data.photometric import draw_looks
+from siamtrack.data.pixels import Pictures
+from siamtrack.data.render import View, render
+from siamtrack.geometry.crop import Crop, Region, target_region
 
-__all__ = ["Batch", "jittered", "make_batch"]
+__all__ = ["Batch", "Plan", "carry_out", "jittered", "make_batch", "plan_batch"]
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,44 @@ class Batch:
     template_boxes: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Plan:
+    """B training pairs for which chance has decided everything, and no pixel is made yet; all of it on the CPU.
+
+    Attributes:
+        template: the templates.
+        search: the search regions.
+        boxes: as in `Batch`.
+        template_boxes: as in `Batch`.
+        pairs: as in `Batch`.
+        keys: as in `Batch`.
+    """
+
+    template: View
+    search: View
+    boxes: Tensor
+    template_boxes: Tensor
+    pairs: Pairs
+    keys: tuple[str, ...]
+
+
 def make_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: torch.Generator) -> Batch:
-    """Cut, mirror, paste and recolour `pairs` of `crops`, on the crops' device."""
-    device, count = crops.images.device, len(pairs.present)
+    """Cut, mirror, paste and recolour `pairs` of `crops`, on the device of their pixels."""
+    return carry_out(plan_batch(crops, pairs, sizes, data, rng), crops)
+
+
+def carry_out(plan: Plan, crops: Pictures) -> Batch:
+    """Make the pixels of a batch, on the device of those of `crops`."""
+    template, search = render(crops, (plan.template, plan.search))
+    boxes, inner, present = (
+        a.to(crops.images.device, non_blocking=True) for a in (plan.boxes, plan.template_boxes, plan.pairs.present)
+    )
+    return Batch(template, search, boxes, present, plan.pairs, plan.keys, inner)
+
+
+def plan_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: torch.Generator) -> Plan:
+    """Decide where `pairs` of `crops` are cut, mirrored, pasted into and how they are recoloured."""
+    count = len(pairs.present)
     flip = torch.rand(count, generator=rng) < data.flip
     wide = sizes.wide_template or sizes.template
     # A part is one of the same picture on both sides, so that it is the same part.
@@ -54,15 +91,15 @@ def make_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: tor
     part = (torch.rand(count, generator=rng) < data.parts) & pairs.present
     index = torch.where(part, pairs.search, pairs.template)
     own = [_targets(crops, side, part, share) for side in (index, pairs.search)]
-    template, inner = _cut_side(crops, index, own[0], wide, sizes, data.template, flip, rng)
-    search, boxes = _cut_side(crops, pairs.search, own[1], sizes.search, sizes, data.search, flip, rng)
-    paste(search, boxes, crops, pairs.other, data, rng)
+    near, inner = _regions(own[0], wide, sizes, data.template, flip, rng)
+    region, boxes = _regions(own[1], sizes.search, sizes, data.search, flip, rng)
+    pieces = draw_pieces(boxes, sizes.search, crops, pairs.other, data, rng)
     grey = torch.rand(count, generator=rng) < data.grey
-    recolour(template, grey, data, rng)
-    recolour(search, grey, data, rng)
+    looks = [draw_looks(grey, data, rng) for _ in range(2)]
+    views = View(index, near, wide, looks[0]), View(pairs.search, region, sizes.search, looks[1], pieces)
     names = zip(index.tolist(), pairs.search.tolist(), strict=True)
     keys = tuple(f"{crops.keys[t]}/{crops.keys[s]}" for t, s in names)
-    return Batch(template, search, boxes, pairs.present.to(device), pairs, keys, inner)
+    return Plan(*views, boxes, inner, pairs, keys)
 
 
 def jittered(region: Region, size: int, jitter: Jitter, u: Tensor) -> Region:
@@ -83,41 +120,31 @@ def jittered(region: Region, size: int, jitter: Jitter, u: Tensor) -> Region:
         )
     side = region.side * torch.exp(u[:, 2] * math.log1p(jitter.scale))
     stretch = torch.exp(u[:, 3:] * math.log1p(jitter.aspect) / 2)
-    # Spatial-aware sampling (SiamRPN++, section 3.2): the target lies anywhere within the shift.
+    # Spatial-aware sampling (SiamRPN++, section 3.1): the target lies anywhere within the shift.
     centre = region.centre + u[:, :2] * jitter.shift * (side[:, None] / size)
     return Region(centre, side, torch.cat([stretch, 1 / stretch], 1))
 
 
 def _targets(crops: Pictures, index: Tensor, part: Tensor, share: Tensor) -> Tensor:
     """(B, 4) boxes of the crops `index`; where `part` holds, of a part of the object that `share` (B, 4) names."""
-    boxes = crops.boxes[index.to(crops.boxes.device)]
-    part, share = part.to(boxes.device), share.to(boxes.device)
+    boxes = crops.boxes[index]
     size = boxes[:, 2:] - boxes[:, :2]
     smaller = size * (0.4 + 0.5 * share[:, :2])
     low = boxes[:, :2] + share[:, 2:] * (size - smaller)
     return torch.where(part[:, None], torch.cat([low, low + smaller], 1), boxes)
 
 
-def _cut_side(
-    crops: Pictures,
-    index: Tensor,
-    boxes: Tensor,
-    size: int,
-    sizes: Crops,
-    jitter: Jitter,
-    flip: Tensor,
-    rng: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """Templates or search regions (B, 3, size, size) around `boxes`, and these boxes in them."""
-    u = torch.rand(len(index), 5, generator=rng) * 2 - 1
-    region = target_region(boxes, sizes.context, size / sizes.template)
-    u = u.to(boxes.device)
-    region = jittered(region, size, jitter, u[:, :4])
+def _regions(
+    boxes: Tensor, size: int, sizes: Crops, jitter: Jitter, flip: Tensor, rng: torch.Generator
+) -> tuple[Region, Tensor]:
+    """Jittered regions around `boxes` for crops of `size` pixels, and these boxes (B, 4) in them."""
+    u = torch.rand(len(boxes), 5, generator=rng) * 2 - 1
+    region = jittered(target_region(boxes, sizes.context, size / sizes.template), size, jitter, u[:, :4])
     assert region.stretch is not None
-    mirror = torch.stack([1 - 2 * flip.float(), torch.ones(len(index))], 1).to(boxes.device)
     # A negative stretch runs from right to left: a mirrored crop costs nothing more than a plain one.
+    mirror = torch.stack([1 - 2 * flip.float(), torch.ones(len(flip))], 1)
     turn = u[:, 4] * math.radians(jitter.turn) if jitter.turn else None
     region = Region(region.centre, region.side, region.stretch * mirror, turn)
-    crop = cut_each(crops.images, index, region, size, edge_colour(crops.images, index))
-    ends = crop.to_crop(boxes).reshape(-1, 2, 2)
-    return crop.pixels, torch.cat([ends.amin(1), ends.amax(1)], 1)
+    # The way into a crop depends on its size alone: an empty one knows it before there are pixels.
+    ends = Crop(torch.empty(0, 3, size, size), region).to_crop(boxes).reshape(-1, 2, 2)
+    return region, torch.cat([ends.amin(1), ends.amax(1)], 1)

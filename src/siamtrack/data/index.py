@@ -75,6 +75,7 @@ def build_index(
     units = source.units(root)
 
     def entries() -> Iterable[Entry]:
+        """What all units hold, in their order."""
         for done, unit in enumerate(units):
             report(done, len(units))
             yield from source.read(root, unit, problems.append)

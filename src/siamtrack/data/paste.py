@@ -1,83 +1,144 @@
-"""Distractors and occluders: other objects pasted into search crops, by the one `cut()` too."""
+"""Distractors and occluders: other objects pasted into search crops."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, fields
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from siamtrack.config import Data
-from siamtrack.data.pixels import Pictures, cut_each
-from siamtrack.geometry.crop import Region
+from siamtrack.data.pixels import Pictures, Warps, warp
+from siamtrack.data.shards import Image
+from siamtrack.geometry.crop import Region, cut
 
-__all__ = ["paste"]
+__all__ = ["Patches", "Pieces", "draw_pieces", "paste", "paste_one"]
 
 _TAKEN = 2.9  # a shard's crop is so many times the template's side wide, which shows its object at search scale
 
 
-def paste(search: Tensor, boxes: Tensor, crops: Pictures, other: Tensor, data: Data, rng: torch.Generator) -> None:
-    """Paste another object into some search crops, in place: beside the target, or over a part of it.
+@dataclass(frozen=True)
+class Pieces:
+    """K objects, and the search crops that they are pasted into; at most one for each.
+
+    Attributes:
+        rows: (K,) which search crops.
+        sources: (K,) the pictures that they are taken from.
+        taken: (K, 4) xyxy of their boxes there.
+        places: (K, 4) where they go, xyxy in search pixels.
+        ellipse: (K,) bool: only the ellipse in the box is pasted.
+    """
+
+    rows: Tensor
+    sources: Tensor
+    taken: Tensor
+    places: Tensor
+    ellipse: Tensor
+
+
+def draw_pieces(
+    boxes: Tensor, size: int, crops: Pictures, other: Tensor, data: Data, rng: torch.Generator
+) -> Pieces | None:
+    """Draw which search crops show another object, beside their target or over a part of it; None if none does.
 
     Args:
-        search: (B, 3, S, S) the crops.
-        boxes: (B, 4) xyxy of their targets.
+        boxes: (B, 4) xyxy of the targets in search crops.
+        size: side of these in pixels.
         crops: where the pieces come from.
         other: (B,) the crop whose object is pasted, -1 for none.
         data: how often, and how many of the pieces are ellipses.
         rng: the source of all chance.
     """
-    u = torch.rand(len(search), 6, generator=rng)
+    u = torch.rand(len(boxes), 6, generator=rng)
     beside = (u[:, 0] < data.distract) & (other >= 0)
     over = (u[:, 0] >= data.distract) & (u[:, 0] < data.distract + data.occlude) & (other >= 0)
     rows = torch.nonzero(beside | over)[:, 0]
     if not len(rows):
-        return
+        return None
+    taken = crops.boxes[other[rows]]
+    places = _places(boxes[rows], taken, u[rows], over[rows], size / crops.images.shape[-1])
+    return Pieces(rows, other[rows], taken, places, u[rows, 5] < data.pasted_round)
+
+
+def paste(search: Tensor, pieces: Pieces, crops: Pictures) -> None:
+    """Paste all pieces into search crops (B, 3, S, S), in place."""
     device, size = search.device, search.shape[-1]
-    chosen, on_device = other[rows], rows.to(device)
-    taken = crops.boxes[chosen.to(device)]
-    places = _places(boxes[on_device], taken, u[rows].to(device), over[rows].to(device), size / crops.images.shape[-1])
-    ellipse = (u[rows, 5] < data.pasted_round).to(device)
-    if device.type != "cpu":
-        window = torch.zeros(len(rows), 2, device=device)
-        pieces, mask = _pieces(crops, chosen, taken, places, ellipse, window, size)
-        search[on_device] = torch.where(mask[:, None], pieces, search[on_device])
-        return
-    # Piece by piece, in a window around each: most of the search crop is not touched.
-    low = places[:, :2].floor().clamp(0, size - 1)
-    high = places[:, 2:].ceil().clamp(0, size)
-    for i, row in enumerate(rows.tolist()):
-        one, (x, y) = slice(i, i + 1), low[i].int().tolist()
-        width, height = (high[i] - low[i]).int().tolist()
-        if width < 1 or height < 1:
-            continue
-        side = max(width, height)
-        pieces, mask = _pieces(crops, chosen[one], taken[one], places[one], ellipse[one], low[one], side)
-        under = search[row, :, y : y + height, x : x + width]
-        under[:] = torch.where(mask[:, :height, :width], pieces[0, :, :height, :width], under)
-
-
-def _pieces(
-    crops: Pictures, index: Tensor, taken: Tensor, places: Tensor, ellipse: Tensor, window: Tensor, size: int
-) -> tuple[Tensor, Tensor]:
-    """What is seen in K windows of `size` pixels if objects are moved to `places`, and which pixels are theirs.
-
-    Args:
-        crops: where the objects come from.
-        index: (K,) their crops.
-        taken: (K, 4) their boxes there.
-        places: (K, 4) where they go, in search pixels.
-        ellipse: (K,) bool: only the ellipse in the box is theirs.
-        window: (K, 2) the windows' corners in search pixels.
-        size: the windows' side.
-    """
-    shown = places[:, 2:] - places[:, :2]
-    per_pixel = (taken[:, 2:] - taken[:, :2]) / shown
+    pieces = Pieces(*(getattr(pieces, f.name).to(device, non_blocking=True) for f in fields(pieces)))
+    low, per_pixel = pieces.taken[:, :2], _per_pixel(pieces)
     extent = per_pixel * size
-    low = taken[:, :2] + (window - places[:, :2]) * per_pixel
-    region = Region(low + extent / 2, extent[:, 0], extent / extent[:, :1])
-    pieces = cut_each(crops.images, index, region, size, torch.zeros(len(index), 3, device=places.device)).pixels
-    return pieces, _mask(places - window.repeat(1, 2), ellipse, size)
+    region = Region(low - pieces.places[:, :2] * per_pixel + extent / 2, extent[:, 0], extent / extent[:, :1])
+    moved = cut(crops.images[pieces.sources], region, size, torch.zeros(len(low), 3, device=device)).pixels
+    points = torch.arange(size, device=device) + 0.5
+    x, y = _inside(pieces.places[:, 0::2], points)[:, None, :], _inside(pieces.places[:, 1::2], points)[:, :, None]
+    mask = torch.where(pieces.ellipse[:, None, None], x * x + y * y < 1, (x.abs() < 1) & (y.abs() < 1))
+    search[pieces.rows] = torch.where(mask[:, None], moved, search[pieces.rows])
+
+
+def _inside(ends: Tensor, points: Tensor) -> Tensor:
+    """(K, 2) ends of a side, (S,) places -> (K, S): -1 at one end, 1 at the other."""
+    centre, half = ends.mean(1, keepdim=True), (ends[:, 1:] - ends[:, :1]) / 2
+    return (points - centre) / half
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The same pieces as windows of search crops, of which `paste_one` changes no other pixel.
+
+    Attributes:
+        number: of the piece, by the search crop that it is pasted into.
+        sources: (K,) pictures.
+        low: (K, 2) first x and y of the windows.
+        high: (K, 2) those behind the last.
+        places: (K, 4) as in `Pieces`.
+        ellipse: (K,) bool.
+        warps: from windows to pictures.
+    """
+
+    number: dict[int, int]
+    sources: list[int]
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    places: npt.NDArray[np.float64]
+    ellipse: list[bool]
+    warps: Warps
+
+    @staticmethod
+    def of(pieces: Pieces, size: int, picture: tuple[int, int]) -> Patches:
+        """Windows in search crops of `size` pixels, of pieces of pictures (width, height)."""
+        places, scale = pieces.places.double().numpy(), _per_pixel(pieces).double().numpy()
+        # The pixels whose middles lie in the box.
+        low, high = (np.clip(np.ceil(ends - 0.5).astype(np.int64), 0, size) for ends in (places[:, :2], places[:, 2:]))
+        start = pieces.taken[:, :2].double().numpy() + (low - places[:, :2]) * scale
+        matrices = np.zeros((len(places), 2, 3))
+        matrices[:, 0, 0], matrices[:, 1, 1] = scale.T
+        matrices[:, :, 2] = start + 0.5 * scale - 0.5
+        return Patches(
+            {row: number for number, row in enumerate(pieces.rows.tolist())}, pieces.sources.tolist(), low, high,
+            places, pieces.ellipse.tolist(), Warps.of(matrices, start, start + (high - low) * scale, picture),
+        )  # fmt: skip
+
+
+def paste_one(search: Image, patches: Patches, number: int, source: Image) -> None:
+    """Paste a piece of the picture `source` into one search crop (S, S, 3), in place."""
+    (x0, y0), (x1, y1) = patches.low[number].tolist(), patches.high[number].tolist()
+    if x1 <= x0 or y1 <= y0:
+        return
+    window, piece = search[y0:y1, x0:x1], warp(source, patches.warps, number, x1 - x0, y1 - y0)
+    if not patches.ellipse[number]:
+        window[:] = piece
+        return
+    left, top, right, bottom = patches.places[number].tolist()
+    x = (np.arange(x0, x1) + 0.5 - (left + right) / 2) / ((right - left) / 2)
+    y = (np.arange(y0, y1) + 0.5 - (top + bottom) / 2) / ((bottom - top) / 2)
+    np.copyto(window, piece, where=(x * x + (y * y)[:, None] < 1)[..., None])
+
+
+def _per_pixel(pieces: Pieces) -> Tensor:
+    """(K, 2) pixels of the picture for one of the search crop."""
+    return (pieces.taken[:, 2:] - pieces.taken[:, :2]) / (pieces.places[:, 2:] - pieces.places[:, :2])
 
 
 def _places(targets: Tensor, taken: Tensor, u: Tensor, over: Tensor, scale: float) -> Tensor:
@@ -90,12 +151,3 @@ def _places(targets: Tensor, taken: Tensor, u: Tensor, over: Tensor, scale: floa
     reach = torch.stack([angle.cos(), angle.sin()], 1) * (1.1 + u[:, 3:4]) * (size + shown) / 2
     centre = torch.where(over[:, None], targets[:, :2] + u[:, 2:4] * size, targets[:, :2] + size / 2 + reach)
     return torch.cat([centre - shown / 2, centre + shown / 2], 1)
-
-
-def _mask(boxes: Tensor, ellipse: Tensor, size: int) -> Tensor:
-    """(K, size, size) bool: the pixels whose centres lie in a box, or in the ellipse that it holds."""
-    points = torch.arange(size, device=boxes.device) + 0.5
-    centre, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
-    x = ((points - centre[:, :1]) / half[:, :1])[:, None, :]
-    y = ((points - centre[:, 1:]) / half[:, 1:])[:, :, None]
-    return torch.where(ellipse[:, None, None], x * x + y * y < 1, (x.abs() < 1) & (y.abs() < 1))

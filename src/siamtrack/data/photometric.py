@@ -1,86 +1,151 @@
-"""Colour, blur and noise of a batch of crops, in place and on their device."""
+"""Colour, blur and noise of a batch of crops: all chance first, then the pixels, on whatever device they lie."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from siamtrack.config import Data
+from siamtrack.data.shards import Image
 
-__all__ = ["blur", "recolour"]
+__all__ = ["Looks", "draw_looks", "recolour", "recolour_one"]
 
 _LUMA = (0.299, 0.587, 0.114)
 _NOISE = 8.0
 _RADIUS = 5
 
+Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
 
-def recolour(x: Tensor, grey: Tensor, data: Data, rng: torch.Generator) -> None:
-    """Brightness, contrast, saturation, colour balance, grey, blur and noise, in place.
+
+@dataclass(frozen=True)
+class Looks:
+    """What becomes of the pixels of B crops.
+
+    Attributes:
+        coloured: whether colours change at all.
+        mix: (B, 3, 3) new colours out of old ones.
+        lift: (B, 3) what is added to them, in units of the crop's mean grey level.
+        blurred: (B,) which are blurred.
+        kernels: (B, 11, 11) how; zero for the others.
+        motion: (B,) whether along a line; else the kernel is round.
+        noisy: (B,) which get noise.
+        seeds: (B,) of the noise.
+    """
+
+    coloured: bool
+    mix: Floats
+    lift: Floats
+    blurred: Flags
+    kernels: Floats
+    motion: Flags
+    noisy: Flags
+    seeds: npt.NDArray[np.int64]
+
+
+def draw_looks(grey: Tensor, data: Data, rng: torch.Generator) -> Looks:
+    """Draw brightness, contrast, saturation, colour balance, blur and noise.
 
     Args:
-        x: (B, 3, S, S) RGB 0..255, and so it stays.
         grey: (B,) bool, on the CPU: without colour.
         data: how much and how often.
         rng: the source of all chance.
     """
-    count, device = len(x), x.device
-    u = torch.rand(count, 6, generator=rng) * 2 - 1
-    blurred, noisy = torch.rand(2, count, generator=rng)
-    shapes, seed = torch.rand(count, 3, generator=rng), int(torch.randint(2**62, (), generator=rng))
-    if data.colour or data.grey:
-        _colour(x, grey, data.colour, u)
-    if len(rows := torch.nonzero(blurred < data.blur)[:, 0]):
-        x[rows.to(device)] = blur(x[rows.to(device)], _kernels(shapes[rows], data.motion))
-    if len(rows := torch.nonzero(noisy < data.noise)[:, 0]):
+    count = len(grey)
+    u = torch.rand(count, 11, generator=rng).numpy()
+    seeds = torch.randint(2**62, (count,), generator=rng).numpy()
+    mix, lift = _colours(grey.numpy(), data.colour, u[:, :6] * 2 - 1)
+    motion, blurred = u[:, 8] < data.motion, u[:, 9] < data.blur
+    kernels = np.zeros((count, 2 * _RADIUS + 1, 2 * _RADIUS + 1), np.float32)
+    kernels[blurred] = _kernels(u[blurred, 6], u[blurred, 7], motion[blurred])
+    coloured, noisy = bool(data.colour or data.grey), u[:, 10] < data.noise
+    return Looks(coloured, mix, lift, blurred, kernels, motion, noisy, seeds)
+
+
+def recolour(x: Tensor, looks: Looks) -> None:
+    """Change B crops (B, 3, S, S) of RGB 0..255 in place, all at once; they stay in that range."""
+    device = x.device
+    if looks.coloured:
+        mix, lift = (torch.from_numpy(a).to(device, non_blocking=True) for a in (looks.mix, looks.lift))
+        offset = (lift * x.mean((1, 2, 3))[:, None])[..., None]
+        x.copy_(torch.baddbmm(offset, mix, x.flatten(2)).view_as(x))
+    if len(rows := np.flatnonzero(looks.blurred)):
+        chosen = torch.from_numpy(rows).to(device, non_blocking=True)
+        x[chosen] = _blur(x[chosen], torch.from_numpy(looks.kernels[rows]).to(device, non_blocking=True))
+    if len(rows := np.flatnonzero(looks.noisy)):
+        chosen = torch.from_numpy(rows).to(device, non_blocking=True)
         # Noise for a GPU is made there: drawing and sending it would take longer than all the rest.
-        local = torch.Generator(device).manual_seed(seed)
-        x[rows.to(device)] += _NOISE * torch.randn(len(rows), *x.shape[1:], generator=local, device=device)
+        local = torch.Generator(device).manual_seed(int(looks.seeds[rows[0]]))
+        x[chosen] += _NOISE * torch.randn(len(rows), *x.shape[1:], generator=local, device=device)
     x.clamp_(0, 255)
 
 
-def _colour(x: Tensor, grey: Tensor, strength: float, u: Tensor) -> None:
-    """Map a crop's colours, all at once: x * scale + tone * tint + offset, where the tone is the luma."""
-    saturation = torch.where(grey, torch.zeros(()), 1 + 1.2 * strength * u[:, 2])[:, None]
-    balance = torch.where(grey[:, None], torch.ones(()), 1 + 0.4 * strength * u[:, 3:])
-    contrast = torch.exp(u[:, 1:2] * strength) * balance
-    shift = torch.exp(u[:, :1] * strength) * balance - contrast
-    maps = torch.stack([contrast * saturation, contrast * (1 - saturation), shift]).to(x.device)
-    scale, tint, shift = maps[..., None, None].unbind(0)
-    tone = x[:, :1] * _LUMA[0] + x[:, 1:2] * _LUMA[1] + x[:, 2:] * _LUMA[2]
-    offset = shift * x[:, :, ::4, ::4].mean((1, 2, 3))[:, None, None, None]
-    x.mul_(scale).addcmul_(tone, tint).add_(offset)
+def recolour_one(cut: Image, looks: Looks, row: int, made: Floats) -> None:
+    """Write crop number `row` of them, changed, into `made`: what `recolour` does, but for the noise's own values.
+
+    Args:
+        cut: (S, S, 3) the crop as it was cut; it is changed too.
+        looks: what becomes of it.
+        row: its number.
+        made: (S, S, 3) float32. A crop that is neither blurred nor noisy has whole grey levels, as every image has.
+    """
+    blurred, noisy = looks.blurred[row], looks.noisy[row]
+    if looks.coloured:
+        shift = looks.lift[row] * (sum(cv2.mean(cut)[:3]) / 3)
+        mix = np.concatenate([looks.mix[row], shift[:, None]], 1)
+        if not (blurred or noisy):
+            cut = cv2.transform(cut, mix)  # type: ignore[assignment]
+    made[:] = cut
+    if not (blurred or noisy):
+        return
+    if looks.coloured:
+        cv2.transform(made, mix, dst=made)
+    if blurred:
+        made[:] = _filtered(made, looks.kernels[row], bool(looks.motion[row]))
+    if noisy:
+        local = torch.Generator().manual_seed(int(looks.seeds[row]))
+        made += _NOISE * torch.randn(made.shape, generator=local).numpy()
+    np.clip(made, 0, 255, out=made)
 
 
-def _kernels(u: Tensor, motion: float) -> Tensor:
+def _filtered(picture: Floats, kernel: Floats, motion: bool) -> Floats:
+    """A picture (S, S, 3) filtered with a kernel (11, 11); the edges mirror."""
+    if motion:
+        return cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REFLECT_101)  # type: ignore[return-value]
+    line = kernel.sum(0)  # round: two passes of a line do
+    return cv2.sepFilter2D(picture, -1, line, line, borderType=cv2.BORDER_REFLECT_101)  # type: ignore[return-value]
+
+
+def _colours(grey: Flags, strength: float, u: Floats) -> tuple[Floats, Floats]:
+    """(B, 3, 3) and (B, 3): new = mix @ old + lift * mean; saturation mixes a colour with its luma."""
+    saturation = np.where(grey, np.float32(0), 1 + 1.2 * strength * u[:, 2])[:, None, None]
+    balance = np.where(grey[:, None], np.float32(1), 1 + 0.4 * strength * u[:, 3:])
+    contrast = np.exp(u[:, 1:2] * strength) * balance
+    luma = np.array(_LUMA, np.float32)
+    mix = contrast[..., None] * (saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * luma)
+    return mix, np.exp(u[:, :1] * strength) * balance - contrast
+
+
+def _kernels(direction: Floats, width: Floats, motion: Flags) -> Floats:
     """(K, 11, 11) Gaussians: round for a lens out of focus, along a line in any direction for motion."""
-    line = torch.arange(-_RADIUS, _RADIUS + 1, dtype=torch.float32)
-    gy, gx = torch.meshgrid(line, line, indexing="ij")
-    cos, sin = (f(math.pi * u[:, 0])[:, None, None] for f in (torch.cos, torch.sin))
-    wide = 0.5 + 2.5 * u[:, 1, None, None]
-    narrow = torch.where(u[:, 2, None, None] < motion, torch.full_like(wide, 0.4), wide)
-    kernels = torch.exp(-0.5 * (((gx * cos + gy * sin) / wide) ** 2 + ((gy * cos - gx * sin) / narrow) ** 2))
-    return kernels / kernels.sum((1, 2), keepdim=True)
+    gy, gx = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1].astype(np.float32)
+    cos, sin = (f(np.float32(math.pi) * direction)[:, None, None] for f in (np.cos, np.sin))
+    wide = (0.5 + 2.5 * width)[:, None, None]
+    narrow = np.where(motion[:, None, None], np.float32(0.4), wide)
+    kernels = np.exp(-0.5 * (((gx * cos + gy * sin) / wide) ** 2 + ((gy * cos - gx * sin) / narrow) ** 2))
+    normed: Floats = kernels / kernels.sum((1, 2), keepdims=True)
+    return normed
 
 
-def blur(x: Tensor, kernels: Tensor) -> Tensor:
+def _blur(x: Tensor, kernels: Tensor) -> Tensor:
     """Filter each of K crops (K, 3, S, S) with its own kernel (K, 11, 11); the edges mirror."""
-    if x.device.type == "cpu":  # three times as fast as a grouped convolution
-        filtered = [
-            _filter(plane, kernel) for crop, kernel in zip(x.numpy(), kernels.numpy(), strict=True) for plane in crop
-        ]
-        return torch.from_numpy(np.stack(filtered)).reshape(x.shape)
-    weight = kernels.to(x.device).repeat_interleave(x.shape[1], 0)[:, None]
+    weight = kernels.repeat_interleave(x.shape[1], 0)[:, None]
     padded = F.pad(x, (_RADIUS,) * 4, mode="reflect")
     return F.conv2d(padded.reshape(1, -1, *padded.shape[2:]), weight, groups=len(weight)).reshape(x.shape)
-
-
-def _filter(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    across, down = kernel.sum(0), kernel.sum(1)
-    if np.abs(np.outer(down, across) - kernel).max() < 1e-6:  # round: two passes of a line do
-        return cv2.sepFilter2D(plane, -1, across, down, borderType=cv2.BORDER_REFLECT_101)
-    return cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_REFLECT_101)

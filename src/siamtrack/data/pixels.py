@@ -1,16 +1,24 @@
-"""Cutting a region out of each of many pictures, by the one `cut()`, in the way that is fast there."""
+"""Cutting a region out of each of many pictures, by the rule of `cut()`, in the way that is fast on a CPU."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
-import torch
+import numpy.typing as npt
 from torch import Tensor
 
-from siamtrack.geometry.crop import Crop, Region, cut
+from siamtrack.data.shards import Image
+from siamtrack.geometry.crop import Region
 
-__all__ = ["Pictures", "cut_each", "edge_colour"]
+__all__ = ["Floats", "Pictures", "Warps", "edge_colour", "region_warps", "warp"]
+
+Floats = npt.NDArray[np.float64]
+
+_FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+_LINE = 64  # bytes that a processor fetches at a time
 
 
 class Pictures(Protocol):
@@ -24,36 +32,61 @@ class Pictures(Protocol):
     def keys(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
+@dataclass(frozen=True)
+class Warps:
+    """N affine maps from crops to pictures of one size.
+
+    Attributes:
+        matrices: (N, 2, 3) crop pixel -> picture pixel, counted from the middle of the first one, as OpenCV does.
+        lines: first line of the picture that is seen, and the one behind the last.
+        beyond: whether something outside of the picture is seen.
+    """
+
+    matrices: Floats
+    lines: list[tuple[int, int]]
+    beyond: list[bool]
+
+    @staticmethod
+    def of(matrices: Floats, low: Floats, high: Floats, picture: tuple[int, int]) -> Warps:
+        """Maps whose crops reach from `low` (N, 2) to `high` in pictures of `picture` (width, height)."""
+        beyond = (low.min(1) < 0) | (high[:, 0] > picture[0]) | (high[:, 1] > picture[1])
+        top = np.clip(low[:, 1].astype(np.int64), 0, picture[1])
+        bottom = np.clip(high[:, 1].astype(np.int64) + 2, top, picture[1])
+        return Warps(matrices, list(zip(top.tolist(), bottom.tolist(), strict=True)), beyond.tolist())
+
+
 def edge_colour(images: Tensor, index: Tensor) -> Tensor:
     """(B, 3) mean colours of some pictures.
 
     Shards are padded with their own mean colour; so is what a shifted region sees beyond them.
     """
-    return images[:, :, ::16, ::16][index.to(images.device)].float().mean((2, 3))
+    return images[:, :, ::16, ::16][index.to(images.device, non_blocking=True)].float().mean((2, 3))
 
 
-def cut_each(images: Tensor, index: Tensor, region: Region, size: int, fill: Tensor) -> Crop:
-    """Cut the i-th region out of picture `index[i]`.
+def region_warps(region: Region, size: int, picture: tuple[int, int]) -> Warps:
+    """Maps of N regions of pictures (width, height) to crops of `size` pixels; a negative stretch mirrors."""
+    extent, centre = region.extent().double().numpy(), region.centre.double().numpy()
+    turn = np.zeros(len(extent)) if region.turn is None else region.turn.double().numpy()
+    cos, sin = np.cos(turn), np.sin(turn)
+    (sx, sy), half = (extent / size).T, 0.5 - size / 2
+    linear = np.stack([np.stack([cos * sx, -sin * sy], 1), np.stack([sin * sx, cos * sy], 1)], 1)
+    # Pixel u of the crop has its centre at u + 0.5; the same holds for the picture, hence the two halves.
+    first = centre + linear.sum(2) * half - 0.5
+    reach = np.abs(linear).sum(2) * (size / 2)
+    return Warps.of(np.concatenate([linear, first[..., None]], 2), centre - reach, centre + reach, picture)
 
-    Args:
-        images: (N, 3, H, W) uint8, on any device; on a CPU best with channels last in memory.
-        index: (B,) which picture.
-        region: B regions; a negative stretch mirrors.
-        size: side of the crops in pixels.
-        fill: (B, 3) colour 0..255 of what lies outside of a picture.
 
-    Returns:
-        A Crop of float32 pixels (B, 3, size, size), contiguous.
+def warp(picture: Image, warps: Warps, row: int, width: int, height: int) -> Image:
+    """Cut crop number `row` of `width` x `height` pixels out of one picture (H, W, 3), contiguous in memory.
+
+    What lies outside of the picture has its mean colour. Bit for bit what `cut()` gives.
     """
-    if images.device.type != "cpu":
-        return cut(images[index.to(images.device)], region, size, fill)
-    # OpenCV reads only the pixels that it needs, and those as they are: several times faster than a
-    # `grid_sample` on float copies of whole pictures.
-    frames = images.permute(0, 2, 3, 1).numpy()
-    pixels = torch.empty(len(index), 3, size, size)
-    for i, row in enumerate(index.tolist()):
-        stretch = None if region.stretch is None else region.stretch[i : i + 1]
-        turn = None if region.turn is None else region.turn[i : i + 1]
-        one = Region(region.centre[i : i + 1], region.side[i : i + 1], stretch, turn)
-        pixels[i] = cut(np.ascontiguousarray(frames[row]), one, size, fill[i : i + 1]).pixels[0]
-    return Crop(pixels, region)
+    top, bottom = warps.lines[row]
+    if top < bottom:
+        # One byte of each line of memory in order, ahead of its being needed: a turned region runs across the lines,
+        # which took more than twice the time.
+        picture[top:bottom].reshape(-1)[::_LINE].max()
+    fill = picture[::16, ::16].mean((0, 1)).tolist() if warps.beyond[row] else (0.0, 0.0, 0.0)
+    return cv2.warpAffine(  # type: ignore[return-value]
+        picture, warps.matrices[row], (width, height), flags=_FLAGS, borderMode=cv2.BORDER_CONSTANT, borderValue=fill
+    )

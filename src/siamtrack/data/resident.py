@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamtrack.data.shards import Note, decode, iterate_shard, tabulate
+from siamtrack.data.places import list_shards
+from siamtrack.data.shards import Note, Rows, decode, read_shard
 from siamtrack.errors import DataError
 
 __all__ = ["ResidentSet"]
@@ -21,7 +22,8 @@ class ResidentSet:
     """N crops and what is known of them.
 
     Attributes:
-        images: (N, 3, S, S) uint8 RGB; channels last in memory, which is how the CPU cuts fastest.
+        images: (N, 3, S, S) uint8 RGB; channels last in memory, which is how the CPU cuts fastest. On the device
+            "meta", where tensors have no memory, crops are listed but not decoded.
         boxes: (N, 4) float32 xyxy in crop pixels.
         tracks: (N,) number of the object that each crop shows; equal numbers are the same object.
         frames: (N,) number of the frame within its video; 0 for stills.
@@ -46,28 +48,41 @@ class ResidentSet:
         return len(self.keys)
 
     def to(self, device: torch.device | str) -> ResidentSet:
-        """The set with its pixels and boxes on `device`; the rest stays on the CPU, where pairs are drawn."""
-        return replace(self, images=self.images.to(device), boxes=self.boxes.to(device))
+        """The set with its pixels on `device`; the rest stays on the CPU, where pairs are drawn."""
+        return replace(self, images=self.images.to(device))
+
+    def rows(self, index: Tensor) -> ResidentSet:
+        """The crops of these numbers, in this order."""
+        names = ("images", "boxes", "tracks", "frames", "sources", "categories")
+        parts = {name: getattr(self, name)[index] for name in names}
+        return replace(self, **parts, keys=tuple(self.keys[row] for row in index.tolist()))
 
     @staticmethod
-    def load(folder: Path | str, max_skipped: float = 0.01) -> ResidentSet:
-        """Decode all shards `*.tar` of a folder.
+    def listed(rows: Sequence[tuple[str, Note]]) -> ResidentSet:
+        """What keys and annotations say of some crops, without their pixels."""
+        notes = [note for _, note in rows]
+        tracks, _ = _number([note.track for note in notes])
+        sources, source_names = _number([note.source for note in notes])
+        categories, category_names = _number([note.category for note in notes])
+        boxes = torch.tensor([note.box for note in notes], dtype=torch.float32).reshape(-1, 4)
+        frames = torch.tensor([note.frame for note in notes], dtype=torch.int64)
+        images = torch.empty(len(notes), 3, 0, 0, dtype=torch.uint8, device="meta")
+        keys = tuple(key for key, _ in rows)
+        return ResidentSet(images, boxes, tracks, frames, sources, categories, source_names, category_names, keys)
+
+    @staticmethod
+    def load(place: Path | str, max_skipped: float = 0.01) -> ResidentSet:
+        """Decode all shards of a folder, or of another place that `places.list_shards` knows.
 
         Raises:
-            DataError: no folder, no shard, or more than `max_skipped` of the crops cannot be decoded.
+            DataError: no shard there, or more than `max_skipped` of the crops cannot be decoded.
         """
-        shards = sorted(Path(folder).glob("*.tar"))
-        if not shards:
-            raise DataError(f"expected a folder with WebDataset shards (*.tar); found none in {folder}")
-        rows: list[tuple[str, bytes, Note]] = []
-        for path in shards:
-            with path.open("rb") as shard:
-                rows += [(f"{path.stem}/{key}", jpeg, note) for key, jpeg, note in iterate_shard(shard, str(path))]
-        return ResidentSet.decode(rows, str(folder), max_skipped)
+        rows = [row for shard in list_shards(place).shards for row in read_shard(shard)]
+        return ResidentSet.decode(rows, str(place), max_skipped)
 
     @staticmethod
-    def decode(rows: Sequence[tuple[str, bytes, Note]], where: str, max_skipped: float = 0.01) -> ResidentSet:
-        """Decode crops given as (key, image file, annotation); `where` names them in an error.
+    def decode(rows: Rows, where: str, max_skipped: float = 0.01) -> ResidentSet:
+        """Decode crops; `where` names them in an error.
 
         Raises:
             DataError: more than `max_skipped` of them cannot be decoded, or they differ in size.
@@ -91,13 +106,15 @@ class ResidentSet:
             kept.append((key, note))
         if images is None or len(skipped) > max_skipped * len(rows):
             raise DataError(
-                f"{len(skipped)} of {len(rows)} crops in {where} cannot be decoded, "
-                f"first {skipped[:3]}; make the shards again"
+                f"{len(skipped)} of {len(rows)} crops in {where} cannot be decoded, more than "
+                f"data.max_skipped = {max_skipped:g}, first {skipped[:3]}; make the shards again"
             )
-        table = tabulate(note for _, note in kept)
-        return ResidentSet(
-            torch.from_numpy(images[: len(kept)]).permute(0, 3, 1, 2),
-            table.boxes, table.tracks, table.frames, table.sources, table.categories,
-            table.source_names, table.category_names,
-            tuple(key for key, _ in kept), tuple(skipped),
-        )  # fmt: skip
+        pixels = torch.from_numpy(images[: len(kept)]).permute(0, 3, 1, 2)
+        return replace(ResidentSet.listed(kept), images=pixels, skipped=tuple(skipped))
+
+
+def _number(names: list[str]) -> tuple[Tensor, tuple[str, ...]]:
+    """Names as numbers: the index of each in the sorted list of all."""
+    known = tuple(sorted(set(names)))
+    place = {name: i for i, name in enumerate(known)}
+    return torch.tensor([place[name] for name in names], dtype=torch.int64), known

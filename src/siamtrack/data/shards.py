@@ -9,23 +9,22 @@ from __future__ import annotations
 import json
 import math
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from siamtrack.data.places import ShardFile, open_place
 from siamtrack.errors import DataError
 
-__all__ = ["Image", "Note", "Table", "decode", "iterate_shard", "read_shard", "tabulate"]
+__all__ = ["Image", "Note", "Rows", "decode", "iterate_shard", "read_shard"]
 
 Image = npt.NDArray[np.uint8]
 _FIELDS = ("track_id", "frame", "box", "category", "source")
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -44,34 +43,8 @@ class Note:
         return json.dumps(dict(zip(_FIELDS, values, strict=True))).encode()
 
 
-@dataclass(frozen=True)
-class Table:
-    """N annotations as arrays; see `ResidentSet` for their meaning."""
-
-    boxes: Tensor
-    tracks: Tensor
-    frames: Tensor
-    sources: Tensor
-    categories: Tensor
-    source_names: tuple[str, ...]
-    category_names: tuple[str, ...]
-
-
-def tabulate(notes: Iterable[Note]) -> Table:
-    """Number the tracks, sources and categories of some annotations."""
-    rows = list(notes)
-    tracks, _ = _number([note.track for note in rows])
-    sources, source_names = _number([note.source for note in rows])
-    categories, category_names = _number([note.category for note in rows])
-    boxes = torch.tensor([note.box for note in rows], dtype=torch.float32).reshape(-1, 4)
-    frames = torch.tensor([note.frame for note in rows], dtype=torch.int64)
-    return Table(boxes, tracks, frames, sources, categories, source_names, category_names)
-
-
-def _number(names: list[str]) -> tuple[Tensor, tuple[str, ...]]:
-    known = tuple(sorted(set(names)))
-    place = {name: i for i, name in enumerate(known)}
-    return torch.tensor([place[name] for name in names], dtype=torch.int64), known
+Rows = list[tuple[str, bytes, Note]]
+"""Crops as shards hold them: key, image file, annotation."""
 
 
 def decode(jpeg: bytes) -> Image | None:
@@ -129,14 +102,18 @@ def _note(fields: Any, what: str) -> Note:
     return Note(str(fields["track_id"]), frame, (x0, y0, x1, y1), str(fields["category"]), str(fields["source"]))
 
 
-def read_shard(path: Path) -> list[tuple[str, Image | None, Note]]:
-    """Read one local shard whole: (key, RGB image (S, S, 3) or None where it cannot be decoded, annotation).
+def read_shard(shard: ShardFile) -> Rows:
+    """Read one shard whole, again where a connection breaks.
 
     Raises:
         DataError: see `iterate_shard`.
     """
-    try:
-        with path.open("rb") as shard:
-            return [(key, decode(jpeg), note) for key, jpeg, note in iterate_shard(shard, str(path))]
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
+    stem = shard.name.removesuffix(".tar")
+    for left in reversed(range(_TRIES)):
+        try:
+            with open_place(shard.place) as stream:
+                return [(f"{stem}/{key}", jpeg, note) for key, jpeg, note in iterate_shard(stream, shard.place)]
+        except DataError:
+            if not left:
+                raise
+    raise AssertionError("unreachable")

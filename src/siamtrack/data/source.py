@@ -8,7 +8,8 @@ from typing import Protocol
 import torch
 
 from siamtrack.config import Crops, Data
-from siamtrack.data.augment import Batch, make_batch
+from siamtrack.data.ahead import Ahead
+from siamtrack.data.augment import Batch, Plan, carry_out, plan_batch
 from siamtrack.data.pairs import PairSampler, generator
 from siamtrack.data.places import ShardFile, list_shards
 from siamtrack.data.resident import ResidentSet
@@ -45,7 +46,7 @@ class PairSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop reading ahead."""
+        """Stop working ahead."""
         ...
 
 
@@ -56,6 +57,7 @@ class ResidentPairs:
         self.crops = crops
         self._sizes, self._data = sizes, data
         self._sampler = PairSampler(crops, data)
+        self._ahead = Ahead(self._prepare)
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -74,12 +76,17 @@ class ResidentPairs:
 
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
         """See `PairSource.draw`."""
+        plan, rng = self._ahead.take(count, seed, part, step)
+        return carry_out(plan, self.crops), rng
+
+    def _prepare(self, count: int, seed: int, part: int, step: int) -> tuple[Plan, torch.Generator]:
         rng = generator(seed, part, step)
         pairs = self._sampler.draw(count, rng)
-        return make_batch(self.crops, pairs, self._sizes, self._data, rng), rng
+        return plan_batch(self.crops, pairs, self._sizes, self._data, rng), rng
 
     def close(self) -> None:
-        """Nothing to stop."""
+        """See `PairSource.close`."""
+        self._ahead.close()
 
 
 def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device | str = "cpu") -> PairSource:

@@ -20,18 +20,18 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Crops, Data
-from siamtrack.data.augment import Batch, make_batch
-from siamtrack.data.pairs import Pairs, PairSampler, check_sources, generator
-from siamtrack.data.places import ShardFile, list_shards, open_place
+from siamtrack.data.ahead import Ahead
+from siamtrack.data.augment import Batch, Plan, carry_out, plan_batch
+from siamtrack.data.pairs import Pairs, PairSampler, generator
+from siamtrack.data.places import list_shards
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import Image, Note, Table, decode, iterate_shard, tabulate
+from siamtrack.data.shards import Image, Rows, decode, read_shard
 from siamtrack.errors import DataError
 
 __all__ = ["StreamedPairs"]
 
-Rows = list[tuple[str, bytes, Note]]
+_TRIES = 10  # batches that are drawn anew where no pair of one is whole
 _ORDER = 1  # the purpose of the generators that shuffle shards, apart from those of batches
-_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class _Window:
     shards: tuple[int, ...]
     following: int | None
     rows: Rows
-    table: Table
+    listed: ResidentSet
     sampler: PairSampler
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """The pairs of a step with their crops, decoded, on the CPU."""
+    """The pairs of a step, planned, with their crops, decoded, on the CPU."""
 
     crops: ResidentSet
-    pairs: Pairs
+    plan: Plan
     rng: torch.Generator
 
 
@@ -69,7 +69,6 @@ class StreamedPairs:
 
     Raises:
         DataError: no shards there, or a shard that alone is larger than `data.stream_memory`.
-        ConfigError: `data` names sources that the shards do not have.
     """
 
     def __init__(
@@ -77,11 +76,12 @@ class StreamedPairs:
     ) -> None:
         self._sizes, self._data, self._device = sizes, data, device
         listing = list_shards(place)
+        self.source_names = listing.sources
         self._shards = listing.shards
         self._cached: dict[int, Rows] = {}
         first = self._shards[0]
         if first.crops is None or first.size is None:
-            self._cached[0] = _read(first)
+            self._cached[0] = read_shard(first)
         sizes_known = [shard.size for shard in self._shards if shard.size is not None]
         largest = max(sizes_known or [sum(len(jpeg) for _, jpeg, _ in self._cached[0])])
         if largest > data.stream_memory << 20:
@@ -92,20 +92,14 @@ class StreamedPairs:
         self._width = min(len(self._shards), (data.stream_memory << 20) // largest)
         counts = [shard.crops for shard in self._shards if shard.crops]
         self._crops_a_shard = math.ceil(sum(counts) / len(counts)) if counts else max(1, len(self._cached[0]))
-        whole = self._width == len(self._shards)
-        self._strict = whole and listing.sources is None
-        if listing.sources is not None:
-            check_sources(data.source_weights, listing.sources, "data.source_weights")
-            check_sources(data.gaps, listing.sources, "data.gaps")
         self._windows: dict[int, _Window] = {}
         self._skipped: set[str] = set()
         self._sizes_read: dict[int, int] = {}
         self._lock = threading.Lock()
         self._decoders = ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1), "decode")
         self._fetcher = ThreadPoolExecutor(1, "shards")
-        self._ahead = ThreadPoolExecutor(1, "ahead")
         self._coming: dict[int, Future[Rows]] = {}
-        self._next: dict[int, tuple[tuple[int, int, int, int], Future[_Drawn]]] = {}
+        self._ahead = Ahead(self._prepare)
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -113,40 +107,40 @@ class StreamedPairs:
         with self._lock:
             return tuple(sorted(self._skipped))
 
+    @property
+    def about(self) -> str:
+        """How much is read, and how much of it at a time."""
+        return f"a stream of {len(self._shards)} shards, {self._width} at a time"
+
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
         """Draw the pairs of a step; those of the step after it are made ready meanwhile.
 
         The batch's indices are those of its own decoded crops; its keys tell where these came from.
         """
-        wanted = (count, seed, part, step)
-        key, future = self._next.pop(part, (wanted, None))
-        if future is None or key != wanted:
-            future = self._ahead.submit(self._prepare, *wanted)
-        drawn = future.result()
-        self._next[part] = (
-            (count, seed, part, step + 1),
-            self._ahead.submit(self._prepare, count, seed, part, step + 1),
-        )
-        crops = drawn.crops.to(self._device)
-        return make_batch(crops, drawn.pairs, self._sizes, self._data, drawn.rng), drawn.rng
+        drawn = self._ahead.take(count, seed, part, step)
+        return carry_out(drawn.plan, drawn.crops.to(self._device)), drawn.rng
 
     def close(self) -> None:
-        """Stop reading ahead."""
-        for pool in (self._ahead, self._fetcher, self._decoders):
+        """Stop reading and decoding ahead."""
+        self._ahead.close()
+        for pool in (self._fetcher, self._decoders):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _prepare(self, count: int, seed: int, part: int, step: int) -> _Drawn:
         window = self._window(seed, part, step * count // self._crops_a_shard)
         rng = generator(seed, part, step)
-        pairs = window.sampler.draw(count, rng)
-        used = torch.cat([pairs.template, pairs.search, pairs.other])
-        rows = torch.unique(used[used >= 0])
-        pictures = list(self._decoders.map(lambda row: decode(window.rows[row][1]), rows.tolist()))
-        good = torch.tensor([picture is not None for picture in pictures])
-        if not bool(good.all()):
-            self._count([window.rows[row][0] for row in rows[~good].tolist()])
-            pairs = _without(pairs, rows[~good])
-        return _Drawn(_decoded(window, rows, pictures), _renumbered(pairs, rows), rng)
+        for _ in range(_TRIES):
+            pairs = window.sampler.draw(count, rng)
+            used = torch.cat([pairs.template, pairs.search, pairs.other])
+            rows = torch.unique(used[used >= 0])
+            pictures = list(self._decoders.map(lambda row: decode(window.rows[row][1]), rows.tolist()))
+            good = torch.tensor([picture is not None for picture in pictures])
+            if not bool(good.all()):
+                self._count([window.rows[row][0] for row in rows[~good].tolist()])
+            if (whole := _without(pairs, rows[~good])) is not None:
+                crops = _decoded(window, rows, pictures)
+                return _Drawn(crops, plan_batch(crops, _renumbered(whole, rows), self._sizes, self._data, rng), rng)
+        raise DataError(f"no pair of {_TRIES} batches of {count} can be decoded; make the shards again")
 
     def _window(self, seed: int, part: int, position: int) -> _Window:
         """The window of a part at a position; only the thread that prepares batches comes here."""
@@ -165,8 +159,8 @@ class StreamedPairs:
         rows = [row for future in read for row in future.result()]
         if not rows:
             raise DataError(f"the shards {', '.join(self._shards[s].name for s in wanted)} hold no crops")
-        table = tabulate(note for _, _, note in rows)
-        window = _Window(position, wanted, following, rows, table, PairSampler(table, self._data, self._strict))
+        listed = ResidentSet.listed([(key, note) for key, _, note in rows])
+        window = _Window(position, wanted, following, rows, listed, PairSampler(listed, self._data))
         self._windows[part] = window
         self._forget()
         if following is not None:
@@ -186,7 +180,7 @@ class StreamedPairs:
     def _load(self, shard: int) -> Rows:
         rows = self._cached.pop(shard, None)
         if rows is None:
-            rows = _read(self._shards[shard])
+            rows = read_shard(self._shards[shard])
         self._sizes_read[shard] = len(rows)
         return rows
 
@@ -208,34 +202,22 @@ class StreamedPairs:
                 )
 
 
-def _read(shard: ShardFile) -> Rows:
-    """Read a shard, again where a connection breaks."""
-    for left in reversed(range(_TRIES)):
-        try:
-            with open_place(shard.place) as stream:
-                stem = shard.name.removesuffix(".tar")
-                return [(f"{stem}/{key}", jpeg, note) for key, jpeg, note in iterate_shard(stream, shard.place)]
-        except DataError:
-            if not left:
-                raise
-    raise AssertionError("unreachable")
+def _without(pairs: Pairs, bad: Tensor) -> Pairs | None:
+    """Put the next whole pair in the place of each that has a bad crop; None if no pair is whole.
 
-
-def _without(pairs: Pairs, bad: Tensor) -> Pairs:
-    """Put the next whole pair in the place of each that has a bad crop; a bad piece is not pasted.
-
-    Raises:
-        DataError: no pair is whole.
+    A bad piece is not pasted.
     """
+    if not len(bad):
+        return pairs
     broken = torch.isin(pairs.template, bad) | torch.isin(pairs.search, bad)
     whole = torch.nonzero(~broken)[:, 0]
     if not len(whole):
-        raise DataError(f"no pair of a batch of {len(broken)} can be decoded; make the shards again")
+        return None
     place = torch.searchsorted(whole, torch.arange(len(broken))) % len(whole)
     rows = torch.where(broken, whole[place], torch.arange(len(broken)))
     alike = None if pairs.alike is None else pairs.alike[rows]
-    other = torch.where(torch.isin(pairs.other, bad), -1, pairs.other)
-    return Pairs(pairs.template[rows], pairs.search[rows], pairs.present[rows], other[rows], alike)
+    other = torch.where(torch.isin(pairs.other, bad), -1, pairs.other)[rows]
+    return Pairs(pairs.template[rows], pairs.search[rows], pairs.present[rows], other, alike)
 
 
 def _renumbered(pairs: Pairs, rows: Tensor) -> Pairs:
@@ -250,9 +232,4 @@ def _decoded(window: _Window, rows: Tensor, pictures: list[Image | None]) -> Res
     if any(picture is not None and picture.shape != shape for picture in pictures):
         raise DataError(f"crops of different sizes in {window.rows[int(rows[0])][0]} and others; shards hold one size")
     images = np.stack([np.zeros(shape, np.uint8) if picture is None else picture for picture in pictures])
-    table = window.table
-    return ResidentSet(
-        torch.from_numpy(images).permute(0, 3, 1, 2), table.boxes[rows], table.tracks[rows], table.frames[rows],
-        table.sources[rows], table.categories[rows], table.source_names, table.category_names,
-        tuple(window.rows[row][0] for row in rows.tolist()),
-    )  # fmt: skip
+    return replace(window.listed.rows(rows), images=torch.from_numpy(images).permute(0, 3, 1, 2))

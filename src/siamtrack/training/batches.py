@@ -1,7 +1,8 @@
-"""One process's share of a batch, drawn from (seed, part, step), and its way into a file and back."""
+"""One process's share of a batch: drawn part by part from (seed, part, step), and its way into a file and back."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -9,15 +10,17 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Preset
-from siamtrack.data.augment import Batch, make_batch
-from siamtrack.data.pairs import PairSampler, generator
-from siamtrack.data.resident import ResidentSet
+from siamtrack.data.augment import Batch
+from siamtrack.data.source import PairSource
 from siamtrack.errors import ConfigError
 from siamtrack.training.distributed import World
 
-__all__ = ["check_parts", "draw_batch", "pack", "pick", "unpack"]
+__all__ = ["Chance", "by_part", "check_parts", "draw_batch", "pack", "pick", "unpack"]
 
 T = TypeVar("T")
+
+Chance = Sequence[torch.Generator]
+"""The generators of a batch's parts, each for an equal share of its pairs, in their order."""
 
 
 def check_parts(preset: Preset, world: World) -> None:
@@ -32,23 +35,30 @@ def check_parts(preset: Preset, world: World) -> None:
         raise ConfigError(f"train.batch = {preset.train.batch} cannot be drawn in {parts} parts; use a multiple")
 
 
-def draw_batch(
-    crops: ResidentSet, sampler: PairSampler, preset: Preset, step: int, world: World
-) -> tuple[Batch, torch.Generator]:
-    """Draw this process's pairs of a step, and the generator for what the loss draws itself."""
+def draw_batch(pairs: PairSource, preset: Preset, step: int, world: World) -> tuple[Batch, Chance]:
+    """Draw this process's pairs of a step, and the generators for what the loss draws itself.
+
+    Raises:
+        DataError: more crops are unreadable than `data.max_skipped` allows.
+    """
     cfg = preset.train
     parts = cfg.parts or world.size
-    made, rngs = [], []
-    for part in world.parts(parts):
-        rng = generator(cfg.seed, part, step)
-        pairs = sampler.draw(cfg.batch // parts, rng)
-        made.append(make_batch(crops, pairs, preset.crops, preset.data, rng))
-        rngs.append(rng)
-    return _joined(made), rngs[0]
+    drawn = [pairs.draw(cfg.batch // parts, cfg.seed, part, step) for part in world.parts(parts)]
+    return _joined([batch for batch, _ in drawn]), [rng for _, rng in drawn]
+
+
+def by_part(call: Callable[..., T], rngs: Chance, *values: Tensor) -> T:
+    """Call with each part's rows of some tensors and its own generator, and join what comes back.
+
+    What is drawn for a pair then depends on its part alone, not on how many processes share the batch.
+    """
+    shares = zip(*(value.chunk(len(rngs)) for value in values), strict=True)
+    joint: T = _joined([call(*rows, rng) for rows, rng in zip(shares, rngs, strict=True)])
+    return joint
 
 
 def _joined(batches: list[Any]) -> Any:
-    """Batches one after the other, field by field."""
+    """Batches, or other dataclasses of tensors, one after the other, field by field."""
     first = batches[0]
     if len(batches) == 1 or first is None:
         return first

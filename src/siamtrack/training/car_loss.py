@@ -1,4 +1,4 @@
-"""SiamCAR's three losses (section 3.3): classification, centre-ness, and overlap weighted by centre-ness."""
+"""SiamCAR's three losses (section 3.2): classification, centre-ness, and overlap weighted by centre-ness."""
 
 from __future__ import annotations
 

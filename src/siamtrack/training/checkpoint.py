@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 import siamtrack
-from siamtrack.config import Preset, preset_from_json, preset_to_json
+from siamtrack.config import Preset, Train, preset_from_json, preset_to_json
 from siamtrack.errors import ConfigError, WeightsError
-from siamtrack.training.parameters import Average
+from siamtrack.training.parameters import Average, from_scratch
 
 __all__ = [
     "Run",
@@ -28,8 +28,8 @@ __all__ = [
     "write_checkpoint",
 ]
 
-# Settings that change how a run is watched, not what it computes.
-_FREE = {"checkpoint_every", "log_every", "validate_every", "validate_frames", "compile"}
+# Settings that change how a run is watched, or how it began, and not what it computes from here on.
+_FREE = {"checkpoint_every", "log_every", "validate_every", "validate_frames", "compile", "backbone_weights"}
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Run:
         net: the network.
         optimiser: with its moments.
         average: the moving average of the weights, or None.
+        pretrained: whether the backbone began with pretrained weights.
         step: steps done.
         best: the best validation score, negative before the first.
     """
@@ -47,14 +48,20 @@ class Run:
     net: nn.Module
     optimiser: torch.optim.Optimizer
     average: Average | None
+    pretrained: bool = True
     step: int = 0
     best: float = -1.0
+
+    def settings(self, preset: Preset) -> Train:
+        """The preset's settings of training as they are in force."""
+        return preset.train if self.pretrained else from_scratch(preset.train)
 
     def pack(self, preset: Preset) -> dict[str, Any]:
         """The run as data."""
         return {
             "step": self.step,
             "best": self.best,
+            "pretrained": self.pretrained,
             "version": siamtrack.__version__,
             "preset": preset_to_json(preset),
             "model": self.net.state_dict(),

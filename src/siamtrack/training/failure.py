@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.data.augment import Batch
 from siamtrack.errors import SiamtrackError, WeightsError
-from siamtrack.training.batches import pack, pick, unpack
+from siamtrack.training.batches import Chance, pack, pick, unpack
 from siamtrack.training.objective import objective
 from siamtrack.training.parameters import open_backbone, prepare
 
@@ -56,7 +56,7 @@ class FailedStep:
         batch: the pairs.
         terms: of the loss.
         norm: of the gradient.
-        random: state of the generator that the loss was given.
+        random: (P, bytes) states of the generators that the loss was given, one for each part of the batch.
     """
 
     step: int
@@ -114,27 +114,40 @@ def replay(path: Path, device: str = "cpu") -> Replay:
     net.zero_grad(set_to_none=True)
     terms["total"].backward()  # type: ignore[no-untyped-call]
     grads = [p.grad.norm() for p in net.parameters() if p.grad is not None]
-    alone = [
-        (key, float(_terms(net, preset, pick(batch, slice(i, i + 1)), random)["total"].detach()))
-        for i, key in enumerate(notes["keys"])
-    ]
+    norm = float(torch.stack(grads).norm()) if grads else 0.0
+    alone = list(zip(notes["keys"], _alone(net, preset, batch, random), strict=True))
     recorded = {name: float(value) for name, value in notes["terms"].items()}
     values = {name: float(value.detach()) for name, value in terms.items()}
-    norm = float(torch.stack(grads).norm()) if grads else 0.0
     return Replay(notes["step"], recorded, values, alone, norm, found[0] if found else None)
 
 
+def _alone(net: nn.Module, preset: Preset, batch: Batch, random: Tensor) -> Iterator[float]:
+    """The total of each pair as a batch of its own."""
+    count = len(batch.present)
+    for i in range(count):
+        part = i * len(random) // count
+        terms = _terms(net, preset, pick(batch, slice(i, i + 1)), random[part : part + 1])
+        yield float(terms["total"].detach())
+
+
 def _terms(net: nn.Module, preset: Preset, batch: Batch, random: Tensor) -> dict[str, Tensor]:
-    cfg, rng = preset.train, torch.Generator()
-    rng.set_state(random)
+    cfg, rngs = preset.train, _generators(random)
     with torch.autocast(batch.boxes.device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
-        return objective(net, batch, cfg.loss_weights, rng)
+        return objective(net, batch, cfg.loss_weights, rngs, cfg.smooth_l1)
+
+
+def _generators(states: Tensor) -> Chance:
+    rngs = [torch.Generator() for _ in states]
+    for rng, state in zip(rngs, states, strict=True):
+        rng.set_state(state)
+    return rngs
 
 
 def _watch(name: str, found: list[str]) -> Callable[[nn.Module, object, object], None]:
     """A hook that notes the name of a module whose output has a value that is not finite."""
 
     def hook(module: nn.Module, inputs: object, output: object) -> None:
+        """Note the name, if something in the output is not finite."""
         del module, inputs
         values = output.values() if isinstance(output, dict) else output
         parts = [values] if isinstance(values, Tensor) else values

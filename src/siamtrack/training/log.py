@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -31,6 +32,7 @@ class RunLog:
         self.path = path
         self.report = report
         self.world = world
+        self._skipped: set[str] = set()
         self._since = step
         self._began = time.perf_counter()
         if world.main and path.exists():
@@ -47,6 +49,14 @@ class RunLog:
         joint = self.world.mean(terms)
         speed = (step - self._since) * batch / (time.perf_counter() - self._began)
         self.add({"step": step, "lr": rate, "norm": norm, "pairs_per_second": speed} | joint)
+
+    def add_skipped(self, keys: Iterable[str]) -> None:
+        """Warn of crops that cannot be decoded, each once and by its key."""
+        fresh = sorted(set(keys) - self._skipped)
+        if fresh:
+            self._skipped.update(fresh)
+            count = f"{len(fresh)} more" if len(fresh) < len(self._skipped) else str(len(fresh))
+            warnings.warn(f"skipped {count} crops that cannot be decoded: {', '.join(fresh)}", stacklevel=2)
 
     def add(self, row: Mapping[str, float]) -> None:
         """Write one row, which has a `step`."""

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from siamtrack.config import Preset, preset_to_json
+from siamtrack.config import Preset, Train, preset_to_json
 from siamtrack.data.augment import Batch
-from siamtrack.data.pairs import PairSampler
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.source import PairSource, ResidentPairs
 from siamtrack.errors import ConfigError
 from siamtrack.models.pretrained import load_imagenet
 from siamtrack.models.weights import save_weights
-from siamtrack.training.batches import check_parts, draw_batch
+from siamtrack.training.batches import Chance, check_parts, draw_batch
 from siamtrack.training.checkpoint import (
     Run,
     latest_checkpoint,
@@ -34,7 +36,15 @@ from siamtrack.training.distributed import World
 from siamtrack.training.failure import FailedStep, TrainingError, save_failure
 from siamtrack.training.log import Report, RunLog
 from siamtrack.training.objective import objective
-from siamtrack.training.parameters import Average, make_optimiser, open_backbone, prepare, set_rates
+from siamtrack.training.parameters import (
+    Average,
+    compile_frozen,
+    from_scratch,
+    make_optimiser,
+    open_backbone,
+    prepare,
+    set_rates,
+)
 from siamtrack.training.schedule import backbone_trains, learning_rate
 from siamtrack.training.validate import Clip, validate
 
@@ -43,7 +53,7 @@ __all__ = ["TrainingError", "train"]
 
 def train(
     preset: Preset,
-    crops: ResidentSet,
+    data: PairSource | ResidentSet,
     out: Path,
     device: str = "cpu",
     resume: bool = False,
@@ -58,7 +68,7 @@ def train(
 
     Args:
         preset: the experiment.
-        crops: the training set.
+        data: where pairs come from, see `open_pairs`; or a resident set to draw them from.
         out: folder for checkpoints, `log.jsonl` and the weights.
         device: "cpu" or "cuda".
         resume: go on from the newest checkpoint in `out`, if there is one.
@@ -76,59 +86,80 @@ def train(
         TrainingError: a loss that is not finite, with the step and the pairs.
         ConfigError: `out` holds a run of another preset, or one that is not to be resumed.
         WeightsError: no checkpoint in `out` can be read.
+        DataError: more crops are unreadable than `data.max_skipped` allows.
     """
-    cfg, world = preset.train, world or World()
+    world = world or World()
     check_parts(preset, world)
     place = world.device(device)
     run = _begin(preset, out, place, resume)
+    pairs = ResidentPairs(data.to(place), preset.crops, preset.data) if isinstance(data, ResidentSet) else data
     log = RunLog(out / "log.jsonl", run.step, report, world)
-    crops = crops.to(place)
-    sampler = PairSampler(crops, preset.data)
-    last = cfg.steps if until is None else min(until, cfg.steps)
+    last = preset.train.steps if until is None else min(until, preset.train.steps)
+    _steps(preset, run, pairs, out, log, clips, stop, world, last)
+    return _finish(preset, run, out, world)
+
+
+def _steps(
+    preset: Preset,
+    run: Run,
+    pairs: PairSource,
+    out: Path,
+    log: RunLog,
+    clips: Sequence[Clip],
+    stop: Callable[[], bool],
+    world: World,
+    last: int,
+) -> None:
+    """The loop itself: draw, forward, loss, backward, clip, step; then log, validate and save."""
+    cfg, place = run.settings(preset), next(run.net.parameters()).device
     opened, stopped = None, False
     while run.step < last and not stopped:
         if opened != backbone_trains(cfg, run.step):
             opened = backbone_trains(cfg, run.step)
             open_backbone(run.net, cfg, run.step)
-            forward = world.wrap(_Objective(run.net, cfg.loss_weights))
+            forward = world.wrap(_Objective(run.net, cfg))
         set_rates(run.optimiser, cfg, run.step)
-        batch, rng = draw_batch(crops, sampler, preset, run.step, world)
-        random = rng.get_state()
+        batch, rngs = draw_batch(pairs, preset, run.step, world)
+        random = torch.stack([rng.get_state() for rng in rngs])
         with torch.autocast(place.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
-            terms: dict[str, Tensor] = forward(batch, rng)
+            terms: dict[str, Tensor] = forward(batch, rngs)
         run.optimiser.zero_grad(set_to_none=True)
         terms["total"].backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(run.net.parameters(), cfg.clip))
         if not math.isfinite(norm) or not math.isfinite(float(terms["total"].detach())):
             values = {name: float(value.detach()) for name, value in terms.items()}
-            failed = FailedStep(run.step, batch, values, norm, random)
-            path = out / "failures" / f"step-{run.step:08d}-{world.rank}.safetensors"
-            raise save_failure(path, preset, run.net, failed)
+            raise _failure(preset, run, out, world, FailedStep(run.step, batch, values, norm, random))
         run.optimiser.step()
         if run.average:
             run.average.update(run.step)
         run.step += 1
         stopped = world.any(stop(), place)
         ending = stopped or run.step == last
+        log.add_skipped(pairs.skipped)
         if run.step % cfg.log_every == 0 or ending:
             log.add_step(run.step, cfg.batch, learning_rate(cfg, run.step - 1), norm, terms)
         if clips and (run.step % cfg.validate_every == 0 or run.step == last):
             _validate(preset, run, clips, out, world, log)
         if world.main and (run.step % cfg.checkpoint_every == 0 or ending):
             save_checkpoint(out, run.step, run.pack(preset))
-    return _finish(preset, run, out, world)
+
+
+def _failure(preset: Preset, run: Run, out: Path, world: World, failed: FailedStep) -> TrainingError:
+    path = out / "failures" / f"step-{failed.step:08d}-{world.rank}.safetensors"
+    # With the settings as they are in force, so that a replay has to know nothing else.
+    return save_failure(path, replace(preset, train=run.settings(preset)), run.net, failed)
 
 
 class _Objective(nn.Module):
     """Network and loss as one module: DistributedDataParallel wants a single `forward`."""
 
-    def __init__(self, net: nn.Module, weights: tuple[float, ...]) -> None:
+    def __init__(self, net: nn.Module, cfg: Train) -> None:
         super().__init__()
         self.net = net
-        self.weights = weights
+        self.cfg = cfg
 
-    def forward(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
-        return objective(self.net, batch, self.weights, rng)
+    def forward(self, batch: Batch, rngs: Chance) -> dict[str, Tensor]:
+        return objective(self.net, batch, self.cfg.loss_weights, rngs, self.cfg.smooth_l1)
 
 
 def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> Run:
@@ -136,17 +167,32 @@ def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> Run
     out.mkdir(parents=True, exist_ok=True)
     if not resume and (found := latest_checkpoint(out)) is not None:
         raise ConfigError(f"{out} already holds a run ({found.name}); go on with --resume, or use another --out")
-    cfg, state = preset.train, latest_state(out) if resume else None
-    torch.manual_seed(cfg.seed)
+    state = latest_state(out) if resume else None
+    torch.manual_seed(preset.train.seed)
     net = preset.model.build()
-    if state is None:
-        load_imagenet(net.backbone, preset.model.backbone)
+    pretrained = _pretrain(net, preset) if state is None else bool(state.get("pretrained", True))
+    cfg = preset.train if pretrained else from_scratch(preset.train)
     prepare(net, cfg)
+    compile_frozen(net, cfg, device)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = Run(net, make_optimiser(net, cfg), Average(net, cfg.ema) if cfg.ema else None)
+    average = Average(net, cfg.ema) if cfg.ema else None
+    run = Run(net, make_optimiser(net, cfg), average, pretrained)
     if state is not None:
         run.restore(state, preset)
     return run
+
+
+def _pretrain(net: nn.Module, preset: Preset) -> bool:
+    """Load ImageNet weights into the backbone; a warning and False where no package carries them."""
+    file = preset.train.backbone_weights
+    loaded = load_imagenet(net.backbone, preset.model.backbone, Path(file) if file else None)  # type: ignore[arg-type]
+    if not loaded:
+        warnings.warn(
+            f"no ImageNet weights for the backbone {preset.model.backbone} are at hand: what is trained of it begins "
+            "with random ones; train.backbone_weights=FILE takes torchvision's for ResNet and MobileNetV2",
+            stacklevel=2,
+        )
+    return loaded
 
 
 def _weights(run: Run) -> nn.Module:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import warnings
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +14,18 @@ from torch import Tensor, nn
 from siamtrack.config import Train
 from siamtrack.training.schedule import backbone_trains, learning_rate
 
-__all__ = ["Average", "make_optimiser", "open_backbone", "prepare", "set_rates"]
+__all__ = [
+    "Average", "compile_frozen", "from_scratch", "make_optimiser", "open_backbone", "prepare", "set_rates",
+]  # fmt: skip
+
+
+def from_scratch(cfg: Train) -> Train:
+    """The settings for a backbone that begins with random weights.
+
+    Stages are shut, and BatchNorm statistics kept, to preserve what pretraining has taught them. Without it all of
+    them are trained from the first step, with the statistics of the batch.
+    """
+    return replace(cfg, frozen_stages=0, unfreeze_at=0.0, backbone_norm=True)
 
 
 def prepare(net: nn.Module, cfg: Train) -> None:
@@ -23,7 +38,17 @@ def prepare(net: nn.Module, cfg: Train) -> None:
         backbone.eval()
     for stage in _stages(net)[: cfg.frozen_stages]:
         stage.requires_grad_(False)
-        if cfg.compile and not isinstance(stage, nn.ModuleList):
+
+
+def compile_frozen(net: nn.Module, cfg: Train, device: torch.device) -> None:
+    """Run the stages that are shut for good through torch.compile, if the settings say so; a warning if it cannot."""
+    if not cfg.compile or not cfg.frozen_stages:
+        return
+    if device.type == "cpu" and not any(map(shutil.which, [os.environ.get("CXX", ""), "g++", "clang++", "cl"])):
+        warnings.warn("train.compile needs a C++ compiler, and there is none here: going on without", stacklevel=2)
+        return
+    for stage in _stages(net)[: cfg.frozen_stages]:
+        if not isinstance(stage, nn.ModuleList):
             stage.compile()
 
 

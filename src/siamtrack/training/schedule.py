@@ -24,11 +24,13 @@ def learning_rate(train: Train, step: int) -> float:
         return train.lr * (train.warmup_from + (1 - train.warmup_from) * (place + 1) / warm)
     last = count - warm - (train.schedule == "logspace")
     share = (place - warm) / max(1, last)
+    if train.schedule == "drop":
+        return train.lr * (train.final_rate if share >= train.drop_at else 1.0)
     if train.schedule == "cosine":
         return train.lr * 0.5 * (1 + math.cos(math.pi * share))
     return train.lr * math.exp(share * math.log(train.final_rate))
 
 
 def backbone_trains(train: Train, step: int) -> bool:
-    """Whether the backbone's later stages train at `step` (SiamRPN++, section 4.1: from epoch 10 of 20)."""
+    """Whether the backbone's later stages train at `step` (SiamRPN++, its published code: from epoch 10 of 20)."""
     return train.backbone_rate > 0 and step >= round(train.unfreeze_at * train.steps)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from siamtrack.geometry.grid import grid_points
 from siamtrack.models.siamese import Maps
+from siamtrack.training.distributed import joint_count
 
 __all__ = ["siamfc_labels", "siamfc_loss"]
 
@@ -24,7 +25,7 @@ def siamfc_labels(
         size: side of the search crop in pixels.
         stride: of the response in pixels.
         radius: a cell is positive where |dx| + |dy| is at most so many pixels; the published code
-            measures block distance where the paper's equation 4 has the Euclidean one.
+            measures block distance where the paper's equation 6 has the Euclidean one.
 
     Returns:
         (B, R * R) bool.
@@ -37,6 +38,8 @@ def siamfc_labels(
 def siamfc_loss(maps: Maps, labels: Tensor) -> dict[str, Tensor]:
     """Logistic loss in which positive and negative cells of the batch make up one half each.
 
+    Where several processes train, cells are counted over all of them.
+
     Args:
         maps: `response` (B, 1, R, R).
         labels: (B, R * R) bool, as `siamfc_labels` gives them.
@@ -46,5 +49,5 @@ def siamfc_loss(maps: Maps, labels: Tensor) -> dict[str, Tensor]:
     """
     response = maps["response"].float().flatten(1)
     loss = F.binary_cross_entropy_with_logits(response, labels.to(response.dtype), reduction="none")
-    halves = [(loss * where).sum() / where.sum().clamp(min=1) for where in (labels, ~labels)]
+    halves = [(loss * where).sum() / joint_count(where.sum()) for where in (labels, ~labels)]
     return {"cls": torch.stack(halves).mean()}

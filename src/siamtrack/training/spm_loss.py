@@ -96,6 +96,8 @@ def _draw(mask: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor, Tenso
 def fine_loss(logits: Tensor, offsets: Tensor, samples: FineSamples) -> dict[str, Tensor]:
     """Cross-entropy over the samples, and smooth L1 of the positive ones' offsets, summed over the four.
 
+    Where several processes train, samples are counted over all of them.
+
     Args:
         logits: (B, S, 2) of background and target.
         offsets: (B, S, 4) in the network's units.

@@ -1,4 +1,4 @@
-"""The centre-bias experiment of SiamRPN++ (section 3.2, figures 1 and 2), at the size of a laptop.
+"""The centre-bias experiment of SiamRPN++ (section 3.1, figures 1 and 2), at the size of a laptop.
 
 A small network with padding is trained with targets shifted by at most 0, 16, 32 or 64 pixels from the middle
 of the search region. Then it looks at crops whose targets are placed uniformly: a network that has learnt

@@ -151,6 +151,7 @@ def _run(
     interrupts.hold()
 
     def report(row: dict[str, float]) -> None:
+        """Show a row of the log in every way that was asked for."""
         for show in reports:
             show(row)
 

@@ -1,4 +1,7 @@
-"""COCO's instances: boxes x, y, w, h in continuous pixels; for own data, also tracks through the frames of videos."""
+"""COCO's instances: boxes x, y, w, h in continuous pixels; for own data, also tracks through the frames of videos.
+
+Frames are images of their own, or, where `videos` names a video file, those of number `frame_id` in it, counted from 0.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from siamtrack.data.sources.base import Entry, Note, Problem, Source, relative
+from siamtrack.data.sources.base import VIDEOS, Entry, Note, Problem, Source, relative
 
 __all__ = ["COCO"]
 
@@ -24,10 +27,12 @@ def _read(root: Path, path: Path, note: Note) -> Iterator[Entry]:
         images = {image["id"]: image for image in table["images"]}
         names = {category["id"]: str(category["name"]) for category in table.get("categories", [])}
         annotations: list[dict[str, Any]] = table["annotations"]
+        videos = {video["id"]: video.get("file_name", video.get("name", "")) for video in table.get("videos", [])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         note(Problem("unreadable annotation", str(path), f"not COCO's images and annotations: {error!r}"))
         return
     folder = _image_folder(root, path, images)
+    films = {key: found for key, name in videos.items() if name and (found := _film(root, name)) is not None}
     for annotation in annotations:
         try:
             image = images[annotation["image_id"]]
@@ -44,8 +49,16 @@ def _read(root: Path, path: Path, note: Note) -> Iterator[Entry]:
         followed = annotation.get("track_id", annotation.get("instance_id"))
         if followed is not None:
             track = f"{path.stem}/{image.get('video_id', 0)}/{followed}"
-        file = relative(folder / image["file_name"], root)
+        film = films.get(image.get("video_id"))
+        file = f"{film}#{frame}" if film is not None else relative(folder / image["file_name"], root)
         yield Entry(file, track, frame, (x, y, x + w, y + h), names.get(annotation.get("category_id"), ""))
+
+
+def _film(root: Path, name: str) -> str | None:
+    """The video file of that name, with its extension or without, in the root or `videos/`; None if there is none."""
+    places = (root / name, root / "videos" / name)
+    files = (place.with_name(place.name + ext) for place in places for ext in ("", *VIDEOS))
+    return next((relative(file, root) for file in files if file.suffix.lower() in VIDEOS and file.is_file()), None)
 
 
 def _image_folder(root: Path, path: Path, images: dict[Any, dict[str, Any]]) -> Path:
