@@ -57,7 +57,8 @@ class ResidentPairs:
         self.crops = crops
         self._sizes, self._data = sizes, data
         self._sampler = PairSampler(crops, data)
-        self._ahead = Ahead(self._prepare)
+        # A GPU leaves the CPU time to plan the next step; where the CPU makes the pixels too, there is none to gain.
+        self._ahead = Ahead(self._prepare) if crops.images.device.type != "cpu" else None
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ class ResidentPairs:
 
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
         """See `PairSource.draw`."""
-        plan, rng = self._ahead.take(count, seed, part, step)
+        plan, rng = (self._ahead.take if self._ahead else self._prepare)(count, seed, part, step)
         return carry_out(plan, self.crops), rng
 
     def _prepare(self, count: int, seed: int, part: int, step: int) -> tuple[Plan, torch.Generator]:
@@ -86,7 +87,8 @@ class ResidentPairs:
 
     def close(self) -> None:
         """See `PairSource.close`."""
-        self._ahead.close()
+        if self._ahead:
+            self._ahead.close()
 
 
 def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device | str = "cpu") -> PairSource:
