@@ -172,7 +172,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(home: Path, tmp_path: Path) -> None:
     program = "from siamtrack.apps.cli.main import run; run()"
     arguments = [home / "tiny.toml", "--data", home / "data", "--out", out, "--set", "train.steps=100000"]
     command = [sys.executable, "-c", program, "train", *map(str, arguments)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores the signal, and its children with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 300
     while not (log.exists() and log.read_text().count("\n") >= 2):
         assert child.poll() is None and time.monotonic() < deadline
