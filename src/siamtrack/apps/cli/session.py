@@ -100,7 +100,9 @@ def _on_ctrl_c(handler: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        # Whoever took it over meanwhile knows better: after an interrupt that was obeyed, further ones are ignored.
+        if signal.getsignal(signal.SIGINT) == handler:
+            signal.signal(signal.SIGINT, before)
 
 
 def _end_or_raise(number: int, frame: FrameType | None) -> None:
