@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from siamtrack.config import Crops, Data, Jitter
-from siamtrack.data.augment import jittered, make_batch
+from siamtrack.data.augment import carry_out, jittered, plan_batch
 from siamtrack.data.pairs import Pairs, PairSampler, generator
 from siamtrack.data.paste import Pieces
 from siamtrack.data.photometric import Looks, draw_looks, recolour, recolour_one
@@ -30,12 +29,7 @@ WILD = Data(
 def batch_of(crops: ResidentSet, data: Data, count: int = 32, step: int = 0, sizes: Crops | None = None):
     rng = generator(0, 0, step)
     pairs = PairSampler(crops, data).draw(count, rng)
-    return make_batch(crops, pairs, sizes or Crops(), data, rng)
-
-
-def tiny(crops: ResidentSet) -> ResidentSet:
-    """The same boxes on pictures of a few pixels, where only the boxes matter."""
-    return replace(crops, images=crops.images[:, :, :32, :32].contiguous(memory_format=torch.channels_last))
+    return carry_out(plan_batch(crops, pairs, sizes or Crops(), data, rng), crops)
 
 
 def painted(boxes: list[tuple[int, int, int, int]]) -> ResidentSet:
@@ -102,7 +96,7 @@ def test_the_shift_is_uniform_and_bounded(small_set: ResidentSet, shift: int):
     data = Data(template=STILL, search=Jitter(shift=shift, scale=0.3))
     rng = generator(0, 0, 0)
     pairs = PairSampler(small_set, data).draw(200, rng)
-    centre = make_batch(tiny(small_set), pairs, Crops(), data, rng).boxes
+    centre = plan_batch(small_set, pairs, Crops(), data, rng).boxes
     away = (centre[:, :2] + centre[:, 2:]) / 2 - 127.5
     assert float(away.abs().max()) <= shift + 1e-3
     if shift:
@@ -171,7 +165,7 @@ def test_pasted_pieces_lie_beside_or_cover_a_part():
     pairs = Pairs(search, search, search == 0, torch.tensor([1, 2, 3, -1]))
     for part, low, high in (("distract", 0.0, 0.02), ("occlude", 0.01, 0.4)):
         data = Data(template=STILL, search=STILL, **{part: 1.0})
-        batch = make_batch(crops, pairs, Crops(), data, generator(0, 0, 5))
+        batch = carry_out(plan_batch(crops, pairs, Crops(), data, generator(0, 0, 5)), crops)
         x0, y0, x1, y1 = batch.boxes[0].round().int().tolist()
         inside = batch.search[:, 0, y0:y1, x0:x1]
         hidden = ((inside > 60) & (inside < 140)).float().mean((1, 2))

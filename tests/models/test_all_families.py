@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from siamtrack.apps.cli.main import app
 from siamtrack.config import Crops, Data, Jitter, Preset, Track, Train, load_preset, preset_names
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.source import ResidentPairs
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
 from siamtrack.geometry.crop import cut, mean_colour, target_region
@@ -226,7 +227,8 @@ def test_ten_pairs_are_learned_by_heart(family: str, tmp_path: Path) -> None:
         ),
     )  # fmt: skip
     frames, boxes = clip()
-    tracker = load(train(preset, ten_crops(frames, boxes), tmp_path, report=print))
+    pairs = ResidentPairs(ten_crops(frames, boxes), preset.crops, preset.data)
+    tracker = load(train(preset, pairs, tmp_path, report=print))
     tracker.init(frames[0], boxes[0])
     found = np.array([tracker.update(frame).box for frame in frames[1:]])  # type: ignore[union-attr]
     overlap = box_iou(*(xywh_to_xyxy(torch.from_numpy(b)) for b in (found, boxes[1:])))

@@ -15,6 +15,7 @@ from torch import nn
 
 from siamtrack.config import Train, load_preset
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.source import ResidentPairs
 from siamtrack.training import loop
 from siamtrack.training.distributed import World, joined
 
@@ -42,7 +43,7 @@ def train_all(data: Path, out: Path, presets: Sequence[Path], world: World | Non
     crops = ResidentSet.load(data)
     for path in presets:
         preset = load_preset(path)
-        loop.train(preset, crops, out / preset.name, world=world)
+        loop.train(preset, ResidentPairs(crops, preset.crops, preset.data), out / preset.name, world=world)
 
 
 def main(data: str, out: str, *presets: str) -> None:

@@ -11,6 +11,7 @@ from made import FAMILIES, family_preset, write_shard
 
 from siamtrack.config import load_preset
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.source import ResidentPairs
 from siamtrack.models.weights import load_weights
 from siamtrack.training.loop import train
 
@@ -23,7 +24,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> ResidentSet:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_trains(family: str, crops: ResidentSet, tmp_path: Path) -> None:
     preset = load_preset(family_preset(tmp_path, family, frozen_stages=1))
-    path = train(preset, crops, tmp_path / "out")
+    path = train(preset, ResidentPairs(crops, preset.crops, preset.data), tmp_path / "out")
     rows = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert len(rows) == 2 and all(math.isfinite(row["total"]) and row["norm"] > 0 for row in rows)
     net = preset.model.build()

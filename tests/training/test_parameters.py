@@ -11,6 +11,7 @@ from made import TINY, write_preset, write_shard
 
 from siamtrack.config import Preset, Train, load_preset
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.source import ResidentPairs
 from siamtrack.training import loop
 from siamtrack.training.checkpoint import latest_state
 from siamtrack.training.parameters import Average, compile_frozen, open_backbone, prepare
@@ -23,7 +24,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> ResidentSet:
 
 def changed(preset: Preset, crops: ResidentSet, out: Path) -> set[str]:
     """The backbone's tensors that one step changes."""
-    loop.train(preset, crops, out, until=1)
+    loop.train(preset, ResidentPairs(crops, preset.crops, preset.data), out, until=1)
     torch.manual_seed(preset.train.seed)
     before = preset.model.build().state_dict()
     state = latest_state(out)
@@ -53,7 +54,8 @@ def test_a_backbone_without_pretraining_is_trained_whole(
     assert moved == names
     state = latest_state(tmp_path / "out")
     assert state is not None and state["pretrained"] is False
-    loop.train(preset, crops, tmp_path / "out", resume=True, until=2)  # as it began, and without a warning
+    pairs = ResidentPairs(crops, preset.crops, preset.data)
+    loop.train(preset, pairs, tmp_path / "out", resume=True, until=2)  # as it began, and without a warning
     again = latest_state(tmp_path / "out")
     assert again is not None and again["pretrained"] is False and again["step"] == 2
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 from siamtrack.config import Preset, load_preset
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.source import PairSource, open_pairs
+from siamtrack.data.source import PairSource, ResidentPairs, open_pairs
 from siamtrack.errors import ConfigError
 from siamtrack.models.weights import read_metadata
 from siamtrack.training import loop
@@ -60,12 +60,12 @@ def preset(home: Path) -> Preset:
 
 
 @pytest.fixture(scope="module")
-def crops(home: Path) -> ResidentSet:
-    return ResidentSet.load(home / "data")
+def crops(home: Path, preset: Preset) -> ResidentPairs:
+    return ResidentPairs(ResidentSet.load(home / "data"), preset.crops, preset.data)
 
 
 @pytest.fixture(scope="module")
-def whole(home: Path, preset: Preset, crops: ResidentSet) -> Path:
+def whole(home: Path, preset: Preset, crops: ResidentPairs) -> Path:
     """The folder of a run that was never stopped."""
     train(preset, crops, home / "whole")
     return home / "whole"
@@ -145,7 +145,7 @@ MANY = [
 
 @pytest.mark.parametrize(("moment", "number"), [*FEW, *(pytest.param(*m, marks=pytest.mark.slow) for m in MANY)])
 def test_kill_and_resume(
-    moment: str, number: int, home: Path, preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path
+    moment: str, number: int, home: Path, preset: Preset, crops: ResidentPairs, whole: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     kill_at(home, out, moment, number)
@@ -172,7 +172,7 @@ def test_a_stream_is_another_run_than_the_resident_set(whole: Path, streamed_who
 
 
 def test_nine_steps_then_eleven_in_a_folder_that_moved(
-    preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path
+    preset: Preset, crops: ResidentPairs, whole: Path, tmp_path: Path
 ) -> None:
     train(preset, crops, tmp_path / "here", until=9)
     assert latest_state(tmp_path / "here")["step"] == 9  # type: ignore[index]
@@ -182,7 +182,7 @@ def test_nine_steps_then_eleven_in_a_folder_that_moved(
 
 
 def test_a_damaged_newest_checkpoint_costs_steps_and_nothing_else(
-    preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path
+    preset: Preset, crops: ResidentPairs, whole: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(whole, out)
@@ -192,7 +192,7 @@ def test_a_damaged_newest_checkpoint_costs_steps_and_nothing_else(
     assert_same_run(out, whole)
 
 
-def test_a_run_is_not_mixed_with_another(preset: Preset, crops: ResidentSet, whole: Path) -> None:
+def test_a_run_is_not_mixed_with_another(preset: Preset, crops: ResidentPairs, whole: Path) -> None:
     with pytest.raises(ConfigError, match="already holds a run"):
         train(preset, crops, whole)
     other = replace(preset, train=replace(preset.train, lr=0.5, log_every=7))
@@ -200,7 +200,7 @@ def test_a_run_is_not_mixed_with_another(preset: Preset, crops: ResidentSet, who
         train(other, crops, whole, resume=True)
 
 
-def test_a_finished_run_resumes_to_itself(preset: Preset, crops: ResidentSet, whole: Path, tmp_path: Path) -> None:
+def test_a_finished_run_resumes_to_itself(preset: Preset, crops: ResidentPairs, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(whole, out)
     with warnings.catch_warnings():
@@ -210,8 +210,10 @@ def test_a_finished_run_resumes_to_itself(preset: Preset, crops: ResidentSet, wh
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
-def test_from_the_cpu_to_a_gpu_and_back(preset: Preset, crops: ResidentSet, tmp_path: Path) -> None:
+def test_from_the_cpu_to_a_gpu_and_back(preset: Preset, crops: ResidentPairs, tmp_path: Path) -> None:
     train(preset, crops, tmp_path, until=6)
-    train(preset, crops, tmp_path, device="cuda", resume=True, until=12)
+    there = ResidentPairs(crops.crops.to("cuda"), preset.crops, preset.data)
+    train(preset, there, tmp_path, device="cuda", resume=True, until=12)
+    there.close()
     path = train(preset, crops, tmp_path, resume=True)
     assert path.exists() and latest_state(tmp_path)["step"] == STEPS  # type: ignore[index]

@@ -41,7 +41,7 @@ class Known(nn.Module):
         points = grid_points(CELLS, 8, patch.shape[-1])
         centres = self.wanted(patch)
         scores = torch.exp(-((points[None] - centres[:, None]) ** 2).sum(-1) / 200)
-        return Candidates(points.expand(len(patch), -1, -1), None, scores, grid_places(CELLS), CELLS)
+        return Candidates(points.expand(len(patch), -1, -1), None, scores, grid_places(CELLS), CELLS, stride=8)
 
     def wanted(self, patch: Tensor) -> Tensor:
         middle = torch.full((len(patch), 2), patch.shape[-1] / 2)

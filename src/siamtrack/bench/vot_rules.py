@@ -189,6 +189,7 @@ def got10k_reset_rule(truths: Truths, results: Results, benchmark: Benchmark, na
     """Score a reset benchmark by the GOT-10k toolkit: exact overlaps, attributes weighted by their frames."""
 
     def overlaps(seq: str) -> FloatArray:
+        """Mean over the runs of each frame's overlap; NaN where no run counts."""
         found = []
         for run in results[seq]:
             if len(run) != len(truths[seq]):

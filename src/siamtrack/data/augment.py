@@ -20,7 +20,7 @@ from siamtrack.data.pixels import Pictures
 from siamtrack.data.render import View, render
 from siamtrack.geometry.crop import Crop, Region, target_region
 
-__all__ = ["Batch", "Plan", "carry_out", "jittered", "make_batch", "plan_batch"]
+__all__ = ["Batch", "Plan", "carry_out", "jittered", "plan_batch"]
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,6 @@ class Plan:
     template_boxes: Tensor
     pairs: Pairs
     keys: tuple[str, ...]
-
-
-def make_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: torch.Generator) -> Batch:
-    """Cut, mirror, paste and recolour `pairs` of `crops`, on the device of their pixels."""
-    return carry_out(plan_batch(crops, pairs, sizes, data, rng), crops)
 
 
 def carry_out(plan: Plan, crops: Pictures) -> Batch:

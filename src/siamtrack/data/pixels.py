@@ -11,7 +11,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from siamtrack.data.shards import Image
-from siamtrack.geometry.crop import Region
+from siamtrack.geometry.crop import Region, affine
 
 __all__ = ["Floats", "Pictures", "Warps", "edge_colour", "region_warps", "warp"]
 
@@ -65,15 +65,9 @@ def edge_colour(images: Tensor, index: Tensor) -> Tensor:
 
 def region_warps(region: Region, size: int, picture: tuple[int, int]) -> Warps:
     """Maps of N regions of pictures (width, height) to crops of `size` pixels; a negative stretch mirrors."""
-    extent, centre = region.extent().double().numpy(), region.centre.double().numpy()
-    turn = np.zeros(len(extent)) if region.turn is None else region.turn.double().numpy()
-    cos, sin = np.cos(turn), np.sin(turn)
-    (sx, sy), half = (extent / size).T, 0.5 - size / 2
-    linear = np.stack([np.stack([cos * sx, -sin * sy], 1), np.stack([sin * sx, cos * sy], 1)], 1)
-    # Pixel u of the crop has its centre at u + 0.5; the same holds for the picture, hence the two halves.
-    first = centre + linear.sum(2) * half - 0.5
-    reach = np.abs(linear).sum(2) * (size / 2)
-    return Warps.of(np.concatenate([linear, first[..., None]], 2), centre - reach, centre + reach, picture)
+    matrices, centre = affine(region, size), region.centre.double().numpy()
+    reach = np.abs(matrices[..., :2]).sum(2) * (size / 2)
+    return Warps.of(matrices, centre - reach, centre + reach, picture)
 
 
 def warp(picture: Image, warps: Warps, row: int, width: int, height: int) -> Image:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,7 +18,7 @@ from torch import Tensor
 from siamtrack.errors import InputError
 from siamtrack.geometry.rounding import Rounding, cut_whole, whole_square
 
-__all__ = ["Crop", "Frame", "Region", "context_side", "cut", "frame_size", "mean_colour", "target_region"]
+__all__ = ["Crop", "Frame", "Region", "affine", "context_side", "cut", "frame_size", "mean_colour", "target_region"]
 
 Frame = np.ndarray | Tensor
 """One RGB frame: numpy (H, W, 3) uint8, or a tensor (3, H, W), uint8 or float 0..255, on any device."""
@@ -170,26 +171,34 @@ def cut(
     return Crop(_cut_tensor(frame, region, size, fill).to(device or frame.device), region)
 
 
-def _cut_numpy(frame: np.ndarray, region: Region, size: int, fill: Tensor) -> Tensor:
+def affine(region: Region, size: int) -> npt.NDArray[np.float64]:
+    """(N, 2, 3) maps from the pixels of crops of `size` to those of the frame, as OpenCV wants them.
+
+    Both are counted from the middle of the first pixel; a negative stretch mirrors.
+    """
     extent = region.extent().double().cpu().numpy()
-    centre = region.centre.double().cpu().numpy()
     turn = np.zeros(len(extent)) if region.turn is None else region.turn.double().cpu().numpy()
+    cos, sin = np.cos(turn), np.sin(turn)
+    sx, sy = (extent / size).T
+    out = np.empty((len(extent), 2, 3))
+    out[:, 0, 0], out[:, 0, 1], out[:, 1, 0], out[:, 1, 1] = cos * sx, -sin * sy, sin * sx, cos * sy
+    # Pixel u of the crop has its centre at u + 0.5; the same holds for the frame, hence the two halves.
+    out[..., 2] = region.centre.double().cpu().numpy() + out[..., :2].sum(2) * (0.5 - size / 2) - 0.5
+    return out
+
+
+def _cut_numpy(frame: np.ndarray, region: Region, size: int, fill: Tensor) -> Tensor:
     colours = fill.double().cpu().numpy()
-    crops = np.empty((len(extent), size, size, 3), np.uint8)
-    for i, (sx, sy) in enumerate(extent / size):
-        cos, sin = np.cos(turn[i]), np.sin(turn[i])
-        linear = np.array([[cos * sx, -sin * sy], [sin * sx, cos * sy]])
-        # Pixel u of the crop has its centre at u + 0.5; the same holds for the frame, hence the two halves.
-        first = centre[i] + linear @ np.full(2, 0.5 - size / 2) - 0.5
-        matrix = np.concatenate([linear, first[:, None]], 1)
+    crops = np.empty((len(colours), size, size, 3), np.uint8)
+    for crop, matrix, colour in zip(crops, affine(region, size), colours.tolist(), strict=True):
         cv2.warpAffine(
             frame,
             matrix,
             (size, size),
-            dst=crops[i],
+            dst=crop,
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_CONSTANT,
-            borderValue=tuple(colours[i].tolist()),
+            borderValue=colour,
         )
     return torch.from_numpy(crops).permute(0, 3, 1, 2).float()
 

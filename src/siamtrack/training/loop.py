@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from siamtrack.config import Preset, Train, preset_to_json
 from siamtrack.data.augment import Batch
-from siamtrack.data.resident import ResidentSet
-from siamtrack.data.source import PairSource, ResidentPairs
+from siamtrack.data.source import PairSource
 from siamtrack.errors import ConfigError
 from siamtrack.models.pretrained import load_imagenet
 from siamtrack.models.weights import save_weights
@@ -53,7 +52,7 @@ __all__ = ["TrainingError", "train"]
 
 def train(
     preset: Preset,
-    data: PairSource | ResidentSet,
+    data: PairSource,
     out: Path,
     device: str = "cpu",
     resume: bool = False,
@@ -68,7 +67,7 @@ def train(
 
     Args:
         preset: the experiment.
-        data: where pairs come from, see `open_pairs`; or a resident set to draw them from.
+        data: where pairs come from; see `open_pairs`.
         out: folder for checkpoints, `log.jsonl` and the weights.
         device: "cpu" or "cuda".
         resume: go on from the newest checkpoint in `out`, if there is one.
@@ -92,10 +91,9 @@ def train(
     check_parts(preset, world)
     place = world.device(device)
     run = _begin(preset, out, place, resume)
-    pairs = ResidentPairs(data.to(place), preset.crops, preset.data) if isinstance(data, ResidentSet) else data
     log = RunLog(out / "log.jsonl", run.step, report, world)
     last = preset.train.steps if until is None else min(until, preset.train.steps)
-    _steps(preset, run, pairs, out, log, clips, stop, world, last)
+    _steps(preset, run, data, out, log, clips, stop, world, last)
     return _finish(preset, run, out, world)
 
 

@@ -8,7 +8,7 @@ where targets used to be, and not what they look like, still responds in the mid
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from siamtrack.config import Jitter, Preset, load_preset
-from siamtrack.data.augment import Batch, make_batch
-from siamtrack.data.pairs import PairSampler, generator
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.source import ResidentPairs
 from siamtrack.errors import DataError
 from siamtrack.models.siamese import Candidates, Matcher
 from siamtrack.models.weights import load_weights
@@ -38,7 +37,7 @@ _HIT = 16.0
 _PLAIN: dict[str, Any] = {
     "template": Jitter(0.0, 0.0, 0.0),
     "search": Jitter(REACH, 0.0, 0.0),
-} | dict.fromkeys(("negative", "flip", "colour", "grey", "blur", "noise", "distract", "occlude"), 0.0)
+} | dict.fromkeys(("negative", "flip", "colour", "grey", "blur", "noise", "distract", "occlude", "parts"), 0.0)
 
 _PRESET = """\
 description = "A small padded network for the study of centre bias; data.search.shift is set by the study."
@@ -48,9 +47,14 @@ family = "siamcar"
 backbone = "efficientnet_lite0"
 levels = [3]
 width = 64
-tower = 2
+# The bias reaches as far as the padding is seen. From the middle of a map of 18 cells, 8 convolutions see its edge.
+tower = 8
 light = true
-unit = 40.0
+unit = 24.0
+
+[crops]
+template = 79
+search = 143
 
 [data]
 flip = 0.5
@@ -63,10 +67,11 @@ window = 0.0
 rate = 0.5
 
 [train]
-steps = 1500
+steps = 600
 batch = 16
 lr = 2e-3
 backbone_rate = 0.25
+frozen_stages = 3
 weight_decay = 1e-3
 clip = 5.0
 precision = "bfloat16"
@@ -140,15 +145,6 @@ def heat_map(found: Candidates) -> Tensor:
     return maps.scatter_reduce(1, flat, found.scores.float(), "amax", include_self=False).view(-1, cells, cells)
 
 
-def _test_batches(crops: ResidentSet, preset: Preset, count: int) -> Iterator[Batch]:
-    data = replace(preset.data, **_PLAIN)
-    sampler, size = PairSampler(crops, data), preset.train.batch
-    for number in range(-(-count // size)):
-        rng = generator(preset.train.seed, 0, number, purpose=1)
-        pairs = sampler.draw(min(size, count - number * size), rng)
-        yield make_batch(crops, pairs, preset.crops, data, rng)
-
-
 @torch.inference_mode()
 def measure(
     net: Matcher, preset: Preset, crops: ResidentSet, count: int = 512, device: torch.device | str = "cpu"
@@ -156,10 +152,12 @@ def measure(
     """Look at `count` crops with uniformly placed targets; `success` is left open."""
     if isinstance(net, nn.Module):
         net.eval().to(device)
-    crops = crops.to(device)
-    maps, found, wanted = [], [], []
-    for batch in _test_batches(crops, preset, count):
+    pairs = ResidentPairs(crops.to(device), preset.crops, replace(preset.data, **_PLAIN))
+    maps, found, wanted, stride, size = [], [], [], 0.0, preset.train.batch
+    for number, first in enumerate(range(0, count, size)):
+        batch, _ = pairs.draw(min(size, count - first), preset.train.seed, 0, number)
         candidates = net.match(net.embed(batch.template), batch.search)
+        stride = candidates.stride
         maps.append(heat_map(candidates).cpu())
         best = candidates.scores.argmax(1)
         found.append(candidates.centres[torch.arange(len(best)), best].cpu())
@@ -170,8 +168,7 @@ def measure(
     away = (targets - preset.crops.search / 2).abs().amax(1)
     hit = ((centres - targets).abs().amax(1) <= _HIT).float()
     rings = [(away > low) & (away <= high) for low, high in zip((-1, *_RINGS[:-1]), _RINGS, strict=True)]
-    # The map's cells are centred on the region, 8 px apart in all families.
-    offset = (torch.arange(len(mean)) - (len(mean) - 1) / 2).abs() * 8
+    offset = (torch.arange(len(mean)) - (len(mean) - 1) / 2).abs() * stride
     near, far = (mean[offset <= reach][:, offset <= reach].mean() for reach in (_RINGS[0], REACH))
     return Bias(
         shift=round(preset.data.search.shift),
@@ -211,7 +208,9 @@ def run_shift(
     preset = bias_preset(out, shift, overrides)
     folder = out / preset.name
     kept, tested = hold_out(crops)
-    weights = train(preset, kept, folder, device, resume=True, report=report, stop=stop)
+    pairs = ResidentPairs(kept.to(device), preset.crops, preset.data)
+    weights = train(preset, pairs, folder, device, resume=True, report=report, stop=stop)
+    pairs.close()
     if stop():
         return None
     net = preset.model.build()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from siamtrack.apps.cli.train import parse_settings, progress
+
+if TYPE_CHECKING:
+    from siamtrack.training.study import Bias
 
 __all__ = ["center_bias", "study"]
 
@@ -66,10 +70,15 @@ def center_bias(
         if found is None:
             typer.echo("stopped with a checkpoint; give the same command to go on")
             raise typer.Exit(130)
+    results, picture = read_results(out), out / "center_bias.png"
+    _show(results)
+    plot_bias(results, picture)
+    typer.echo(f"picture: {picture}")
+
+
+def _show(results: Sequence[Bias]) -> None:
     typer.echo("shift  middle  found at <=16  <=32  <=64 px  success")
-    for bias in read_results(out):
+    for bias in results:
         hits = "  ".join(f"{value:.3f}" for value in bias.hits)
         success = "-" if bias.success is None else f"{bias.success:.3f}"
         typer.echo(f"{bias.shift:5d}  {bias.middle:6.2f}  {hits}  {success}")
-    plot_bias(read_results(out), out / "center_bias.png")
-    typer.echo(f"picture: {out / 'center_bias.png'}")

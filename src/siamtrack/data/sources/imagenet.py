@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from siamtrack.data.sources.base import Entry, Note, Problem, Source, relative, xml_root
@@ -20,25 +21,14 @@ def _vid_units(root: Path) -> list[Path]:
     return sorted({path.parent for path in base.glob("*/*/*.xml")} | {path.parent for path in base.glob("*/*/*/*.xml")})
 
 
-def _read_vid(root: Path, folder: Path, note: Note) -> Iterator[Entry]:
-    snippet = folder.relative_to(root / "Annotations")
-    for path in sorted(folder.glob("*.xml")):
-        if (tree := xml_root(path, note)) is None:
-            continue
-        image = relative(root / "Data" / snippet / f"{path.stem}.JPEG", root)
-        for thing in tree.iter("object"):
-            track = f"{snippet.as_posix()}/{thing.findtext('trackid', '0')}"
-            if (box := _box(thing, path, note)) is not None:
-                yield Entry(image, track, int(path.stem), box, thing.findtext("name", ""))
-
-
 def _det_units(root: Path) -> list[Path]:
     """Folders of annotations of stills, one a synset in the training set."""
     base = root / "Annotations" / "DET"
     return sorted({path.parent for depth in ("*", "*/*", "*/*/*") for path in base.glob(f"{depth}/*.xml")})
 
 
-def _read_det(root: Path, folder: Path, note: Note) -> Iterator[Entry]:
+def _read(root: Path, folder: Path, note: Note, video: bool) -> Iterator[Entry]:
+    """The objects of a folder's frames: followed by their track numbers in a video, each for itself in stills."""
     place = folder.relative_to(root / "Annotations")
     for path in sorted(folder.glob("*.xml")):
         if (tree := xml_root(path, note)) is None:
@@ -46,8 +36,9 @@ def _read_det(root: Path, folder: Path, note: Note) -> Iterator[Entry]:
         image = relative(root / "Data" / place / f"{path.stem}.JPEG", root)
         for number, thing in enumerate(tree.iter("object")):
             if (box := _box(thing, path, note)) is not None:
-                track = f"{place.as_posix()}/{path.stem}/{number}"
-                yield Entry(image, track, 0, box, thing.findtext("name", ""))
+                name = thing.findtext("trackid", "0") if video else f"{path.stem}/{number}"
+                frame = int(path.stem) if video else 0
+                yield Entry(image, f"{place.as_posix()}/{name}", frame, box, thing.findtext("name", ""))
 
 
 def _box(thing: ET.Element, path: Path, note: Note) -> tuple[float, float, float, float] | None:
@@ -59,5 +50,5 @@ def _box(thing: ET.Element, path: Path, note: Note) -> tuple[float, float, float
     return x0, y0, x1 + 1, y1 + 1
 
 
-VID = Source("vid", "ILSVRC2015 VID: Annotations/VID/..., Data/VID/...", _vid_units, _read_vid)
-DET = Source("det", "ILSVRC DET: Annotations/DET/..., Data/DET/...", _det_units, _read_det)
+VID = Source("vid", "ILSVRC2015 VID: Annotations/VID/..., Data/VID/...", _vid_units, partial(_read, video=True))
+DET = Source("det", "ILSVRC DET: Annotations/DET/..., Data/DET/...", _det_units, partial(_read, video=False))
