@@ -24,7 +24,7 @@ from siamtrack.errors import ConfigError, DataError, WeightsError
 from siamtrack.models.weights import read_metadata
 from siamtrack.training.checkpoint import latest_state
 from siamtrack.training.failure import replay
-from siamtrack.training.validate import find_clips, success
+from siamtrack.training.validate import find_clips
 
 
 @pytest.fixture(scope="module")
@@ -246,22 +246,21 @@ def test_tensorboard_gets_the_log(home: Path, tmp_path: Path, monkeypatch: pytes
         assert kept == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in rows]
 
 
-def test_success_is_the_area_under_the_curve() -> None:
-    truth = np.array([[0.0, 0, 10, 10]] * 2)
-    assert success(truth, truth) == pytest.approx(20 / 21)
-    assert success(truth + np.array([100, 0, 0, 0]), truth) == 0
-    half = np.array([[0.0, 0, 10, 5]] * 2)
-    assert success(half, truth) == pytest.approx(10 / 21)
-
-
 def test_clips_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="found none"):
+    with pytest.raises(DataError, match="there are none"):
         find_clips(tmp_path, 10)
     write_sequence(tmp_path, frames=5)
     (clip,) = find_clips(tmp_path, 3)
-    assert len(clip.frames) == len(clip.truth) == 3
+    assert len(clip) == len(clip.truth) == 3 and clip.frames[2].shape[2] == 3
+    with pytest.raises(IndexError):
+        clip.frames[3]
+    truth = tmp_path / "made__walk" / "groundtruth.txt"
+    rows = truth.read_text().splitlines()
+    truth.write_text("\n".join(["nan,nan,nan,nan", *rows[1:]]))
+    with pytest.raises(DataError, match="made__walk: expected a box for each frame, the first not nan"):
+        find_clips(tmp_path, 3)
     (tmp_path / "made__walk" / "img" / "00000005.jpg").unlink()
-    with pytest.raises(DataError, match="4 images"):
+    with pytest.raises(DataError, match="4 frames"):
         find_clips(tmp_path, 3)
 
 

@@ -90,6 +90,26 @@ class ImageFiles:
 
 
 @dataclass(frozen=True)
+class _First:
+    """The first `count` of some frames."""
+
+    frames: FrameList
+    count: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.frames.size
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Image:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        return self.frames[index]
+
+
+@dataclass(frozen=True)
 class Sequence:
     """One target in one video.
 
@@ -132,6 +152,14 @@ class Sequence:
     def size(self) -> tuple[int, int]:
         """(width, height) of the frames in pixels."""
         return self.frames.size
+
+    def first(self, count: int) -> Sequence:
+        """The sequence up to its `count`-th frame."""
+        visible = None if self.visible is None else self.visible[:count]
+        anchors = None if self.anchors is None else self.anchors[:count]
+        tags = {name: mask[:count] for name, mask in self.tags.items()}
+        frames = _First(self.frames, min(count, len(self.frames)))
+        return Sequence(self.name, frames, self.truth[:count], visible, tags, anchors, self.origin)
 
     @property
     def has_truth(self) -> bool:

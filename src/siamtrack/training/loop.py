@@ -9,13 +9,15 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence as Many
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from siamtrack.bench.sequence import Sequence
 from siamtrack.config import Preset, Train, preset_to_json
 from siamtrack.data.augment import Batch
 from siamtrack.data.source import PairSource
@@ -45,7 +47,7 @@ from siamtrack.training.parameters import (
     set_rates,
 )
 from siamtrack.training.schedule import backbone_trains, learning_rate
-from siamtrack.training.validate import Clip, validate
+from siamtrack.training.validate import validate
 
 __all__ = ["TrainingError", "train"]
 
@@ -59,7 +61,7 @@ def train(
     until: int | None = None,
     report: Report = lambda row: None,
     *,
-    clips: Sequence[Clip] = (),
+    clips: Many[Sequence] = (),
     stop: Callable[[], bool] = lambda: False,
     world: World | None = None,
 ) -> Path:
@@ -103,7 +105,7 @@ def _steps(
     pairs: PairSource,
     out: Path,
     log: RunLog,
-    clips: Sequence[Clip],
+    clips: Many[Sequence],
     stop: Callable[[], bool],
     world: World,
     last: int,
@@ -201,7 +203,7 @@ def _weights(run: Run) -> nn.Module:
     return net
 
 
-def _validate(preset: Preset, run: Run, clips: Sequence[Clip], out: Path, world: World, log: RunLog) -> None:
+def _validate(preset: Preset, run: Run, clips: Many[Sequence], out: Path, world: World, log: RunLog) -> None:
     """Track the clips; keep the checkpoint if none tracked them better."""
     score = validate(_weights(run), preset, clips, next(run.net.parameters()).device, world)
     log.add({"step": run.step, "success": score})

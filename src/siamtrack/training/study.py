@@ -8,7 +8,8 @@ where targets used to be, and not what they look like, still responds in the mid
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence as Many
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from siamtrack.bench.sequence import Sequence
 from siamtrack.config import Jitter, Preset, load_preset
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.source import ResidentPairs
@@ -24,7 +26,7 @@ from siamtrack.models.siamese import Candidates, Matcher
 from siamtrack.models.weights import load_weights
 from siamtrack.training.log import Report
 from siamtrack.training.loop import train
-from siamtrack.training.validate import Clip, validate
+from siamtrack.training.validate import validate
 
 __all__ = ["REACH", "Bias", "bias_preset", "heat_map", "hold_out", "measure", "read_results", "run_shift"]
 
@@ -186,7 +188,7 @@ def run_shift(
     crops: ResidentSet,
     shift: int,
     overrides: dict[str, Any],
-    clips: Sequence[Clip] = (),
+    clips: Many[Sequence] = (),
     count: int = 512,
     device: str = "cpu",
     report: Report = lambda row: None,

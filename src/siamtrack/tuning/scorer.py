@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
-import cv2
-import numpy as np
-import torch
 from torch import nn
 
-from siamtrack.bench.answers import Session, Tracks
-from siamtrack.bench.parse import parse_regions
-from siamtrack.bench.records import Run
-from siamtrack.bench.score import score_runs
-from siamtrack.bench.sequence import FrameList, Image, Sequence, to_file
-from siamtrack.bench.store import region_lines
-from siamtrack.bench.suites import find_suite
+from siamtrack.bench.answers import Tracks
+from siamtrack.bench.sequence import FrameList, Image, Sequence
+from siamtrack.bench.single import success_of
 from siamtrack.bench.trackers import TrackerSpec
 from siamtrack.config import Preset, preset_from_json
 from siamtrack.models.folding import fold_norms
@@ -135,36 +127,9 @@ class Scorer:
         self._make = variants.open()
         self._memory = memory
         self._at: Sequence | None = None
-        self._suite = find_suite("folder")
 
     def score(self, preset: Preset, sequence: Sequence) -> float:
-        """The area under the success curve in [0, 1] of one pass over a sequence, by OTB's rules.
-
-        On one thread, as all evaluations: a result must not depend on the number of cores.
-
-        Raises:
-            SiamtrackError: a frame that cannot be read, an answer that is no box, a preset that cannot run.
-        """
+        """What `success_of` gives for a setting on a sequence, and its errors."""
         if self._at is None or self._at.name != sequence.name:
             self._at = replace(sequence, frames=Decoded(sequence.frames, self._memory))
-        with _one_thread():
-            (key,) = self._suite.way.keys(self._at)
-            trial = self._suite.way.run(Session(self._make(preset)), self._at, key)
-        raw = Run(to_file(trial.run.regions, sequence.origin), trial.run.codes)
-        # through the text of a result file, whose decimals are what `siamtrack eval` scores
-        run = parse_regions(region_lines(raw).encode(), sequence.name)
-        truths = {sequence.name: self._at.annotation()}
-        found = score_runs(self._suite.benchmark, truths, {sequence.name: run}, self._suite.rules)
-        return float(np.float64(found.sequences[sequence.name]["success_auc"]))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
+        return success_of(self._make(preset), self._at)
