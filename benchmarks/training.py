@@ -17,6 +17,7 @@ far as the backbone is open. `--profile` adds the parts of a step, and its opera
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
 from collections import defaultdict
@@ -143,11 +144,22 @@ def seconds(call: Callable[[], object], repeats: int, device: torch.device) -> f
     return (time.perf_counter() - began) / repeats
 
 
+def backward_flops(grad: list[int], _x: list[int], weight: list[int], *rest: object, **_: object) -> int:
+    """Of a convolution's backward: as many as forward, for each of the two gradients that is wanted.
+
+    PyTorch's own count takes every grouped convolution for a full one.
+    """
+    wanted = rest[-1]
+    assert isinstance(wanted, list | tuple)
+    return 2 * math.prod(weight) * grad[0] * math.prod(grad[2:]) * sum(map(bool, wanted[:2]))
+
+
 def floor_seconds(preset: Preset, crops: ResidentSet, device: torch.device) -> float:
     """What the step's multiplications take at the peak of a large matrix product."""
     # Compiled stages would hide what they multiply.
     step = Step(replace(preset, train=replace(preset.train, compile=False)), crops, device)
-    with FlopCounterMode(display=False) as counter:
+    backward = {torch.ops.aten.convolution_backward: backward_flops}
+    with FlopCounterMode(display=False, custom_mapping=backward) as counter:
         step.network()
     low = preset.train.precision == "bfloat16"
     side = 8192 if device.type == "cuda" else 1024

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siamtrack.models.backbones.depthwise import DepthwiseConv, convolve
+
 __all__ = ["EfficientNetLite0"]
 
 # (blocks, channels, kernel, stride, expansion) of each stage.
@@ -41,14 +43,15 @@ class SameConv(nn.Conv2d):
             # side more than the other, and needs no copy of the input.
             pads.append(total // 2 + (0 if even else stride))
             first.append(0 if even else 1)
-        out = F.conv2d(input, self.weight, self.bias, self.stride, pads, self.dilation, self.groups)
+        out = convolve(input, self, pads)
         return out[..., first[0] :, first[1] :]
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     if stride > 1:
         return SameConv(inputs, outputs, kernel, stride, groups=groups, bias=False)
-    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
+    kind = DepthwiseConv if groups > 1 else nn.Conv2d
+    return kind(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from siamtrack.models.backbones.depthwise import DepthwiseConv
+
 __all__ = ["MobileNetV2"]
 
 
@@ -37,8 +39,9 @@ _LEVEL_STRIDE = {2: 4, 3: 8, 4: 8, 5: 8}
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> nn.Sequential:
     padding = 0 if stride > 1 else dilation * (kernel // 2)
+    kind = DepthwiseConv if groups > 1 else nn.Conv2d
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False),
+        kind(inputs, outputs, kernel, stride, padding, dilation, groups, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU6(),
     )
