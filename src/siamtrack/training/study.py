@@ -49,7 +49,7 @@ family = "siamcar"
 backbone = "efficientnet_lite0"
 levels = [3]
 width = 64
-# The bias reaches as far as the padding is seen. From the middle of a map of 18 cells, 8 convolutions see its edge.
+# The bias reaches as far as the padding is seen: 8 convolutions see the edge from all over a map of 11 cells.
 tower = 8
 light = true
 unit = 24.0
