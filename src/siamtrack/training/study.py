@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from collections.abc import Sequence as Many
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -154,16 +155,16 @@ def measure(
     """Look at `count` crops with uniformly placed targets; `success` is left open."""
     if isinstance(net, nn.Module):
         net.eval().to(device)
-    pairs = ResidentPairs(crops.to(device), preset.crops, replace(preset.data, **_PLAIN))
     maps, found, wanted, stride, size = [], [], [], 0.0, preset.train.batch
-    for number, first in enumerate(range(0, count, size)):
-        batch, _ = pairs.draw(min(size, count - first), preset.train.seed, 0, number)
-        candidates = net.match(net.embed(batch.template), batch.search)
-        stride = candidates.stride
-        maps.append(heat_map(candidates).cpu())
-        best = candidates.scores.argmax(1)
-        found.append(candidates.centres[torch.arange(len(best)), best].cpu())
-        wanted.append(((batch.boxes[:, :2] + batch.boxes[:, 2:]) / 2).cpu())
+    with closing(ResidentPairs(crops.to(device), preset.crops, replace(preset.data, **_PLAIN))) as pairs:
+        for number, first in enumerate(range(0, count, size)):
+            batch, _ = pairs.draw(min(size, count - first), preset.train.seed, 0, number)
+            candidates = net.match(net.embed(batch.template), batch.search)
+            stride = candidates.stride
+            maps.append(heat_map(candidates).cpu())
+            best = candidates.scores.argmax(1)
+            found.append(candidates.centres[torch.arange(len(best)), best].cpu())
+            wanted.append(((batch.boxes[:, :2] + batch.boxes[:, 2:]) / 2).cpu())
     heat = torch.cat(maps)
     mean = (heat / heat.sum((1, 2), keepdim=True).clamp(min=1e-12)).mean(0)
     centres, targets = torch.cat(found), torch.cat(wanted)
@@ -210,9 +211,8 @@ def run_shift(
     preset = bias_preset(out, shift, overrides)
     folder = out / preset.name
     kept, tested = hold_out(crops)
-    pairs = ResidentPairs(kept.to(device), preset.crops, preset.data)
-    weights = train(preset, pairs, folder, device, resume=True, report=report, stop=stop)
-    pairs.close()
+    with closing(ResidentPairs(kept.to(device), preset.crops, preset.data)) as pairs:
+        weights = train(preset, pairs, folder, device, resume=True, report=report, stop=stop)
     if stop():
         return None
     net = preset.model.build()
