@@ -13,7 +13,7 @@ from siamtrack.models.fine import CorrelationNetwork, RelationNetwork, box_offse
 from siamtrack.models.heads.light import LightRpnHead
 from siamtrack.models.heads.rpn import RpnHead
 from siamtrack.models.proposals import distinct, nearest_to, propose
-from siamtrack.models.sized import SizedMatcher, embed, match
+from siamtrack.models.sized import embed, match
 from siamtrack.models.spm_net import SpmFusion, centred
 from small_spm import answer, build, patches
 
@@ -135,7 +135,7 @@ def test_series_believes_the_fine_stage_alone() -> None:
 
 def test_the_target_s_size_is_seen() -> None:
     net = build()
-    assert isinstance(net, SizedMatcher)
+    assert hasattr(net, "match_sized")
     z, x = patches()
     wide, tall = torch.tensor([[60.0, 20.0]] * 2), torch.tensor([[20.0, 60.0]] * 2)
     with torch.inference_mode():

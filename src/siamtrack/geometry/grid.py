@@ -20,15 +20,13 @@ def grid_points(cells: int, stride: float, size: float) -> Tensor:
         (cells * cells, 2) x, y, row by row.
     """
     line = size / 2 + (torch.arange(cells, dtype=torch.float32) - (cells - 1) / 2) * stride
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.stack([x.flatten(), y.flatten()], dim=1)
+    return torch.stack([line.repeat(cells), line.repeat_interleave(cells)], dim=1)
 
 
 def grid_places(cells: int) -> Tensor:
     """(cells * cells, 2) the cells' places in [-1, 1], edges included, row by row: what the window is drawn over."""
     line = torch.linspace(-1, 1, cells) if cells > 1 else torch.zeros(1)
-    y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.stack([x.flatten(), y.flatten()], dim=1)
+    return torch.stack([line.repeat(cells), line.repeat_interleave(cells)], dim=1)
 
 
 def cosine_window(places: Tensor) -> Tensor:
