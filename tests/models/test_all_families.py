@@ -32,7 +32,7 @@ LIGHT = {
     "siamcar_lite0": 21, "siamcar_pico": 13, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
     "sasiam_lite0": 9, "spm_lite0": 25,
 }  # fmt: skip
-_PICO = {"frozen_stages", "backbone_rate", "unfreeze_at"}
+_OWN = {"siamcar_pico": {"frozen_stages", "backbone_rate", "unfreeze_at"}, "spm_lite0": {"unfreeze_at"}}
 
 
 @pytest.mark.parametrize("name", LIGHT)
@@ -40,8 +40,8 @@ def test_light_presets_share_data_and_schedule(name: str) -> None:
     """They differ from the default tracker in the model and what follows from it, and in nothing else."""
     preset, default = load_preset(name), load_preset("siamcar_lite0")
     differing = {f.name for f in fields(Train) if getattr(preset.train, f.name) != getattr(default.train, f.name)}
-    # The default was trained for longer; of the pico's backbone more is tuned.
-    assert differing <= {"loss_weights", "steps"} | (_PICO if name == "siamcar_pico" else set())
+    # The default was trained for longer; of the pico's backbone more is tuned, of SPM's nothing.
+    assert differing <= {"loss_weights", "steps"} | _OWN.get(name, set())
     if name != "siamcar_pico":
         assert preset.data == default.data
     with torch.device("meta"), torch.inference_mode():
