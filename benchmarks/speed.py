@@ -24,6 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from siamtrack.bench.trackers import TimedMatcher
 from siamtrack.config import load_preset, preset_names
 from siamtrack.errors import SiamtrackError
 from siamtrack.integrations.opencv import opencv_tracker
@@ -36,25 +37,6 @@ from siamtrack.video.reader import open_source
 
 PARTS = ("read", "crop", "network", "rank", "write", "total")
 Times = dict[str, list[float]]
-
-
-class Timed:
-    """A network that notes how long each `match` takes."""
-
-    def __init__(self, net: Any) -> None:
-        self.net = net
-        self.spent = 0.0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.net, name)
-
-    def match(self, *arguments: Any, **options: Any) -> Any:
-        """The network's own `match`."""
-        started = time.perf_counter()
-        try:
-            return self.net.match(*arguments, **options)
-        finally:
-            self.spent += time.perf_counter() - started
 
 
 @contextmanager
@@ -89,7 +71,7 @@ def make_tracker(name: str) -> Tracker:
 
 def run_ours(tracker: Tracker, clip: Path, box: tuple[float, ...], frames: int, out: Path, times: Times) -> None:
     """Track `frames` frames of the clip and add the milliseconds of each to `times`."""
-    timed = Timed(tracker.net)
+    timed = TimedMatcher(tracker.net, "cpu")
     run = Tracker(timed, tracker.preset)
     with timed_cut() as crops, open_source(clip, 0, frames + 1) as source, BoxWriter(out, 1) as writer:
         stream = iter(source)
@@ -99,7 +81,7 @@ def run_ours(tracker: Tracker, clip: Path, box: tuple[float, ...], frames: int, 
             begun = time.perf_counter()
             frame = next(stream)
             read = time.perf_counter()
-            timed.spent = 0.0
+            timed.seconds = 0.0
             result = run.update_all(frame)[0]
             tracked = time.perf_counter()
             writer.write(number, [result.box], [result.score])
@@ -108,8 +90,8 @@ def run_ours(tracker: Tracker, clip: Path, box: tuple[float, ...], frames: int, 
             values = (
                 read - begun,
                 crop,
-                timed.spent,
-                tracked - read - crop - timed.spent,
+                timed.seconds,
+                tracked - read - crop - timed.seconds,
                 ended - tracked,
                 ended - begun,
             )

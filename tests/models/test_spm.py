@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from siamtrack.bench.trackers import TimedMatcher
 from siamtrack.geometry.boxes import box_iou
 from siamtrack.models.families import Spm
 from siamtrack.models.fine import CorrelationNetwork, RelationNetwork, box_offsets, refine_boxes
 from siamtrack.models.heads.light import LightRpnHead
 from siamtrack.models.heads.rpn import RpnHead
 from siamtrack.models.proposals import distinct, nearest_to, propose
-from siamtrack.models.sized import embed, match
+from siamtrack.models.sized import SizedMatcher, embed, match
 from siamtrack.models.spm_net import SpmFusion, centred
 from small_spm import answer, build, patches
 
@@ -135,7 +136,7 @@ def test_series_believes_the_fine_stage_alone() -> None:
 
 def test_the_target_s_size_is_seen() -> None:
     net = build()
-    assert hasattr(net, "match_sized")
+    assert isinstance(net, SizedMatcher)
     z, x = patches()
     wide, tall = torch.tensor([[60.0, 20.0]] * 2), torch.tensor([[20.0, 60.0]] * 2)
     with torch.inference_mode():
@@ -145,3 +146,7 @@ def test_the_target_s_size_is_seen() -> None:
     places = found.centres / x.shape[-1] * 2 - 1
     assert torch.allclose(found.places, places.clamp(-1, 1))
     assert centred(wide, 100)[0].tolist() == [20, 40, 80, 60]
+    timed = TimedMatcher(net, "cpu")
+    with torch.inference_mode():
+        again = match(timed, embed(timed, z, wide), x, wide)
+    assert torch.equal(again.centres, found.centres) and timed.seconds > 0

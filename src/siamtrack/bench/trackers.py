@@ -9,20 +9,23 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from siamtrack.bench.answers import Tracks
 from siamtrack.errors import ConfigError, DataError, reason
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
-    from siamtrack.models.siamese import Candidates, Matcher, Template
+    from siamtrack.models.siamese import Matcher
 
 __all__ = ["TimedMatcher", "TrackerSpec", "find_tracker"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _OPENCV = "opencv:"
 
@@ -103,12 +106,21 @@ def _sha256(path: Path) -> str:
 
 
 class TimedMatcher:
-    """A `Matcher` with a stopwatch: `seconds` in the network so far, its device waited for."""
+    """A `Matcher` with a stopwatch: `seconds` in the network so far, its device waited for.
+
+    A `SizedMatcher` stays one: it would be another tracker without the targets' sizes.
+    """
 
     def __init__(self, net: Matcher, device: str) -> None:
-        self._net = net
+        from siamtrack.models.sized import SizedMatcher
+
         self._cuda = device.startswith("cuda")
         self.seconds = 0.0
+        self.embed = self._timed(net.embed)
+        self.match = self._timed(net.match)
+        if isinstance(net, SizedMatcher):
+            self.embed_sized = self._timed(net.embed_sized)
+            self.match_sized = self._timed(net.match_sized)
 
     def _wait(self) -> float:
         if self._cuda:
@@ -117,19 +129,15 @@ class TimedMatcher:
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def embed(self, patch: Tensor) -> Template:
-        """Template crops -> template features."""
-        began = self._wait()
-        found = self._net.embed(patch)
-        self.seconds += self._wait() - began
-        return found
+    def _timed(self, call: Callable[P, T]) -> Callable[P, T]:
+        def timed(*arguments: P.args, **options: P.kwargs) -> T:
+            """Call, and add the time that it takes."""
+            began = self._wait()
+            found = call(*arguments, **options)
+            self.seconds += self._wait() - began
+            return found
 
-    def match(self, template: Template, patch: Tensor) -> Candidates:
-        """Template features and search crops -> candidates."""
-        began = self._wait()
-        found = self._net.match(template, patch)
-        self.seconds += self._wait() - began
-        return found
+        return timed
 
 
 class _TimedTracker:

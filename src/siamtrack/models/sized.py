@@ -7,7 +7,7 @@ a height say everything. `embed` and `match` of this module serve either kind.
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from siamtrack.models.siamese import Candidates, Matcher, Template
 __all__ = ["SizedMatcher", "embed", "match"]
 
 
+@runtime_checkable
 class SizedMatcher(Protocol):
     """A `Matcher` that takes the targets' sizes too: (N, 2) width and height in pixels of the crop."""
 
@@ -28,16 +29,11 @@ class SizedMatcher(Protocol):
 
 def embed(net: Matcher, patch: Tensor, sizes: Tensor) -> Template:
     """Template crops -> template features, with the targets' sizes (N, 2) for a network that wants them."""
-    sized = _sized(net)
-    return net.embed(patch) if sized is None else sized.embed_sized(patch, sizes)
+    return net.embed_sized(patch, sizes) if isinstance(net, SizedMatcher) else net.embed(patch)
 
 
 def match(net: Matcher, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
     """Search crops -> candidates, with the targets' last sizes (N, 2) for a network that wants them."""
-    sized = _sized(net)
-    return net.match(template, patch) if sized is None else sized.match_sized(template, patch, sizes)
-
-
-def _sized(net: Matcher) -> SizedMatcher | None:
-    # In every frame: isinstance takes a hundred times as long with a Protocol (Python 3.11).
-    return cast(SizedMatcher, net) if hasattr(net, "match_sized") else None
+    if isinstance(net, SizedMatcher):
+        return net.match_sized(template, patch, sizes)
+    return net.match(template, patch)
