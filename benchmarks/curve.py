@@ -25,7 +25,7 @@ Curve = dict[int, float]
 
 
 def read_curve(run: Path) -> tuple[str, Curve]:
-    """A run's preset's name and its curve.
+    """The name of a run's folder, and its curve.
 
     Raises:
         DataError: it is not finished, or was not validated.
@@ -38,7 +38,7 @@ def read_curve(run: Path) -> tuple[str, Curve]:
     curve = {row["step"] * preset.train.batch: row["success"] for row in rows if "success" in row}
     if not curve:
         raise DataError(f"{run}: its log has no validation rows; train with --val")
-    return preset.name, dict(sorted(curve.items()))
+    return run.name, dict(sorted(curve.items()))
 
 
 def draw(curves: dict[str, Curve], path: Path) -> None:
@@ -68,7 +68,7 @@ def main() -> None:
     except (DataError, OSError) as error:
         parser.error(str(error))
     counts = sorted({pairs for curve in curves.values() for pairs in curve})
-    print("| model | " + " | ".join(f"{pairs:,}" for pairs in counts) + " |")
+    print("| run | " + " | ".join(f"{pairs:,}" for pairs in counts) + " |")
     print("|---" * (len(counts) + 1) + "|")
     for name, curve in curves.items():
         cells = [f"{curve[pairs]:.3f}" if pairs in curve else "" for pairs in counts]
