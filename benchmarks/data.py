@@ -21,8 +21,8 @@ import cv2
 import torch
 
 from siamtrack.config import Preset, load_preset
+from siamtrack.data.pair_source import PairSource, ResidentPairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.source import PairSource, ResidentPairs
 from siamtrack.data.streaming import StreamedPairs
 
 _PAUSE = 0.3

@@ -24,16 +24,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from siamtrack.bench.trackers import TimedMatcher
 from siamtrack.config import load_preset, preset_names
 from siamtrack.errors import SiamtrackError
+from siamtrack.evaluation.trackers import TimedMatcher
 from siamtrack.integrations.opencv import opencv_tracker
 from siamtrack.models.folding import fold_norms
 from siamtrack.tracking import state as tracking
-from siamtrack.tracking.tracker import Tracker, load, packaged_weights
+from siamtrack.tracking.tracker import Tracker
 from siamtrack.video.boxes import BoxWriter
 from siamtrack.video.demo import demo_frames, make_demo
 from siamtrack.video.reader import open_source
+from siamtrack.zoo import load, packaged_weights
 
 PARTS = ("read", "crop", "network", "rank", "write", "total")
 Times = dict[str, list[float]]

@@ -35,18 +35,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from siamtrack.apps.cli.train import parse_settings
 from siamtrack.config import Preset, load_preset
+from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.source import ResidentPairs
 from siamtrack.training.batches import draw_batch
-from siamtrack.training.distributed import World
+from siamtrack.training.distributed import ProcessGroup
 from siamtrack.training.objective import objective
 from siamtrack.training.parameters import (
     Average,
     compile_frozen,
     make_optimiser,
-    open_backbone,
     prepare,
     set_rates,
+    unfreeze_backbone,
 )
 
 KINDS = {
@@ -88,16 +88,16 @@ class Step:
         self.optimiser = make_optimiser(self.net, preset.train)
         self.average = Average(self.net, preset.train.ema) if preset.train.ema else None
         # The last step: the backbone is open, as it is for most of a run.
-        open_backbone(self.net, preset.train, preset.train.steps - 1)
+        unfreeze_backbone(self.net, preset.train, preset.train.steps - 1)
         set_rates(self.optimiser, preset.train, 0)
         self.pairs = ResidentPairs(crops.to(device), preset.crops, preset.data)
-        self.ready = draw_batch(self.pairs, preset, 0, World())
+        self.ready = draw_batch(self.pairs, preset, 0, ProcessGroup())
         self.count = 0
 
     def data(self) -> None:
         """Draw the next batch."""
         self.count += 1
-        self.ready = draw_batch(self.pairs, self.preset, self.count, World())
+        self.ready = draw_batch(self.pairs, self.preset, self.count, ProcessGroup())
 
     def forward(self) -> None:
         """The loss of the batch that lies ready."""

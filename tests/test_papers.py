@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from siamtrack.bench.suites import find_suite
+from siamtrack.evaluation.suites import find_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "siamtrack"

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from siamtrack.errors import SiamtrackError
     from siamtrack.geometry.boxes import Box
     from siamtrack.tracking.state import TrackState, start, step
-    from siamtrack.tracking.tracker import Result, Tracker, load
+    from siamtrack.tracking.tracker import Result, Tracker
+    from siamtrack.zoo import load
 
 __all__ = [
     "Box",
@@ -38,7 +39,7 @@ _HOMES = {
     "SiamtrackError": "siamtrack.errors",
     "TrackState": "siamtrack.tracking.state",
     "Tracker": "siamtrack.tracking.tracker",
-    "load": "siamtrack.tracking.tracker",
+    "load": "siamtrack.zoo",
     "load_preset": "siamtrack.config",
     "start": "siamtrack.tracking.state",
     "step": "siamtrack.tracking.state",

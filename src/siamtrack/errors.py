@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ConfigError", "DataError", "InputError", "SiamtrackError", "WeightsError", "nearest", "reason"]
+__all__ = ["ConfigError", "DataError", "InputError", "SiamtrackError", "WeightsError", "did_you_mean", "reason"]
 
 
 class SiamtrackError(Exception):
@@ -32,7 +32,7 @@ class DataError(SiamtrackError):
     """A data set, annotation or result file that does not follow its format."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the hint ``; did you mean 'x'?`` for the known name most like `name`, or ``.`` if none is near."""
     spelling = {word.casefold(): word for word in known}
     found = difflib.get_close_matches(name.casefold(), list(spelling), n=1, cutoff=0.5)

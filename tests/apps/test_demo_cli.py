@@ -52,7 +52,7 @@ def test_mean_overlap_leaves_the_given_box_out(tmp_path: Path) -> None:
 
 def test_default_model_follows_the_start_of_the_demo_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from siamtrack.apps.cli.session import DEFAULT_MODEL
-    from siamtrack.tracking.tracker import packaged_weights
+    from siamtrack.zoo import packaged_weights
 
     if packaged_weights(DEFAULT_MODEL) is None:
         pytest.skip(f"no weights of {DEFAULT_MODEL} in this package")

@@ -23,7 +23,7 @@ from siamtrack.apps.cli.track import parse_box
 from siamtrack.config import load_preset, preset_to_json
 from siamtrack.errors import InputError
 from siamtrack.models.weights import save_weights
-from siamtrack.tracking.tracker import load
+from siamtrack.zoo import load
 from template_matcher import TemplateMatcher
 
 BOX = "40,30,32,24"

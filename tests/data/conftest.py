@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from made_crops import make_set
 
+from made_crops import make_set
 from siamtrack.data.resident import ResidentSet
 
 

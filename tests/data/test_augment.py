@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from siamtrack.config import Crops, Data, Jitter
-from siamtrack.data.augment import carry_out, jittered, plan_batch
+from siamtrack.data.augment import jittered, plan_batch, render_batch
 from siamtrack.data.pairs import Pairs, PairSampler, generator
-from siamtrack.data.paste import Pieces
-from siamtrack.data.photometric import Looks, draw_looks, recolour, recolour_one
+from siamtrack.data.paste import PasteSpec
+from siamtrack.data.photometric import PhotometricParams, draw_photometric, recolour, recolour_one
 from siamtrack.data.pixels import edge_colour
 from siamtrack.data.render import View, _batched, _each
 from siamtrack.data.resident import ResidentSet
@@ -29,7 +29,7 @@ WILD = Data(
 def batch_of(crops: ResidentSet, data: Data, count: int = 32, step: int = 0, sizes: Crops | None = None):
     rng = generator(0, 0, step)
     pairs = PairSampler(crops, data).draw(count, rng)
-    return carry_out(plan_batch(crops, pairs, sizes or Crops(), data, rng), crops)
+    return render_batch(plan_batch(crops, pairs, sizes or Crops(), data, rng), crops)
 
 
 def painted(boxes: list[tuple[int, int, int, int]]) -> ResidentSet:
@@ -140,9 +140,9 @@ def test_crop_by_crop_is_what_all_at_once_is(one_shard: ResidentSet):
     rows = torch.arange(0, 40, 3)
     corner = torch.rand(len(rows), 2, generator=rng) * 220 - 20
     places = torch.cat([corner, corner + 20 + torch.rand(len(rows), 2, generator=rng) * 90], 1)
-    pieces = Pieces(rows, rows + 50, one_shard.boxes[rows + 50], places, rows % 2 == 0)
-    plain = draw_looks(torch.zeros(40, dtype=torch.bool), PLAIN, rng)
-    changed = draw_looks(torch.arange(40) % 7 == 0, Data(colour=0.4, grey=0.1, blur=0.5), rng)
+    pieces = PasteSpec(rows, rows + 50, one_shard.boxes[rows + 50], places, rows % 2 == 0)
+    plain = draw_photometric(torch.zeros(40, dtype=torch.bool), PLAIN, rng)
+    changed = draw_photometric(torch.arange(40) % 7 == 0, Data(colour=0.4, grey=0.1, blur=0.5), rng)
     before = torch.get_num_threads()
     for view in (View(index, region, 255, plain, pieces), View(index, region, 255, changed, pieces)):
         (one,), together = _each(one_shard, [view]), _batched(one_shard, view)
@@ -165,7 +165,7 @@ def test_pasted_pieces_lie_beside_or_cover_a_part():
     pairs = Pairs(search, search, search == 0, torch.tensor([1, 2, 3, -1]))
     for part, low, high in (("distract", 0.0, 0.02), ("occlude", 0.01, 0.4)):
         data = Data(template=STILL, search=STILL, **{part: 1.0})
-        batch = carry_out(plan_batch(crops, pairs, Crops(), data, generator(0, 0, 5)), crops)
+        batch = render_batch(plan_batch(crops, pairs, Crops(), data, generator(0, 0, 5)), crops)
         x0, y0, x1, y1 = batch.boxes[0].round().int().tolist()
         inside = batch.search[:, 0, y0:y1, x0:x1]
         hidden = ((inside > 60) & (inside < 140)).float().mean((1, 2))
@@ -183,7 +183,7 @@ def test_recolouring_keeps_range_and_greys(small_set: ResidentSet):
     assert float((batch.search.amax(1) - batch.search.amin(1)).max()) < 0.01
     x = torch.rand(4, 3, 16, 16) * 255
     same = x.clone()
-    looks = draw_looks(torch.zeros(4, dtype=torch.bool), PLAIN, generator(0, 0, 0))
+    looks = draw_photometric(torch.zeros(4, dtype=torch.bool), PLAIN, generator(0, 0, 0))
     recolour(same, looks)
     assert torch.equal(x, same)
     picture, made = np.arange(48, dtype=np.uint8).reshape(4, 4, 3), np.zeros((4, 4, 3), np.float32)
@@ -191,7 +191,7 @@ def test_recolouring_keeps_range_and_greys(small_set: ResidentSet):
     assert np.array_equal(made, picture)
 
 
-def _both(x: torch.Tensor, looks: Looks) -> tuple[torch.Tensor, torch.Tensor]:
+def _both(x: torch.Tensor, looks: PhotometricParams) -> tuple[torch.Tensor, torch.Tensor]:
     """Crops (B, 3, S, S) of whole grey levels recoloured all at once, and one by one."""
     pictures = x.permute(0, 2, 3, 1).contiguous().numpy()
     made = np.zeros_like(pictures)
@@ -203,7 +203,7 @@ def _both(x: torch.Tensor, looks: Looks) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_noise_has_eight_grey_levels():
-    looks = draw_looks(torch.zeros(200, dtype=torch.bool), Data(noise=0.5), generator(0, 0, 0))
+    looks = draw_photometric(torch.zeros(200, dtype=torch.bool), Data(noise=0.5), generator(0, 0, 0))
     for x in _both(torch.full((200, 3, 32, 32), 128.0), looks):
         spread = x.flatten(1).std(1)
         noisy = spread > 0
@@ -216,7 +216,7 @@ def test_noise_has_eight_grey_levels():
 @pytest.mark.parametrize("motion", [0.0, 1.0])
 def test_both_ways_to_blur_agree_and_keep_the_mean(small_set: ResidentSet, motion: float):
     x = small_set.images[:5, :, 50:114, 70:134].float().contiguous()
-    looks = draw_looks(torch.zeros(5, dtype=torch.bool), Data(blur=1.0, motion=motion), generator(0, 0, 0))
+    looks = draw_photometric(torch.zeros(5, dtype=torch.bool), Data(blur=1.0, motion=motion), generator(0, 0, 0))
     together, each = _both(x, looks)
     assert torch.allclose(together, each, atol=0.01)
     assert torch.allclose(together.mean((2, 3)), x.mean((2, 3)), atol=3)
@@ -226,7 +226,7 @@ def test_both_ways_to_blur_agree_and_keep_the_mean(small_set: ResidentSet, motio
 
 def test_colours_change_by_what_was_drawn():
     x = (torch.rand(64, 3, 24, 24, generator=generator(0, 0, 0)) * 100 + 60).round()
-    looks = draw_looks(torch.arange(64) % 4 == 0, Data(colour=0.2), generator(0, 0, 1))
+    looks = draw_photometric(torch.arange(64) % 4 == 0, Data(colour=0.2), generator(0, 0, 1))
     together, each = _both(x, looks)
     assert torch.allclose(together, each, atol=1)  # whole grey levels, and OpenCV's fixed point
     # Brightness turns a crop's mean by up to exp(0.2), and the balance of colours by up to 8% besides.
@@ -258,7 +258,7 @@ def test_a_batch_is_a_function_of_its_generator_alone(one_shard: ResidentSet):
 
 
 def test_a_wide_template_shows_more_at_the_same_scale(small_set: ResidentSet):
-    wide = batch_of(small_set, PLAIN, 4, sizes=Crops(wide_template=255))
+    wide = batch_of(small_set, PLAIN, 4, sizes=Crops(template_crop=255))
     plain = batch_of(small_set, PLAIN, 4)
     assert wide.template.shape == (4, 3, 255, 255)
     assert float((wide.template[:, :, 64:191, 64:191] - plain.template).abs().max()) <= 2

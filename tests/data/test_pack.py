@@ -14,22 +14,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from layouts import LAYOUTS, box, coco, cvat_video, got10k, mot, rows, save, sequences, write
-from made_crops import jpeg, write_tar
 from typer.testing import CliRunner
 
+from layouts import LAYOUTS, box, coco, cvat_video, got10k, mot, rows, save, sequences, write
+from made_crops import jpeg, write_tar
 from siamtrack.apps.cli.main import app
 from siamtrack.config import Crops, Data, Jitter
 from siamtrack.data.check import check_benchmark, check_index, check_shards
 from siamtrack.data.frames import read_pictures
 from siamtrack.data.index import build_index, load_index
 from siamtrack.data.pack import Packing, pack
+from siamtrack.data.pair_source import ResidentPairs, open_pairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import Note
-from siamtrack.data.source import ResidentPairs, open_pairs
-from siamtrack.data.sources import find_source
+from siamtrack.data.shards import CropLabel
 from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import DataError
+from siamtrack.formats.training import find_source
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 
 
@@ -211,8 +211,8 @@ def test_a_cut_video_is_found(tmp_path: Path):
 
 def test_ill_shards_are_found(tmp_path: Path):
     good, cut_short = jpeg(0, 64), jpeg(1, 64)[:300]
-    well = Note("t", 0, (20.0, 20, 40, 40), "c", "s")
-    away = Note("t", 1, (90.0, 20, 99, 40), "c", "s")
+    well = CropLabel("t", 0, (20.0, 20, 40, 40), "c", "s")
+    away = CropLabel("t", 1, (90.0, 20, 99, 40), "c", "s")
     write_tar(
         tmp_path / "a.tar", [("a", good, well), ("b", cut_short, well), ("c", good, away), ("d", jpeg(2, 32), well)]
     )

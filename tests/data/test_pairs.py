@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from siamtrack.config import Data, load_preset
 from siamtrack.data.pairs import NAMELESS, Pairs, PairSampler, check_sources, generator
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import Note
+from siamtrack.data.shards import CropLabel
 from siamtrack.errors import ConfigError
 
 COUNT = 40_000
@@ -25,7 +25,7 @@ def table(rng: np.random.Generator, tracks: int):
     for track in range(tracks):
         source, category = f"s{rng.integers(3)}", ("object", "dog", "cat", "car")[rng.integers(4)]
         for frame in rng.choice(500, rng.integers(1, 7), replace=False):
-            notes.append(Note(f"t{track}", int(frame), (0.0, 0.0, 9.0, 9.0), category, source))
+            notes.append(CropLabel(f"t{track}", int(frame), (0.0, 0.0, 9.0, 9.0), category, source))
     rng.shuffle(notes)
     return ResidentSet.listed([("", note) for note in notes])
 

@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from made_crops import jpeg, write_tar
 
+from made_crops import jpeg, write_tar
 from siamtrack.config import Crops, Data, Jitter
-from siamtrack.data.places import ShardFile, list_shards, write_manifest
+from siamtrack.data.pair_source import PairSource, ResidentPairs, open_pairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import Note, iterate_shard
-from siamtrack.data.source import PairSource, ResidentPairs, open_pairs
+from siamtrack.data.shards import CropLabel, iterate_shard
+from siamtrack.data.storage import ShardFile, list_shards, write_manifest
 from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import DataError
 
@@ -39,7 +39,7 @@ def fill(folder: Path) -> Path:
         rows = []
         for crop in range(CROPS):
             track = f"s{shard}t{crop // 4}"
-            note = Note(track, crop % 4, (60.0, 70, 110, 115), ("dog", "cat")[crop // 4 % 2], f"source{shard % 2}")
+            note = CropLabel(track, crop % 4, (60.0, 70, 110, 115), ("dog", "cat")[crop // 4 % 2], f"source{shard % 2}")
             rows.append((f"c{crop:03d}", jpeg(100 * shard + crop, 184), note))
         write_tar(folder / f"part-{shard:02d}.tar", rows)
     return folder
@@ -172,7 +172,7 @@ def damaged(folder: Path, bad: set[int]) -> Path:
     rows = []
     for crop in range(40):
         image = jpeg(crop, 184)
-        note = Note(f"t{crop // 4}", crop % 4, (60.0, 70, 110, 115), "dog", "s")
+        note = CropLabel(f"t{crop // 4}", crop % 4, (60.0, 70, 110, 115), "dog", "s")
         rows.append((f"c{crop:03d}", image[: len(image) // 2] if crop in bad else image, note))
     write_tar(folder / "only.tar", rows)
     return folder
@@ -216,7 +216,7 @@ def test_too_many_corrupt_crops_stop_the_run(tmp_path: Path):
 
 
 def test_a_shard_larger_than_the_memory_is_refused(tmp_path: Path):
-    note = Note("t", 0, (60.0, 70, 110, 115), "dog", "s")
+    note = CropLabel("t", 0, (60.0, 70, 110, 115), "dog", "s")
     noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3)).astype(np.uint8)
     image = cv2.imencode(".png", noise)[1].tobytes()
     write_tar(tmp_path / "a.tar", [("a", image, note)])
@@ -226,7 +226,7 @@ def test_a_shard_larger_than_the_memory_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("damage", ["text", "cut", "lacks", "box"])
 def test_broken_shards_are_named(tmp_path: Path, damage: str):
-    note = Note("t", 0, (60.0, 70, 110, 115), "dog", "s")
+    note = CropLabel("t", 0, (60.0, 70, 110, 115), "dog", "s")
     path = tmp_path / "a.tar"
     write_tar(path, [("a", jpeg(1, 184), note), ("b", jpeg(2, 184), note)])
     whole = path.read_bytes()

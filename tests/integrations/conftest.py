@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))  # the made videos and trackers
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the made videos and trackers
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,9 @@ import pytest
 
 got10k_experiments = pytest.importorskip("got10k.experiments", reason="the GOT-10k toolkit is not installed")
 
-from bench_toys import Blob, draw, lines, path_of  # noqa: E402
-
-from siamtrack.bench.score import score  # noqa: E402
 from siamtrack.integrations.got10k import got10k_tracker  # noqa: E402
+from siamtrack.metrics.score import score  # noqa: E402
+from toy_sets import Blob, draw, lines, path_of  # noqa: E402
 
 NAMES = ("Basketball", "Biker", "Crossing")
 
@@ -58,11 +57,11 @@ def test_otb(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_toolkit_and_siamtrack_run_the_same_tracker_to_the_same_boxes(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamtrack.bench.evaluate import read_suite
-    from siamtrack.bench.store import Store
-    from siamtrack.bench.suites import find_suite
-    from siamtrack.bench.worker import run_sequence
-    from siamtrack.tracking.tracker import load
+    from siamtrack.evaluation.evaluate import read_suite
+    from siamtrack.evaluation.store import Store
+    from siamtrack.evaluation.suites import find_suite
+    from siamtrack.evaluation.worker import run_sequence
+    from siamtrack.zoo import load
 
     data = otb(tmp_path / "data", monkeypatch)
     experiment = got10k_experiments.ExperimentOTB(str(data), version=2015, result_dir=str(tmp_path / "r"))

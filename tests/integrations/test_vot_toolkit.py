@@ -13,22 +13,22 @@ import pytest
 pytest.importorskip("vot", reason="vot-toolkit is not installed")
 
 import vot
-from bench_toys import Blob, draw, lines, path_of
 from cachetools import LRUCache
 from vot.analysis.processor import AnalysisProcessor
 from vot.workspace import Workspace
 
 import siamtrack
-from siamtrack.bench.benchmarks import Benchmark
-from siamtrack.bench.datasets import read_dataset
-from siamtrack.bench.evaluate_extra import score_unsupervised
-from siamtrack.bench.protocols import Way
-from siamtrack.bench.results import read_results
-from siamtrack.bench.score import score_runs
-from siamtrack.bench.sequence import Sequence
-from siamtrack.bench.store import Store
-from siamtrack.bench.vot_protocols import MultiStart, Reset, Unsupervised
-from siamtrack.bench.worker import run_sequence
+from siamtrack.evaluation.benchmarks import Benchmark
+from siamtrack.evaluation.protocols import Way
+from siamtrack.evaluation.store import Store
+from siamtrack.evaluation.vot_protocols import MultiStart, Reset, Unsupervised
+from siamtrack.evaluation.worker import run_sequence
+from siamtrack.formats import read_dataset
+from siamtrack.formats.results import read_results
+from siamtrack.formats.sequence import VideoSequence
+from siamtrack.metrics.passes import score_unsupervised
+from siamtrack.metrics.score import score_runs
+from toy_sets import Blob, draw, lines, path_of
 
 STACK = """
 title: small
@@ -123,14 +123,14 @@ def analyse(workspace: Workspace, name: str, experiment: str) -> list[Any]:
         return [processor.run(a, chosen, [tracker], list(workspace.dataset))[0, 0] for a in chosen.analyses]
 
 
-def sequences_of(workspace: Workspace) -> list[Sequence]:
+def sequences_of(workspace: Workspace) -> list[VideoSequence]:
     return read_dataset("vot", Path(workspace.directory))
 
 
 @pytest.mark.parametrize("name", ["python_model", "trax_model"])
 def test_the_toolkit_runs_the_tracker(workspace: Workspace, name: str, weights: Path, tmp_path: Path) -> None:
     """By both protocols: the boxes of our own run, and the same scores by both scorers of the files."""
-    from siamtrack.tracking.tracker import load
+    from siamtrack.zoo import load
 
     for sequence in workspace.dataset:
         workspace.stack["unsupervised"].execute(tracker_of(workspace, name), sequence)

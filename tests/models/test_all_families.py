@@ -16,17 +16,17 @@ from typer.testing import CliRunner
 
 from siamtrack.apps.cli.main import app
 from siamtrack.config import Crops, Data, Jitter, Preset, Track, Train, load_preset, preset_names
+from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.source import ResidentPairs
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.models.families import SaSiam, SiamCar, SiamFc, SiamRpn, SiamRpnPlusPlus, Spm, family_names
 from siamtrack.models.heads.light import LightRpnHead
 from siamtrack.models.heads.rpn import RpnHead
-from siamtrack.models.summary import count_cost, proposal_parameters
-from siamtrack.tracking.tracker import load
+from siamtrack.summary import count_cost, proposal_parameters
 from siamtrack.training.loop import train
+from siamtrack.zoo import load
 
 LIGHT = {
     "siamcar_lite0": 21, "siamcar_pico": 13, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
@@ -47,7 +47,7 @@ def test_light_presets_share_data_and_schedule(name: str) -> None:
     with torch.device("meta"), torch.inference_mode():
         net = preset.model.build().eval()
         crops = preset.crops
-        template = net.embed(torch.empty(1, 3, *[crops.wide_template or crops.template] * 2))
+        template = net.embed(torch.empty(1, 3, *[crops.template_crop or crops.template] * 2))
         maps = net.respond(template, torch.empty(1, 3, crops.search, crops.search))
     response = maps.get("response", maps.get("cls"))
     assert response is not None and response.shape[-1] == LIGHT[name]
@@ -218,7 +218,7 @@ def test_ten_pairs_are_learned_by_heart(family: str, tmp_path: Path) -> None:
     preset = Preset(
         name="overfit",
         model=model,
-        crops=Crops(template=63, search=127, wide_template=wide),
+        crops=Crops(template=63, search=127, template_crop=wide),
         track=track,
         data=Data(template=Jitter(shift=2, scale=0.05), search=Jitter(shift=28, scale=0.15, aspect=0.15)),
         train=Train(

@@ -20,7 +20,7 @@ from siamtrack.models.correlation import cross
 from siamtrack.models.families import Family, SiamCar, SiamFc, SiamRpn, SiamRpnPlusPlus
 from siamtrack.models.heads.car import SidesCoder
 from siamtrack.models.siamese import Candidates, Maps, SiameseNet
-from siamtrack.training.parameters import make_optimiser, open_backbone, prepare, set_rates
+from siamtrack.training.parameters import make_optimiser, prepare, set_rates, unfreeze_backbone
 
 LITE: dict[str, Any] = {"backbone": "efficientnet_lite0"}
 
@@ -179,7 +179,7 @@ def test_a_backbone_is_fine_tuned_or_frozen(change: dict[str, Any], learns: bool
     net = SiamRpnPlusPlus(backbone="mobilenetv2", levels=(3,), width=8).build()
     prepare(net, cfg)
     optimiser = make_optimiser(net, cfg)
-    open_backbone(net, cfg, 5)
+    unfreeze_backbone(net, cfg, 5)
     set_rates(optimiser, cfg, 5)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     z, x = crops()

@@ -61,12 +61,12 @@ def test_joined_layers_respond_as_the_sum_of_each() -> None:
     torch.manual_seed(0)
     neck = SemanticNeck((4, 3), (8, 8), 5, 6, attention=False).eval()
     z, x = ((torch.rand(1, 4, 24, 24), torch.rand(1, 3, 22, 22)) for _ in range(2))
-    joined = torch.nn.functional.conv2d(neck(x, False), neck(z, True))
+    join_processes = torch.nn.functional.conv2d(neck(x, False), neck(z, True))
     single = [
         torch.nn.functional.conv2d(fuse(b), fuse(a[..., 8 : 8 + cells, 8 : 8 + cells]))
         for fuse, a, b, cells in zip(neck.fuse, z, x, (8, 6), strict=True)
     ]
-    assert torch.allclose(joined, single[0] + single[1], atol=1e-4)
+    assert torch.allclose(join_processes, single[0] + single[1], atol=1e-4)
 
 
 def test_appearance_alone_is_siamfc() -> None:
@@ -182,8 +182,8 @@ def test_both_backbones_start_from_imagenet() -> None:
 
 
 def test_the_wide_template_keeps_the_scale() -> None:
-    sizes = Crops(template=127, wide_template=255)
-    assert replace(sizes, wide_template=0).wide_template == 0
+    sizes = Crops(template=127, template_crop=255)
+    assert replace(sizes, template_crop=0).template_crop == 0
     from siamtrack.geometry.crop import target_region
 
     box = torch.tensor([[10.0, 20, 60, 50]])

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from siamtrack.bench.trackers import TimedMatcher
+from siamtrack.evaluation.trackers import TimedMatcher
 from siamtrack.geometry.boxes import box_iou
 from siamtrack.models.families import Spm
 from siamtrack.models.fine import CorrelationNetwork, RelationNetwork, box_offsets, refine_boxes
 from siamtrack.models.heads.light import LightRpnHead
 from siamtrack.models.heads.rpn import RpnHead
-from siamtrack.models.proposals import distinct, nearest_to, propose
+from siamtrack.models.proposals import nearest_to, nms, propose
 from siamtrack.models.sized import SizedMatcher, embed, match
 from siamtrack.models.spm_net import SpmFusion, centred
 from small_spm import answer, build, patches
@@ -38,7 +38,7 @@ def test_suppression_is_the_greedy_one(seed: int, count: int) -> None:
     boxes = torch.cat([corner, corner + 10 + 40 * torch.rand(2, count, 2, generator=rng)], -1)
     scores = torch.rand(2, count, generator=rng)
     wanted = min(6, count)
-    found = distinct(boxes, scores, wanted)
+    found = nms(boxes, scores, wanted)
     for row in range(2):
         kept = greedy(boxes[row], scores[row], 0.5)[:wanted]
         assert found[row, : len(kept)].tolist() == kept

@@ -134,7 +134,7 @@ def test_the_search_grows_from_local_to_global() -> None:
 
 
 def test_frames_without_the_target_are_counted() -> None:
-    preset = replace(PRESET, track=Track(lost_search=511, lost_step=128, lost_below=0.5, found_above=0.7))
+    preset = replace(PRESET, track=Track(lost_search=511, lost_step=128, search_lost_below=0.5, found_above=0.7))
     net, empty = Blobs(), np.full((240, 320, 3), 90, np.uint8)
     state: TrackState = start(net, preset, scene((100, 120), None), (88, 108, 24, 24))
     counts = []

@@ -163,7 +163,7 @@ def test_a_frame_of_another_size_is_refused() -> None:
 
 def test_a_lost_target_is_sought_in_the_wide_region_and_found_again() -> None:
     preset = replace(
-        PRESET, crops=Crops(), track=replace(PRESET.track, lost_search=511, lost_below=0.2, found_above=0.5)
+        PRESET, crops=Crops(), track=replace(PRESET.track, lost_search=511, search_lost_below=0.2, found_above=0.5)
     )
     net = ColourMatcher()
     box = (40.0, 50.0, 40.0, 30.0)

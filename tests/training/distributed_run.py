@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from siamtrack.config import Train, load_preset
+from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.source import ResidentPairs
 from siamtrack.training import loop
-from siamtrack.training.distributed import World, joined
+from siamtrack.training.distributed import ProcessGroup, join_processes
 
-real_open = loop.open_backbone
+real_open = loop.unfreeze_backbone
 
 
 def still(net: nn.Module, cfg: Train, step: int) -> None:
@@ -38,7 +38,7 @@ def still(net: nn.Module, cfg: Train, step: int) -> None:
         norm.eval()
 
 
-def train_all(data: Path, out: Path, presets: Sequence[Path], world: World | None = None) -> None:
+def train_all(data: Path, out: Path, presets: Sequence[Path], world: ProcessGroup | None = None) -> None:
     """Train presets one after the other, each in its own folder."""
     crops = ResidentSet.load(data)
     for path in presets:
@@ -48,8 +48,8 @@ def train_all(data: Path, out: Path, presets: Sequence[Path], world: World | Non
 
 def main(data: str, out: str, *presets: str) -> None:
     torch.set_num_threads(1)
-    loop.open_backbone = still
-    with joined("cpu") as world:
+    loop.unfreeze_backbone = still
+    with join_processes("cpu") as world:
         train_all(Path(data), Path(out), [Path(path) for path in presets], world)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from siamtrack.config import load_preset
-from siamtrack.data.source import open_pairs
+from siamtrack.data.pair_source import open_pairs
 from siamtrack.training import checkpoint, log, loop, parameters
 
 

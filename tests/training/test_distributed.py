@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 from distributed_run import still, train_all
-from made import FAMILIES, TINY, family_preset, write_preset, write_shard
 from safetensors.torch import load_file
 
 from siamtrack.config import load_preset
+from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.source import ResidentPairs
 from siamtrack.errors import ConfigError
 from siamtrack.training import loop
 from siamtrack.training.batches import check_parts, draw_batch, pack, pick, unpack
-from siamtrack.training.distributed import World, joint_count
+from siamtrack.training.distributed import ProcessGroup, joint_count
+from training_toys import FAMILIES, TINY, family_preset, write_preset, write_shard
 
 HERE = Path(__file__).parent
 PARTS: dict[str, object] = {"steps": 3, "batch": 4, "parts": 2, "optimiser": "'sgd'", "lr": 5e-3}
@@ -91,15 +91,15 @@ def test_two_processes_have_the_losses_of_one_with_the_joint_batch(family: str, 
 def test_parts_make_the_joint_batch_whatever_the_number_of_processes(home: Path) -> None:
     preset = load_preset(home / "tiny.toml", {"train.batch": 8, "train.parts": 4})
     pairs = ResidentPairs(ResidentSet.load(home / "data"), preset.crops, preset.data)
-    joint, rngs = draw_batch(pairs, preset, 7, World())
+    joint, rngs = draw_batch(pairs, preset, 7, ProcessGroup())
     assert len(rngs) == 4
     for size in (2, 4):
         for rank in range(size):
-            own, _ = draw_batch(pairs, preset, 7, World(rank, size))
+            own, _ = draw_batch(pairs, preset, 7, ProcessGroup(rank, size))
             rows = slice(8 // size * rank, 8 // size * (rank + 1))
             for name, value in pack(pick(joint, rows), "batch").items():
                 assert torch.equal(pack(own, "batch")[name], value), name
-    again, _ = draw_batch(pairs, preset, 8, World())
+    again, _ = draw_batch(pairs, preset, 8, ProcessGroup())
     assert not torch.equal(again.search, joint.search)
     back = unpack(type(joint), pack(joint, "batch"), "batch")
     assert torch.equal(back.pairs.search, joint.pairs.search) and torch.equal(back.boxes, joint.boxes)
@@ -107,11 +107,11 @@ def test_parts_make_the_joint_batch_whatever_the_number_of_processes(home: Path)
 
 def test_batches_that_cannot_be_shared_are_refused(home: Path) -> None:
     preset = load_preset(home / "tiny.toml", {"train.parts": 0})
-    check_parts(preset, World(0, 4))
+    check_parts(preset, ProcessGroup(0, 4))
     with pytest.raises(ConfigError, match=r"train\.batch = 4"):
-        check_parts(preset, World(0, 3))
+        check_parts(preset, ProcessGroup(0, 3))
     with pytest.raises(ConfigError, match=r"train\.parts = 2"):
-        check_parts(load_preset(home / "tiny.toml"), World(0, 4))
+        check_parts(load_preset(home / "tiny.toml"), ProcessGroup(0, 4))
 
 
 def test_counts_of_a_process_on_its_own() -> None:

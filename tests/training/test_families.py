@@ -7,13 +7,13 @@ import math
 from pathlib import Path
 
 import pytest
-from made import FAMILIES, family_preset, write_shard
 
 from siamtrack.config import load_preset
+from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.source import ResidentPairs
 from siamtrack.models.weights import load_weights
 from siamtrack.training.loop import train
+from training_toys import FAMILIES, family_preset, write_shard
 
 
 @pytest.fixture(scope="module")

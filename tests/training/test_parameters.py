@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from made import TINY, write_preset, write_shard
 
 from siamtrack.config import Preset, Train, load_preset
+from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.source import ResidentPairs
 from siamtrack.training import loop
 from siamtrack.training.checkpoint import latest_state
-from siamtrack.training.parameters import Average, compile_frozen, open_backbone, prepare
+from siamtrack.training.parameters import Average, compile_frozen, prepare, unfreeze_backbone
+from training_toys import TINY, write_preset, write_shard
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_stages_open_when_the_schedule_says_so(tmp_path: Path) -> None:
     prepare(net, preset.train)
     trains = {}
     for step in (0, 5, 6):
-        open_backbone(net, preset.train, step)
+        unfreeze_backbone(net, preset.train, step)
         stages = net.backbone.stages()
         trains[step] = [all(p.requires_grad for p in stage.parameters()) for stage in stages]
         norms = [[m.training for m in stage.modules() if isinstance(m, torch.nn.BatchNorm2d)] for stage in stages]

@@ -17,17 +17,17 @@ from typing import Any
 import pytest
 import torch
 from killed_run import pretrained
-from made import TINY, write_preset, write_shards
 from safetensors.torch import load_file
 
 from siamtrack.config import Preset, load_preset
+from siamtrack.data.pair_source import PairSource, ResidentPairs, open_pairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.source import PairSource, ResidentPairs, open_pairs
 from siamtrack.errors import ConfigError
 from siamtrack.models.weights import read_metadata
 from siamtrack.training import loop
 from siamtrack.training.checkpoint import latest_state
 from siamtrack.training.loop import train
+from training_toys import TINY, write_preset, write_shards
 
 HERE = Path(__file__).parent
 STEPS = 20

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made import TINY, write_preset, write_sequence, write_shard
 
 import siamtrack
 from siamtrack.apps.cli.main import run
@@ -25,6 +24,7 @@ from siamtrack.models.weights import read_metadata
 from siamtrack.training.checkpoint import latest_state
 from siamtrack.training.failure import replay
 from siamtrack.training.validate import find_clips
+from training_toys import TINY, write_preset, write_sequence, write_shard
 
 
 @pytest.fixture(scope="module")

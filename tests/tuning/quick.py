@@ -9,10 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from siamtrack.bench.datasets import read_dataset
-from siamtrack.bench.sequence import Sequence
 from siamtrack.config import Preset, Track
 from siamtrack.errors import InputError
+from siamtrack.formats import read_dataset
+from siamtrack.formats.sequence import VideoSequence
 
 SIDE = 20
 
@@ -32,7 +32,7 @@ def write_sequences(root: Path, best: dict[str, float], frames: int = 3) -> Path
     return root
 
 
-def sequences(root: Path, best: dict[str, float], frames: int = 3) -> list[Sequence]:
+def sequences(root: Path, best: dict[str, float], frames: int = 3) -> list[VideoSequence]:
     return read_dataset("folder", write_sequences(root, best, frames))
 
 

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from quick import QuickTracker, QuickVariants, Silent, sequences
 from torch import Tensor, nn
 
-from siamtrack.bench.datasets import read_dataset
-from siamtrack.bench.evaluate import score_store
-from siamtrack.bench.store import Store
-from siamtrack.bench.suites import find_suite
-from siamtrack.bench.trackers import find_tracker
-from siamtrack.bench.worker import run_sequence
 from siamtrack.config import Crops, Preset, Track, preset_to_json
+from siamtrack.evaluation.evaluate import score_store
+from siamtrack.evaluation.store import Store
+from siamtrack.evaluation.suites import find_suite
+from siamtrack.evaluation.trackers import find_tracker
+from siamtrack.evaluation.worker import run_sequence
+from siamtrack.formats import read_dataset
 from siamtrack.geometry.grid import grid_places, grid_points
 from siamtrack.models.families import SaSiam, SiamCar
 from siamtrack.models.folding import fold_norms
@@ -126,7 +126,7 @@ def test_the_window_that_a_real_tracker_needs_is_found(tmp_path: Path) -> None:
 
 
 def test_the_blend_of_sa_siam_is_tuned_on_the_same_weights() -> None:
-    preset = Preset("sa", model=SaSiam(semantic_levels=(5,), fused=8), crops=Crops(wide_template=255))
+    preset = Preset("sa", model=SaSiam(semantic_levels=(5,), fused=8), crops=Crops(template_crop=255))
     net = preset.model.build()
     fold_norms(net)
     base = Tracker(net, preset)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from quick import QuickVariants, Silent, sequences
 
-from siamtrack.bench.sequence import Sequence
 from siamtrack.errors import DataError, InputError
+from siamtrack.formats.sequence import VideoSequence
 from siamtrack.tuning.ledger import Ledger
 from siamtrack.tuning.space import make_space
 from siamtrack.tuning.tune import Plan, Tuning, tune
@@ -23,7 +23,7 @@ def plan(grid: dict[str, list[float]] | None = None, **more: object) -> Plan:
     return Plan(make_space(QuickVariants().preset, grid or {"track.window": WINDOWS}), **more)  # type: ignore[arg-type]
 
 
-def run(folder: Path, found: list[Sequence], what: Plan, watcher: Silent | None = None) -> Tuning:
+def run(folder: Path, found: list[VideoSequence], what: Plan, watcher: Silent | None = None) -> Tuning:
     variants = QuickVariants()
     ledger = Ledger.open(folder / "scores.jsonl", variants.identity)
     return tune(variants, found, what, ledger, watcher or Silent())

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from siamtrack.config.sections import Crops, Data, Jitter, Preset, Track, Train
-from siamtrack.errors import ConfigError, nearest, reason
+from siamtrack.errors import ConfigError, did_you_mean, reason
 from siamtrack.models.families import family_class
 
 __all__ = ["load_preset", "preset_from_json", "preset_names", "preset_to_json"]
@@ -62,7 +62,25 @@ def preset_from_json(text: str, where: str = "stored preset") -> Preset:
         raise ConfigError(f"{where} is not JSON: {error}") from None
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: expected an object, got {type(table).__name__}")
-    return _checked(table, where)
+    return _checked(_migrated(table), where)
+
+
+_RENAMED = {
+    ("crops", "wide_template"): "template_crop",
+    ("track", "lost_below"): "search_lost_below",
+    ("track", "lost_under"): "status_lost_below",
+}
+"""Keys of presets that were stored in weights and results before they got their present names."""
+
+
+def _migrated(table: dict[str, Any]) -> dict[str, Any]:
+    """A stored preset with the names that its keys have today."""
+    found = dict(table)
+    for (section, old), new in _RENAMED.items():
+        held = found.get(section)
+        if isinstance(held, dict) and old in held and new not in held:
+            found[section] = {new if key == old else key: value for key, value in held.items()}
+    return found
 
 
 def _read_table(name: str | Path) -> dict[str, Any]:
@@ -72,7 +90,7 @@ def _read_table(name: str | Path) -> dict[str, Any]:
         text = _read(path)
     else:
         if str(name) not in preset_names():
-            hint = nearest(str(name), preset_names())
+            hint = did_you_mean(str(name), preset_names())
             raise ConfigError(f"unknown preset '{name}'{hint} `siamtrack models` lists them")
         text = resources.files("siamtrack.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
     try:
@@ -107,7 +125,7 @@ def _override(table: dict[str, Any], dotted: str, value: Any) -> None:
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise ConfigError(f"unknown key '{dotted}'{nearest(dotted, _dotted_keys())}")
+            raise ConfigError(f"unknown key '{dotted}'{did_you_mean(dotted, _dotted_keys())}")
     section[leaf] = value
 
 
@@ -156,7 +174,7 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
             path = (path[0], *path[2:])
         key = ".".join(str(p) for p in path)
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            hint = nearest(str(path[-1]), _known_keys(table, path[:-1]))
+            hint = did_you_mean(str(path[-1]), _known_keys(table, path[:-1]))
             raise ConfigError(f"{where}: unknown key '{key}'{hint}") from None
         if first["type"] == "missing":
             raise ConfigError(f"{where}: the key '{key}' is missing") from None

@@ -19,12 +19,12 @@ _STRICT = ConfigDict(extra="forbid")
 class Crops:
     """Sizes of the two crops in pixels, and the share of context around the target (SiamFC, section 2.4).
 
-    `wide_template`, where it is not 0, is the side of the template crop in its place: it shows more around the
+    `template_crop`, where it is not 0, is the side of the template crop in its place: it shows more around the
     target at the same scale (SA-Siam's z^s, as wide as the search region).
     """
 
     template: int = Field(default=127, ge=31, le=511)
-    wide_template: int = Field(default=0, ge=0, le=1023)
+    template_crop: int = Field(default=0, ge=0, le=1023)
     search: int = Field(default=255, ge=63, le=1023)
     context: float = Field(default=0.5, ge=0, le=2)
     rounding: Rounding = "none"
@@ -67,9 +67,9 @@ class Track:
     lost_search: int = Field(default=0, ge=0, le=2047)
     lost_step: int = Field(default=0, ge=0, le=2047)
     lost_window: float = Field(default=0.001, ge=0, le=1)
-    lost_below: float = Field(default=0.85, ge=0, le=1)
+    search_lost_below: float = Field(default=0.85, ge=0, le=1)
     found_above: float = Field(default=0.998, ge=0, le=1)
-    lost_under: float = Field(default=0.1, gt=0, lt=1)
+    status_lost_below: float = Field(default=0.1, gt=0, lt=1)
     sure_over: float = Field(default=0.3, gt=0, lt=1)
     rerank: int = Field(default=0, ge=0, le=64)
     distractor_over: float = Field(default=0.5, ge=0, le=1)

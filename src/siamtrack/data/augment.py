@@ -14,13 +14,13 @@ from torch import Tensor
 
 from siamtrack.config import Crops, Data, Jitter
 from siamtrack.data.pairs import Pairs
-from siamtrack.data.paste import draw_pieces
-from siamtrack.data.photometric import draw_looks
+from siamtrack.data.paste import draw_paste
+from siamtrack.data.photometric import draw_photometric
 from siamtrack.data.pixels import Pictures
 from siamtrack.data.render import View, render
 from siamtrack.geometry.crop import Crop, Region, target_region
 
-__all__ = ["Batch", "Plan", "carry_out", "jittered", "plan_batch"]
+__all__ = ["Batch", "Plan", "jittered", "plan_batch", "render_batch"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Plan:
     keys: tuple[str, ...]
 
 
-def carry_out(plan: Plan, crops: Pictures) -> Batch:
+def render_batch(plan: Plan, crops: Pictures) -> Batch:
     """Make the pixels of a batch, on the device of those of `crops`."""
     template, search = render(crops, (plan.template, plan.search))
     boxes, inner, present = (
@@ -80,7 +80,7 @@ def plan_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: tor
     """Decide where `pairs` of `crops` are cut, mirrored, pasted into and how they are recoloured."""
     count = len(pairs.present)
     flip = torch.rand(count, generator=rng) < data.flip
-    wide = sizes.wide_template or sizes.template
+    wide = sizes.template_crop or sizes.template
     # A part is one of the same picture on both sides, so that it is the same part.
     share = torch.rand(count, 4, generator=rng)
     part = (torch.rand(count, generator=rng) < data.parts) & pairs.present
@@ -88,9 +88,9 @@ def plan_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: tor
     own = [_targets(crops, side, part, share) for side in (index, pairs.search)]
     near, inner = _regions(own[0], wide, sizes, data.template, flip, rng)
     region, boxes = _regions(own[1], sizes.search, sizes, data.search, flip, rng)
-    pieces = draw_pieces(boxes, sizes.search, crops, pairs.other, data, rng)
+    pieces = draw_paste(boxes, sizes.search, crops, pairs.other, data, rng)
     grey = torch.rand(count, generator=rng) < data.grey
-    looks = [draw_looks(grey, data, rng) for _ in range(2)]
+    looks = [draw_photometric(grey, data, rng) for _ in range(2)]
     views = View(index, near, wide, looks[0]), View(pairs.search, region, sizes.search, looks[1], pieces)
     names = zip(index.tolist(), pairs.search.tolist(), strict=True)
     keys = tuple(f"{crops.keys[t]}/{crops.keys[s]}" for t, s in names)

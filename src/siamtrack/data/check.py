@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from siamtrack.bench.datasets import read_dataset
-from siamtrack.bench.sequence import Sequence
 from siamtrack.data.frames import read_pictures
 from siamtrack.data.index import Index
-from siamtrack.data.places import list_shards, open_place
 from siamtrack.data.shards import decode, iterate_shard
-from siamtrack.data.sources import Problem
+from siamtrack.data.storage import list_shards, open_storage
 from siamtrack.errors import DataError
+from siamtrack.formats import read_dataset
+from siamtrack.formats.sequence import VideoSequence
+from siamtrack.formats.training import Problem
 
 __all__ = ["check_benchmark", "check_index", "check_shards"]
 
@@ -71,7 +71,7 @@ def check_shards(place: str, report: Report = lambda done, total: None) -> Itera
         report(done, len(shards))
         count = 0
         try:
-            with open_place(shard.place) as stream:
+            with open_storage(shard.place) as stream:
                 for key, jpeg, note in iterate_shard(stream, shard.place):
                     count += 1
                     where = f"{shard.place}: {key}"
@@ -109,7 +109,7 @@ def check_benchmark(name: str, root: Path, report: Report = lambda done, total: 
     report(len(sequences), len(sequences))
 
 
-def _check_sequence(sequence: Sequence) -> Iterator[Problem]:
+def _check_sequence(sequence: VideoSequence) -> Iterator[Problem]:
     for number in range(len(sequence)):
         try:
             height, width = sequence.frames[number].shape[:2]

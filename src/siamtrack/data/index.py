@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.data.sources import Entry, Problem, Source
 from siamtrack.errors import DataError
+from siamtrack.formats.training import Entry, Problem, Source
 
 __all__ = ["Index", "build_index", "collect", "load_index", "save_index"]
 

@@ -21,10 +21,10 @@ import torch
 
 from siamtrack.data.frames import read_pictures, video_of
 from siamtrack.data.index import Index
-from siamtrack.data.places import MANIFEST, ShardFile, is_url, put, write_manifest
-from siamtrack.data.shards import Image, Note
-from siamtrack.data.sources import Problem
+from siamtrack.data.shards import CropLabel, Image
+from siamtrack.data.storage import MANIFEST, ShardFile, is_url, put, write_manifest
 from siamtrack.errors import DataError
+from siamtrack.formats.training import Problem
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 
 __all__ = ["Packing", "pack"]
@@ -59,7 +59,7 @@ class _Written:
 
     place: str
     folder: Path
-    rows: list[tuple[bytes, Note]] = field(default_factory=list)
+    rows: list[tuple[bytes, CropLabel]] = field(default_factory=list)
     done: list[ShardFile] = field(default_factory=list)
     sources: set[str] = field(default_factory=set)
 
@@ -144,12 +144,14 @@ def _groups(index: Index, how: Packing) -> Iterator[list[int]]:
     yield from groups.values()
 
 
-def _crops(index: Index, rows: list[int], how: Packing, problems: list[Problem]) -> Iterator[list[tuple[bytes, Note]]]:
+def _crops(
+    index: Index, rows: list[int], how: Packing, problems: list[Problem]
+) -> Iterator[list[tuple[bytes, CropLabel]]]:
     """The crops of a group, object by object."""
     frames: defaultdict[str, list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (index.frame[row], index.image[row])):
         frames[index.image_names[index.image[row]]].append(row)
-    made: defaultdict[int, list[tuple[bytes, Note]]] = defaultdict(list)
+    made: defaultdict[int, list[tuple[bytes, CropLabel]]] = defaultdict(list)
     for name, picture, wrong in read_pictures(index.root, frames):
         if picture is None:
             problems.append(Problem(wrong, str(index.root / name), f"{len(frames[name])} boxes"))
@@ -161,7 +163,7 @@ def _crops(index: Index, rows: list[int], how: Packing, problems: list[Problem])
     yield from made.values()
 
 
-def _crop(index: Index, row: int, picture: Image, how: Packing) -> tuple[bytes, Note]:
+def _crop(index: Index, row: int, picture: Image, how: Packing) -> tuple[bytes, CropLabel]:
     box = torch.from_numpy(index.boxes[row : row + 1])
     crop = cut(picture, target_region(box, 0.5, _WIDE), how.size, mean_colour(picture)[None])
     pixels = crop.pixels[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
@@ -169,4 +171,4 @@ def _crop(index: Index, row: int, picture: Image, how: Packing) -> tuple[bytes, 
     x0, y0, x1, y1 = crop.to_crop(box)[0].tolist()
     track = f"{index.source}/{index.track_names[index.track[row]]}"
     category = index.category_names[index.category[row]]
-    return stored.tobytes(), Note(track, int(index.frame[row]), (x0, y0, x1, y1), category, index.source)
+    return stored.tobytes(), CropLabel(track, int(index.frame[row]), (x0, y0, x1, y1), category, index.source)

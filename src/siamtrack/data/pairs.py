@@ -12,7 +12,7 @@ from torch import Tensor
 
 from siamtrack.config import Data
 from siamtrack.data.resident import ResidentSet
-from siamtrack.errors import ConfigError, nearest
+from siamtrack.errors import ConfigError, did_you_mean
 
 __all__ = ["NAMELESS", "PairSampler", "Pairs", "check_sources", "generator"]
 
@@ -57,7 +57,7 @@ def check_sources(named: Iterable[str], known: tuple[str, ...], key: str) -> Non
     """
     for name in named:
         if name not in known:
-            raise ConfigError(f"{key} names the unknown source '{name}'{nearest(name, known)}")
+            raise ConfigError(f"{key} names the unknown source '{name}'{did_you_mean(name, known)}")
 
 
 class PairSampler:

@@ -15,13 +15,13 @@ from siamtrack.data.pixels import Pictures, Warps, warp
 from siamtrack.data.shards import Image
 from siamtrack.geometry.crop import Region, cut
 
-__all__ = ["Patches", "Pieces", "draw_pieces", "paste", "paste_one"]
+__all__ = ["PasteSpec", "PasteWindows", "draw_paste", "paste", "paste_one"]
 
 _TAKEN = 2.9  # a shard's crop is so many times the template's side wide, which shows its object at search scale
 
 
 @dataclass(frozen=True)
-class Pieces:
+class PasteSpec:
     """K objects, and the search crops that they are pasted into; at most one for each.
 
     Attributes:
@@ -39,9 +39,9 @@ class Pieces:
     ellipse: Tensor
 
 
-def draw_pieces(
+def draw_paste(
     boxes: Tensor, size: int, crops: Pictures, other: Tensor, data: Data, rng: torch.Generator
-) -> Pieces | None:
+) -> PasteSpec | None:
     """Draw which search crops show another object, beside their target or over a part of it; None if none does.
 
     Args:
@@ -60,13 +60,13 @@ def draw_pieces(
         return None
     taken = crops.boxes[other[rows]]
     places = _places(boxes[rows], taken, u[rows], over[rows], size / crops.images.shape[-1])
-    return Pieces(rows, other[rows], taken, places, u[rows, 5] < data.pasted_round)
+    return PasteSpec(rows, other[rows], taken, places, u[rows, 5] < data.pasted_round)
 
 
-def paste(search: Tensor, pieces: Pieces, crops: Pictures) -> None:
+def paste(search: Tensor, pieces: PasteSpec, crops: Pictures) -> None:
     """Paste all pieces into search crops (B, 3, S, S), in place."""
     device, size = search.device, search.shape[-1]
-    pieces = Pieces(*(getattr(pieces, f.name).to(device, non_blocking=True) for f in fields(pieces)))
+    pieces = PasteSpec(*(getattr(pieces, f.name).to(device, non_blocking=True) for f in fields(pieces)))
     low, per_pixel = pieces.taken[:, :2], _per_pixel(pieces)
     extent = per_pixel * size
     region = Region(low - pieces.places[:, :2] * per_pixel + extent / 2, extent[:, 0], extent / extent[:, :1])
@@ -84,7 +84,7 @@ def _inside(ends: Tensor, points: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Patches:
+class PasteWindows:
     """The same pieces as windows of search crops, of which `paste_one` changes no other pixel.
 
     Attributes:
@@ -92,7 +92,7 @@ class Patches:
         sources: (K,) pictures.
         low: (K, 2) first x and y of the windows.
         high: (K, 2) those behind the last.
-        places: (K, 4) as in `Pieces`.
+        places: (K, 4) as in `PasteSpec`.
         ellipse: (K,) bool.
         warps: from windows to pictures.
     """
@@ -106,7 +106,7 @@ class Patches:
     warps: Warps
 
     @staticmethod
-    def of(pieces: Pieces, size: int, picture: tuple[int, int]) -> Patches:
+    def of(pieces: PasteSpec, size: int, picture: tuple[int, int]) -> PasteWindows:
         """Windows in search crops of `size` pixels, of pieces of pictures (width, height)."""
         places, scale = pieces.places.double().numpy(), _per_pixel(pieces).double().numpy()
         # The pixels whose middles lie in the box.
@@ -115,13 +115,13 @@ class Patches:
         matrices = np.zeros((len(places), 2, 3))
         matrices[:, 0, 0], matrices[:, 1, 1] = scale.T
         matrices[:, :, 2] = start + 0.5 * scale - 0.5
-        return Patches(
+        return PasteWindows(
             {row: number for number, row in enumerate(pieces.rows.tolist())}, pieces.sources.tolist(), low, high,
             places, pieces.ellipse.tolist(), Warps.of(matrices, start, start + (high - low) * scale, picture),
         )  # fmt: skip
 
 
-def paste_one(search: Image, patches: Patches, number: int, source: Image) -> None:
+def paste_one(search: Image, patches: PasteWindows, number: int, source: Image) -> None:
     """Paste a piece of the picture `source` into one search crop (S, S, 3), in place."""
     (x0, y0), (x1, y1) = patches.low[number].tolist(), patches.high[number].tolist()
     if x1 <= x0 or y1 <= y0:
@@ -136,7 +136,7 @@ def paste_one(search: Image, patches: Patches, number: int, source: Image) -> No
     np.copyto(window, piece, where=(x * x + (y * y)[:, None] < 1)[..., None])
 
 
-def _per_pixel(pieces: Pieces) -> Tensor:
+def _per_pixel(pieces: PasteSpec) -> Tensor:
     """(K, 2) pixels of the picture for one of the search crop."""
     return (pieces.taken[:, 2:] - pieces.taken[:, :2]) / (pieces.places[:, 2:] - pieces.places[:, :2])
 

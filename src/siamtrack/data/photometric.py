@@ -15,7 +15,7 @@ from torch import Tensor
 from siamtrack.config import Data
 from siamtrack.data.shards import Image
 
-__all__ = ["Looks", "draw_looks", "recolour", "recolour_one"]
+__all__ = ["PhotometricParams", "draw_photometric", "recolour", "recolour_one"]
 
 _LUMA = (0.299, 0.587, 0.114)
 _NOISE = 8.0
@@ -26,7 +26,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Looks:
+class PhotometricParams:
     """What becomes of the pixels of B crops.
 
     Attributes:
@@ -50,7 +50,7 @@ class Looks:
     seeds: npt.NDArray[np.int64]
 
 
-def draw_looks(grey: Tensor, data: Data, rng: torch.Generator) -> Looks:
+def draw_photometric(grey: Tensor, data: Data, rng: torch.Generator) -> PhotometricParams:
     """Draw brightness, contrast, saturation, colour balance, blur and noise.
 
     Args:
@@ -66,10 +66,10 @@ def draw_looks(grey: Tensor, data: Data, rng: torch.Generator) -> Looks:
     kernels = np.zeros((count, 2 * _RADIUS + 1, 2 * _RADIUS + 1), np.float32)
     kernels[blurred] = _kernels(u[blurred, 6], u[blurred, 7], motion[blurred])
     coloured, noisy = bool(data.colour or data.grey), u[:, 10] < data.noise
-    return Looks(coloured, mix, lift, blurred, kernels, motion, noisy, seeds)
+    return PhotometricParams(coloured, mix, lift, blurred, kernels, motion, noisy, seeds)
 
 
-def recolour(x: Tensor, looks: Looks) -> None:
+def recolour(x: Tensor, looks: PhotometricParams) -> None:
     """Change B crops (B, 3, S, S) of RGB 0..255 in place, all at once; they stay in that range."""
     device = x.device
     if looks.coloured:
@@ -87,7 +87,7 @@ def recolour(x: Tensor, looks: Looks) -> None:
     x.clamp_(0, 255)
 
 
-def recolour_one(cut: Image, looks: Looks, row: int, made: Floats) -> None:
+def recolour_one(cut: Image, looks: PhotometricParams, row: int, made: Floats) -> None:
     """Write crop number `row` of them, changed, into `made`: what `recolour` does, but for the noise's own values.
 
     Args:

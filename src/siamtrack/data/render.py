@@ -16,8 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from siamtrack.data.paste import Patches, Pieces, paste, paste_one
-from siamtrack.data.photometric import Looks, recolour, recolour_one
+from siamtrack.data.paste import PasteSpec, PasteWindows, paste, paste_one
+from siamtrack.data.photometric import PhotometricParams, recolour, recolour_one
 from siamtrack.data.pixels import Pictures, edge_colour, region_warps, warp
 from siamtrack.geometry import crop
 
@@ -39,8 +39,8 @@ class View:
     index: Tensor
     region: crop.Region
     size: int
-    looks: Looks
-    pieces: Pieces | None = None
+    looks: PhotometricParams
+    pieces: PasteSpec | None = None
 
 
 def render(crops: Pictures, views: Sequence[View]) -> list[Tensor]:
@@ -75,7 +75,7 @@ def _maker(frames: npt.NDArray[np.uint8], view: View, made: npt.NDArray[np.float
     """What makes one crop of a view, by its number, into `made` (B, size, size, 3)."""
     shape = frames.shape[2], frames.shape[1]
     index, warps = view.index.tolist(), region_warps(view.region, view.size, shape)
-    patches = Patches.of(view.pieces, view.size, shape) if view.pieces is not None else None
+    patches = PasteWindows.of(view.pieces, view.size, shape) if view.pieces is not None else None
 
     def make(row: int) -> None:
         """Make crop number `row`."""

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamtrack.data.places import list_shards
-from siamtrack.data.shards import Note, Rows, decode, read_shard
+from siamtrack.data.shards import CropLabel, Rows, decode, read_shard
+from siamtrack.data.storage import list_shards
 from siamtrack.errors import DataError
 
 __all__ = ["ResidentSet"]
@@ -58,7 +58,7 @@ class ResidentSet:
         return replace(self, **parts, keys=tuple(self.keys[row] for row in index.tolist()))
 
     @staticmethod
-    def listed(rows: Sequence[tuple[str, Note]]) -> ResidentSet:
+    def listed(rows: Sequence[tuple[str, CropLabel]]) -> ResidentSet:
         """What keys and annotations say of some crops, without their pixels."""
         notes = [note for _, note in rows]
         tracks, _ = _number([note.track for note in notes])
@@ -88,7 +88,7 @@ class ResidentSet:
             DataError: more than `max_skipped` of them cannot be decoded, or they differ in size.
         """
         images: np.ndarray | None = None
-        kept: list[tuple[str, Note]] = []
+        kept: list[tuple[str, CropLabel]] = []
         skipped: list[str] = []
         for key, jpeg, note in rows:
             image = decode(jpeg)

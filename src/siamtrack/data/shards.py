@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.data.places import ShardFile, open_place
+from siamtrack.data.storage import ShardFile, open_storage
 from siamtrack.errors import DataError
 
-__all__ = ["Image", "Note", "Rows", "decode", "iterate_shard", "read_shard"]
+__all__ = ["CropLabel", "Image", "Rows", "decode", "iterate_shard", "read_shard"]
 
 Image = npt.NDArray[np.uint8]
 _FIELDS = ("track_id", "frame", "box", "category", "source")
@@ -28,7 +28,7 @@ _TRIES = 3
 
 
 @dataclass(frozen=True)
-class Note:
+class CropLabel:
     """What a shard says of one crop: `box` is xyxy in crop pixels, `frame` 0 for stills."""
 
     track: str
@@ -43,7 +43,7 @@ class Note:
         return json.dumps(dict(zip(_FIELDS, values, strict=True))).encode()
 
 
-Rows = list[tuple[str, bytes, Note]]
+Rows = list[tuple[str, bytes, CropLabel]]
 """Crops as shards hold them: key, image file, annotation."""
 
 
@@ -58,7 +58,7 @@ def decode(jpeg: bytes) -> Image | None:
     return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Note]]:
+def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, CropLabel]]:
     """Read one shard from its beginning to its end, without seeking: (key, image file, annotation).
 
     The image file is empty where the shard has none for an annotation; images without one are left out.
@@ -67,7 +67,7 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Not
         DataError: no tar, cut short, or an annotation that is not of the format.
     """
     pictures: dict[str, bytes] = {}
-    notes: dict[str, Note] = {}
+    notes: dict[str, CropLabel] = {}
     try:
         with tarfile.open(fileobj=shard, mode="r|") as tar:
             for member in tar:
@@ -87,7 +87,7 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Not
         yield key, b"", note
 
 
-def _note(fields: Any, what: str) -> Note:
+def _note(fields: Any, what: str) -> CropLabel:
     if not isinstance(fields, Mapping):
         raise DataError(f"{what}: expected an object, got {type(fields).__name__}")
     if missing := [name for name in _FIELDS if name not in fields]:
@@ -99,7 +99,7 @@ def _note(fields: Any, what: str) -> Note:
         raise DataError(f"{what}: expected a whole frame number and a box of 4 numbers; {error}") from None
     if not (math.isfinite(x0 + y0 + x1 + y1) and x1 > x0 and y1 > y0):
         raise DataError(f"{what}: a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1; got {fields['box']}")
-    return Note(str(fields["track_id"]), frame, (x0, y0, x1, y1), str(fields["category"]), str(fields["source"]))
+    return CropLabel(str(fields["track_id"]), frame, (x0, y0, x1, y1), str(fields["category"]), str(fields["source"]))
 
 
 def read_shard(shard: ShardFile) -> Rows:
@@ -111,7 +111,7 @@ def read_shard(shard: ShardFile) -> Rows:
     stem = shard.name.removesuffix(".tar")
     for left in reversed(range(_TRIES)):
         try:
-            with open_place(shard.place) as stream:
+            with open_storage(shard.place) as stream:
                 return [(f"{stem}/{key}", jpeg, note) for key, jpeg, note in iterate_shard(stream, shard.place)]
         except DataError:
             if not left:

@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Crops, Data
-from siamtrack.data.ahead import Ahead
-from siamtrack.data.augment import Batch, Plan, carry_out, plan_batch
+from siamtrack.data.augment import Batch, Plan, plan_batch, render_batch
 from siamtrack.data.pairs import Pairs, PairSampler, generator
-from siamtrack.data.places import list_shards
+from siamtrack.data.prefetch import Prefetch
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import Image, Rows, decode, read_shard
+from siamtrack.data.storage import list_shards
 from siamtrack.errors import DataError
 
 __all__ = ["StreamedPairs"]
@@ -99,7 +99,7 @@ class StreamedPairs:
         self._decoders = ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1), "decode")
         self._fetcher = ThreadPoolExecutor(1, "shards")
         self._coming: dict[int, Future[Rows]] = {}
-        self._ahead = Ahead(self._prepare)
+        self._ahead = Prefetch(self._prepare)
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ class StreamedPairs:
         The batch's indices are those of its own decoded crops; its keys tell where these came from.
         """
         drawn = self._ahead.take(count, seed, part, step)
-        return carry_out(drawn.plan, drawn.crops.to(self._device)), drawn.rng
+        return render_batch(drawn.plan, drawn.crops.to(self._device)), drawn.rng
 
     def close(self) -> None:
         """Stop reading and decoding ahead."""

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.bench.answers import Tracks, read_answer
 from siamtrack.errors import ConfigError, InputError
+from siamtrack.evaluation.tracker_session import TrackerLike, read_answer
 
 __all__ = ["got10k_tracker"]
 
 
-def got10k_tracker(model: str | Path | Tracks, name: str | None = None, device: str = "cpu", origin: int = 0) -> Any:
+def got10k_tracker(
+    model: str | Path | TrackerLike, name: str | None = None, device: str = "cpu", origin: int = 0
+) -> Any:
     """Return a `got10k.trackers.Tracker` that runs a siamtrack model, or any object with `init` and `update`.
 
     Args:
@@ -38,9 +40,9 @@ def got10k_tracker(model: str | Path | Tracks, name: str | None = None, device: 
     except ImportError as error:
         raise ConfigError(f"cannot import the GOT-10k toolkit ({error}); pip install 'got10k==0.1.3'") from error
     if isinstance(model, str | Path):
-        from siamtrack.tracking.tracker import load
+        from siamtrack.zoo import load
 
-        inner: Tracks = load(model, device)
+        inner: TrackerLike = load(model, device)
         name = name or Path(model).stem
     else:
         inner = model
@@ -55,7 +57,7 @@ def got10k_tracker(model: str | Path | Tracks, name: str | None = None, device: 
 class _Bridge:
     """Between the toolkit's PIL images and boxes as arrays, and siamtrack's."""
 
-    def __init__(self, tracker: Tracks, origin: int) -> None:
+    def __init__(self, tracker: TrackerLike, origin: int) -> None:
         self._tracker = tracker
         self._shift = np.array([origin, origin, 0, 0], dtype=np.float64)
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import ConfigError, InputError, WeightsError, nearest
+from siamtrack.errors import ConfigError, InputError, WeightsError, did_you_mean
 
 __all__ = ["OPENCV_TRACKERS", "OpenCvTracker", "opencv_tracker"]
 
@@ -93,7 +93,7 @@ def opencv_tracker(kind: str) -> OpenCvTracker:
     """
     name, _, files = kind.partition("=")
     if name not in OPENCV_TRACKERS:
-        hint = nearest(name, OPENCV_TRACKERS)
+        hint = did_you_mean(name, OPENCV_TRACKERS)
         raise ConfigError(f"unknown OpenCV tracker '{name}'{hint} Known: {', '.join(OPENCV_TRACKERS)}")
     if name == "nano":
         return OpenCvTracker(_nano(files))

@@ -18,9 +18,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from siamtrack.bench.answers import Answer, Tracks, read_answer
-from siamtrack.bench.sequence import Image, ImageFiles
 from siamtrack.errors import ConfigError, InputError
+from siamtrack.evaluation.tracker_session import Answer, TrackerLike, read_answer
+from siamtrack.formats.sequence import Image, ImageFiles
 
 __all__ = ["VotTracker", "serve"]
 
@@ -67,12 +67,12 @@ def _status(answer: Answer) -> Status:
     return region, {"confidence": confidence}
 
 
-def _load(model: str, device: str) -> Tracks:
+def _load(model: str, device: str) -> TrackerLike:
     module, colon, factory = model.partition(":")
     if colon and not Path(model).exists():
-        made: Tracks = getattr(import_module(module), factory)()
+        made: TrackerLike = getattr(import_module(module), factory)()
         return made
-    from siamtrack.tracking.tracker import load
+    from siamtrack.zoo import load
 
     return load(model, device)
 

@@ -29,7 +29,7 @@ def grid_maxima(x: Tensor, centre: int) -> Tensor:
     if side < centre + 2:
         raise ConfigError(
             f"channel attention needs the target's surroundings, a map wider than {centre} cells; got {side} "
-            "(set crops.wide_template, such as 255)"
+            "(set crops.template_crop, such as 255)"
         )
     start = (side - centre) // 2
     bounds = (0, start, start + centre, side)

@@ -12,8 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from siamtrack.errors import ConfigError, WeightsError, nearest
-from siamtrack.models.weights import check_state, some_names
+from siamtrack.errors import ConfigError, WeightsError, did_you_mean
+from siamtrack.io import first_names
+from siamtrack.models.weights import check_state
 
 __all__ = ["ImportReport", "Source", "check_source", "import_sources", "import_state_dict", "read_checkpoint"]
 
@@ -126,7 +127,9 @@ def check_source(source: str) -> None:
         ConfigError: an unknown one; the nearest is offered.
     """
     if source not in _RULES:
-        raise ConfigError(f"unknown source '{source}'{nearest(source, _RULES)} Known: {', '.join(import_sources())}")
+        raise ConfigError(
+            f"unknown source '{source}'{did_you_mean(source, _RULES)} Known: {', '.join(import_sources())}"
+        )
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
@@ -156,7 +159,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: expected tensors by name, got {type(found).__name__}")
     strange = [str(name) for name, value in found.items() if not isinstance(name, str) or not _is_plain(value)]
     if strange:
-        raise WeightsError(f"{path}: expected nothing but plain tensors by name; others are {some_names(strange)}")
+        raise WeightsError(f"{path}: expected nothing but plain tensors by name; others are {first_names(strange)}")
     return strip_prefix(found)
 
 
@@ -190,7 +193,7 @@ def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) 
     renamed = {name: _rename(name, _RULES[source]) for name in state}
     unknown = [name for name, target in renamed.items() if target is None]
     if unknown:
-        raise WeightsError(f"names that {source} does not use: {some_names(unknown)}")
+        raise WeightsError(f"names that {source} does not use: {first_names(unknown)}")
     swapped = tuple(name for name in state if name in _TRANSPOSED.get(source, ()))
     tensors: dict[str, Tensor] = {}
     for name, target in renamed.items():

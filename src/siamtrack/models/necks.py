@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Keep", "Merge", "Project", "centre_cells", "odd_cells", "projection", "resized"]
+__all__ = ["FuseLevels", "IdentityNeck", "ProjectLevels", "centre_cells", "odd_cells", "projection", "resized"]
 
 
 def centre_cells(x: Tensor, cells: int) -> Tensor:
@@ -37,7 +37,7 @@ def projection(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
-class Keep(nn.Module):
+class IdentityNeck(nn.Module):
     """No neck: both sides as the backbone gives them (SiamFC, SiamRPN)."""
 
     def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
@@ -46,7 +46,7 @@ class Keep(nn.Module):
         return features
 
 
-class Project(nn.Module):
+class ProjectLevels(nn.Module):
     """1 x 1 convolution and BatchNorm to one width, level by level (SiamRPN++, section 3.2).
 
     Args:
@@ -82,7 +82,7 @@ class Project(nn.Module):
         return tuple(centre_cells(x, side) for x in maps)
 
 
-class Merge(nn.Module):
+class FuseLevels(nn.Module):
     """Projects levels of different strides to one width, brings them to the finest stride and adds them.
 
     For small backbones: up-sampling the deep level costs a tenth of dilating it (depth-wise convolutions with

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from siamtrack.geometry.boxes import box_iou
 
-__all__ = ["distinct", "nearest_to", "propose"]
+__all__ = ["nearest_to", "nms", "propose"]
 
 # Among proposals that overlap the last box by more, the best scored one counts as the nearest (published code).
 _NEAR = 0.8
@@ -15,7 +15,7 @@ _NEAR = 0.8
 _POOL = 256
 
 
-def distinct(boxes: Tensor, scores: Tensor, count: int, overlap: float = 0.5) -> Tensor:
+def nms(boxes: Tensor, scores: Tensor, count: int, overlap: float = 0.5) -> Tensor:
     """Greedy non-maximum suppression, batched: the best box, then the best that overlaps none of those before.
 
     Args:
@@ -69,4 +69,4 @@ def propose(boxes: Tensor, scores: Tensor, last: Tensor, count: int, overlap: fl
     if count == 1:
         return near
     others = scores.scatter(1, near, -1.0)
-    return torch.cat([distinct(boxes, others, count - 1, overlap), near], 1)
+    return torch.cat([nms(boxes, others, count - 1, overlap), near], 1)

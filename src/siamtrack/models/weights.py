@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from siamtrack.errors import WeightsError
+from siamtrack.errors import DataError, WeightsError
+from siamtrack.io import first_names, write_whole
 
-if TYPE_CHECKING:
-    from siamtrack.config import Crops
-    from siamtrack.models.siamese import Matcher
+__all__ = ["check_state", "load_weights", "read_metadata", "save_weights"]
 
-__all__ = ["check_crops", "check_state", "load_weights", "read_metadata", "save_weights", "some_names"]
-
-_LONGEST = 160
 _MAX_HALF = torch.finfo(torch.float16).max
 
 
@@ -42,13 +36,10 @@ def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], 
     path = Path(path)
     state = {name: _stored(name, tensor, half) for name, tensor in net.state_dict().items()}
     blob = safetensors.torch.save(state, dict(metadata))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        partial.write_bytes(blob)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise WeightsError(f"cannot write the weights file {path}: {error.strerror}") from error
+        write_whole(path, blob)
+    except DataError as error:
+        raise WeightsError(f"weights: {error}") from error
 
 
 def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
@@ -112,7 +103,9 @@ def check_state(state: Mapping[str, Tensor], net: nn.Module, where: str) -> None
     missing = [name for name in wanted if name not in state]
     unknown = [name for name in state if name not in wanted]
     if missing or unknown:
-        parts = [f"{text} {some_names(names)}" for text, names in (("missing", missing), ("unknown", unknown)) if names]
+        parts = [
+            f"{text} {first_names(names)}" for text, names in (("missing", missing), ("unknown", unknown)) if names
+        ]
         raise WeightsError(f"{where} was made for another network: {'; '.join(parts)}")
     wrong = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
@@ -120,45 +113,10 @@ def check_state(state: Mapping[str, Tensor], net: nn.Module, where: str) -> None
         if state[name].shape != tensor.shape
     ]
     if wrong:
-        raise WeightsError(f"{where} was made for another network: wrong shapes {some_names(wrong)}")
+        raise WeightsError(f"{where} was made for another network: wrong shapes {first_names(wrong)}")
     kinds = [name for name, tensor in wanted.items() if state[name].is_floating_point() != tensor.is_floating_point()]
     if kinds:
-        raise WeightsError(f"{where} holds another kind of number than the network in {some_names(kinds)}")
+        raise WeightsError(f"{where} holds another kind of number than the network in {first_names(kinds)}")
     broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if broken:
-        raise WeightsError(f"{where} holds values that are not finite in {some_names(broken)}")
-
-
-def check_crops(net: Matcher, crops: Crops, where: str) -> None:
-    """Check that a network takes crops of a preset's sizes, by letting it look at one black pair.
-
-    Args:
-        net: on the CPU and in evaluation mode.
-        crops: the preset's.
-        where: the file that both come from.
-
-    Raises:
-        WeightsError: a map becomes too small for the next layer, or the correlation has another number of channels.
-    """
-    template, search = crops.wide_template or crops.template, crops.search
-    try:
-        with torch.inference_mode():
-            net.match(net.embed(torch.zeros(1, 3, template, template)), torch.zeros(1, 3, search, search))
-    except RuntimeError as error:
-        raise WeightsError(
-            f"{where}: its network does not take crops of {template} (template) and {search} pixels (search); make it "
-            f"again with crops that fit its layers ({' '.join(str(error).split())[:200]})"
-        ) from None
-
-
-def some_names(names: Iterable[str], limit: int = 6) -> str:
-    """The first names of a list, and how many more there are, on one line."""
-    listed = list(names)
-    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(_shown(name) for name in listed[:limit]) + more
-
-
-def _shown(name: str) -> str:
-    """A name as a file has it, which may be any text, on one line and no longer than a line."""
-    text = name if name.isprintable() else repr(name)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        raise WeightsError(f"{where} holds values that are not finite in {first_names(broken)}")

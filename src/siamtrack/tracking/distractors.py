@@ -20,7 +20,7 @@ from siamtrack.config import Preset
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import cxcywh_to_xyxy
 from siamtrack.geometry.crop import Frame, Region, cut, target_region
-from siamtrack.models.proposals import distinct
+from siamtrack.models.proposals import nms
 from siamtrack.models.siamese import Candidates, Matcher, Template
 from siamtrack.models.sized import embed
 
@@ -100,7 +100,7 @@ def rerank(
         raise ConfigError("track.rerank needs a network that predicts sizes; set it to 0 with this one")
     track = preset.track
     boxes = torch.cat([found.centres, found.sizes], -1)
-    best = distinct(cxcywh_to_xyxy(boxes), ranked, min(track.rerank, ranked.shape[1]))
+    best = nms(cxcywh_to_xyxy(boxes), ranked, min(track.rerank, ranked.shape[1]))
     chosen = boxes.gather(1, best[..., None].expand(-1, -1, 4))
     seen = _look_at(net, preset, frame, chosen, region, size, fill)
     rank = ranked.gather(1, best) + recall(memory, seen, track.distractor_weight)
@@ -118,7 +118,7 @@ def _look_at(
     centres = region.centre[:, None] + (boxes[..., :2].cpu() - size / 2) * extent
     sizes = boxes[..., 2:].cpu() * extent
     corners = cxcywh_to_xyxy(torch.cat([centres, sizes], -1)).flatten(0, 1)
-    side = crops.wide_template or crops.template
+    side = crops.template_crop or crops.template
     around = target_region(corners, crops.context, side / crops.template)
     patch = cut(frame, around, side, fill.repeat_interleave(count, 0), device, preset.crops.rounding)
     inside = sizes.flatten(0, 1) / (around.extent() / side)

@@ -14,9 +14,9 @@ Status = Literal["tracking", "uncertain", "lost"]
 def presence(score: float, track: Track) -> float:
     """Estimate in [0, 1] that the box is on the target: the score on the scale of the preset's two thresholds.
 
-    Piecewise linear: 0 at score 0, 1/3 at `lost_under`, 2/3 at `sure_over`, 1 at score 1.
+    Piecewise linear: 0 at score 0, 1/3 at `status_lost_below`, 2/3 at `sure_over`, 1 at score 1.
     """
-    low, high = track.lost_under, track.sure_over
+    low, high = track.status_lost_below, track.sure_over
     if score < low:
         return score / low / 3
     if score < high:

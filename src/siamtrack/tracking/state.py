@@ -76,7 +76,7 @@ def start(
     count = len(corners)
     fill = mean_colour(frame)[None].expand(count, -1)
     crops = preset.crops
-    side = crops.wide_template or crops.template
+    side = crops.template_crop or crops.template
     region = target_region(corners, crops.context, side / crops.template)
     with torch.inference_mode():
         crop = cut(frame, region, side, fill, device, crops.rounding)
@@ -120,8 +120,8 @@ def _step_longterm(
         if memory is not None and seen is not None:
             memory = memory.replaced(index, seen)
     # As PySOT's long-term tracker: a box of low score is not believed, and the last good one stays.
-    boxes = torch.where((scores < track.lost_below)[:, None], state.boxes, boxes)
-    lost = torch.where(state.lost, scores < track.found_above, scores < track.lost_below)
+    boxes = torch.where((scores < track.search_lost_below)[:, None], state.boxes, boxes)
+    lost = torch.where(state.lost, scores < track.found_above, scores < track.search_lost_below)
     lost_for = torch.where(lost, _lost_for(state) + 1, 0)
     return replace(state, boxes=boxes, scores=scores, lost=lost, lost_for=lost_for, memory=memory)
 

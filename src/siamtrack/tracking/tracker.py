@@ -1,29 +1,23 @@
-"""The tracker that people use: `load` a model, `init` it with a box, `update` it with every frame."""
+"""The tracker that people use: `init` it with a box, `update` it with every frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from siamtrack.config import Preset, load_preset, preset_from_json, preset_names
-from siamtrack.errors import ConfigError, InputError, WeightsError, nearest
+from siamtrack.config import Preset
+from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import Box, xyxy_to_xywh
 from siamtrack.geometry.crop import Frame
-from siamtrack.models.folding import fold_norms
 from siamtrack.models.siamese import Matcher
-from siamtrack.models.weights import check_crops, load_weights, read_metadata
 from siamtrack.tracking.presence import Status, presence, status
 from siamtrack.tracking.state import TrackState, start, step
 
-__all__ = ["DEFAULT_MODEL", "Result", "Tracker", "load", "packaged_weights"]
-
-DEFAULT_MODEL = "siamcar_lite0"
+__all__ = ["Result", "Tracker", "check_device"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Tracker:
     """
 
     def __init__(self, net: Matcher, preset: Preset, device: torch.device | str = "cpu") -> None:
-        _check_device(device)
+        check_device(device)
         self.preset = preset
         self.device = torch.device(device)
         if isinstance(net, nn.Module):
@@ -96,51 +90,8 @@ class Tracker:
         return Result(box, score, share, status(share))
 
 
-def packaged_weights(name: str) -> Path | None:
-    """The weights file that comes with the package for the preset `name`, or None."""
-    path = Path(str(resources.files("siamtrack").joinpath("weights", f"{name}.safetensors")))
-    return path if path.is_file() else None
-
-
-def load(model: str | Path = DEFAULT_MODEL, device: torch.device | str = "cpu") -> Tracker:
-    """A tracker from a packaged model's name, or from a `.safetensors` file that siamtrack wrote.
-
-    Raises:
-        ConfigError: an unknown name (the nearest is offered), or a device that is not there.
-        WeightsError: no weights for that name, or a file that is corrupt or foreign.
-    """
-    _check_device(device)
-    path = Path(model)
-    if path.suffix != ".safetensors":
-        shipped = [name for name in preset_names() if packaged_weights(name)]
-        if str(model) not in preset_names():
-            if path.is_file():
-                raise WeightsError(f"'{model}' is not a weights file of siamtrack; expected a .safetensors file")
-            raise ConfigError(
-                f"unknown model '{model}'{nearest(str(model), preset_names())} Expected a model with weights "
-                f"({', '.join(shipped) or 'none is packaged'}) or a .safetensors file"
-            )
-        found = packaged_weights(str(model))
-        if found is None:
-            raise WeightsError(
-                f"no weights come with '{model}'; train or import it, and give the .safetensors file "
-                f"(models with weights: {', '.join(shipped)})"
-            )
-        preset, path = load_preset(str(model)), found
-    else:
-        stored = read_metadata(path).get("preset")
-        if stored is None:
-            made = "`siamtrack train` or `siamtrack import`"
-            raise WeightsError(f"{path} holds no siamtrack preset; make it with {made}")
-        preset = preset_from_json(stored, str(path))
-    net = preset.model.build()
-    load_weights(path, net)
-    fold_norms(net)
-    check_crops(net.eval(), preset.crops, str(path))
-    return Tracker(net, preset, device)
-
-
-def _check_device(name: torch.device | str) -> None:
+def check_device(name: torch.device | str) -> None:
+    """Raise `ConfigError` for a device that is not there."""
     try:
         device = torch.device(name)
         there = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())

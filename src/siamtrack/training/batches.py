@@ -11,19 +11,19 @@ from torch import Tensor
 
 from siamtrack.config import Preset
 from siamtrack.data.augment import Batch
-from siamtrack.data.source import PairSource
+from siamtrack.data.pair_source import PairSource
 from siamtrack.errors import ConfigError
-from siamtrack.training.distributed import World
+from siamtrack.training.distributed import ProcessGroup
 
-__all__ = ["Chance", "by_part", "check_parts", "draw_batch", "pack", "pick", "unpack"]
+__all__ = ["Generators", "by_part", "check_parts", "draw_batch", "pack", "pick", "unpack"]
 
 T = TypeVar("T")
 
-Chance = Sequence[torch.Generator]
+Generators = Sequence[torch.Generator]
 """The generators of a batch's parts, each for an equal share of its pairs, in their order."""
 
 
-def check_parts(preset: Preset, world: World) -> None:
+def check_parts(preset: Preset, world: ProcessGroup) -> None:
     """Check that the processes can share each batch evenly.
 
     Raises:
@@ -35,7 +35,7 @@ def check_parts(preset: Preset, world: World) -> None:
         raise ConfigError(f"train.batch = {preset.train.batch} cannot be drawn in {parts} parts; use a multiple")
 
 
-def draw_batch(pairs: PairSource, preset: Preset, step: int, world: World) -> tuple[Batch, Chance]:
+def draw_batch(pairs: PairSource, preset: Preset, step: int, world: ProcessGroup) -> tuple[Batch, Generators]:
     """Draw this process's pairs of a step, and the generators for what the loss draws itself.
 
     Raises:
@@ -47,7 +47,7 @@ def draw_batch(pairs: PairSource, preset: Preset, step: int, world: World) -> tu
     return _joined([batch for batch, _ in drawn]), [rng for _, rng in drawn]
 
 
-def by_part(call: Callable[..., T], rngs: Chance, *values: Tensor) -> T:
+def by_part(call: Callable[..., T], rngs: Generators, *values: Tensor) -> T:
     """Call with each part's rows of some tensors and its own generator, and join what comes back.
 
     What is drawn for a pair then depends on its part alone, not on how many processes share the batch.

@@ -20,7 +20,7 @@ from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.training.parameters import Average, from_scratch
 
 __all__ = [
-    "Run",
+    "TrainState",
     "latest_checkpoint",
     "latest_state",
     "load_checkpoint",
@@ -33,7 +33,7 @@ _FREE = {"checkpoint_every", "log_every", "validate_every", "validate_frames", "
 
 
 @dataclass
-class Run:
+class TrainState:
     """What changes while a network is trained.
 
     Attributes:

@@ -14,11 +14,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from siamtrack.errors import ConfigError
 
-__all__ = ["World", "joined", "joint_count"]
+__all__ = ["ProcessGroup", "join_processes", "joint_count"]
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """One process among all: its number `rank` of `size`, and its number `local` on its machine."""
 
     rank: int = 0
@@ -75,14 +75,14 @@ class World:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
+def join_processes(device: str) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started; a process on its own is a world of one.
 
     Raises:
         ConfigError: fewer GPUs than processes on this machine.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield World()
+        yield ProcessGroup()
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.device(device).type == "cuda"
@@ -92,7 +92,7 @@ def joined(device: str) -> Iterator[World]:
         torch.cuda.set_device(local)
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
-        yield World(dist.get_rank(), dist.get_world_size(), local)
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size(), local)
     finally:
         dist.destroy_process_group()
 

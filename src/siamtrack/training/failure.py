@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.data.augment import Batch
 from siamtrack.errors import SiamtrackError, WeightsError
-from siamtrack.training.batches import Chance, pack, pick, unpack
+from siamtrack.training.batches import Generators, pack, pick, unpack
 from siamtrack.training.objective import objective
-from siamtrack.training.parameters import open_backbone, prepare
+from siamtrack.training.parameters import prepare, unfreeze_backbone
 
 __all__ = ["FailedStep", "Replay", "TrainingError", "replay", "save_failure"]
 
@@ -103,7 +103,7 @@ def replay(path: Path, device: str = "cpu") -> Replay:
     net = preset.model.build().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.load_state_dict({name[4:]: value for name, value in tensors.items() if name.startswith("net.")})
     prepare(net, preset.train)
-    open_backbone(net, preset.train, notes["step"])
+    unfreeze_backbone(net, preset.train, notes["step"])
     batch = unpack(Batch, tensors, "batch")
     random = tensors["random"].cpu()
     found: list[str] = []
@@ -136,7 +136,7 @@ def _terms(net: nn.Module, preset: Preset, batch: Batch, random: Tensor) -> dict
         return objective(net, batch, cfg.loss_weights, rngs, cfg.smooth_l1)
 
 
-def _generators(states: Tensor) -> Chance:
+def _generators(states: Tensor) -> Generators:
     rngs = [torch.Generator() for _ in states]
     for rng, state in zip(rngs, states, strict=True):
         rng.set_state(state)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from siamtrack.training.distributed import World
+from siamtrack.training.distributed import ProcessGroup
 
 __all__ = ["Report", "RunLog"]
 
@@ -28,7 +28,7 @@ class RunLog:
         world: this process among several.
     """
 
-    def __init__(self, path: Path, step: int, report: Report, world: World) -> None:
+    def __init__(self, path: Path, step: int, report: Report, world: ProcessGroup) -> None:
         self.path = path
         self.report = report
         self.world = world

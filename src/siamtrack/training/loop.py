@@ -9,31 +9,30 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable
-from collections.abc import Sequence as Many
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from siamtrack.bench.sequence import Sequence
 from siamtrack.config import Preset, Train, preset_to_json
 from siamtrack.data.augment import Batch
-from siamtrack.data.source import PairSource
+from siamtrack.data.pair_source import PairSource
 from siamtrack.errors import ConfigError
+from siamtrack.formats.sequence import VideoSequence
 from siamtrack.models.pretrained import load_imagenet
 from siamtrack.models.weights import save_weights
-from siamtrack.training.batches import Chance, check_parts, draw_batch
+from siamtrack.training.batches import Generators, check_parts, draw_batch
 from siamtrack.training.checkpoint import (
-    Run,
+    TrainState,
     latest_checkpoint,
     latest_state,
     load_checkpoint,
     save_checkpoint,
     write_checkpoint,
 )
-from siamtrack.training.distributed import World
+from siamtrack.training.distributed import ProcessGroup
 from siamtrack.training.failure import FailedStep, TrainingError, save_failure
 from siamtrack.training.log import Report, RunLog
 from siamtrack.training.objective import objective
@@ -42,9 +41,9 @@ from siamtrack.training.parameters import (
     compile_frozen,
     from_scratch,
     make_optimiser,
-    open_backbone,
     prepare,
     set_rates,
+    unfreeze_backbone,
 )
 from siamtrack.training.schedule import backbone_trains, learning_rate
 from siamtrack.training.validate import validate
@@ -61,9 +60,9 @@ def train(
     until: int | None = None,
     report: Report = lambda row: None,
     *,
-    clips: Many[Sequence] = (),
+    clips: Sequence[VideoSequence] = (),
     stop: Callable[[], bool] = lambda: False,
-    world: World | None = None,
+    world: ProcessGroup | None = None,
 ) -> Path:
     """Train a preset's network and write its weights.
 
@@ -77,7 +76,7 @@ def train(
         report: called with each row of the log, in the first process.
         clips: sequences to track every `validate_every` steps and at the end.
         stop: asked after every step whether to end here, with a checkpoint.
-        world: this process among several; see `joined`.
+        world: this process among several; see `join_processes`.
 
     Returns:
         The safetensors file of the weights (their moving average, if the preset keeps one): those that
@@ -89,7 +88,7 @@ def train(
         WeightsError: no checkpoint in `out` can be read.
         DataError: more crops are unreadable than `data.max_skipped` allows.
     """
-    world = world or World()
+    world = world or ProcessGroup()
     check_parts(preset, world)
     place = world.device(device)
     run = _begin(preset, out, place, resume)
@@ -101,13 +100,13 @@ def train(
 
 def _steps(
     preset: Preset,
-    run: Run,
+    run: TrainState,
     pairs: PairSource,
     out: Path,
     log: RunLog,
-    clips: Many[Sequence],
+    clips: Sequence[VideoSequence],
     stop: Callable[[], bool],
-    world: World,
+    world: ProcessGroup,
     last: int,
 ) -> None:
     """The loop itself: draw, forward, loss, backward, clip, step; then log, validate and save."""
@@ -116,7 +115,7 @@ def _steps(
     while run.step < last and not stopped:
         if opened != backbone_trains(cfg, run.step):
             opened = backbone_trains(cfg, run.step)
-            open_backbone(run.net, cfg, run.step)
+            unfreeze_backbone(run.net, cfg, run.step)
             forward = world.wrap(_Objective(run.net, cfg))
         set_rates(run.optimiser, cfg, run.step)
         batch, rngs = draw_batch(pairs, preset, run.step, world)
@@ -144,7 +143,7 @@ def _steps(
             save_checkpoint(out, run.step, run.pack(preset))
 
 
-def _failure(preset: Preset, run: Run, out: Path, world: World, failed: FailedStep) -> TrainingError:
+def _failure(preset: Preset, run: TrainState, out: Path, world: ProcessGroup, failed: FailedStep) -> TrainingError:
     path = out / "failures" / f"step-{failed.step:08d}-{world.rank}.safetensors"
     # With the settings as they are in force, so that a replay has to know nothing else.
     return save_failure(path, replace(preset, train=run.settings(preset)), run.net, failed)
@@ -158,11 +157,11 @@ class _Objective(nn.Module):
         self.net = net
         self.cfg = cfg
 
-    def forward(self, batch: Batch, rngs: Chance) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, rngs: Generators) -> dict[str, Tensor]:
         return objective(self.net, batch, self.cfg.loss_weights, rngs, self.cfg.smooth_l1)
 
 
-def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> Run:
+def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> TrainState:
     """Build what is trained, and go on from the newest checkpoint where that is wanted."""
     out.mkdir(parents=True, exist_ok=True)
     if not resume and (found := latest_checkpoint(out)) is not None:
@@ -176,7 +175,7 @@ def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> Run
     compile_frozen(net, cfg, device)
     net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = Average(net, cfg.ema) if cfg.ema else None
-    run = Run(net, make_optimiser(net, cfg), average, pretrained)
+    run = TrainState(net, make_optimiser(net, cfg), average, pretrained)
     if state is not None:
         run.restore(state, preset)
     return run
@@ -195,7 +194,7 @@ def _pretrain(net: nn.Module, preset: Preset) -> bool:
     return loaded
 
 
-def _weights(run: Run) -> nn.Module:
+def _weights(run: TrainState) -> nn.Module:
     """A copy of the network with the weights that are kept: the moving average, if there is one."""
     net = copy.deepcopy(run.net)
     if run.average:
@@ -203,7 +202,9 @@ def _weights(run: Run) -> nn.Module:
     return net
 
 
-def _validate(preset: Preset, run: Run, clips: Many[Sequence], out: Path, world: World, log: RunLog) -> None:
+def _validate(
+    preset: Preset, run: TrainState, clips: Sequence[VideoSequence], out: Path, world: ProcessGroup, log: RunLog
+) -> None:
     """Track the clips; keep the checkpoint if none tracked them better."""
     score = validate(_weights(run), preset, clips, next(run.net.parameters()).device, world)
     log.add({"step": run.step, "success": score})
@@ -213,7 +214,7 @@ def _validate(preset: Preset, run: Run, clips: Many[Sequence], out: Path, world:
             write_checkpoint(out / "best.pt", run.pack(preset))
 
 
-def _finish(preset: Preset, run: Run, out: Path, world: World) -> Path:
+def _finish(preset: Preset, run: TrainState, out: Path, world: ProcessGroup) -> Path:
     """Write the weights: the best ones of those that were validated, else the last."""
     path = out / f"{preset.name}.safetensors"
     if not world.main:

@@ -20,7 +20,7 @@ from siamtrack.models.heads.score import ScoreHead
 from siamtrack.models.sa_siam_net import Blend
 from siamtrack.models.siamese import Candidates, Maps, SiameseNet, Template
 from siamtrack.models.spm_net import SpmHead, SpmNet
-from siamtrack.training.batches import Chance, by_part
+from siamtrack.training.batches import Generators, by_part
 from siamtrack.training.car_loss import car_loss
 from siamtrack.training.rpn_loss import rpn_loss
 from siamtrack.training.siamfc_loss import siamfc_labels, siamfc_loss
@@ -31,7 +31,9 @@ __all__ = ["objective"]
 Terms = dict[str, Tensor]
 
 
-def objective(net: nn.Module, batch: Batch, weights: tuple[float, ...], rngs: Chance, smooth: bool = False) -> Terms:
+def objective(
+    net: nn.Module, batch: Batch, weights: tuple[float, ...], rngs: Generators, smooth: bool = False
+) -> Terms:
     """Forward pass and loss of one batch: the terms of the network's head, and `total`.
 
     Args:
@@ -59,7 +61,7 @@ def _respond(net: SiameseNet, batch: Batch) -> Maps:
     return net.respond(net.embed(batch.template), batch.search)
 
 
-def _siamcar(net: SiameseNet, batch: Batch, rngs: Chance, smooth: bool) -> Terms:
+def _siamcar(net: SiameseNet, batch: Batch, rngs: Generators, smooth: bool) -> Terms:
     """SiamCAR: `cls`, `cen`, `loc`, published weights 1, 1, 3."""
     del rngs, smooth
     maps = _respond(net, batch)
@@ -68,13 +70,13 @@ def _siamcar(net: SiameseNet, batch: Batch, rngs: Chance, smooth: bool) -> Terms
     return car_loss(maps, coder.encode(batch.boxes, batch.present, cells, size))
 
 
-def _anchors(net: SiameseNet, batch: Batch, rngs: Chance, smooth: bool) -> Terms:
+def _anchors(net: SiameseNet, batch: Batch, rngs: Generators, smooth: bool) -> Terms:
     """SiamRPN, SiamRPN++: `cls`, `loc`, published weights 1, 1.2."""
     coder: Any = net.coder
     return _proposals(_respond(net, batch), coder, batch, rngs, smooth)
 
 
-def _proposals(maps: Maps, coder: AnchorCoder, batch: Batch, rngs: Chance, smooth: bool) -> Terms:
+def _proposals(maps: Maps, coder: AnchorCoder, batch: Batch, rngs: Generators, smooth: bool) -> Terms:
     cells, size = maps["cls"].shape[-1], batch.search.shape[-1]
 
     def targets(boxes: Tensor, present: Tensor, rng: torch.Generator) -> AnchorTargets:
@@ -84,14 +86,14 @@ def _proposals(maps: Maps, coder: AnchorCoder, batch: Batch, rngs: Chance, smoot
     return rpn_loss(maps, by_part(targets, rngs, batch.boxes, batch.present), smooth)
 
 
-def _siamfc(net: SiameseNet, batch: Batch, rngs: Chance, smooth: bool) -> Terms:
+def _siamfc(net: SiameseNet, batch: Batch, rngs: Generators, smooth: bool) -> Terms:
     """SiamFC: `cls`, weight 1."""
     del rngs, smooth
     maps = _respond(net, batch)
     return siamfc_loss(maps, _labels(net, batch, maps))
 
 
-def _sa_siam(net: SiameseNet, batch: Batch, rngs: Chance, smooth: bool) -> Terms:
+def _sa_siam(net: SiameseNet, batch: Batch, rngs: Generators, smooth: bool) -> Terms:
     """SA-Siam: `appearance` and `semantic`, each branch on its own response; trained jointly, `cls` on the blend.
 
     Apart, the branches share neither a parameter nor a term: one run trains both as two runs would.
@@ -111,7 +113,7 @@ def _labels(net: SiameseNet, batch: Batch, maps: Maps) -> Tensor:
     return siamfc_labels(batch.boxes, batch.present, cells, size, coder.stride)
 
 
-def _spm(net: SpmNet, batch: Batch, rngs: Chance, smooth: bool) -> Terms:
+def _spm(net: SpmNet, batch: Batch, rngs: Generators, smooth: bool) -> Terms:
     """SPM: `cls`, `loc` of the coarse stage, and of the fine one `fine_cls`, `fine_loc`; weights 1, 1, 2, 2.
 
     The gradients of both stages reach the backbone; none flows through the proposals' places. Generalized training
@@ -132,7 +134,7 @@ def _spm(net: SpmNet, batch: Batch, rngs: Chance, smooth: bool) -> Terms:
     return terms | fine_loss(logits, offsets, samples)
 
 
-def _fine_samples(found: Candidates, batch: Batch, rngs: Chance) -> FineSamples:
+def _fine_samples(found: Candidates, batch: Batch, rngs: Generators) -> FineSamples:
     def samples(
         centres: Tensor, sizes: Tensor, scores: Tensor, boxes: Tensor, present: Tensor, rng: torch.Generator
     ) -> FineSamples:
@@ -150,7 +152,7 @@ def _template(net: SpmNet, batch: Batch) -> Template:
     return net.embed(batch.template) if inner is None else net.embed_sized(batch.template, inner[:, 2:] - inner[:, :2])
 
 
-_OBJECTIVES: dict[type[nn.Module], Callable[[Any, Batch, Chance, bool], Terms]] = {
+_OBJECTIVES: dict[type[nn.Module], Callable[[Any, Batch, Generators, bool], Terms]] = {
     CarHead: _siamcar,
     RpnHead: _anchors,
     LightRpnHead: _anchors,

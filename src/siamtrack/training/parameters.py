@@ -15,7 +15,13 @@ from siamtrack.config import Train
 from siamtrack.training.schedule import backbone_trains, learning_rate
 
 __all__ = [
-    "Average", "compile_frozen", "from_scratch", "make_optimiser", "open_backbone", "prepare", "set_rates",
+    "Average",
+    "compile_frozen",
+    "from_scratch",
+    "make_optimiser",
+    "prepare",
+    "set_rates",
+    "unfreeze_backbone",
 ]  # fmt: skip
 
 
@@ -67,7 +73,7 @@ def make_optimiser(net: nn.Module, cfg: Train) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=cfg.lr)
 
 
-def open_backbone(net: nn.Module, cfg: Train, step: int) -> None:
+def unfreeze_backbone(net: nn.Module, cfg: Train, step: int) -> None:
     """Open or shut the backbone's later stages, as the schedule has it at `step`."""
     opened = backbone_trains(cfg, step)
     for stage in _stages(net)[cfg.frozen_stages :]:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Many
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
 from torch import nn
 
-from siamtrack.bench.answers import Tracks
-from siamtrack.bench.evaluate import read_suite
-from siamtrack.bench.sequence import Sequence
-from siamtrack.bench.single import success_of
-from siamtrack.bench.suites import find_suite
 from siamtrack.config import Preset
 from siamtrack.errors import DataError
+from siamtrack.evaluation.evaluate import read_suite
+from siamtrack.evaluation.single import score_sequence
+from siamtrack.evaluation.suites import find_suite
+from siamtrack.evaluation.tracker_session import TrackerLike
+from siamtrack.formats.sequence import VideoSequence
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.tracker import Tracker
-from siamtrack.training.distributed import World
+from siamtrack.training.distributed import ProcessGroup
 
 __all__ = ["find_clips", "validate"]
 
 
-def find_clips(folder: Path, limit: int) -> tuple[Sequence, ...]:
+def find_clips(folder: Path, limit: int) -> tuple[VideoSequence, ...]:
     """The beginnings of a folder's sequences: `<name>/img/*` and `<name>/groundtruth.txt` (x,y,w,h a line).
 
     Args:
@@ -41,7 +41,11 @@ def find_clips(folder: Path, limit: int) -> tuple[Sequence, ...]:
 
 
 def validate(
-    net: nn.Module, preset: Preset, clips: Many[Sequence], device: torch.device, world: World | None = None
+    net: nn.Module,
+    preset: Preset,
+    clips: Sequence[VideoSequence],
+    device: torch.device,
+    world: ProcessGroup | None = None,
 ) -> float:
     """The mean area under the success curve over clips, which the processes share out among them.
 
@@ -50,9 +54,9 @@ def validate(
     Raises:
         DataError: a frame that cannot be read.
     """
-    world = world or World()
-    tracker = cast(Tracks, Tracker(cast(Matcher, net), preset, device))
-    scores = [success_of(tracker, clip) for clip in clips[world.rank :: world.size]]
+    world = world or ProcessGroup()
+    tracker = cast(TrackerLike, Tracker(cast(Matcher, net), preset, device))
+    scores = [score_sequence(tracker, clip) for clip in clips[world.rank :: world.size]]
     sums = {"score": float(sum(scores)), "count": float(len(scores))}
     joint = world.mean({name: torch.tensor(value, device=device) for name, value in sums.items()})
     return joint["score"] / joint["count"]

@@ -15,16 +15,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from siamtrack.bench.sequence import ImageFiles, Sequence
-from siamtrack.bench.store import write_whole
 from siamtrack.errors import ConfigError, DataError, reason
+from siamtrack.formats.sequence import ImageFiles, VideoSequence
+from siamtrack.io import write_whole
 
 __all__ = ["Ledger", "sequence_digest"]
 
 _FORMAT = 1
 
 
-def sequence_digest(sequence: Sequence) -> str:
+def sequence_digest(sequence: VideoSequence) -> str:
     """A short hash of a sequence's truth and its frames' names: scores of another truth do not count."""
     digest = hashlib.sha256(sequence.truth.tobytes())
     if isinstance(sequence.frames, ImageFiles):

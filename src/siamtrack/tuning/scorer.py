@@ -9,20 +9,21 @@ from typing import Any, Protocol, cast
 
 from torch import nn
 
-from siamtrack.bench.answers import Tracks
-from siamtrack.bench.sequence import FrameList, Image, Sequence
-from siamtrack.bench.single import success_of
-from siamtrack.bench.trackers import TrackerSpec
 from siamtrack.config import Preset, preset_from_json
+from siamtrack.evaluation.single import score_sequence
+from siamtrack.evaluation.tracker_session import TrackerLike
+from siamtrack.evaluation.trackers import TrackerSpec
+from siamtrack.formats.sequence import FrameList, Image, VideoSequence
 from siamtrack.models.folding import fold_norms
-from siamtrack.tracking.tracker import Tracker, load
+from siamtrack.tracking.tracker import Tracker
+from siamtrack.zoo import load
 
 __all__ = ["MEMORY", "Decoded", "Make", "ModelVariants", "Scorer", "Variants", "retuned"]
 
 MEMORY = 512 * 2**20
 """Bytes of decoded frames that a worker keeps of the sequence that it is at."""
 
-Make = Callable[[Preset], Tracks]
+Make = Callable[[Preset], TrackerLike]
 
 
 class Variants(Protocol):
@@ -68,7 +69,7 @@ class ModelVariants:
     def open(self) -> Make:
         """Load the weights."""
         base = load(self.spec.model, self.spec.device)
-        return lambda preset: cast(Tracks, retuned(base, preset))
+        return lambda preset: cast(TrackerLike, retuned(base, preset))
 
 
 def retuned(base: Tracker, preset: Preset) -> Tracker:
@@ -126,10 +127,10 @@ class Scorer:
     def __init__(self, variants: Variants, memory: int = MEMORY) -> None:
         self._make = variants.open()
         self._memory = memory
-        self._at: Sequence | None = None
+        self._at: VideoSequence | None = None
 
-    def score(self, preset: Preset, sequence: Sequence) -> float:
-        """What `success_of` gives for a setting on a sequence, and its errors."""
+    def score(self, preset: Preset, sequence: VideoSequence) -> float:
+        """What `score_sequence` gives for a setting on a sequence, and its errors."""
         if self._at is None or self._at.name != sequence.name:
             self._at = replace(sequence, frames=Decoded(sequence.frames, self._memory))
-        return success_of(self._make(preset), self._at)
+        return score_sequence(self._make(preset), self._at)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from siamtrack.bench.records import FloatArray
+from siamtrack.geometry.regions import FloatArray
 from siamtrack.tuning.select import choose
 from siamtrack.tuning.space import Setting, Space
 

@@ -6,8 +6,8 @@ import random
 import re
 from collections.abc import Sequence
 
-from siamtrack.bench.records import FloatArray
 from siamtrack.errors import DataError
+from siamtrack.geometry.regions import FloatArray
 from siamtrack.tuning.space import Setting, Space
 
 __all__ = ["DEFAULT_FOLDS", "choose", "fold_names", "paired_gain", "plateau"]

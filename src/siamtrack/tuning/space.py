@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from siamtrack.config import Preset, Track, preset_from_json, preset_to_json
-from siamtrack.errors import ConfigError, nearest
+from siamtrack.errors import ConfigError, did_you_mean
 from siamtrack.models.families import SaSiam
 
 __all__ = ["Axis", "Setting", "Space", "default_grid", "make_space", "parse_grid", "tunable_keys"]
@@ -135,7 +135,7 @@ def make_space(preset: Preset, grid: Mapping[str, Sequence[Any]]) -> Space:
     for key, values in grid.items():
         if key not in known:
             keys = "those of [track]" + (f" and {_APPEARANCE}" if _APPEARANCE in known else "")
-            hint = nearest(key, known)
+            hint = did_you_mean(key, known)
             raise ConfigError(f"--grid: unknown key '{key}'{hint} Keys that can be tuned: {keys}")
         # read back from a preset, a value has the type that the preset gives it: 1 is 1.0
         exact = dict.fromkeys(_value(_changed(preset, {key: value}), key) for value in values)

@@ -7,19 +7,18 @@ was held out is the honest estimate of what tuning in this way gives on new sequ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Sequence as Many
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from siamtrack.bench.records import FloatArray
-from siamtrack.bench.sequence import Sequence
 from siamtrack.errors import DataError
+from siamtrack.evaluation.pool import Job, run_jobs
+from siamtrack.formats.sequence import VideoSequence
+from siamtrack.geometry.regions import FloatArray
 from siamtrack.tuning.ledger import Ledger, sequence_digest
-from siamtrack.tuning.pool import Job, run_jobs
 from siamtrack.tuning.scorer import MEMORY, Variants
 from siamtrack.tuning.search import Kind, Outcome, search
 from siamtrack.tuning.select import fold_names, paired_gain, plateau
@@ -52,7 +51,7 @@ class Plan:
 class Watcher(Protocol):
     """What is told about progress."""
 
-    def planned(self, jobs: Many[Job]) -> None:
+    def planned(self, jobs: Sequence[Job]) -> None:
         """Tell which runs come next; a coordinate search plans several times."""
 
     def scored(self, job: Job, score: float) -> None:
@@ -121,7 +120,9 @@ class Tuning:
         return [setting for setting in self.table if setting in on_axes]
 
 
-def tune(variants: Variants, sequences: Many[Sequence], plan: Plan, ledger: Ledger, watcher: Watcher) -> Tuning:
+def tune(
+    variants: Variants, sequences: Sequence[VideoSequence], plan: Plan, ledger: Ledger, watcher: Watcher
+) -> Tuning:
     """Tune a model on a development set. A call that was stopped is gone on with by the same call.
 
     Args:
@@ -157,7 +158,7 @@ def tune(variants: Variants, sequences: Many[Sequence], plan: Plan, ledger: Ledg
 class _Known:
     """The ledger as seen from one space and its sequences; remembers the order in which settings came."""
 
-    def __init__(self, space: Space, sequences: Many[Sequence], ledger: Ledger) -> None:
+    def __init__(self, space: Space, sequences: Sequence[VideoSequence], ledger: Ledger) -> None:
         self._space = space
         self._ledger = ledger
         self._digests = {s.name: sequence_digest(s) for s in sequences}
@@ -171,14 +172,14 @@ class _Known:
         """Keep the score of a setting on a sequence."""
         self._ledger.add(self._space.changes(setting), name, self._digests[name], score)
 
-    def scores(self, names: Many[str], setting: Setting) -> FloatArray | None:
+    def scores(self, names: Sequence[str], setting: Setting) -> FloatArray | None:
         """The (n,) scores of a setting on these sequences; None while one is missing."""
         found = [self.score(setting, name) for name in names]
         known = [score for score in found if score is not None]
         return np.array(known) if len(known) == len(names) else None
 
 
-def _check(sequences: Many[Sequence]) -> None:
+def _check(sequences: Sequence[VideoSequence]) -> None:
     names = [s.name for s in sequences]
     for sequence in sequences:
         if names.count(sequence.name) > 1:
@@ -187,7 +188,7 @@ def _check(sequences: Many[Sequence]) -> None:
             raise DataError(f"{sequence.name}: the first frame has no box to start from; expected x,y,w,h")
 
 
-def _jobs(space: Space, known: _Known, sequences: Many[Sequence], outcomes: Iterable[Outcome]) -> list[Job]:
+def _jobs(space: Space, known: _Known, sequences: Sequence[VideoSequence], outcomes: Iterable[Outcome]) -> list[Job]:
     """What has to be run next: every wanted setting on all sequences, for each fold asks for most of them.
 
     Those of one sequence stand together, so that its frames are decoded once; long sequences come first.

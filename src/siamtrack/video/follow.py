@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["Step", "TracksBoxes", "follow"]
+__all__ = ["Step", "TrackerLike", "follow"]
 
 
-class TracksBoxes(Protocol):
+class TrackerLike(Protocol):
     """What `follow` needs of a tracker: `siamtrack.Tracker` has it, and so may any other."""
 
     def init(self, frame: np.ndarray, boxes: Any) -> None:
@@ -44,7 +44,7 @@ class Step:
 
 
 def follow(
-    tracker: TracksBoxes, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int = 0
+    tracker: TrackerLike, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int = 0
 ) -> Iterator[Step]:
     """Track boxes through frames: the first step has the given boxes, the others what the tracker finds.
 

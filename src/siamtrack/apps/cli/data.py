@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from siamtrack.data.index import Index
-    from siamtrack.data.sources import Problem
+    from siamtrack.formats.training import Problem
 
 __all__ = ["data"]
 
@@ -97,7 +97,7 @@ def pack(
 
 def _build(root: Path, layout: str, name: str) -> tuple[Index, list[Problem]]:
     from siamtrack.data.index import build_index
-    from siamtrack.data.sources import find_source
+    from siamtrack.formats.training import find_source
 
     source = find_source(root, layout)
     with _progress(f"reading {source.name}") as report:
@@ -107,7 +107,7 @@ def _build(root: Path, layout: str, name: str) -> tuple[Index, list[Problem]]:
 def _check(place: str, layout: str, benchmark: str) -> list[Problem]:
     from siamtrack.data.check import check_benchmark, check_index, check_shards
     from siamtrack.data.index import load_index
-    from siamtrack.data.places import is_url
+    from siamtrack.data.storage import is_url
 
     path = Path(place)
     with _progress("checking") as report:

@@ -11,10 +11,10 @@ import typer
 from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from siamtrack.bench.evaluate import Evaluation
-    from siamtrack.bench.sequence import Sequence
-    from siamtrack.bench.suites import Suite
-    from siamtrack.bench.trackers import TrackerSpec
+    from siamtrack.evaluation.evaluate import Evaluation
+    from siamtrack.evaluation.suites import Suite
+    from siamtrack.evaluation.trackers import TrackerSpec
+    from siamtrack.formats.sequence import VideoSequence
 
 __all__ = ["eval_command"]
 
@@ -51,8 +51,8 @@ def eval_command(
     Results are kept in OUT/<tracker>/<suite>. What is there already is not run again, so a run that was
     stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
     """
-    from siamtrack.bench.evaluate import check_rules, read_suite
-    from siamtrack.bench.suites import find_suite, with_speed
+    from siamtrack.evaluation.evaluate import check_rules, read_suite
+    from siamtrack.evaluation.suites import find_suite, with_speed
 
     chosen = find_suite(suite)
     if tracker_fps is not None:
@@ -69,7 +69,7 @@ def eval_command(
 
 
 def _find(models: list[str], device: str) -> list[TrackerSpec]:
-    from siamtrack.bench.trackers import find_tracker
+    from siamtrack.evaluation.trackers import find_tracker
 
     specs = [find_tracker(name, device) for name in models]
     names = [spec.name for spec in specs]
@@ -82,16 +82,16 @@ def _find(models: list[str], device: str) -> list[TrackerSpec]:
 def _evaluate(
     spec: TrackerSpec,
     suite: Suite,
-    sequences: list[Sequence],
+    sequences: list[VideoSequence],
     out: Path,
     rules: str | None,
     workers: int,
     limit: float,
     seed: int,
 ) -> Evaluation:
-    from siamtrack.bench.evaluate import evaluate, open_store
-    from siamtrack.bench.progress import Board
-    from siamtrack.bench.runner import Settings, pending, ranks, share
+    from siamtrack.evaluation.evaluate import evaluate, open_store
+    from siamtrack.evaluation.progress import Board
+    from siamtrack.evaluation.runner import Settings, pending, ranks, share
 
     if out.exists() and not out.is_dir():
         raise InputError(f"--out expects a folder; '{out}' is a file")

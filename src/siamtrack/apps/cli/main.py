@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from siamtrack import __version__
-from siamtrack.apps.cli.convert import import_command
 from siamtrack.apps.cli.data import data
 from siamtrack.apps.cli.demo import demo
 from siamtrack.apps.cli.eval import eval_command
+from siamtrack.apps.cli.import_weights import import_command
 from siamtrack.apps.cli.models import models
 from siamtrack.apps.cli.report import report_command
 from siamtrack.apps.cli.score import score_command

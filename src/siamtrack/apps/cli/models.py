@@ -32,8 +32,8 @@ def _row(name: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from siamtrack.config import load_preset
-    from siamtrack.models.summary import count_cost, proposal_parameters
-    from siamtrack.tracking.tracker import packaged_weights
+    from siamtrack.summary import count_cost, proposal_parameters
+    from siamtrack.zoo import packaged_weights
 
     preset = load_preset(name)
     return {

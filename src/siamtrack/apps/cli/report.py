@@ -44,7 +44,7 @@ def report_command(
 
     A section for each suite and set of rules: scores by different rules are not set side by side.
     """
-    from siamtrack.bench.report import RawSource, write_report
+    from siamtrack.report import RawSource, write_report
 
     if (suite is None) != (truth is None):
         raise ConfigError("raw results need both --suite and --truth")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from siamtrack.bench.scores import Scores
+    from siamtrack.metrics.scores import Scores
 
 __all__ = ["score_command"]
 
@@ -55,7 +55,7 @@ def score_command(
     A result that the rule's own scorer cannot take is refused with the names of its sequences. Of masks in the
     annotation (VOT-ST 2020 and later) the bounds are scored against, as in VOT's challenge of boxes.
     """
-    from siamtrack.bench.score import score
+    from siamtrack.metrics.score import score
 
     scores = score(suite, truth, results, rules, leave_out=leave_out or [])
     if as_json:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from siamtrack.video.boxes import BoxWriter
-    from siamtrack.video.follow import Step, TracksBoxes
+    from siamtrack.video.follow import Step, TrackerLike
     from siamtrack.video.reader import FrameSource
     from siamtrack.video.writer import VideoWriter
 
@@ -192,7 +192,7 @@ class Outputs:
         self._video.write(draw(step.frame, marks))
 
 
-def load_model(name: str, device: str) -> TracksBoxes:
+def load_model(name: str, device: str) -> TrackerLike:
     """Load a tracker by name or path onto a device.
 
     Raises:
@@ -200,12 +200,12 @@ def load_model(name: str, device: str) -> TracksBoxes:
     """
     import siamtrack
 
-    tracker: TracksBoxes = siamtrack.load(name, device=device)
+    tracker: TrackerLike = siamtrack.load(name, device=device)
     return tracker
 
 
 def run_session(
-    tracker: TracksBoxes,
+    tracker: TrackerLike,
     source: FrameSource,
     boxes: Sequence[Sequence[float]],
     output: Path | None = None,

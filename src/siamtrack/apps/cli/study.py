@@ -13,7 +13,7 @@ import typer
 from siamtrack.apps.cli.train import parse_settings, progress
 
 if TYPE_CHECKING:
-    from siamtrack.training.study import Bias
+    from siamtrack.studies.center_bias import Bias
 
 __all__ = ["center_bias", "study"]
 
@@ -51,8 +51,8 @@ def center_bias(
     """
     from siamtrack.apps.cli.session import Interrupts
     from siamtrack.data.resident import ResidentSet
-    from siamtrack.training.study import bias_preset, read_results, run_shift
-    from siamtrack.training.study_plot import plot_bias
+    from siamtrack.studies.center_bias import bias_preset, read_results, run_shift
+    from siamtrack.studies.center_bias_plot import plot_bias
     from siamtrack.training.validate import find_clips
 
     overrides = parse_settings(settings or [])

@@ -10,7 +10,7 @@ import typer
 from siamtrack.errors import InputError
 
 if TYPE_CHECKING:
-    from siamtrack.bench.submit import Server
+    from siamtrack.evaluation.submit import Server
 
 __all__ = ["submit_command"]
 
@@ -40,7 +40,7 @@ def submit_command(
     What the server would reject is not packed. With --check the exit code is 1 if there is a reason to
     reject.
     """
-    from siamtrack.bench.submit import check_submission, find_server, guess_server, pack, stored_server
+    from siamtrack.evaluation.submit import check_submission, find_server, guess_server, pack, stored_server
 
     if not results.exists():
         raise InputError(f"no such file or folder: '{results}'")
@@ -65,7 +65,7 @@ def _lengths(server: Server, data: Path | None) -> dict[str, int] | None:
     """Return the frames of each sequence of the data set, None without one."""
     if data is None:
         return None
-    from siamtrack.bench.evaluate import read_suite
-    from siamtrack.bench.suites import find_suite
+    from siamtrack.evaluation.evaluate import read_suite
+    from siamtrack.evaluation.suites import find_suite
 
     return {sequence.name: len(sequence) for sequence in read_suite(find_suite(server.suite), data)}

@@ -134,13 +134,13 @@ def _run(
     tensorboard: bool,
 ) -> None:
     from siamtrack.apps.cli.session import Interrupts
-    from siamtrack.data.source import open_pairs
-    from siamtrack.training.distributed import joined
+    from siamtrack.data.pair_source import open_pairs
+    from siamtrack.training.distributed import join_processes
     from siamtrack.training.loop import train as learn
     from siamtrack.training.validate import find_clips
 
     clips = find_clips(val, preset.train.validate_frames) if val else ()
-    world = stack.enter_context(joined(device))
+    world = stack.enter_context(join_processes(device))
     pairs = open_pairs(data, preset.crops, preset.data, world.device(device))
     stack.callback(pairs.close)
     _check_sources(changes, pairs.source_names)

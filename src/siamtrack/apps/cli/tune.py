@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
-from collections.abc import Sequence as Many
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -19,8 +18,8 @@ from siamtrack.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from siamtrack.bench.sequence import Sequence
-    from siamtrack.tuning.pool import Job
+    from siamtrack.evaluation.pool import Job
+    from siamtrack.formats.sequence import VideoSequence
     from siamtrack.tuning.scorer import ModelVariants
     from siamtrack.tuning.tune import Plan, Tuning
 
@@ -75,10 +74,10 @@ def tune_command(
     _write(found, variants.name, out)
 
 
-def _sequences(data: Path, folds: int | None) -> list[Sequence]:
+def _sequences(data: Path, folds: int | None) -> list[VideoSequence]:
     """The development set; that it is too small for the folds is told before anything is written."""
-    from siamtrack.bench.evaluate import read_suite
-    from siamtrack.bench.suites import find_suite
+    from siamtrack.evaluation.evaluate import read_suite
+    from siamtrack.evaluation.suites import find_suite
     from siamtrack.tuning.select import fold_names
 
     sequences = read_suite(find_suite("folder"), data)
@@ -86,7 +85,7 @@ def _sequences(data: Path, folds: int | None) -> list[Sequence]:
     return sequences
 
 
-def _tune(variants: ModelVariants, sequences: list[Sequence], plan: Plan, kept: Path) -> Tuning:
+def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: Plan, kept: Path) -> Tuning:
     """Tune with progress on the terminal; every score goes into the ledger `kept`, from which Ctrl-C can be made good.
 
     Raises:
@@ -109,7 +108,7 @@ def _tune(variants: ModelVariants, sequences: list[Sequence], plan: Plan, kept: 
 
 def _write(found: Tuning, model: str, out: Path) -> None:
     """Write `out` and the .json beside it, and print what was found."""
-    from siamtrack.bench.store import write_whole
+    from siamtrack.io import write_whole
     from siamtrack.tuning.report import as_dict, as_lines, as_toml
 
     write_whole(out.with_suffix(".json"), json.dumps(as_dict(found, model), indent=1) + "\n")
@@ -134,7 +133,7 @@ def _ledger_path(out: Path) -> Path:
 
 
 def _find(model: str, device: str) -> ModelVariants:
-    from siamtrack.bench.trackers import find_tracker
+    from siamtrack.evaluation.trackers import find_tracker
     from siamtrack.tuning.scorer import ModelVariants
 
     if model.startswith("opencv:"):
@@ -151,7 +150,7 @@ class _Board:
         self._total = 0
         self._open: Counter[str] = Counter()
 
-    def planned(self, jobs: Many[Job]) -> None:
+    def planned(self, jobs: Sequence[Job]) -> None:
         """Add runs to what has to be done."""
         self._total += sum(len(job.sequence) for job in jobs)
         self._open.update(job.sequence.name for job in jobs)

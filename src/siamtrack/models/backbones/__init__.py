@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import nn
 
-from siamtrack.errors import ConfigError, nearest
+from siamtrack.errors import ConfigError, did_you_mean
 from siamtrack.models.backbones.alexnet import AlexNet
 from siamtrack.models.backbones.efficientnet import EfficientNetLite0
 from siamtrack.models.backbones.mobilenet import MobileNetV2
@@ -56,7 +56,7 @@ def backbone_names() -> list[str]:
 def _entry(name: str) -> _Entry:
     if name not in _ENTRIES:
         known = ", ".join(backbone_names())
-        raise ConfigError(f"unknown backbone '{name}'{nearest(name, _ENTRIES)} Known: {known}")
+        raise ConfigError(f"unknown backbone '{name}'{did_you_mean(name, _ENTRIES)} Known: {known}")
     return _ENTRIES[name]
 
 

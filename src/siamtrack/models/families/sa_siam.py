@@ -1,6 +1,6 @@
 """SA-Siam (He et al., CVPR 2018): SiamFC's appearance branch and a semantic branch, trained apart and blended.
 
-The template is z^s: as wide as the search region (`crops.wide_template`). Scales are searched by `track.scales`.
+The template is z^s: as wide as the search region (`crops.template_crop`). Scales are searched by `track.scales`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.heads.score import PointCoder, ScoreHead
-from siamtrack.models.necks import Keep, Merge
+from siamtrack.models.necks import FuseLevels, IdentityNeck
 from siamtrack.models.sa_siam_net import Blend, Branches, SemanticNeck, TwinNeck
 from siamtrack.models.siamese import Normalise, SiameseNet
 
@@ -69,7 +69,7 @@ class SaSiam:
         strides: list[int] = []
         if self.branches != "semantic":
             own = build_backbone(self.backbone, (self.level,))
-            neck = Merge(own.channels, self.width, self.template_cells) if self.width else Keep()  # type: ignore[arg-type]
+            neck = FuseLevels(own.channels, self.width, self.template_cells) if self.width else IdentityNeck()  # type: ignore[arg-type]
             strides.append(own.stride)  # type: ignore[arg-type]
             heads["appearance"] = ScoreHead(self.gain, 0.0, self.learned)
         if self.branches != "appearance":

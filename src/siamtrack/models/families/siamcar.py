@@ -14,7 +14,7 @@ from torch import nn
 
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.heads.car import CarHead, Fusion, SidesCoder
-from siamtrack.models.necks import Merge, Project
+from siamtrack.models.necks import FuseLevels, ProjectLevels
 from siamtrack.models.siamese import SiameseNet
 
 __all__ = ["SiamCar"]
@@ -51,10 +51,10 @@ class SiamCar:
         channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
         neck: nn.Module
         if self.light:
-            neck, levels = Merge(channels, self.width, self.template_cells), 1
+            neck, levels = FuseLevels(channels, self.width, self.template_cells), 1
         else:
             centred: bool = backbone.centred  # type: ignore[assignment]
-            neck, levels = Project(channels, self.width, self.template_cells, centred), len(self.levels)
+            neck, levels = ProjectLevels(channels, self.width, self.template_cells, centred), len(self.levels)
         fusion = Fusion(self.width, levels, self.width, self.correlations, self.template_cells, norm=self.light)
         head = CarHead(fusion, self.width, self.tower, separable=self.light, unit=self.unit)
         coder = SidesCoder(float(backbone.stride))  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from torch import nn
 
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.heads.score import PointCoder, ScoreHead
-from siamtrack.models.necks import Keep, Merge
+from siamtrack.models.necks import FuseLevels, IdentityNeck
 from siamtrack.models.siamese import SiameseNet
 
 __all__ = ["SiamFc"]
@@ -48,6 +48,6 @@ class SiamFc:
         backbone = build_backbone(self.backbone, (self.level,))
         channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
         stride: int = backbone.stride  # type: ignore[assignment]
-        neck: nn.Module = Merge(channels, self.width) if self.width else Keep()
+        neck: nn.Module = FuseLevels(channels, self.width) if self.width else IdentityNeck()
         head = ScoreHead(self.gain, self.bias, self.learned)
         return SiameseNet(normalisation(self.backbone), backbone, neck, head, PointCoder(float(stride), self.enlarge))

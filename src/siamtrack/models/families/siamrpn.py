@@ -16,7 +16,7 @@ from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.heads.anchors import AnchorCoder
 from siamtrack.models.heads.light import CorrelationPart, LightRpnHead
 from siamtrack.models.heads.rpn import Correlation, RpnHead
-from siamtrack.models.necks import Keep, Merge
+from siamtrack.models.necks import FuseLevels, IdentityNeck
 from siamtrack.models.siamese import SiameseNet
 
 __all__ = ["SiamRpn"]
@@ -51,7 +51,7 @@ class SiamRpn:
         backbone = build_backbone(self.backbone, (self.level,))
         channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
         stride: int = backbone.stride  # type: ignore[assignment]
-        neck: nn.Module = Merge(channels, self.width) if self.width else Keep()
+        neck: nn.Module = FuseLevels(channels, self.width) if self.width else IdentityNeck()
         width, anchors = self.width or channels[0], len(self.ratios)
         head: nn.Module = RpnHead((width,), anchors, self.correlation)
         if self.correlations:

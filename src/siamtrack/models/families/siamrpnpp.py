@@ -16,7 +16,7 @@ from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.heads.anchors import AnchorCoder
 from siamtrack.models.heads.light import CorrelationPart, LightRpnHead
 from siamtrack.models.heads.rpn import Correlation, LevelFusion, RpnHead
-from siamtrack.models.necks import Merge, Project
+from siamtrack.models.necks import FuseLevels, ProjectLevels
 from siamtrack.models.siamese import SiameseNet
 
 __all__ = ["SiamRpnPlusPlus"]
@@ -66,9 +66,9 @@ class SiamRpnPlusPlus:
         neck: nn.Module
         if len(set(strides)) == 1:
             centred: bool = backbone.centred  # type: ignore[assignment]
-            neck = Project(channels, widths, self.template_cells, centred)
+            neck = ProjectLevels(channels, widths, self.template_cells, centred)
         else:
-            neck, widths = Merge(channels, max(widths), self.template_cells), (max(widths),)
+            neck, widths = FuseLevels(channels, max(widths), self.template_cells), (max(widths),)
         head: nn.Module = RpnHead(widths, len(self.ratios), self.correlation, self.fusion)
         if self.correlations:
             if len(widths) > 1:

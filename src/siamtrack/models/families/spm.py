@@ -16,7 +16,7 @@ from siamtrack.models.fine import FineKind, FineStage
 from siamtrack.models.heads.anchors import AnchorCoder
 from siamtrack.models.heads.light import CorrelationPart, LightRpnHead
 from siamtrack.models.heads.rpn import Correlation, RpnHead
-from siamtrack.models.necks import Keep, Merge
+from siamtrack.models.necks import FuseLevels, IdentityNeck
 from siamtrack.models.spm_net import SpmFusion, SpmHead, SpmNeck, SpmNet
 
 __all__ = ["Spm"]
@@ -74,9 +74,9 @@ class Spm:
         channels: dict[int, int] = dict(zip(levels, backbone.channels, strict=True))  # type: ignore[arg-type]
         strides: dict[int, int] = dict(zip(levels, backbone.strides, strict=True))  # type: ignore[arg-type]
         width = self.width or channels[self.levels[-1]]
-        coarse: nn.Module = Keep()
+        coarse: nn.Module = IdentityNeck()
         if self.width:
-            coarse = Merge(tuple(channels[i] for i in self.levels), width, self.template_cells)
+            coarse = FuseLevels(tuple(channels[i] for i in self.levels), width, self.template_cells)
         at = {level: i for i, level in enumerate(levels)}
         neck = SpmNeck(
             coarse, tuple(at[i] for i in self.levels), tuple(at[i] for i in fine_levels), self.template_cells

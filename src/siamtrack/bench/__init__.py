@@ -1,1 +1,0 @@
-"""Evaluation: sequences, protocols, metrics by official rules, result stores and reports."""

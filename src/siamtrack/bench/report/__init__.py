@@ -1,8 +1,0 @@
-"""The report of an evaluation: one HTML page and its plots, drawn from stores of results alone."""
-
-from __future__ import annotations
-
-from siamtrack.bench.report.build import Report, write_report
-from siamtrack.bench.report.entries import RawSource
-
-__all__ = ["RawSource", "Report", "write_report"]

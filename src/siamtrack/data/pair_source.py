@@ -1,0 +1,124 @@
+"""What the training loop asks of data: the pairs of a step, drawn from (seed, part, step) alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from siamtrack.config import Crops, Data
+from siamtrack.data.augment import Batch, Plan, plan_batch, render_batch
+from siamtrack.data.pairs import PairSampler, generator
+from siamtrack.data.prefetch import Prefetch
+from siamtrack.data.resident import ResidentSet
+from siamtrack.data.shards import decode, read_shard
+from siamtrack.data.storage import ShardFile, list_shards
+from siamtrack.data.streaming import StreamedPairs
+
+__all__ = ["PairSource", "ResidentPairs", "open_pairs"]
+
+
+class PairSource(Protocol):
+    """A resident or a streaming set, with the rules by which pairs are drawn and changed."""
+
+    @property
+    def source_names(self) -> tuple[str, ...] | None:
+        """The sources of all crops; None where nothing lists them."""
+        ...
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Keys of the crops that could not be decoded so far."""
+        ...
+
+    @property
+    def about(self) -> str:
+        """How many crops or shards there are, in words."""
+        ...
+
+    def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
+        """Draw `count` pairs, and give the generator on, for what the loss draws itself.
+
+        Raises:
+            DataError: more crops are unreadable than `data.max_skipped` allows.
+        """
+        ...
+
+    def close(self) -> None:
+        """Stop working ahead."""
+        ...
+
+
+class ResidentPairs:
+    """Pairs of a resident set, cut and changed on the device that holds it."""
+
+    def __init__(self, crops: ResidentSet, sizes: Crops, data: Data) -> None:
+        self.crops = crops
+        self._sizes, self._data = sizes, data
+        self._sampler = PairSampler(crops, data)
+        # A GPU leaves the CPU time to plan the next step; where the CPU makes the pixels too, there is none to gain.
+        self._ahead = Prefetch(self._prepare) if crops.images.device.type != "cpu" else None
+
+    @property
+    def source_names(self) -> tuple[str, ...]:
+        """See `PairSource.source_names`."""
+        return self.crops.source_names
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """See `PairSource.skipped`."""
+        return self.crops.skipped
+
+    @property
+    def about(self) -> str:
+        """See `PairSource.about`."""
+        return f"{len(self.crops)} crops, kept decoded"
+
+    def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
+        """See `PairSource.draw`."""
+        plan, rng = (self._ahead.take if self._ahead else self._prepare)(count, seed, part, step)
+        return render_batch(plan, self.crops), rng
+
+    def _prepare(self, count: int, seed: int, part: int, step: int) -> tuple[Plan, torch.Generator]:
+        rng = generator(seed, part, step)
+        pairs = self._sampler.draw(count, rng)
+        return plan_batch(self.crops, pairs, self._sizes, self._data, rng), rng
+
+    def close(self) -> None:
+        """See `PairSource.close`."""
+        if self._ahead:
+            self._ahead.close()
+
+
+def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device | str = "cpu") -> PairSource:
+    """Open a set of shards for training: resident where it fits into `data.resident_memory`, else streaming.
+
+    The choice depends on the shards and the setting alone, not on the machine: a run that resumes makes it again.
+
+    Args:
+        place: folder or URL of shards; see `places.list_shards`.
+        sizes: the preset's crops.
+        data: the preset's rules for pairs.
+        device: where the batches are made.
+
+    Raises:
+        DataError: no shards there, or unreadable ones.
+        ConfigError: `data` leaves no crop to draw.
+    """
+    if data.resident_memory:
+        needed = _decoded_bytes(list_shards(place).shards)
+        if needed is not None and needed <= data.resident_memory << 20:
+            return ResidentPairs(ResidentSet.load(place, data.max_skipped).to(device), sizes, data)
+    return StreamedPairs(place, sizes, data, device)
+
+
+def _decoded_bytes(shards: tuple[ShardFile, ...]) -> float | None:
+    """About how much memory all crops take once they are decoded, as the first shard has it; None if unknown."""
+    sizes = [shard.size for shard in shards if shard.size is not None]
+    if len(sizes) < len(shards):
+        return None
+    rows = read_shard(shards[0])
+    pictures = (decode(jpeg) for _, jpeg, _ in rows)
+    crop = next((picture.nbytes for picture in pictures if picture is not None), 0)
+    return crop * len(rows) * sum(sizes) / max(sizes[0], 1)

@@ -1,0 +1,1 @@
+"""Running trackers over benchmarks: suites, protocols, workers and the store of results."""

@@ -1,0 +1,181 @@
+"""One tracker on one suite, from the data set on disk to scores and speed in a store."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from siamtrack.errors import DataError
+from siamtrack.evaluation.benchmarks import Benchmark
+from siamtrack.evaluation.runner import Settings, TrackerFactory, Watcher, pending, run_suite
+from siamtrack.evaluation.store import Failure, Store
+from siamtrack.evaluation.suites import Suite
+from siamtrack.formats import read_dataset
+from siamtrack.formats.archive import sequence_key
+from siamtrack.formats.sequence import VideoSequence
+from siamtrack.io import write_whole
+from siamtrack.metrics.passes import score_passes, score_unsupervised
+from siamtrack.metrics.rules import find_rule
+from siamtrack.metrics.score import score_runs
+from siamtrack.metrics.scores import Scores
+
+__all__ = ["Evaluation", "Speed", "evaluate", "open_store", "read_suite", "score_store"]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Frames a second: `tracker` from frame in memory to box, `network` alone, `end_to_end` with reading.
+
+    nan where the tracker does not tell. The first call of each run, which starts the tracker, is left out.
+    """
+
+    tracker: float
+    network: float
+    end_to_end: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What became of one tracker on one suite.
+
+    `scores` is None where the truth is not public or nothing ran. `complete` says that every sequence has its
+    results, `settled` that every one has them or failed: nothing is left to another process.
+    """
+
+    tracker: str
+    suite: str
+    folder: Path
+    scores: Scores | None
+    speed: Speed | None
+    failures: list[Failure]
+    complete: bool
+    settled: bool
+
+
+def read_suite(suite: Suite, data: str | Path) -> list[VideoSequence]:
+    """Return the sequences of a suite from its data set's folder.
+
+    Raises:
+        DataError: not that data set, a malformed file, or a sequence of the suite that is missing.
+    """
+    found = read_dataset(suite.data, data)
+    only = suite.benchmark.only
+    if not only:
+        return found
+    by_key = {sequence_key(s.name): s for s in found}
+    missing = [name for name in only if sequence_key(name) not in by_key]
+    if missing:
+        shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+        raise DataError(f"{data}: {suite.name} needs the sequences {shown}; they are not there")
+    return [by_key[sequence_key(name)] for name in only]
+
+
+def open_store(tracker: TrackerFactory, suite: Suite, out: Path, seed: int = 0) -> Store:
+    """Open `out/<tracker>/<suite>` for results of this tracker.
+
+    Raises `ConfigError` if it holds other settings.
+    """
+    manifest = {
+        "tracker": tracker.name,
+        "suite": suite.name,
+        "protocol": {"kind": suite.kind, "way": repr(suite.way)},
+        "seed": seed,
+        **tracker.identity,
+    }
+    return Store.open(out / tracker.name / suite.name, suite.kind, manifest)
+
+
+def evaluate(
+    tracker: TrackerFactory,
+    suite: Suite,
+    sequences: Sequence[VideoSequence],
+    store: Store,
+    settings: Settings,
+    watcher: Watcher,
+    rules: str | None = None,
+) -> Evaluation:
+    """Run what is missing, then score what there is and write `scores.json` and `speed.json`.
+
+    Sequences that failed are left out of the scores, by name. On several machines the one that finds all
+    sequences done writes the scores.
+    """
+    run_suite(tracker, suite, sequences, store, settings, watcher)
+    failed = {f.sequence for f in store.failures()}
+    todo = {s.name for s in pending(store, suite, sequences)}
+    done = [s for s in sequences if s.name not in todo]
+    complete, settled = not todo, todo <= failed
+    if not settled or not done:
+        return Evaluation(tracker.name, suite.name, store.root, None, None, store.failures(), complete, settled)
+    speed = measure_speed(store, suite, done)
+    _write_speed(store, speed, settings)
+    scores = None
+    if all(s.has_truth for s in done):
+        scores = score_store(store, suite, done, rules, left_out=sorted(todo))
+        write_whole(store.root / "scores.json", scores.to_json(curves=True) + "\n")
+    return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), complete, settled)
+
+
+def score_store(
+    store: Store,
+    suite: Suite,
+    sequences: Sequence[VideoSequence],
+    rules: str | None = None,
+    *,
+    left_out: Sequence[str] = (),
+) -> Scores:
+    """Score the results in a store by the suite's rules, or by named ones.
+
+    Raises:
+        ConfigError: rules that do not score the suite's protocol.
+        DataError: a result that is missing or malformed.
+    """
+    truths = {s.name: s.annotation() for s in sequences}
+    runs = {s.name: {key: store.load_raw(s.name, key) for key in suite.way.keys(s)} for s in sequences}
+    if suite.kind == "unsupervised":
+        found = score_unsupervised(suite.benchmark, truths, {name: r["001"] for name, r in runs.items()})
+    elif suite.kind in ("tre", "sre"):
+        found = score_passes(suite.benchmark, truths, runs, rules or suite.rules)
+    else:
+        plain = {name: list(r.values()) for name, r in runs.items()}
+        found = score_runs(suite.benchmark, truths, plain, rules or suite.rules)
+    return replace(found, suite=suite.name, left_out=list(left_out))
+
+
+def check_rules(suite: Suite, rules: str | None) -> None:
+    """Raise `ConfigError` for rules that do not score the suite, before anything is run."""
+    kind = "ope" if suite.kind in ("tre", "sre") else suite.kind
+    if kind != "unsupervised":
+        find_rule(rules or suite.rules, Benchmark(suite.name, kind))
+
+
+def measure_speed(store: Store, suite: Suite, sequences: Sequence[VideoSequence]) -> Speed:
+    """Return the frames a second over all runs of these sequences, from the times in the store."""
+    frames, tracker, network, reading = 0, 0.0, 0.0, 0.0
+    for sequence in sequences:
+        for key in suite.way.keys(sequence):
+            timing = store.timing(sequence.name, key)
+            called = timing.seconds[1:][timing.seconds[1:] > 0]
+            frames += len(called)
+            tracker += float(called.sum())
+            network += timing.network
+            reading += timing.reading
+    return Speed(_rate(frames, tracker), _rate(frames, network), _rate(frames, tracker + reading))
+
+
+def _rate(frames: int, seconds: float) -> float:
+    return frames / seconds if seconds > 0 else math.nan
+
+
+def _write_speed(store: Store, speed: Speed, settings: Settings) -> None:
+    document: Mapping[str, Any] = {
+        "fps": {k: None if math.isnan(v) else round(v, 3) for k, v in vars(speed).items()},
+        "processes": settings.processes,
+        "threads": 1,
+        "machine": {"processor": platform.processor() or platform.machine(), "system": platform.platform()},
+    }
+    write_whole(store.root / "speed.json", json.dumps(document, indent=2) + "\n")

@@ -1,0 +1,223 @@
+"""The store of an evaluation: raw result files in the public formats, a manifest, and what went wrong.
+
+    OUT/<tracker>/<suite>/
+        manifest.json   preset, weights hash, version, device, seed, protocol: what the results depend on
+        results/        one file a run, in the public format of its protocol (see `result_path`)
+        times/          one file a run: the seconds of every frame
+        failed/         one file for each sequence that could not be finished
+        scores.json     metrics, sequences, attributes and curves, once all sequences are done
+        speed.json      frames a second, and the machine that they were measured on
+
+Every file is written whole or not at all, the result last: a sequence is done when all its results are there.
+A store never mixes settings: it is opened with a manifest and refuses one that differs from its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from siamtrack.errors import ConfigError, DataError
+from siamtrack.evaluation.protocols import TimedRun
+from siamtrack.formats.parse import parse_column, parse_regions
+from siamtrack.formats.records import Predictions
+from siamtrack.formats.sequence import VideoSequence, from_file, to_file
+from siamtrack.geometry.regions import FloatArray, is_rectangle
+from siamtrack.io import read_bytes, read_json, sweep_drafts, write_whole
+
+__all__ = ["Failure", "Store", "Timing", "region_lines", "result_path"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sequence that could not be finished: `kind` is raised, answer, hung, died or data.
+
+    `message` one line.
+    """
+
+    sequence: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one run took: `seconds` (N,) a frame, `network` of them in all, and `reading` besides."""
+
+    seconds: FloatArray
+    network: float
+    reading: float
+
+
+def result_path(kind: str, sequence: str, key: str) -> PurePosixPath:
+    """Return where a run's raw result lies below `results/`.
+
+    `ope` is `<seq>.txt`, as OTB, LaSOT and TrackingNet have it; VOT's are `baseline/<seq>/<seq>_001.txt`,
+    `longterm/<seq>/<seq>_001.txt` and `unsupervised/<seq>/<seq>_001.txt` with the repetition or the anchor as
+    the key; OTB's TRE and SRE are `<seq>/<key>.txt`.
+    """
+    folder = {
+        "reset": "baseline",
+        "multistart": "baseline",
+        "longterm": "longterm",
+        "unsupervised": "unsupervised",
+    }.get(kind)
+    if kind == "ope":
+        return PurePosixPath(f"{sequence}.txt")
+    if folder is None:
+        return PurePosixPath(sequence) / f"{key}.txt"
+    return PurePosixPath(folder) / sequence / f"{sequence}_{key}.txt"
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "nan"
+    text = f"{value:.4f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def region_lines(run: Predictions) -> str:
+    """Return a run as lines of text: VOT's special codes, x,y,w,h or polygons, with at most four decimals."""
+    assert run.codes is not None  # a Run fills it
+    boxes = is_rectangle(run.regions)
+    lines = []
+    for row, code, box in zip(run.regions.tolist(), run.codes.tolist(), boxes.tolist(), strict=True):
+        lines.append(str(code) if code >= 0 else ",".join(map(_number, row[:4] if box else row)))
+    return "\n".join(lines) + "\n"
+
+
+class Store:
+    """The results of one tracker on one suite.
+
+    Args:
+        root: its folder.
+        kind: the suite's protocol, which decides where files lie.
+    """
+
+    def __init__(self, root: Path, kind: str) -> None:
+        self.root = root
+        self.kind = kind
+
+    @classmethod
+    def open(cls, root: Path, kind: str, manifest: Mapping[str, Any]) -> Store:
+        """Open a store to write to: a new one, or one whose manifest says the same.
+
+        Raises:
+            ConfigError: the store holds results of other settings; the first that differs is named.
+            DataError: the folder or its manifest cannot be read or written.
+        """
+        sweep_drafts(root)
+        path = root / "manifest.json"
+        wanted = {"format": _FORMAT, **manifest}
+        if not path.exists():
+            if (root / "results").is_dir():
+                raise DataError(f"{root} holds results without a manifest; delete the folder or choose another --out")
+            write_whole(path, json.dumps(wanted, indent=2) + "\n")
+            return cls(root, kind)
+        held = read_json(path)
+        for key in {**wanted, **held}:
+            if held.get(key) != wanted.get(key):
+                name, old, new = _first_difference(key, held.get(key), wanted.get(key))
+                raise ConfigError(
+                    f"{root} holds results made with {name} = {old}, now it is {new}; "
+                    "choose another --out or delete the folder"
+                )
+        return cls(root, kind)
+
+    def path(self, sequence: str, key: str) -> Path:
+        """Return the raw result file of a run."""
+        return self.root / "results" / result_path(self.kind, sequence, key)
+
+    def _times(self, sequence: str, key: str) -> Path:
+        return (self.root / "times" / result_path(self.kind, sequence, key)).with_suffix(".json")
+
+    def has(self, sequence: str, key: str) -> bool:
+        """Whether a run is done."""
+        return self.path(sequence, key).is_file()
+
+    def save(self, sequence: VideoSequence, key: str, trial: TimedRun) -> None:
+        """Write one run in the data set's own coordinates.
+
+        The result file, which says that it is done, comes last.
+        """
+        assert trial.run.codes is not None  # a Run fills it
+        run = Predictions(to_file(trial.run.regions, sequence.origin), trial.run.codes, trial.run.confidence)
+        target = self.path(sequence.name, key)
+        times = {
+            "seconds": [round(s, 6) for s in trial.seconds.tolist()],
+            "network": None if math.isnan(trial.network) else round(trial.network, 6),
+            "reading": round(trial.reading, 6),
+        }
+        write_whole(self._times(sequence.name, key), json.dumps(times) + "\n")
+        if self.kind == "longterm" and run.confidence is not None:
+            # the first frame has no confidence of its own: VOT leaves its line empty
+            values = ["", *(f"{c:.6f}" for c in run.confidence[1:].tolist())]
+            write_whole(target.with_name(f"{target.stem}_confidence.value"), "\n".join(values) + "\n")
+        write_whole(target, region_lines(run))
+
+    def load(self, sequence: VideoSequence, key: str) -> Predictions:
+        """Read one run back, in continuous pixels.
+
+        Raises:
+            DataError: it is not there or malformed.
+        """
+        run = self.load_raw(sequence.name, key)
+        return Predictions(from_file(run.regions, sequence.origin), run.codes, run.confidence, run.anchor)
+
+    def load_raw(self, sequence: str, key: str) -> Predictions:
+        """Read one run back in the data set's own coordinates, which official scorers work in."""
+        path = self.path(sequence, key)
+        run = parse_regions(read_bytes(path), f"results of {sequence}")
+        beside = path.with_name(f"{path.stem}_confidence.value")
+        confidence = parse_column(read_bytes(beside), f"confidence of {sequence}") if self.kind == "longterm" else None
+        return Predictions(run.regions, run.codes, confidence, int(key) if self.kind == "multistart" else None)
+
+    def timing(self, sequence: str, key: str) -> Timing:
+        """Read how long a run took."""
+        found = read_json(self._times(sequence, key))
+        network = found.get("network")
+        return Timing(
+            np.array(found["seconds"]),
+            math.nan if network is None else float(network),
+            float(found["reading"]),
+        )
+
+    def fail(self, failure: Failure) -> None:
+        """Record that a sequence could not be finished."""
+        text = json.dumps({"sequence": failure.sequence, "kind": failure.kind, "message": failure.message}, indent=2)
+        write_whole(self.root / "failed" / f"{failure.sequence}.json", text + "\n")
+
+    def forgive(self, sequence: str) -> None:
+        """Take back the record of a failure; a folder that it leaves empty goes too."""
+        folder = self.root / "failed"
+        (folder / f"{sequence}.json").unlink(missing_ok=True)
+        with suppress(OSError):  # not empty, or not there
+            folder.rmdir()
+
+    def failures(self) -> list[Failure]:
+        """Return the recorded failures, by sequence name."""
+        files = sorted((self.root / "failed").glob("*.json"))
+        return [Failure(**read_json(path)) for path in files]
+
+
+def _first_difference(key: str, old: Any, new: Any) -> tuple[str, str, str]:
+    """Return the dotted name and both values of the first setting that differs, looking into sections."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for inner in {**new, **old}:
+            if old.get(inner) != new.get(inner):
+                return _first_difference(f"{key}.{inner}", old.get(inner), new.get(inner))
+    return key, _shown(old), _shown(new)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

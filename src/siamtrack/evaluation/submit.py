@@ -1,0 +1,227 @@
+"""Packing results for the evaluation servers of GOT-10k and TrackingNet, and checking such files.
+
+GOT-10k takes `<seq>/<seq>_001.txt` (x,y,w,h with three decimals) and `<seq>/<seq>_time.txt` (seconds a frame)
+of the 180 sequences of its test split; TrackingNet takes `<seq>.txt` of its 511 test sequences, one box a
+frame.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+
+import numpy as np
+
+from siamtrack.errors import ConfigError, DataError, did_you_mean
+from siamtrack.evaluation.store import Store
+from siamtrack.formats.archive import Archive
+from siamtrack.formats.parse import parse_boxes, parse_column
+from siamtrack.geometry.regions import FloatArray, as_rectangles
+from siamtrack.io import read_json, write_whole
+
+__all__ = ["SERVERS", "Server", "check_submission", "find_server", "guess_server", "pack", "stored_server"]
+
+_DATE = (1980, 1, 1, 0, 0, 0)  # of zip members, so that the same results make the same file
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Server:
+    """An evaluation server: how many sequences it expects, their names, and the suite that makes them."""
+
+    name: str
+    suite: str
+    count: int
+    names: re.Pattern[str]
+    timed: bool
+
+    def member(self, sequence: str) -> str:
+        """Return where a sequence's boxes lie in the file that is sent."""
+        return f"{sequence}/{sequence}_001.txt" if self.timed else f"{sequence}.txt"
+
+    def times(self, sequence: str) -> str:
+        """Return where its times lie."""
+        return f"{sequence}/{sequence}_time.txt"
+
+
+SERVERS: Mapping[str, Server] = MappingProxyType(
+    {
+        "got10k": Server("got10k", "got10k-test", 180, re.compile(r"^GOT-10k_Test_\d{6}$"), timed=True),
+        "trackingnet": Server("trackingnet", "trackingnet", 511, re.compile(r"^[\w-]{11}_\d+$"), timed=False),
+    }
+)
+
+
+def find_server(name: str) -> Server:
+    """Return the server of this name; raises `ConfigError` for an unknown one."""
+    key = name.lower().replace("-", "").replace("_", "")
+    if key not in SERVERS:
+        raise ConfigError(f"unknown server '{name}'{did_you_mean(key, SERVERS)} Known: {', '.join(SERVERS)}")
+    return SERVERS[key]
+
+
+def stored_server(root: Path) -> Server:
+    """Return the server that a store's results are for.
+
+    Raises:
+        DataError: the folder is no store.
+        ConfigError: its suite has no server.
+    """
+    suite = read_json(root / "manifest.json").get("suite")
+    for server in SERVERS.values():
+        if server.suite == suite:
+            return server
+    raise ConfigError(f"{root} holds results on {suite}; servers take {', '.join(s.suite for s in SERVERS.values())}")
+
+
+def guess_server(path: Path) -> Server:
+    """Return the server that a file to be checked seems to be for, by the names in it."""
+    with Archive(path) as archive:
+        got10k = any("GOT-10k" in name for name in archive.names())
+    return SERVERS["got10k" if got10k else "trackingnet"]
+
+
+def pack(root: Path, out: Path, lengths: Mapping[str, int] | None = None) -> Server:
+    """Pack a store for its server; a file that the server would reject is not written.
+
+    Args:
+        root: `OUT/<tracker>/<suite>` of an evaluation.
+        out: the .zip file.
+        lengths: the frames of every sequence, if known.
+
+    Raises:
+        ConfigError: results of a suite that has no server.
+        DataError: no results, or results that the server would reject; says why.
+    """
+    server = stored_server(root)
+    store = Store(root, "ope")
+    names = sorted(path.stem for path in (root / "results").glob("*.txt"))
+    if not names:
+        raise DataError(f"{root}: no results; run `siamtrack eval --suite {server.suite}` first")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            for member, text in _members(server, store, name).items():
+                archive.writestr(zipfile.ZipInfo(member, _DATE), text, zipfile.ZIP_DEFLATED)
+    problems = _check(server, _contents(buffer.getvalue()), lengths)
+    if problems:
+        raise DataError(f"the {server.name} server would reject this: {'; '.join(problems)}")
+    write_whole(out, buffer.getvalue())
+    return server
+
+
+def _members(server: Server, store: Store, name: str) -> dict[str, str]:
+    boxes = as_rectangles(store.load_raw(name, "").regions)
+    found = {server.member(name): _box_lines(boxes)}
+    if server.timed:
+        found[server.times(name)] = "".join(f"{s:.8f}\n" for s in store.timing(name, "").seconds)
+    return found
+
+
+def _box_lines(boxes: FloatArray) -> str:
+    return "".join(",".join(f"{v:.3f}" for v in row) + "\n" for row in boxes.tolist())
+
+
+def _contents(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def check_submission(path: Path, server: Server, lengths: Mapping[str, int] | None = None) -> list[str]:
+    """Return why a server would reject a file, one line each; nothing if it would take it.
+
+    Args:
+        path: a .zip file, or the folder that one would be made of.
+        server: the server.
+        lengths: the frames of every sequence, if known; without them the numbers of lines are not checked.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read.
+    """
+    with Archive(path) as archive:
+        contents = {name: archive.read(name) for name in archive.names()}
+    problems = [] if path.is_dir() or zipfile.is_zipfile(path) else [f"{path.name} is not a zip file"]
+    return problems + _check(server, contents, lengths)
+
+
+def _check(server: Server, contents: Mapping[str, bytes], lengths: Mapping[str, int] | None) -> list[str]:
+    boxes, times, strangers = _sorted_out(server, contents)
+    problems = []
+    if strangers:
+        problems.append(f"unexpected files, expected {server.member('<sequence>')}: {_some(strangers)}")
+    wanted = sorted(lengths) if lengths is not None else None
+    if wanted is not None:
+        missing = [name for name in wanted if name not in boxes]
+        if missing:
+            problems.append(f"{len(missing)} of {len(wanted)} sequences are missing: {_some(missing)}")
+        surplus = [name for name in boxes if name not in (lengths or {})]
+        if surplus:
+            problems.append(f"unknown sequences: {_some(surplus)}")
+    elif len(boxes) != server.count:
+        problems.append(f"{len(boxes)} sequences; the server expects {server.count}")
+    for name in sorted(boxes):
+        problems += _check_sequence(server, name, contents, times.get(name), (lengths or {}).get(name))
+    return problems
+
+
+def _sorted_out(server: Server, contents: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Return the members that hold boxes and times, by sequence, and those that belong to neither."""
+    boxes, times, strangers = {}, {}, []
+    for member in contents:
+        if member.endswith("/"):
+            continue
+        path = PurePosixPath(member)
+        name = path.parts[0] if server.timed else path.stem
+        if server.names.match(name) and member == server.member(name):
+            boxes[name] = member
+        elif server.timed and server.names.match(name) and member == server.times(name):
+            times[name] = member
+        elif not (server.timed and re.match(rf"^{re.escape(name)}/{re.escape(name)}_\d{{3}}\.txt$", member)):
+            strangers.append(member)
+    return boxes, times, strangers
+
+
+def _check_sequence(
+    server: Server, name: str, contents: Mapping[str, bytes], times: str | None, length: int | None
+) -> list[str]:
+    problems = []
+    try:
+        rows = parse_boxes(contents[server.member(name)], name)
+    except DataError as error:
+        return [str(error)]
+    if rows.shape[1] != 4:
+        problems.append(f"{name}: {rows.shape[1]} numbers a line; expected x,y,w,h")
+    elif not np.isfinite(rows).all():
+        problems.append(f"{name}: line {int(np.argmin(np.isfinite(rows).all(axis=1))) + 1} is not finite")
+    elif (rows[:, 2:] < 0).any():
+        problems.append(f"{name}: line {int(np.argmax((rows[:, 2:] < 0).any(axis=1))) + 1} has a negative size")
+    if length is not None and len(rows) != length:
+        problems.append(f"{name}: {len(rows)} lines for {length} frames")
+    if b"," not in contents[server.member(name)].split(b"\n", 1)[0]:
+        problems.append(f"{name}: numbers must be separated by commas")
+    if server.timed:
+        problems += _check_times(name, contents[times] if times is not None else None, len(rows))
+    return problems
+
+
+def _check_times(name: str, data: bytes | None, rows: int) -> list[str]:
+    if data is None:
+        return [f"{name}: {name}_time.txt is missing"]
+    try:
+        first = b"\n".join(line.split(b",")[0] for line in data.splitlines())  # one column a repetition
+        seconds = parse_column(first, f"{name}_time.txt")
+    except DataError as error:
+        return [str(error)]
+    if len(seconds) != rows:
+        return [f"{name}_time.txt: {len(seconds)} lines for {rows} boxes"]
+    return [] if (seconds >= 0).all() else [f"{name}_time.txt: expected seconds, 0 or more"]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,170 @@
+"""What a tracker answers: any object with `init` and `update` can be evaluated, whatever it returns.
+
+`Session` is the one place in which an evaluation calls a tracker: it times, checks and counts.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from siamtrack.errors import SiamtrackError
+from siamtrack.formats.sequence import FrameList, Image
+from siamtrack.geometry.regions import FloatArray
+
+__all__ = ["Answer", "BadAnswerError", "Session", "SessionLike", "TrackerLike", "read_answer"]
+
+Clock = Callable[[], float]
+
+
+class BadAnswerError(SiamtrackError):
+    """A tracker that answered with something other than a finite box."""
+
+
+class TrackerLike(Protocol):
+    """What can be evaluated."""
+
+    def init(self, frame: Image, box: Any) -> Any:
+        """Begin with a frame, RGB uint8 (H, W, 3), and a box x, y, w, h in continuous pixels."""
+
+    def update(self, frame: Image) -> Any:
+        """Return what `read_answer` understands."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One frame's answer: `region` of 4 (x, y, w, h) or 8 numbers, all nan if nothing was found.
+
+    `confidence` or nan.
+    """
+
+    region: tuple[float, ...]
+    confidence: float = math.nan
+
+
+_NOTHING = Answer((math.nan,) * 4)
+
+
+def read_answer(value: Any) -> Answer:
+    """Understand what a tracker returned.
+
+    That is None (nothing found), 4 or 8 numbers, or an object with `box` and, if it has them, `presence` or
+    `score` (as `siamtrack.Result`). Presence is the confidence where both are there.
+
+    Raises:
+        BadAnswerError: anything else, or a number that is not finite.
+    """
+    if value is None:
+        return _NOTHING
+    box = getattr(value, "box", value)
+    if box is None:
+        return _NOTHING
+    confidence = getattr(value, "presence", getattr(value, "score", math.nan))
+    try:
+        region = tuple(float(number) for number in np.asarray(box, dtype=np.float64).ravel())
+        confidence = float(confidence)
+    except (TypeError, ValueError):
+        raise BadAnswerError(f"expected a box of four numbers, got {_shown(value)}") from None
+    if len(region) not in (4, 8):
+        raise BadAnswerError(f"expected a box of four numbers, got {len(region)}: {_shown(value)}")
+    if not all(map(math.isfinite, region)):
+        raise BadAnswerError(f"expected a box of finite numbers, got {_shown(value)}; None says that nothing was found")
+    return Answer(region, confidence)
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+class SessionLike(Protocol):
+    """What a protocol needs of a session: calls of the tracker, and what they took."""
+
+    seconds: float
+
+    @property
+    def network(self) -> float:
+        """Seconds in the network so far; nan if unknown."""
+
+    @property
+    def reading(self) -> float:
+        """Seconds spent on reading frames so far."""
+
+    def read(self, frames: FrameList, index: int) -> Image:
+        """Return a frame."""
+
+    def init(self, frame: Image, box: FloatArray) -> None:
+        """Start the tracker."""
+
+    def update(self, frame: Image) -> Answer:
+        """Return the tracker's answer."""
+
+
+class Session:
+    """A tracker at work on one run: what it was asked, what it answered and how long it took.
+
+    Args:
+        tracker: the tracker.
+        beat: called after every frame, so that a watcher can tell work from a hang.
+        clock: seconds; a simulated clock makes a real-time run repeatable.
+
+    Attributes:
+        reading: seconds spent on reading frames.
+        seconds: what the last call took.
+    """
+
+    def __init__(
+        self, tracker: TrackerLike, beat: Callable[[], None] | None = None, clock: Clock = time.perf_counter
+    ) -> None:
+        self.tracker = tracker
+        self.reading = 0.0
+        self.seconds = 0.0
+        self._beat = beat
+        self._clock = clock
+        self._network = self.network_total()
+        self._updates = 0
+
+    def network_total(self) -> float:
+        """Return the seconds that the tracker says its network took so far; nan if it does not say."""
+        return float(getattr(self.tracker, "network_seconds", math.nan))
+
+    @property
+    def network(self) -> float:
+        """Seconds in the network since this session began; nan if unknown."""
+        return self.network_total() - self._network
+
+    def read(self, frames: FrameList, index: int) -> Image:
+        """Return a frame and count the time of its reading."""
+        began = time.perf_counter()
+        frame = frames[index]
+        self.reading += time.perf_counter() - began
+        return frame
+
+    def init(self, frame: Image, box: FloatArray) -> None:
+        """Start the tracker on a box x, y, w, h."""
+        began = self._clock()
+        self._updates = 0
+        self.tracker.init(frame, box)
+        self.seconds = self._clock() - began
+        self._tell()
+
+    def update(self, frame: Image) -> Answer:
+        """Return the tracker's answer for the next frame; raises `BadAnswerError` where it is not a box."""
+        began = self._clock()
+        value = self.tracker.update(frame)
+        self.seconds = self._clock() - began
+        self._updates += 1
+        self._tell()
+        try:
+            return read_answer(value)
+        except BadAnswerError as error:
+            raise BadAnswerError(f"update {self._updates}: {error}") from None
+
+    def _tell(self) -> None:
+        if self._beat is not None:
+            self._beat()

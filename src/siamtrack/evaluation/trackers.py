@@ -1,0 +1,156 @@
+"""From the name of a tracker to the object that is evaluated, and to what its results depend on.
+
+A `TrackerSpec` is a small value that can be sent to another process, which builds the tracker itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from siamtrack.errors import ConfigError
+from siamtrack.evaluation.tracker_session import TrackerLike
+from siamtrack.io import file_sha256
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from siamtrack.models.siamese import Matcher
+
+__all__ = ["TimedMatcher", "TrackerSpec", "find_tracker"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_OPENCV = "opencv:"
+
+
+@dataclass(frozen=True)
+class TrackerSpec:
+    """A tracker that can be built anywhere.
+
+    Attributes:
+        name: of its results folder.
+        model: a packaged model's name, a `.safetensors` file, or `opencv:` and the name of one of OpenCV's
+            trackers.
+        device: "cpu" or "cuda".
+        identity: what its results depend on, for the manifest.
+    """
+
+    name: str
+    model: str
+    device: str
+    identity: dict[str, Any]
+
+    def build(self) -> TrackerLike:
+        """Build the tracker in this process; raises what loading raises."""
+        if self.model.startswith(_OPENCV):
+            from siamtrack.integrations.opencv import opencv_tracker
+
+            return opencv_tracker(self.model.removeprefix(_OPENCV))
+        return _TimedTracker(self.model, _own_device(self.device))
+
+
+def find_tracker(model: str, device: str = "cpu") -> TrackerSpec:
+    """Resolve a tracker's name, and refuse one that cannot be built before anything is run.
+
+    Raises:
+        ConfigError: an unknown name or device.
+        WeightsError: no weights, or a file that cannot be used.
+    """
+    from siamtrack import __version__
+
+    identity: dict[str, Any] = {"version": __version__, "device": device}
+    if model.startswith(_OPENCV):
+        import cv2
+
+        from siamtrack.integrations.opencv import opencv_tracker
+
+        kind, _, files = model.removeprefix(_OPENCV).partition("=")
+        opencv_tracker(model.removeprefix(_OPENCV))
+        identity |= {"device": "cpu", "opencv": cv2.__version__}
+        if files:
+            identity["weights"] = [file_sha256(Path(part)) for part in files.split(",")]
+        return TrackerSpec(f"opencv_{kind}", model, "cpu", identity)
+    from siamtrack.config import preset_to_json
+    from siamtrack.zoo import load, packaged_weights
+
+    preset = load(model, device).preset
+    weights = Path(model) if model.endswith(".safetensors") else packaged_weights(model)
+    if weights is None:
+        raise ConfigError(f"{model} has no weights file")
+    identity["weights"] = file_sha256(weights)
+    identity["preset"] = json.loads(preset_to_json(preset))
+    name = Path(model).stem if model.endswith(".safetensors") else model
+    absolute = str(weights.resolve()) if model.endswith(".safetensors") else model
+    return TrackerSpec(name, absolute, device, identity)
+
+
+def _own_device(device: str) -> str:
+    """Return this process's GPU: under torchrun every local rank has its own."""
+    local = os.environ.get("LOCAL_RANK")
+    return f"cuda:{local}" if device == "cuda" and local is not None else device
+
+
+class TimedMatcher:
+    """A `Matcher` with a stopwatch: `seconds` in the network so far, its device waited for.
+
+    A `SizedMatcher` stays one: it would be another tracker without the targets' sizes.
+    """
+
+    def __init__(self, net: Matcher, device: str) -> None:
+        from siamtrack.models.sized import SizedMatcher
+
+        self._cuda = device.startswith("cuda")
+        self.seconds = 0.0
+        self.embed = self._timed(net.embed)
+        self.match = self._timed(net.match)
+        if isinstance(net, SizedMatcher):
+            self.embed_sized = self._timed(net.embed_sized)
+            self.match_sized = self._timed(net.match_sized)
+
+    def _wait(self) -> float:
+        if self._cuda:
+            import torch
+
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def _timed(self, call: Callable[P, T]) -> Callable[P, T]:
+        def timed(*arguments: P.args, **options: P.kwargs) -> T:
+            """Call, and add the time that it takes."""
+            began = self._wait()
+            found = call(*arguments, **options)
+            self.seconds += self._wait() - began
+            return found
+
+        return timed
+
+
+class _TimedTracker:
+    """`siamtrack.Tracker` with one target, and the time that its network takes."""
+
+    def __init__(self, model: str, device: str) -> None:
+        from siamtrack.zoo import load
+
+        self._tracker = load(model, device)
+        self._net = TimedMatcher(self._tracker.net, device)
+        self._tracker.net = self._net
+
+    @property
+    def network_seconds(self) -> float:
+        """Seconds in the network so far."""
+        return self._net.seconds
+
+    def init(self, frame: np.ndarray, box: Any) -> None:
+        """Begin with a box x, y, w, h."""
+        self._tracker.init(frame, box)
+
+    def update(self, frame: np.ndarray) -> Any:
+        """Return a `Result`."""
+        return self._tracker.update(frame)

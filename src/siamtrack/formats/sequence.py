@@ -1,0 +1,239 @@
+"""A sequence: lazily read frames and the truth of one target, as every data set's reader gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from siamtrack.errors import DataError, reason
+from siamtrack.formats.records import Truth
+from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles, is_rectangle
+
+__all__ = [
+    "FrameList",
+    "Image",
+    "ImageFiles",
+    "VideoSequence",
+    "area_box",
+    "from_file",
+    "image_names",
+    "to_file",
+]
+
+Image = npt.NDArray[np.uint8]
+_EXACT_DECIMALS = 9
+
+
+class FrameList(Protocol):
+    """The frames of a sequence.
+
+    Any object that knows their number and their size, and reads one when asked.
+    """
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of every frame in pixels."""
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+
+    def __getitem__(self, index: int) -> Image:
+        """Return one frame, RGB uint8 (H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Image files of one folder, each decoded when it is asked for. `names` are relative to `folder`."""
+
+    folder: Path
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Image:
+        """Return one frame, RGB uint8 (H, W, 3).
+
+        Raises `DataError` that names a file that cannot be decoded.
+        """
+        path = self.path(index)
+        try:
+            # imread cannot open every path on every system
+            data = np.fromfile(path, dtype=np.uint8)
+        except OSError as error:
+            raise DataError(f"{path}: expected a frame; {reason(error)}") from None
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if pixels is None:
+            raise DataError(f"{path}: expected an image; it cannot be decoded, copy the file anew")
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+    def path(self, index: int) -> Path:
+        """Return the file of one frame."""
+        return self.folder / self.names[index]
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the first frame in pixels."""
+        height, width = self[0].shape[:2]
+        return width, height
+
+    def __reduce__(self) -> tuple[type[ImageFiles], tuple[Path, tuple[str, ...]]]:
+        # only what it was made of travels to another process
+        return ImageFiles, (self.folder, self.names)
+
+
+@dataclass(frozen=True)
+class _First:
+    """The first `count` of some frames."""
+
+    frames: FrameList
+    count: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.frames.size
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Image:
+        if not 0 <= index < self.count:
+            raise IndexError(index)
+        return self.frames[index]
+
+
+@dataclass(frozen=True)
+class VideoSequence:
+    """One target in one video.
+
+    Attributes:
+        name: as the data set spells it; it names result files.
+        frames: N frames, read when asked for.
+        truth: (N, 4) rectangles x, y, w, h or (N, 8) polygons in continuous pixels, nan where the target is
+            absent; a single row where the benchmark keeps the rest to itself.
+        visible: (N,) False where the annotation says that nothing of the target is seen; None where it does
+            not say.
+        tags: (N,) masks of the frames that have an attribute.
+        anchors: (N,) 1 where a multi-start run goes forward, -1 where it goes backward, else 0; None without
+            anchors.
+        origin: what the data set's own files add to x and y: 1 where they count pixels from one.
+    """
+
+    name: str
+    frames: FrameList
+    truth: FloatArray
+    visible: BoolArray | None = None
+    tags: Mapping[str, BoolArray] = field(default_factory=dict)
+    anchors: IntArray | None = None
+    origin: int = 0
+
+    def __post_init__(self) -> None:
+        truth = np.asarray(self.truth, dtype=np.float64)
+        if truth.ndim != 2 or truth.shape[1] not in (4, 8) or len(truth) == 0:
+            raise DataError(f"{self.name}: truth must be an (N, 4) or (N, 8) array, got shape {truth.shape}")
+        if len(truth) not in (1, len(self.frames)):
+            raise DataError(
+                f"{self.name}: {len(truth)} rows of truth for {len(self.frames)} frames; expected one a frame"
+            )
+        object.__setattr__(self, "truth", truth)
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.frames)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the frames in pixels."""
+        return self.frames.size
+
+    def first(self, count: int) -> VideoSequence:
+        """The sequence up to its `count`-th frame."""
+        visible = None if self.visible is None else self.visible[:count]
+        anchors = None if self.anchors is None else self.anchors[:count]
+        tags = {name: mask[:count] for name, mask in self.tags.items()}
+        frames = _First(self.frames, min(count, len(self.frames)))
+        return VideoSequence(self.name, frames, self.truth[:count], visible, tags, anchors, self.origin)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the truth of all frames is known, so that results can be scored."""
+        return len(self.truth) == len(self.frames)
+
+    def box(self, index: int) -> tuple[float, float, float, float]:
+        """Return the box x, y, w, h that a tracker starts with at a frame (see `area_box` for polygons)."""
+        x, y, w, h = area_box(self.truth[index : index + 1])[0].tolist()
+        return x, y, w, h
+
+    def absent(self, index: int) -> bool:
+        """Whether a tracker cannot be started at a frame: no finite box with an area."""
+        box = self.truth[index, :4]
+        flat = bool(is_rectangle(self.truth[index : index + 1])[0]) and not (box[2] > 0 and box[3] > 0)
+        return flat or not bool(np.isfinite(box).all())
+
+    def annotation(self) -> Truth:
+        """Return the truth in the coordinates of the data set's own files, which official scorers work in."""
+        regions = to_file(self.truth, self.origin)
+        return Truth(self.name, regions, self.size, self.visible, self.tags, self.anchors)
+
+
+def to_file(regions: FloatArray, origin: int) -> FloatArray:
+    """Return (N, 4) or (N, 8) regions in a data set's own coordinates.
+
+    Moved by `origin`, decimals kept exact.
+    """
+    if origin == 0:
+        return regions
+    moved = regions + _shift(regions, origin)
+    # 198.3 - 1 + 1 is not 198.3 in binary; rounding gives the number that the file holds
+    return np.asarray(np.round(moved, _EXACT_DECIMALS))
+
+
+def from_file(regions: FloatArray, origin: int) -> FloatArray:
+    """Return regions of a data set's own files in continuous pixels: the reverse of `to_file`."""
+    return regions - _shift(regions, origin) if origin else regions
+
+
+def _shift(regions: FloatArray, origin: int) -> FloatArray:
+    """Return what to add: to the corner of rectangles, to all corners of polygons."""
+    shift = np.full(regions.shape, float(origin))
+    shift[is_rectangle(regions), 2:4] = 0.0
+    return shift
+
+
+def area_box(regions: FloatArray) -> FloatArray:
+    """Return (N, 4) upright boxes of the regions' centres and areas.
+
+    A rectangle stays. A polygon becomes its bounds, shrunk about the mean of its corners until they have its
+    area: sides (x_max - x_min) s and (y_max - y_min) s with s = sqrt(|p1 p2| |p2 p3| / bounds' area), as
+    trackers of the SiamRPN family are started on VOT.
+    """
+    boxes = as_rectangles(regions).copy()
+    polygons = ~is_rectangle(regions)
+    if not polygons.any():
+        return boxes
+    corners = regions[polygons].reshape(-1, 4, 2)
+    sides = np.linalg.norm(corners[:, 1:3] - corners[:, 0:2], axis=2)
+    bounds = boxes[polygons, 2:]
+    with np.errstate(all="ignore"):
+        scale = np.sqrt(sides.prod(axis=1) / bounds.prod(axis=1))
+    size = bounds * scale[:, None]
+    boxes[polygons] = np.concatenate([corners.mean(axis=1) - size / 2, size], axis=1)
+    return boxes
+
+
+def image_names(folder: Path, suffixes: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".bmp")) -> tuple[str, ...]:
+    """Return the names of a folder's images, sorted; raises `DataError` where there are none."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder of frames; there is none")
+    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    if not names:
+        raise DataError(f"{folder}: expected frames such as 00000001.jpg; there are none")
+    return tuple(names)

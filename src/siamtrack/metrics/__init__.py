@@ -1,0 +1,1 @@
+"""The official rules: pure functions from truths and predictions to numbers."""

@@ -1,0 +1,100 @@
+"""The VOT multi-start protocol (2020 and later): runs from anchors, without resets, by vot-toolkit's rules.
+
+A run starts at an anchor and goes forward to the last frame or backward to the first. It has failed where its
+overlap stays at or below 0.1 for ten frames; what it did before counts as progress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from siamtrack.errors import DataError
+from siamtrack.formats.records import Predictions, Truth
+from siamtrack.geometry.regions import BoolArray, FloatArray
+from siamtrack.geometry.vot_overlap import toolkit_overlaps
+
+__all__ = ["AnchoredRun", "anchored_overlaps", "eao_partial", "progress"]
+
+_GRACE = 10
+_THRESHOLD = 0.1
+
+
+def progress(overlaps: FloatArray, empty: BoolArray, *, grace: int = _GRACE, threshold: float = _THRESHOLD) -> int:
+    """Return the number of frames tracked before the failure: all of them if there is none.
+
+    `empty` (N,) is True where the truth has no region; such a frame ends a row of bad ones. The failure is
+    the first of `grace` frames in a row with an overlap of at most `threshold`.
+    """
+    bad = (overlaps <= threshold) & ~empty
+    index = np.arange(len(bad))
+    in_row = index - np.maximum.accumulate(np.where(bad, -1, index))
+    failed = np.flatnonzero(in_row >= grace)
+    return int(failed[0]) + 1 - grace if len(failed) else len(bad)
+
+
+@dataclass(frozen=True)
+class AnchoredRun:
+    """One run's overlaps (N,), set to zero from its failure on, and the number of frames before it."""
+
+    overlaps: FloatArray
+    progress: int
+
+    @property
+    def failed(self) -> bool:
+        """Return whether the run failed before its end."""
+        return self.progress < len(self.overlaps)
+
+
+def _from_anchor(truth: Truth, anchor: int, forward: bool) -> FloatArray:
+    return truth.regions[anchor:] if forward else truth.regions[: anchor + 1][::-1]
+
+
+def anchored_overlaps(truth: Truth, runs: Sequence[Predictions]) -> list[AnchoredRun]:
+    """Return the scored runs of one sequence, one for each of the truth's anchors.
+
+    Raises `DataError` that names the sequence where an anchor has no run or a run the wrong number of rows.
+    """
+    if truth.anchors is None or not truth.anchors.any():
+        raise DataError(f"{truth.name}: the truth has no anchors; expected anchor.value or 'anchors' beside it")
+    by_anchor = {run.anchor: run for run in runs}
+    found = []
+    for anchor in np.flatnonzero(truth.anchors):
+        run = by_anchor.get(int(anchor))
+        if run is None:
+            raise DataError(f"{truth.name}: no run from anchor {anchor}; expected {truth.name}_{anchor:08d}.txt")
+        regions = _from_anchor(truth, int(anchor), bool(truth.anchors[anchor] > 0))
+        if len(run) != len(regions):
+            raise DataError(f"{truth.name}: the run from anchor {anchor} has {len(run)} rows, not {len(regions)}")
+        overlaps = toolkit_overlaps(run.regions, regions, truth.size)
+        until = progress(overlaps, _empty(regions))
+        overlaps[until:] = 0.0
+        found.append(AnchoredRun(overlaps, until))
+    return found
+
+
+def _empty(regions: FloatArray) -> BoolArray:
+    with np.errstate(invalid="ignore"):
+        flat = (regions[:, 2] <= 0) | (regions[:, 3] <= 0)
+    boxes = np.isnan(regions[:, 4:]).all(axis=1)
+    return np.asarray(np.isnan(regions[:, :4]).any(axis=1) | (boxes & flat), dtype=np.bool_)
+
+
+def eao_partial(runs: Sequence[AnchoredRun], length: int) -> tuple[FloatArray, FloatArray]:
+    """Return the sums (length,) of the runs' mean overlaps over 1 .. j frames, and how many runs count.
+
+    A failed run that is shorter than j counts with its sum divided by j - 1, one that did not fail does not
+    count.
+    """
+    total, active = np.zeros(length), np.zeros(length)
+    for run in runs:
+        sums = np.cumsum(run.overlaps[1:length])
+        reached = len(sums) + 1
+        total[1:reached] += sums / np.arange(1, reached)
+        active[1:reached] += 1
+        if run.failed and reached < length:
+            total[reached:] += (sums[-1] if len(sums) else 0.0) / np.maximum(np.arange(reached, length) - 1, 1)
+            active[reached:] += 1
+    return total, active

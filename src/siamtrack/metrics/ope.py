@@ -1,0 +1,214 @@
+"""One-pass metrics: what each official scorer makes of one sequence's truth and result.
+
+A measure takes a `Truth` and a `Predictions` and returns one sequence's `Curves`; a malformed result raises
+`LengthError` exactly where the scorer itself stops. Aggregation over sequences is the mean, done in `rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from siamtrack.errors import DataError
+from siamtrack.formats.records import Predictions, Truth
+from siamtrack.geometry.overlap import center_distance, centers, rectangle_iou
+from siamtrack.geometry.regions import BoolArray, FloatArray, as_rectangles
+
+__all__ = [
+    "EPS",
+    "Curves",
+    "LengthError",
+    "fractions_above",
+    "fractions_within",
+    "got10k_toolkit_curves",
+    "lasot_curves",
+    "otb_curves",
+    "pysot_curves",
+    "repair",
+]
+
+EPS = float(np.finfo(np.float64).eps)
+# Both spellings of the success grid are kept: they differ in the last bit at four thresholds.
+_SUCCESS_ARANGE = np.arange(0, 1.05, 0.05)
+_SUCCESS_LINSPACE = np.linspace(0, 1, 21)
+_PIXELS = np.arange(0, 51, 1)
+_NORMALISED = np.arange(0, 51, 1) / 100
+
+
+class LengthError(DataError):
+    """A result that has another number of rows than the scorer accepts."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One sequence's curves: success (21,), precision (51,) and normalised precision (51,) or None.
+
+    Each value is a fraction of frames in [0, 1]: of overlaps above 0, 0.05 .. 1, of distances within 0 .. 50
+    px, and of distances within 0, 0.01 .. 0.5 of the truth's size.
+    """
+
+    success: FloatArray
+    precision: FloatArray
+    norm_precision: FloatArray | None = None
+
+    def by_name(self) -> dict[str, FloatArray]:
+        """Return the curves that there are, by the names of these fields."""
+        return {name: curve for name, curve in vars(self).items() if curve is not None}
+
+    def metrics(self) -> dict[str, float]:
+        """Return the usual numbers of the curves, named as in papers' tables."""
+        found = {
+            "success_auc": float(self.success.mean()),
+            "precision@20": float(self.precision[20]),
+            "success@0.5": float(self.success[10]),
+        }
+        if self.norm_precision is not None:
+            found["norm_precision@0.20"] = float(self.norm_precision[20])
+            found["norm_precision_auc"] = float(self.norm_precision.mean())
+        return found
+
+
+def _counts(values: FloatArray, thresholds: npt.NDArray[np.generic], side: str) -> FloatArray:
+    known = np.sort(values[~np.isnan(values)])
+    return np.searchsorted(known, thresholds, side="left" if side == "below" else "right").astype(np.float64)
+
+
+def fractions_above(
+    values: FloatArray, thresholds: npt.NDArray[np.generic], frames: int, *, equal: bool = False
+) -> FloatArray:
+    """Return, for each threshold, the share of `frames` with a value above it (or equal to it); nan fails."""
+    known = np.count_nonzero(~np.isnan(values))
+    return (known - _counts(values, thresholds, "below" if equal else "within")) / max(frames, 1)
+
+
+def fractions_within(values: FloatArray, thresholds: npt.NDArray[np.generic], frames: int) -> FloatArray:
+    """Return, for each threshold, the share of `frames` with a value not above it; nan fails."""
+    return _counts(values, thresholds, "within") / max(frames, 1)
+
+
+def repair(boxes: FloatArray, truth: FloatArray) -> FloatArray:
+    """Return the boxes with each invalid row replaced by the row before it, as OTB's calcSeqErrRobust.m does.
+
+    A row is invalid where w <= 0, h <= 0 or all four numbers are nan, and only where the truth's row has no
+    nan; the first row is never replaced.
+    """
+    with np.errstate(invalid="ignore"):
+        bad = (boxes[:, 2] <= 0) | (boxes[:, 3] <= 0) | np.isnan(boxes).all(axis=1)
+    bad &= ~np.isnan(truth).any(axis=1)
+    bad[:1] = False
+    if not bad.any():
+        return boxes
+    return boxes[np.maximum.accumulate(np.where(bad, 0, np.arange(len(boxes))))]
+
+
+def _same_length(truth: Truth, run: Predictions) -> None:
+    if len(run) != len(truth):
+        raise LengthError(f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame")
+
+
+def _matlab_boxes(truth: Truth, run: Predictions) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return truth, result and the mask of valid truth, of equal length, as the MATLAB scorers see them.
+
+    MATLAB stops at a result that is longer, and at one that misses a frame of valid truth; rows missing where
+    the truth is invalid are never looked at.
+    """
+    gt, boxes = as_rectangles(truth.regions), as_rectangles(run.regions)
+    with np.errstate(invalid="ignore"):
+        valid = np.asarray((gt > 0).all(axis=1))
+    if len(boxes) > len(gt) or not len(boxes) or valid[len(boxes) :].any():
+        _same_length(truth, run)
+    boxes = repair(boxes, gt[: len(boxes)]).copy()
+    boxes[0] = gt[0]
+    if len(boxes) < len(gt):
+        boxes = np.concatenate([boxes, np.full((len(gt) - len(boxes), 4), np.nan)])
+    return gt, boxes, valid
+
+
+def _scored(measure: FloatArray, valid: BoolArray, keep: BoolArray | slice) -> FloatArray:
+    # An invalid truth scores -1, which fails every overlap threshold and passes every distance.
+    return np.where(valid, measure, -1.0)[keep]
+
+
+def otb_curves(truth: Truth, run: Predictions) -> Curves:
+    """Return the curves of the OTB MATLAB toolkit v1.1 (calcSeqErrRobust.m), with which UAV123 is scored too.
+
+    The first row becomes the truth, invalid rows the row before; truth counts where all four numbers are
+    positive; the counts are divided by all frames.
+    """
+    gt, boxes, valid = _matlab_boxes(truth, run)
+    keep = slice(None)
+    overlaps = _scored(rectangle_iou(boxes, gt), valid, keep)
+    distances = _scored(center_distance(centers(boxes), centers(gt)), valid, keep)
+    return Curves(fractions_above(overlaps, _SUCCESS_ARANGE, len(gt)), fractions_within(distances, _PIXELS, len(gt)))
+
+
+def lasot_curves(truth: Truth, run: Predictions) -> Curves:
+    """Return the curves of the LaSOT MATLAB toolkit: OTB's less absent frames, with normalised precision.
+
+    Frames in which the target is absent are dropped, the denominator stays all frames; each centre is divided
+    by the truth's size before the difference is taken.
+    """
+    gt, boxes, valid = _matlab_boxes(truth, run)
+    keep: BoolArray | slice = slice(None) if truth.visible is None else truth.visible
+    ours, theirs = centers(boxes), centers(gt)
+    with np.errstate(all="ignore"):
+        scaled = center_distance(ours / gt[:, 2:4], theirs / gt[:, 2:4])
+    overlaps = _scored(rectangle_iou(boxes, gt), valid, keep)
+    distances = _scored(center_distance(ours, theirs), valid, keep)
+    return Curves(
+        fractions_above(overlaps, _SUCCESS_ARANGE, len(gt)),
+        fractions_within(distances, _PIXELS, len(gt)),
+        fractions_within(_scored(scaled, valid, keep), _NORMALISED, len(gt)),
+    )
+
+
+def pysot_curves(truth: Truth, run: Predictions) -> Curves:
+    """Return the curves of PySOT's toolkit (OPEBenchmark): no first row, no repair.
+
+    Truth counts for success where w, h > 0 and for a distance where both numbers of the centre are positive;
+    absent frames are dropped and the denominator stays all frames.
+    """
+    _same_length(truth, run)
+    gt, boxes = as_rectangles(truth.regions), as_rectangles(run.regions)
+    frames = len(gt)
+    if truth.visible is not None:
+        gt, boxes = gt[truth.visible], boxes[truth.visible]
+    ours, theirs, size = centers(boxes), centers(gt), gt[:, 2:4] + 1e-16
+    keep = slice(None)
+    with np.errstate(all="ignore"):
+        sized = np.asarray((gt[:, 2:4] > 0).all(axis=1))
+        scaled, scaled_gt = ours / size, theirs / size
+        placed = np.asarray((theirs > 0).all(axis=1))
+        scaled_placed = np.asarray((scaled_gt > 0).all(axis=1))
+    return Curves(
+        fractions_above(_scored(rectangle_iou(gt, boxes), sized, keep), _SUCCESS_ARANGE, frames),
+        fractions_within(_scored(center_distance(theirs, ours), placed, keep), _PIXELS, frames),
+        fractions_within(_scored(center_distance(scaled_gt, scaled), scaled_placed, keep), _NORMALISED, frames),
+    )
+
+
+def got10k_toolkit_curves(truth: Truth, run: Predictions) -> Curves:
+    """Return the curves of the GOT-10k toolkit's OTB-like experiments: no masking, both cut to the shorter.
+
+    The first row becomes the truth. Normalised distances divide by the truth's size, at least one pixel.
+    """
+    n = min(len(truth), len(run))
+    if n == 0:
+        _same_length(truth, run)
+    gt, boxes = as_rectangles(truth.regions)[:n], as_rectangles(run.regions)[:n].copy()
+    boxes[0] = gt[0]
+    ours, theirs = centers(boxes), centers(gt)
+    scale = np.maximum(1.0, gt[:, 2:4])
+    with np.errstate(all="ignore"):
+        scaled = np.sqrt(np.sum(np.power((ours - theirs) / scale, 2), axis=1))
+    return Curves(
+        fractions_above(rectangle_iou(boxes, gt, eps=EPS), _SUCCESS_LINSPACE, n),
+        fractions_within(center_distance(ours, theirs), _PIXELS, n),
+        fractions_within(scaled, np.linspace(0, 0.5, 51), n),
+    )
+
+
+Measure = Callable[[Truth, Predictions], Curves]

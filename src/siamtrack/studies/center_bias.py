@@ -1,0 +1,231 @@
+"""The centre-bias experiment of SiamRPN++ (section 3.1, figures 1 and 2), at the size of a laptop.
+
+A small network with padding is trained with targets shifted by at most 0, 16, 32 or 64 pixels from the middle
+of the search region. Then it looks at crops whose targets are placed uniformly: a network that has learnt
+where targets used to be, and not what they look like, still responds in the middle.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from siamtrack.config import Jitter, Preset, load_preset
+from siamtrack.data.pair_source import ResidentPairs
+from siamtrack.data.resident import ResidentSet
+from siamtrack.errors import DataError
+from siamtrack.formats.sequence import VideoSequence
+from siamtrack.models.siamese import Candidates, Matcher
+from siamtrack.models.weights import load_weights
+from siamtrack.training.log import Report
+from siamtrack.training.loop import train
+from siamtrack.training.validate import validate
+
+__all__ = ["REACH", "Bias", "bias_preset", "heat_map", "hold_out", "measure", "read_results", "run_shift"]
+
+REACH = 64
+"""How far the test crops' targets lie from the middle at most, in pixels, along each axis."""
+_RINGS = (16, 32, 64)
+_HIT = 16.0
+
+# Nothing but the place of the target changes in the test crops.
+_PLAIN: dict[str, Any] = {
+    "template": Jitter(0.0, 0.0, 0.0),
+    "search": Jitter(REACH, 0.0, 0.0),
+} | dict.fromkeys(("negative", "flip", "colour", "grey", "blur", "noise", "distract", "occlude", "parts"), 0.0)
+
+_PRESET = """\
+description = "A small padded network for the study of centre bias; data.search.shift is set by the study."
+
+[model]
+family = "siamcar"
+backbone = "efficientnet_lite0"
+levels = [3]
+width = 64
+# The bias reaches as far as the padding is seen: 8 convolutions see the edge from all over a map of 11 cells.
+tower = 8
+light = true
+unit = 24.0
+
+[crops]
+template = 79
+search = 143
+
+[data]
+flip = 0.5
+colour = 0.2
+template = { shift = 0, scale = 0.05 }
+search = { shift = 0, scale = 0.18 }
+
+[track]
+window = 0.0
+rate = 0.5
+
+[train]
+steps = 600
+batch = 16
+lr = 2e-3
+backbone_rate = 0.25
+frozen_stages = 3
+weight_decay = 1e-3
+clip = 5.0
+precision = "bfloat16"
+checkpoint_every = 100
+validate_frames = 200
+"""
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What was measured of a network that was trained with one shift.
+
+    Attributes:
+        shift: of the training targets, in pixels, at most, along each axis.
+        steps: that it was trained.
+        crops: test crops that were looked at.
+        heat: (R, R) mean response, each crop's scaled to a sum of 1.
+        middle: mean response within 16 px of the middle over that within 64 px, where the targets lie
+            uniformly; 1 is without bias.
+        hits: share of targets whose centre is found to 16 px, by how far they lie from the middle: up to 16,
+            to 32 and to 64 px (the larger of x and y).
+        success: area under the success curve of tracking without a cosine window, or None.
+    """
+
+    shift: int
+    steps: int
+    crops: int
+    heat: list[list[float]]
+    middle: float
+    hits: list[float]
+    success: float | None
+
+
+def bias_preset(out: Path, shift: int, overrides: dict[str, Any]) -> Preset:
+    """The study's preset with one shift; its file is put into `out`, to be read and changed."""
+    path = out / "center_bias.toml"
+    if not path.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(_PRESET, encoding="utf-8")
+    return load_preset(path, overrides | {"data.search.shift": shift, "name": f"shift-{shift}"})
+
+
+def hold_out(crops: ResidentSet, share: float = 0.1) -> tuple[ResidentSet, ResidentSet]:
+    """Split a set into one to train on and one of other objects to test on: the last `share` of the crops.
+
+    Raises:
+        DataError: nothing is left on one of the sides.
+    """
+    first = round(len(crops) * (1 - share))
+    known = torch.isin(crops.tracks[first:], crops.tracks[:first])
+    rows = first + (~known).nonzero()[:, 0]
+    if not first or not len(rows):
+        raise DataError(f"{len(crops)} crops are too few objects to hold some out for the test")
+    return _rows(crops, torch.arange(first)), _rows(crops, rows)
+
+
+def _rows(crops: ResidentSet, rows: Tensor) -> ResidentSet:
+    # A slice shares the pixels' memory, an index copies them.
+    whole = int(rows[-1] - rows[0]) == len(rows) - 1
+    index: Any = slice(int(rows[0]), int(rows[-1]) + 1) if whole else rows
+    parts = {n: getattr(crops, n)[index] for n in ("images", "boxes", "tracks", "frames", "sources", "categories")}
+    return replace(crops, **parts, keys=tuple(crops.keys[i] for i in rows.tolist()))
+
+
+def heat_map(found: Candidates) -> Tensor:
+    """Candidates of a square map -> (B, R, R) scores; the best where several lie at one cell."""
+    cells = len(set(found.places[:, 0].tolist()))
+    place = ((found.places + 1) / 2 * (cells - 1)).round().long()
+    flat = (place[:, 1] * cells + place[:, 0]).expand_as(found.scores)
+    maps = torch.zeros(len(found.scores), cells * cells, device=flat.device)
+    return maps.scatter_reduce(1, flat, found.scores.float(), "amax", include_self=False).view(-1, cells, cells)
+
+
+@torch.inference_mode()
+def measure(
+    net: Matcher, preset: Preset, crops: ResidentSet, count: int = 512, device: torch.device | str = "cpu"
+) -> Bias:
+    """Look at `count` crops with uniformly placed targets; `success` is left open."""
+    if isinstance(net, nn.Module):
+        net.eval().to(device)
+    maps, found, wanted, stride, size = [], [], [], 0.0, preset.train.batch
+    with closing(ResidentPairs(crops.to(device), preset.crops, replace(preset.data, **_PLAIN))) as pairs:
+        for number, first in enumerate(range(0, count, size)):
+            batch, _ = pairs.draw(min(size, count - first), preset.train.seed, 0, number)
+            candidates = net.match(net.embed(batch.template), batch.search)
+            stride = candidates.stride
+            maps.append(heat_map(candidates).cpu())
+            best = candidates.scores.argmax(1)
+            found.append(candidates.centres[torch.arange(len(best)), best].cpu())
+            wanted.append(((batch.boxes[:, :2] + batch.boxes[:, 2:]) / 2).cpu())
+    heat = torch.cat(maps)
+    mean = (heat / heat.sum((1, 2), keepdim=True).clamp(min=1e-12)).mean(0)
+    centres, targets = torch.cat(found), torch.cat(wanted)
+    away = (targets - preset.crops.search / 2).abs().amax(1)
+    hit = ((centres - targets).abs().amax(1) <= _HIT).float()
+    rings = [(away > low) & (away <= high) for low, high in zip((-1, *_RINGS[:-1]), _RINGS, strict=True)]
+    offset = (torch.arange(len(mean)) - (len(mean) - 1) / 2).abs() * stride
+    near, far = (mean[offset <= reach][:, offset <= reach].mean() for reach in (_RINGS[0], REACH))
+    return Bias(
+        shift=round(preset.data.search.shift),
+        steps=preset.train.steps,
+        crops=len(away),
+        heat=mean.tolist(),
+        middle=float(near / far.clamp(min=1e-12)),
+        hits=[float(hit[ring].mean()) if bool(ring.any()) else float("nan") for ring in rings],
+        success=None,
+    )
+
+
+def run_shift(
+    out: Path,
+    crops: ResidentSet,
+    shift: int,
+    overrides: dict[str, Any],
+    clips: Sequence[VideoSequence] = (),
+    count: int = 512,
+    device: str = "cpu",
+    report: Report = lambda row: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Bias | None:
+    """Train with one shift, going on where an earlier call was stopped; then measure and keep `result.json`.
+
+    Args:
+        out: of the whole study; this shift has a folder in it.
+        crops: all of them; the last tenth is tested on.
+        shift: in pixels.
+        overrides: settings of the preset by dotted key.
+        clips: sequences to track.
+        count: of test crops.
+        device: "cpu" or "cuda".
+        report: called with each row of the training's log.
+        stop: as for `train`; None is returned then.
+    """
+    preset = bias_preset(out, shift, overrides)
+    folder = out / preset.name
+    kept, tested = hold_out(crops)
+    with closing(ResidentPairs(kept.to(device), preset.crops, preset.data)) as pairs:
+        weights = train(preset, pairs, folder, device, resume=True, report=report, stop=stop)
+    if stop():
+        return None
+    net = preset.model.build()
+    load_weights(weights, net)
+    found = measure(net, preset, tested, count, device)
+    if clips:
+        found = replace(found, success=validate(net, preset, clips, torch.device(device)))
+    draft = folder / ".result.json.part"
+    draft.write_text(json.dumps(asdict(found)), encoding="utf-8")
+    draft.replace(folder / "result.json")
+    return found
+
+
+def read_results(out: Path) -> list[Bias]:
+    """What has been measured so far, by shift."""
+    found = [Bias(**json.loads(path.read_text(encoding="utf-8"))) for path in out.glob("shift-*/result.json")]
+    return sorted(found, key=lambda bias: bias.shift)

@@ -1,0 +1,160 @@
+"""Readers of original annotations, on tiny copies of the real layouts; and the index that they fill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from layouts import HEIGHT, LAYOUTS, WIDTH, got10k, lasot, mot, save, sequences, trackingnet, write
+from made_crops import picture
+from siamtrack.data.frames import read_pictures
+from siamtrack.data.index import Index, build_index, load_index, save_index
+from siamtrack.errors import ConfigError, DataError
+from siamtrack.formats.training import Problem, find_source
+from siamtrack.formats.training.picture import picture_size
+
+
+def boxes(index: Index) -> dict[str, dict[int, tuple[float, ...]]]:
+    found: dict[str, dict[int, tuple[float, ...]]] = {}
+    for track, frame, box in zip(index.track, index.frame, index.boxes, strict=True):
+        found.setdefault(index.track_names[track], {})[int(frame)] = tuple(box.tolist())
+    return found
+
+
+def read(root: Path, name: str = "") -> tuple[Index, list[Problem]]:
+    return build_index(root, find_source(root, name))
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+def test_a_layout_is_recognised_and_read(tmp_path: Path, case: str):
+    name, make, category = LAYOUTS[case]
+    truth = make(tmp_path)
+    assert find_source(tmp_path).name == name
+    index, problems = read(tmp_path)
+    assert problems == []
+    found = boxes(index)
+    assert found.keys() == truth.keys()
+    for track, frames in truth.items():
+        assert found[track].keys() == frames.keys()
+        for frame, box in frames.items():
+            assert found[track][frame] == pytest.approx(box, abs=1e-3)
+    assert category in index.category_names
+    pictures = list(read_pictures(index.root, index.image_names))
+    assert [(p.shape if p is not None else None, wrong) for _, p, wrong in pictures] == [
+        ((HEIGHT, WIDTH, 3), "") for _ in index.image_names
+    ]
+
+
+def test_frames_of_a_sequence_are_in_natural_order(tmp_path: Path):
+    sequences(tmp_path)
+    index, _ = read(tmp_path)
+    row = np.flatnonzero((index.frame == 2) & (index.track == index.track_names.index("one")))[0]
+    assert index.image_names[index.image[row]] == "one/2.jpg"
+
+
+def test_frames_of_a_video_are_the_right_ones(tmp_path: Path):
+    LAYOUTS["cvat_video"][1](tmp_path)
+    names = ("clip.mp4#1", "clip.mp4#4", "clip.mp4#0", "clip.mp4#99")
+    found = {name: (shown, wrong) for name, shown, wrong in read_pictures(tmp_path, names)}
+    for name, number in (("clip.mp4#1", 1), ("clip.mp4#4", 4), ("clip.mp4#0", 0)):
+        differences = [
+            np.abs(found[name][0].astype(int) - picture(seed, WIDTH, HEIGHT).astype(int)).mean() for seed in range(6)
+        ]
+        assert int(np.argmin(differences)) == number
+    assert found["clip.mp4#99"] == (None, "unreadable frame")
+
+
+def test_an_index_comes_back_as_it_was_and_is_whole_or_nothing(tmp_path: Path):
+    got10k(tmp_path / "data")
+    index, _ = read(tmp_path / "data")
+    path = tmp_path / "sub" / "i.npz"
+    save_index(index, path)
+    again = load_index(path)
+    for name in ("image", "track", "frame", "category", "boxes"):
+        assert np.array_equal(getattr(again, name), getattr(index, name))
+    assert (again.source, again.root, again.image_names, again.track_names, again.category_names) == (
+        index.source, index.root, index.image_names, index.track_names, index.category_names,
+    )  # fmt: skip
+    assert [p.name for p in path.parent.iterdir()] == ["i.npz"]
+    for content in (b"", b"text", path.read_bytes()[:-40]):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"i\.npz is no index"):
+            load_index(path)
+
+
+def test_an_index_is_compact(tmp_path: Path):
+    trackingnet(tmp_path)
+    index, _ = read(tmp_path)
+    repeated = Index(
+        "x", index.root, *(np.tile(getattr(index, c), 2000) for c in ("image", "track", "frame", "category")),
+        np.tile(index.boxes, (2000, 1)), index.image_names, index.track_names, index.category_names,
+    )  # fmt: skip
+    save_index(repeated, tmp_path / "i.npz")
+    assert (tmp_path / "i.npz").stat().st_size < 10 * len(repeated)
+
+
+def test_an_index_with_pickled_objects_is_refused(tmp_path: Path):
+    np.savez(tmp_path / "i.npz", header=np.array([{"version": 1}], dtype=object))
+    with pytest.raises(DataError, match="is no index"):
+        load_index(tmp_path / "i.npz")
+
+
+def test_wrong_lengths_are_told(tmp_path: Path):
+    for make, name in ((got10k, "got10k"), (trackingnet, "trackingnet"), (lasot, "lasot"), (mot, "mot")):
+        root = tmp_path / name
+        make(root)
+        victim = max(root.glob("**/*.jpg"), key=lambda p: ("-2" not in str(p), int(p.stem)))
+        victim.unlink()
+        index, problems = read(root)
+        assert {p.kind for p in problems} == {"wrong length"}, name
+        assert len(index) > 0
+
+
+def test_unreadable_annotations_do_not_stop_the_rest(tmp_path: Path):
+    truth = LAYOUTS["vid"][1](tmp_path)
+    broken = next((tmp_path / "Annotations/VID/val").glob("*/000001.xml"))
+    broken.write_text("<annotation><object>")
+    index, problems = read(tmp_path)
+    assert [(p.kind, p.path) for p in problems] == [("unreadable annotation", str(broken))]
+    assert len(index) == sum(map(len, truth.values())) - 1
+
+
+@pytest.mark.parametrize("text", ["1,2,3\n", "a,b,c,d\n", "1,2,3,4\n1,2,3\n", ""])
+def test_malformed_boxes_are_told(tmp_path: Path, text: str):
+    save(tmp_path / "one/0.jpg")
+    write(tmp_path / "one.txt", text)
+    index, problems = read(tmp_path)
+    assert [p.kind for p in problems] == ["unreadable annotation"]
+    assert len(index) == 0
+
+
+def test_no_layout(tmp_path: Path):
+    with pytest.raises(DataError, match="found no annotations"):
+        find_source(tmp_path)
+    with pytest.raises(ConfigError, match=r"unknown layout 'got1k'; did you mean 'got10k'"):
+        find_source(tmp_path, "got1k")
+    with pytest.raises(DataError, match="there is none"):
+        find_source(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options"), [(".jpg", [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]), (".png", []), (".bmp", [])]
+)
+def test_the_size_of_a_picture(tmp_path: Path, suffix: str, options: list[int]):
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), np.zeros((37, 91, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1] * (suffix == ".jpg"))
+    assert picture_size(path) == (91, 37)
+    path.write_bytes(path.read_bytes()[:12])
+    assert picture_size(path) is None
+    assert picture_size(tmp_path / "none.jpg") is None
+
+
+def test_linked_folders_are_followed(tmp_path: Path):
+    sequences(tmp_path / "far")
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "two").symlink_to(tmp_path / "far" / "two")
+    index, problems = read(tmp_path / "near")
+    assert (len(index), problems) == (11, [])
