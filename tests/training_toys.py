@@ -81,7 +81,7 @@ family = '{family}'
 [crops]
 template = 63
 search = 127
-wide_template = {wide}
+template_crop = {wide}
 context = 0.05
 
 [data]

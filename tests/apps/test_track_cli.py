@@ -212,10 +212,10 @@ def test_unknown_model_and_device_are_one_line_and_code_2(clip: Path, tmp_path: 
 
 
 def test_default_model_is_the_trackers() -> None:
+    from siamtrack import zoo
     from siamtrack.apps.cli import session
-    from siamtrack.tracking import tracker
 
-    assert session.DEFAULT_MODEL == tracker.DEFAULT_MODEL
+    assert session.DEFAULT_MODEL == zoo.DEFAULT_MODEL
 
 
 def test_source_is_not_overwritten(

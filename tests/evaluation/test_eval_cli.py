@@ -21,7 +21,7 @@ from siamtrack.evaluation.progress import Board
 from siamtrack.evaluation.store import Failure
 from siamtrack.evaluation.suites import find_suite, with_speed
 from siamtrack.evaluation.trackers import find_tracker
-from siamtrack.formats import read_dataset
+from siamtrack.formats.datasets import read_dataset
 from siamtrack.integrations.opencv import OpenCvTracker, opencv_tracker
 from toy_sets import folder_set
 

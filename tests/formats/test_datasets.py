@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from siamtrack.errors import ConfigError, DataError
-from siamtrack.formats import READERS, read_dataset
+from siamtrack.formats.datasets import READERS, read_dataset
 from siamtrack.formats.lasot import LASOT_TEST
 from siamtrack.formats.otb_table import OTB_ATTRIBUTES
 from siamtrack.formats.sequence import ImageFiles, VideoSequence

@@ -10,7 +10,7 @@ import pytest
 
 from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.benchmarks import BENCHMARKS, find_benchmark
-from siamtrack.formats import read_dataset
+from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.truth import read_truths
 
 BOXES = "1,2,30,40\n2,3,30,40\n3,4,30,40\n"

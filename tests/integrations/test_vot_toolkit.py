@@ -23,7 +23,7 @@ from siamtrack.evaluation.protocols import Way
 from siamtrack.evaluation.store import Store
 from siamtrack.evaluation.vot_protocols import MultiStart, Reset, Unsupervised
 from siamtrack.evaluation.worker import run_sequence
-from siamtrack.formats import read_dataset
+from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.results import read_results
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.metrics.passes import score_unsupervised

@@ -44,5 +44,5 @@ def test_a_change_of_the_surroundings_changes_the_weights() -> None:
 
 
 def test_a_template_without_surroundings_is_refused() -> None:
-    with pytest.raises(ConfigError, match="wide_template"):
+    with pytest.raises(ConfigError, match="template_crop"):
         ChannelAttention()(torch.rand(1, 2, 7, 7), 6)

@@ -63,7 +63,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
         save_weights(path, net, {})
     assert path.read_text() == "before"
     with pytest.raises(WeightsError, match="cannot write"):
-        save_weights(tmp_path / "nowhere" / "net.safetensors", small_net(), {})
+        save_weights(path / "below a file.safetensors", small_net(), {})
 
 
 def test_another_networks_file_is_named_tensor_by_tensor(tmp_path: Path) -> None:

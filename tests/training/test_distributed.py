@@ -58,7 +58,7 @@ def trained(home: Path) -> Path:
     """The folder of runs of every family by one process (`out1`) and by two (`out2`)."""
     presets = [home / f"{family.replace('+', 'p')}.toml" for family in FAMILIES]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "open_backbone", still)
+        patch.setattr(loop, "unfreeze_backbone", still)
         train_all(home / "data", home / "out1", presets)
     _launch(home, home / "out2", 2, presets)
     return home

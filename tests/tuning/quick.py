@@ -11,7 +11,7 @@ import numpy as np
 
 from siamtrack.config import Preset, Track
 from siamtrack.errors import InputError
-from siamtrack.formats import read_dataset
+from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.sequence import VideoSequence
 
 SIDE = 20

@@ -20,7 +20,7 @@ from siamtrack.evaluation.store import Store
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.evaluation.worker import run_sequence
-from siamtrack.formats import read_dataset
+from siamtrack.formats.datasets import read_dataset
 from siamtrack.geometry.grid import grid_places, grid_points
 from siamtrack.models.families import SaSiam, SiamCar
 from siamtrack.models.folding import fold_norms

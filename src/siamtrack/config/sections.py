@@ -47,9 +47,9 @@ class Track:
         lost_step: pixels by which the search crop grows with every lost frame, from its usual side up to
             `lost_search` (DaSiamRPN's local-to-global search, section 3.4); 0 for at once.
         lost_window: weight of the cosine window while the target is lost (PySOT: next to none).
-        lost_below: the score under which the target counts as lost, and its box stays where it was.
+        search_lost_below: the score under which the target counts as lost, and its box stays where it was.
         found_above: the score over which it counts as found again.
-        lost_under: a result whose score is lower has the status "lost".
+        status_lost_below: a result whose score is lower has the status "lost".
         sure_over: a result whose score is at least this has the status "tracking"; between the two, "uncertain".
         rerank: so many of the best proposals are compared with the target and with the distractors seen so far
             (DaSiamRPN, section 3.3); 0 for off.

@@ -13,7 +13,7 @@ from siamtrack.data.index import Index
 from siamtrack.data.shards import decode, iterate_shard
 from siamtrack.data.storage import list_shards, open_storage
 from siamtrack.errors import DataError
-from siamtrack.formats import read_dataset
+from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.formats.training import Problem
 

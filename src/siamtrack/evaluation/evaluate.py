@@ -15,8 +15,8 @@ from siamtrack.evaluation.benchmarks import Benchmark
 from siamtrack.evaluation.runner import Settings, TrackerFactory, Watcher, pending, run_suite
 from siamtrack.evaluation.store import Failure, Store
 from siamtrack.evaluation.suites import Suite
-from siamtrack.formats import read_dataset
 from siamtrack.formats.archive import sequence_key
+from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import write_whole
 from siamtrack.metrics.passes import score_passes, score_unsupervised
