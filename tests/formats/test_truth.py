@@ -45,7 +45,7 @@ def test_layouts_as_distributed(tmp_path: Path, layout: str, pack: bool) -> None
     suite, files, names = LAYOUTS[layout]
     root = write(tmp_path / "raw", files)
     path = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", root)) if pack else root
-    found = read_truths(path, find_benchmark(suite))
+    found = read_truths(path, find_benchmark(suite).data)
     assert sorted(found) == names
     truth = found[names[-1]]
     np.testing.assert_array_equal(truth.regions[0], [1, 2, 30, 40])
@@ -63,7 +63,7 @@ def test_got10k_reads_cover_and_size(tmp_path: Path) -> None:
         "GOT-10k_Val_000001/meta_info.ini": "[METAINFO]\nresolution: (1920, 1080)\n",
         "list.txt": "GOT-10k_Val_000001\n",
     }
-    (truth,) = read_truths(write(tmp_path, files), find_benchmark("got10k")).values()
+    (truth,) = read_truths(write(tmp_path, files), "got10k-val", needs_size=True).values()
     assert truth.size == (1920, 1080)
     assert truth.visible is not None
     assert truth.visible.tolist() == [True, False, True]
@@ -79,7 +79,7 @@ def test_vot_reads_size_tags_and_anchors(tmp_path: Path, image: str) -> None:
     write(tmp_path, files)
     (tmp_path / "bag" / image).parent.mkdir(exist_ok=True)
     cv2.imwrite(str(tmp_path / "bag" / image), np.zeros((24, 32, 3), dtype=np.uint8))
-    (truth,) = read_truths(tmp_path, find_benchmark("vot2018")).values()
+    (truth,) = read_truths(tmp_path, "vot", needs_size=True).values()
     assert truth.size == (32, 24)
     assert truth.tags["occlusion"].tolist() == [False, True, False]
     assert truth.anchors is not None
@@ -89,22 +89,22 @@ def test_vot_reads_size_tags_and_anchors(tmp_path: Path, image: str) -> None:
 def test_pysot_json(tmp_path: Path) -> None:
     entry = {"gt_rect": [[1, 2, 3, 4]] * 2, "attr": ["OCC"], "img_names": [], "absent": [1, 0]}
     (tmp_path / "OTB100.json").write_text(json.dumps({"Car1": entry}))
-    (truth,) = read_truths(tmp_path / "OTB100.json", find_benchmark("otb100")).values()
+    (truth,) = read_truths(tmp_path / "OTB100.json", "otb").values()
     assert truth.visible is not None
     assert (len(truth), list(truth.tags), truth.visible.tolist()) == (2, ["OCC"], [True, False])
 
 
 def test_subsets_take_their_sequences_and_miss_them_by_name(metrics_pack: Path, tmp_path: Path) -> None:
     for name, count in (("otb50", 50), ("otb2013", 51), ("otb100", 100)):
-        assert len(read_truths(metrics_pack / "gt" / "otb100.zip", find_benchmark(name))) == count
-    with pytest.raises(DataError, match="otb50 needs the truth of Basketball, Biker"):
-        read_truths(write(tmp_path, {"Car1.txt": BOXES}), find_benchmark("otb50"))
+        assert len(read_truths(metrics_pack / "gt" / "otb100.zip", "otb", only=find_benchmark(name).only)) == count
+    with pytest.raises(DataError, match="expected the truth of Basketball, Biker"):
+        read_truths(write(tmp_path, {"Car1.txt": BOXES}), "otb", only=find_benchmark("otb50").only)
 
 
 def test_flags_of_another_length_are_told_by_name(tmp_path: Path) -> None:
     write(tmp_path, {"gt/cat-1.txt": BOXES, "gt/absent/cat-1.txt": "0101"})
     with pytest.raises(DataError, match="truth of cat-1: visible has 4 values for 3 frames"):
-        read_truths(tmp_path, find_benchmark("lasot"))
+        read_truths(tmp_path, "lasot")
 
 
 def test_names_in_any_spelling() -> None:
@@ -118,7 +118,7 @@ def test_names_in_any_spelling() -> None:
 
 def test_files_at_the_top_are_the_annotation(tmp_path: Path) -> None:
     files = {"Car1.txt": BOXES, "extra/Car1.txt": "x", "cover/Car1.txt": "1\n0\n1\n"}
-    (truth,) = read_truths(write(tmp_path, files), find_benchmark("got10k")).values()
+    (truth,) = read_truths(write(tmp_path, files), "got10k-val", needs_size=True).values()
     assert truth.visible is not None
     assert truth.visible.tolist() == [True, False, True]
 
@@ -129,7 +129,7 @@ def test_masks_are_read_as_when_a_tracker_is_run(tmp_path: Path) -> None:
     (tmp_path / "ants1" / "color").mkdir()
     for n in range(5):
         cv2.imwrite(str(tmp_path / "ants1" / "color" / f"{n:08d}.jpg"), np.zeros((24, 32, 3), dtype=np.uint8))
-    (found,) = read_truths(tmp_path, find_benchmark("vot2020")).values()
+    (found,) = read_truths(tmp_path, "vot", needs_size=True).values()
     nothing = [np.nan] * 4
     np.testing.assert_array_equal(found.regions, [[1, 2, 3, 4], nothing, nothing, [5, 6, 7, 8], [9, 9, 2, 2]])
     (run,) = read_dataset("vot", tmp_path)
@@ -140,4 +140,4 @@ def test_a_mask_that_is_none_is_named(tmp_path: Path) -> None:
     for wrong in ("m1,2,3", "m1,2,3,x,4", "mask"):
         write(tmp_path, {"ants1/groundtruth.txt": f"m1,2,3,4,0,12\n{wrong}\n"})
         with pytest.raises(DataError, match=r"truth of ants1: line 2: expected a mask"):
-            read_truths(tmp_path, find_benchmark("vot2020"))
+            read_truths(tmp_path, "vot", needs_size=True)

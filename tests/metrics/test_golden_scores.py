@@ -58,7 +58,7 @@ def left_out(settings: dict[str, Any]) -> tuple[str, ...]:
 
 @cache
 def truth_of(pack: Path, benchmark: str) -> dict[str, Truth]:
-    return read_truths(pack / PLACES[benchmark][1], find_benchmark(PLACES[benchmark][0]))
+    return read_truths(pack / PLACES[benchmark][1], find_benchmark(PLACES[benchmark][0]).data)
 
 
 @cache

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from siamtrack.errors import DataError
-from siamtrack.evaluation.benchmarks import find_benchmark
 from siamtrack.formats.records import Predictions
 from siamtrack.formats.results import read_results
 from siamtrack.formats.truth import read_truths
@@ -23,7 +22,7 @@ def golden_value(golden: Path, metric: str) -> float:
 @pytest.fixture(scope="module")
 def twelve(metrics_pack: Path) -> tuple[dict, dict[str, list[Predictions]]]:
     """Runs cut out of one-pass results: from each anchor to the end, or back to the start."""
-    truths = read_truths(metrics_pack / "gt" / "multistart_otb12.json", find_benchmark("vot2020"))
+    truths = read_truths(metrics_pack / "gt" / "multistart_otb12.json", "vot")
     whole = read_results(metrics_pack / "results" / "otb100" / "MDNet.zip", truths, "ope")
     runs: dict[str, list[Predictions]] = {}
     for name, truth in truths.items():

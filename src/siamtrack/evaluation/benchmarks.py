@@ -41,6 +41,12 @@ class Benchmark:
     interval: tuple[int, int] | None = None
     only: tuple[str, ...] = ()
 
+    @property
+    def data(self) -> str:
+        """The layout of the data set, as `read_dataset` and `read_truths` know it."""
+        family = self.name.rstrip("0123456789") if self.name.startswith("otb") else self.name
+        return {"got10k": "got10k-val", "nfs": "nfs30"}.get(family, "vot" if family.startswith("vot") else family)
+
 
 def _table() -> Mapping[str, Benchmark]:
     found = [

@@ -12,18 +12,19 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from siamtrack.errors import DataError
-from siamtrack.evaluation.benchmarks import Benchmark
 from siamtrack.formats.archive import Archive, sequence_key
 from siamtrack.formats.parse import parse_truth
 from siamtrack.formats.records import Truth
 from siamtrack.formats.sidecars import Sidecars
 from siamtrack.geometry.regions import FloatArray
+from siamtrack.io import first_names
 
 __all__ = ["read_truths"]
 
@@ -33,7 +34,7 @@ _TRUTH_FOLDERS = ("gt", "anno", "annos", "groundtruth", "annotations")
 _NOT_SEQUENCES = frozenset({"list", "readme", "attributes", "sequences", "license", "absence", "cover", "nlp"})
 
 
-def _annotations(archive: Archive, benchmark: Benchmark) -> dict[str, str]:
+def _annotations(archive: Archive, layout: str) -> dict[str, str]:
     """Return the member that holds the annotation of each sequence."""
     texts = [PurePosixPath(n) for n in archive.names() if n.lower().endswith(".txt")]
     inside = [(p, m) for p in texts if p.parent.name and (m := _IN_FOLDER.match(p.stem))]
@@ -49,13 +50,13 @@ def _annotations(archive: Archive, benchmark: Benchmark) -> dict[str, str]:
     nfs = [p for p in texts if p.parent.name == "30" and p.parent.parent.name == p.stem]
     if nfs:
         return {p.stem: str(p) for p in nfs}
-    return _flat(texts, benchmark, archive.path)
+    return _flat(texts, layout, archive.path)
 
 
-def _flat(texts: list[PurePosixPath], benchmark: Benchmark, path: Path) -> dict[str, str]:
+def _flat(texts: list[PurePosixPath], layout: str, path: Path) -> dict[str, str]:
     texts = [p for p in texts if p.stem.lower() not in _NOT_SEQUENCES and not _NOT_TRUTH & {x.lower() for x in p.parts}]
     folders = sorted({p.parent for p in texts})
-    wanted = [f for f in folders if f.name.lower().replace("_", "-") == benchmark.name] or [
+    wanted = [f for f in folders if f.name.lower().replace("_", "-") == layout] or [
         f for f in folders if f.name.lower() in _TRUTH_FOLDERS
     ]
     # files at the top are the annotation, folders beside them are something else
@@ -125,34 +126,45 @@ def _from_json(document: dict[str, Any], path: Path) -> list[Truth]:
     return found
 
 
-def _restricted(truths: list[Truth], benchmark: Benchmark, path: Path) -> dict[str, Truth]:
+def _restricted(truths: list[Truth], only: Sequence[str], path: Path) -> dict[str, Truth]:
     by_key = {sequence_key(t.name): t for t in truths}
-    if not benchmark.only:
+    if not only:
         return {t.name: t for t in truths}
-    missing = [name for name in benchmark.only if sequence_key(name) not in by_key]
+    missing = [name for name in only if sequence_key(name) not in by_key]
     if missing:
-        raise DataError(f"{path}: {benchmark.name} needs the truth of {', '.join(missing[:5])}; there is none")
-    return {t.name: t for t in (by_key[sequence_key(name)] for name in benchmark.only)}
+        raise DataError(f"{path}: expected the truth of {first_names(missing)}; there is none")
+    return {t.name: t for t in (by_key[sequence_key(name)] for name in only)}
 
 
-def read_truths(path: str | Path, benchmark: Benchmark) -> dict[str, Truth]:
-    """Read the truth of all sequences of a benchmark from a folder, a zip file or a PySOT JSON file.
+def read_truths(
+    place: str | Path, layout: str, *, only: Sequence[str] = (), needs_size: bool = False
+) -> dict[str, Truth]:
+    """Read the truth of the sequences of a data set, whose frames need not be there.
 
-    Raises `DataError` where none is found, where a file is malformed, or where a protocol that needs the
-    image's size cannot find it.
+    Args:
+        place: a folder, a zip file, or a PySOT JSON file.
+        layout: the data set's layout, as `read_dataset` knows it.
+        only: the sequences to read, in any common spelling; all by default.
+        needs_size: look for the images' sizes, also in the images themselves.
+
+    Returns:
+        The truths by sequence name.
+
+    Raises:
+        DataError: none is found, one of `only` is missing, or a file is malformed.
     """
-    path = Path(path)
+    path = Path(place)
     with Archive(path) as archive:
         if archive.names() == [path.name] and path.suffix == ".json":
             truths = _from_json(_load_json(archive.read(path.name), str(path)), path)
         else:
-            members = _annotations(archive, benchmark)
+            members = _annotations(archive, layout)
             if not members:
                 raise DataError(f"{path}: expected annotations such as <sequence>.txt; found none")
-            beside = Sidecars(archive, needs_size=benchmark.protocol != "ope" or benchmark.name == "got10k")
+            beside = Sidecars(archive, needs_size=needs_size)
             truths = []
             for name, member in sorted(members.items()):
                 data = archive.read(member)
                 if data.strip():  # OTB's Human4 holds an empty groundtruth_rect.1.txt
                     truths.append(beside.complete(name, member, _numbers(data, f"truth of {name}")))
-    return _restricted(truths, benchmark, path)
+    return _restricted(truths, only, path)

@@ -106,7 +106,8 @@ def score(
     benchmark = find_benchmark(suite)
     find_rule(rules, benchmark)  # a wrong name is told before anything is read
     leave_out = list(leave_out)
-    truths = read_truths(truth, benchmark)
+    needs_size = benchmark.protocol != "ope" or benchmark.name == "got10k"
+    truths = read_truths(truth, benchmark.data, only=benchmark.only, needs_size=needs_size)
     kept, _ = _less(truths, leave_out)
     runs = read_results(results, kept, benchmark.protocol)
     return score_runs(benchmark, truths, runs, rules, leave_out=leave_out)
