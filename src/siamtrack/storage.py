@@ -1,0 +1,154 @@
+"""Whole files on this machine and on object storage by the same calls.
+
+A place is a path, or a URL that fsspec understands, such as `s3://bucket/folder`. Paths need nothing but the standard
+library; URLs need the extra `remote`. Credentials and endpoints are found as the storage's own tools find them
+(for S3: `AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, `AWS_ENDPOINT_URL`, ..).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from siamtrack.errors import ConfigError, DataError, reason
+from siamtrack.io import read_bytes, write_whole
+
+__all__ = [
+    "Place",
+    "exists",
+    "is_url",
+    "join",
+    "list_files",
+    "open_for_reading",
+    "parse_place",
+    "read_from",
+    "remove",
+    "write_whole_to",
+]
+
+Place = str | Path
+"""A `Path` on this machine, or the text of a URL."""
+
+
+def is_url(place: Place) -> bool:
+    """Whether a place is a URL, as `s3://bucket/folder`, and not a path."""
+    return isinstance(place, str) and "://" in place
+
+
+def parse_place(text: str) -> Place:
+    """Return the place that a person means: the URL without a slash at its end, or the path."""
+    return text.rstrip("/") if is_url(text) else Path(text)
+
+
+def join(place: Place, *names: str) -> Place:
+    """Return the place of a file or folder below a place."""
+    return "/".join([str(place).rstrip("/"), *names]) if is_url(place) else Path(place, *names)
+
+
+@contextmanager
+def open_for_reading(place: Place) -> Iterator[IO[bytes]]:
+    """Open a file as a stream of bytes.
+
+    Raises:
+        DataError: it cannot be opened; errors while reading are the storage's own.
+        ConfigError: a URL, and the library that reads it is not installed.
+    """
+    if is_url(place):
+        system, path = _connect(place)
+        with _told(place, "cannot be opened"):
+            stream: IO[bytes] = system.open(path, "rb")
+    else:
+        try:
+            stream = Path(place).open("rb")  # noqa: SIM115 - closed by the block below
+        except OSError as error:
+            raise DataError(f"{place}: {reason(error)}") from None
+    with stream:
+        yield stream
+
+
+def read_from(place: Place) -> bytes:
+    """Return a file's content; raises `DataError` that names it where it cannot be read."""
+    if not is_url(place):
+        return read_bytes(Path(place))
+    system, path = _connect(place)
+    with _told(place, "cannot be read"):
+        return bytes(system.cat_file(path))
+
+
+def write_whole_to(place: Place, data: str | bytes | memoryview) -> None:
+    """Write a file so that it is there whole or not at all; text is UTF-8. Raises `DataError` where that fails."""
+    if not is_url(place):
+        write_whole(Path(place), data)
+        return
+    system, path = _connect(place)
+    with _told(place, "cannot be written"):
+        system.pipe_file(path, data.encode() if isinstance(data, str) else bytes(data))
+
+
+def exists(place: Place) -> bool:
+    """Whether there is a file; raises `DataError` where the storage does not answer."""
+    if not is_url(place):
+        return Path(place).is_file()
+    system, path = _connect(place)
+    with _told(place, "cannot be looked for"):
+        return bool(system.isfile(path))
+
+
+def list_files(place: Place) -> list[str]:
+    """Return the names of all files below a folder, relative to it, sorted; none where there is no folder.
+
+    Raises `DataError` where the storage does not answer.
+    """
+    if not is_url(place):
+        root = Path(place)
+        return sorted(
+            (Path(folder) / name).relative_to(root).as_posix() for folder, _, names in os.walk(root) for name in names
+        )
+    system, path = _connect(place)
+    with _told(place, "cannot be listed"):
+        return sorted(name.removeprefix(path.rstrip("/") + "/") for name in system.find(path))
+
+
+def remove(place: Place) -> None:
+    """Remove a file if there is one; raises `DataError` where that fails."""
+    if is_url(place):
+        system, path = _connect(place)
+        with _told(place, "cannot be removed"):
+            if system.isfile(path):
+                system.rm_file(path)
+        return
+    try:
+        Path(place).unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot remove {place}: {reason(error)}") from None
+
+
+def _connect(place: Place) -> tuple[Any, str]:
+    """Return fsspec's file system of a URL, and the path in it."""
+    try:
+        from fsspec.core import url_to_fs
+
+        # another process may write there: what was listed once is not taken for granted
+        system, path = url_to_fs(str(place), use_listings_cache=False)
+    except ImportError:
+        raise ConfigError(
+            f"{place}: reading and writing URLs needs fsspec and a library for this kind of storage; "
+            "pip install '.[remote]' in the checkout (s3), or gcsfs (gs) or adlfs (az)"
+        ) from None
+    except ValueError as error:
+        raise ConfigError(f"{place}: expected a path or a URL such as s3://bucket/folder: {error}") from None
+    return system, path
+
+
+@contextmanager
+def _told(place: Place, what: str) -> Iterator[None]:
+    """Turn whatever a storage raises, each library its own, into one line that names the place."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise DataError(f"{place}: there is no such file or bucket") from None
+    except Exception as error:
+        raise DataError(f"{place} {what}: {' '.join(str(error).split()) or type(error).__name__}") from None
