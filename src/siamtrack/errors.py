@@ -9,7 +9,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["ConfigError", "DataError", "InputError", "SiamtrackError", "WeightsError", "did_you_mean", "reason"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "InputError",
+    "SiamtrackError",
+    "WeightsError",
+    "did_you_mean",
+    "missing_package",
+    "reason",
+]
 
 
 class SiamtrackError(Exception):
@@ -42,3 +51,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def reason(error: Exception) -> str:
     """Why the system or a library refused, to stand in a message: the error's own words in lower case, no number."""
     return str(getattr(error, "strerror", None) or error).strip().lower()
+
+
+def missing_package(what: str, package: str, extra: str) -> ConfigError:
+    """Return the error for an optional package that is not installed, with commands that install it.
+
+    Args:
+        what: what cannot be done without it, to begin the message: "a report".
+        package: as pip takes it; several are separated by spaces.
+        extra: the extra of siamtrack's that has the tested versions.
+    """
+    names = package.split()
+    quoted = " ".join(f"'{name}'" if set(name) & set("<>[") else name for name in names)
+    return ConfigError(
+        f"{what} needs {' and '.join(names)}: pip install {quoted} "
+        f"(or, from a clone of siamtrack, pip install -e '.[{extra}]')"
+    )

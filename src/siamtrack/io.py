@@ -10,12 +10,22 @@ import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from siamtrack.errors import DataError, reason
 
-__all__ = ["file_sha256", "first_names", "read_bytes", "read_json", "sweep_drafts", "whole_file", "write_whole"]
+__all__ = [
+    "file_sha256",
+    "first_names",
+    "image_size",
+    "read_bytes",
+    "read_json",
+    "sweep_drafts",
+    "whole_file",
+    "write_whole",
+]
 
 _DRAFT = re.compile(r"^\.part-(\d+)-(.+)-[a-z0-9_]+(\.\w+)?$")
 _LONGEST_NAME = 160
@@ -110,6 +120,47 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from None
+
+
+def image_size(source: Path | bytes) -> tuple[int, int] | None:
+    """Return (width, height) from the header of a JPEG or PNG image, which is not decoded.
+
+    Args:
+        source: a file, of which as little as possible is read, or its content (the beginning is enough).
+
+    Returns:
+        None for a missing file, another format, or a header that was cut off.
+    """
+    if isinstance(source, bytes):
+        return _header_size(BytesIO(source))
+    try:
+        with source.open("rb") as file:
+            return _header_size(file)
+    except OSError:
+        return None
+
+
+def _header_size(file: BinaryIO) -> tuple[int, int] | None:
+    start = file.read(24)
+    if start[:8] == b"\x89PNG\r\n\x1a\n" and len(start) == 24:
+        return int.from_bytes(start[16:20], "big"), int.from_bytes(start[20:24], "big")
+    if start[:2] != b"\xff\xd8":
+        return None
+    file.seek(2)
+    # ITU-T T.81, section B.1: segments of a marker, a length and content, up to the frame header with the size.
+    while file.read(1) == b"\xff":
+        while (marker := file.read(1)) == b"\xff":  # a marker may be preceded by fill bytes
+            pass
+        length = int.from_bytes(file.read(2), "big")
+        # of C0 to CF, the three that are no frame headers define tables
+        if b"\xc0" <= marker <= b"\xcf" and marker not in (b"\xc4", b"\xc8", b"\xcc"):
+            body = file.read(5)
+            height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+            return (width, height) if len(body) == 5 else None
+        if length < 2:
+            return None
+        file.seek(length - 2, 1)
+    return None
 
 
 def first_names(names: Iterable[str], limit: int = 6) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from siamtrack.errors import DataError
+from siamtrack.io import image_size
 
 __all__ = ["Archive", "sequence_key"]
 
@@ -64,14 +65,14 @@ class Archive:
             prefix = f"{folder}/" if folder else ""
             inside = (n for n in self._zip.namelist() if n.startswith(prefix))
             first = min((n for n in inside if PurePosixPath(n).suffix.lower() in _IMAGES), default=None)
-            return None if first is None else _image_size(self._zip.read(first))
+            return None if first is None else image_size(self._zip.read(first))
         for sub in ("", "color", "img", "imgs"):
             place = self.path / folder / sub
             if place.is_dir():
                 images = (entry.path for entry in os.scandir(place) if Path(entry.name).suffix.lower() in _IMAGES)
                 image = min(images, default=None)
                 if image is not None:
-                    return _image_size(Path(image).read_bytes())
+                    return image_size(Path(image))
         return None
 
 
@@ -89,20 +90,6 @@ def _walk(root: Path) -> Iterable[str]:
             member = name if base == "." else f"{base}/{name}"
             if _wanted(member):
                 yield member
-
-
-def _image_size(data: bytes) -> tuple[int, int] | None:
-    """Return (width, height) from the header of a PNG or JPEG file."""
-    if data.startswith(b"\x89PNG"):
-        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    at = 2
-    while at + 9 < len(data) and data[at] == 0xFF:
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        # the start-of-frame markers are C0..CF less the three that define tables
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
-        at += 2 + length
-    return None
 
 
 def sequence_key(name: str) -> str:

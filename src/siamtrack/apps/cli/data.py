@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from siamtrack.apps.cli.progress import counting
 
 if TYPE_CHECKING:
     from siamtrack.data.index import Index
@@ -88,7 +89,7 @@ def pack(
             indexes.append(made)
             problems += found
     how = Packing(size, per_track, smallest, shard, quality, seed)
-    with _progress("packing") as report:
+    with counting("packing") as report:
         shards, found = pack(indexes, out, how, report)
     crops, size_mb = sum(s.crops or 0 for s in shards), sum(s.size or 0 for s in shards) / 1e6
     typer.echo(f"{crops} crops in {len(shards)} shards, {size_mb:.1f} MB: {out}")
@@ -100,7 +101,7 @@ def _build(root: Path, layout: str, name: str) -> tuple[Index, list[Problem]]:
     from siamtrack.formats.training import find_source
 
     source = find_source(root, layout)
-    with _progress(f"reading {source.name}") as report:
+    with counting(f"reading {source.name}") as report:
         return build_index(root, source, name, report)
 
 
@@ -110,7 +111,7 @@ def _check(place: str, layout: str, benchmark: str) -> list[Problem]:
     from siamtrack.data.storage import is_url
 
     path = Path(place)
-    with _progress("checking") as report:
+    with counting("checking") as report:
         if benchmark:
             return list(check_benchmark(benchmark, path, report))
         if is_url(place) or path.suffix == ".tar" or (path.is_dir() and any(path.glob("*.tar"))):
@@ -120,7 +121,7 @@ def _check(place: str, layout: str, benchmark: str) -> list[Problem]:
         problems: list[Problem] = []
     else:
         made, problems = _build(path, layout, "")
-    with _progress("checking") as report:
+    with counting("checking") as report:
         return problems + list(check_index(made, report))
 
 
@@ -133,16 +134,3 @@ def _tell(problems: Iterable[Problem], everything: bool) -> None:
         typer.echo(f"{kind}: {len(found)}")
         for problem in found if everything else found[:1]:
             typer.echo(f"  {problem.path}: {problem.detail}")
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on the terminal; nothing where stderr is not one."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -89,8 +89,8 @@ def _evaluate(
     limit: float,
     seed: int,
 ) -> Evaluation:
+    from siamtrack.apps.cli.progress import EvaluationBoard
     from siamtrack.evaluation.evaluate import evaluate, open_store
-    from siamtrack.evaluation.progress import Board
     from siamtrack.evaluation.runner import Settings, pending, ranks, share
 
     if out.exists() and not out.is_dir():
@@ -99,7 +99,7 @@ def _evaluate(
     todo = pending(store, suite, share(sequences, *ranks()))
     frames = sum(map(len, todo))
     settings = Settings(processes=workers, limit=limit, seed=seed)
-    with Board(f"{spec.name} on {suite.name}", len(todo), frames) as board:
+    with EvaluationBoard(f"{spec.name} on {suite.name}", len(todo), frames) as board:
         return evaluate(spec, suite, sequences, store, settings, board, rules)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from siamtrack.apps.cli.train import parse_settings, progress
+from siamtrack.apps.cli.train import parse_settings
 
 if TYPE_CHECKING:
     from siamtrack.studies.center_bias import Bias
@@ -49,6 +49,7 @@ def center_bias(
     A shift that was stopped goes on where it was when the command is given again; with --shift the parts
     can be done one by one. The picture, center_bias.png, shows all that have been measured.
     """
+    from siamtrack.apps.cli.progress import training
     from siamtrack.apps.cli.session import Interrupts
     from siamtrack.data.resident import ResidentSet
     from siamtrack.studies.center_bias import bias_preset, read_results, run_shift
@@ -62,7 +63,7 @@ def center_bias(
     for pixels in shift or (0, 16, 32, 64):
         typer.echo(f"shift {pixels}: {preset.train.steps} steps")
         with ExitStack() as stack:
-            report = stack.enter_context(progress(preset.train.steps))
+            report = stack.enter_context(training(preset.train.steps))
             interrupts = stack.enter_context(Interrupts())
             interrupts.hold()
             stop = partial(getattr, interrupts, "pending")

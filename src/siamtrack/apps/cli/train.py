@@ -5,23 +5,21 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-import time
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from siamtrack.errors import ConfigError, InputError
+from siamtrack.errors import ConfigError, InputError, missing_package
 
 if TYPE_CHECKING:
     from siamtrack.config import Preset
 
-__all__ = ["parse_settings", "progress", "train"]
+__all__ = ["parse_settings", "train"]
 
 _BARE = re.compile(r"[A-Za-z_][\w.+/-]*")
 
@@ -184,7 +182,9 @@ def _check_sources(changes: dict[str, Any], known: tuple[str, ...] | None) -> No
 
 def _reports(stack: ExitStack, last: int, board: Path | None) -> list[Callable[[dict[str, float]], None]]:
     """What is shown each row of the log: progress, and TensorBoard in a folder where that is wanted."""
-    reports = [stack.enter_context(progress(last))]
+    from siamtrack.apps.cli.progress import training
+
+    reports = [stack.enter_context(training(last))]
     return reports if board is None else [*reports, stack.enter_context(_tensorboard(board))]
 
 
@@ -199,53 +199,16 @@ def _check_device(name: str) -> None:
 
 
 @contextmanager
-def progress(last: int) -> Iterator[Callable[[dict[str, float]], None]]:
-    """Show loss, pairs a second and time left: a bar on a terminal, else a line a row."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"))
-    seen: list[tuple[int, float]] = []
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("training", total=last, state="")
-
-        def show(row: dict[str, float]) -> None:
-            """Show a row of the log: a step's, or a validation's."""
-            step = int(row["step"])
-            if "total" not in row:
-                bar.print(f"step {step}: success {row['success']:.4f}")
-                return
-            seen[1:] = [(step, time.monotonic())]
-            left = _left(seen[0], seen[-1], last)
-            state = f"loss {row['total']:.4f}, {row['pairs_per_second']:.1f} pairs/s{left}"
-            if console.is_terminal:
-                bar.update(task, completed=step, state=state)
-            else:
-                typer.echo(f"step {step}/{last}: {state}", err=True)
-
-        yield show
-
-
-def _left(first: tuple[int, float], now: tuple[int, float], last: int) -> str:
-    """Time to the last step at the pace since the first row, which a resumed run has somewhere on its way."""
-    if now[0] <= first[0]:
-        return ""
-    seconds = round((now[1] - first[1]) / (now[0] - first[0]) * (last - now[0]))
-    return f", {timedelta(seconds=seconds)} left"
-
-
-@contextmanager
 def _tensorboard(out: Path) -> Iterator[Callable[[dict[str, float]], None]]:
     """Write rows for TensorBoard.
 
     Raises:
-        InputError: TensorBoard is not installed.
+        ConfigError: TensorBoard is not installed.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise InputError("--tensorboard needs TensorBoard: pip install 'siamtrack[train]'") from None
+        raise missing_package("--tensorboard", "tensorboard", "train") from None
     with SummaryWriter(str(out / "tensorboard")) as writer:
 
         def write(row: dict[str, float]) -> None:

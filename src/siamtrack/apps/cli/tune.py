@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,9 +13,6 @@ import typer
 from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from siamtrack.evaluation.pool import Job
     from siamtrack.formats.sequence import VideoSequence
     from siamtrack.tuning.scorer import ModelVariants
     from siamtrack.tuning.tune import Plan, Tuning
@@ -91,6 +85,7 @@ def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: Plan, k
     Raises:
         Exit: Ctrl-C, after a line that says how to go on.
     """
+    from siamtrack.apps.cli.progress import TuningBoard
     from siamtrack.tuning.ledger import Ledger
     from siamtrack.tuning.tune import tune
 
@@ -99,7 +94,7 @@ def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: Plan, k
     way = "" if plan.kind == "grid" else "one key after the other, of "
     typer.echo(f"{len(sequences)} sequences of {frames} frames; {way}{settings} settings")
     try:
-        with _board() as board:
+        with TuningBoard() as board:
             return tune(variants, sequences, plan, ledger, board)
     except KeyboardInterrupt:
         typer.echo(f"stopped; {len(ledger)} scores are kept in {kept}: give the same command to go on", err=True)
@@ -139,46 +134,3 @@ def _find(model: str, device: str) -> ModelVariants:
     if model.startswith("opencv:"):
         raise ConfigError(f"tune expects a siamtrack model; '{model}' has no preset to tune")
     return ModelVariants(find_tracker(model, device))
-
-
-class _Board:
-    """Shows frames done and time left on a terminal; elsewhere a line for each finished sequence."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._task = bar.add_task("tuning", total=0)
-        self._total = 0
-        self._open: Counter[str] = Counter()
-
-    def planned(self, jobs: Sequence[Job]) -> None:
-        """Add runs to what has to be done."""
-        self._total += sum(len(job.sequence) for job in jobs)
-        self._open.update(job.sequence.name for job in jobs)
-        self._bar.update(self._task, total=self._total)
-
-    def scored(self, job: Job, score: float) -> None:
-        """Count a finished run."""
-        name = job.sequence.name
-        self._open[name] -= 1
-        self._bar.update(self._task, advance=len(job.sequence), description=f"{name} {score:.3f}")
-        if self._bar.disable and not self._open[name]:
-            left = sum(count > 0 for count in self._open.values())
-            typer.echo(f"{name}: done, {left} sequences left", err=True)
-
-
-@contextmanager
-def _board() -> Iterator[_Board]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True, highlight=False)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("frames,"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        yield _Board(bar)

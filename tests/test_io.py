@@ -1,0 +1,55 @@
+"""The sizes of images from their headers, files that are whole or not there, and errors that name a way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from siamtrack.errors import DataError, missing_package
+from siamtrack.io import image_size, whole_file, write_whole
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([".png", ".jpg"]), st.booleans())
+def test_an_images_size_is_read_from_its_header(width: int, height: int, suffix: str, progressive: bool) -> None:
+    flags = [cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)] if suffix == ".jpg" else []
+    data = cv2.imencode(suffix, np.zeros((height, width, 3), np.uint8), flags)[1].tobytes()
+    assert image_size(data) == (width, height)
+    assert image_size(data[:400]) in ((width, height), None)
+    for end in range(24):
+        assert image_size(data[:end]) is None
+
+
+def test_segments_and_fill_bytes_before_the_frame_header_are_passed(tmp_path: Path) -> None:
+    data = cv2.imencode(".jpg", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
+    thumbnail = b"\xff\xe1" + (2 + len(data)).to_bytes(2, "big") + data  # EXIF may hold a picture of another size
+    path = tmp_path / "x.jpg"
+    path.write_bytes(data[:2] + thumbnail + b"\xff\xff" + data[2:])
+    assert image_size(path) == (30, 20)
+    assert image_size(tmp_path / "missing.jpg") is None
+    assert image_size(b"\xff\xd8\xff\xe0\x00\x00" * 9) is None
+
+
+def test_a_file_that_cannot_be_finished_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    write_whole(path, "before")
+    with pytest.raises(RuntimeError), whole_file(path) as draft:
+        draft.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "before" and [p.name for p in path.parent.iterdir()] == ["file.txt"]
+    with pytest.raises(DataError, match="cannot write"):
+        write_whole(path / "below", "a file is no folder")
+
+
+def test_a_missing_package_is_told_with_a_command_for_pip_and_one_for_a_clone() -> None:
+    text = str(missing_package("a report", "matplotlib got10k==0.1.3", "report"))
+    assert text == (
+        "a report needs matplotlib and got10k==0.1.3: pip install matplotlib got10k==0.1.3 "
+        "(or, from a clone of siamtrack, pip install -e '.[report]')"
+    )
+    assert "pip install 'torch<3'" in str(missing_package("it", "torch<3", "x"))
