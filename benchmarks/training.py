@@ -37,6 +37,7 @@ from siamtrack.apps.cli.train import parse_settings
 from siamtrack.config import Preset, load_preset
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.shards import CropLabel
 from siamtrack.training.batches import draw_batch
 from siamtrack.training.distributed import ProcessGroup
 from siamtrack.training.objective import objective
@@ -61,13 +62,10 @@ KINDS = {
 def made_set(count: int = 256, side: int = 368) -> ResidentSet:
     """Crops of noise: what the pixels show does not change the time."""
     rng = torch.Generator().manual_seed(0)
-    numbers, zeros = torch.arange(count), torch.zeros(count, dtype=torch.int64)
-    box = torch.tensor([side / 2 - 40, side / 2 - 32, side / 2 + 40, side / 2 + 32])
+    box = (side / 2 - 40, side / 2 - 32, side / 2 + 40, side / 2 + 32)
+    labels = [(str(n), CropLabel(str(n // 2), n % 2, box, "noise", "made")) for n in range(count)]
     images = torch.randint(0, 256, (count, side, side, 3), dtype=torch.uint8, generator=rng).permute(0, 3, 1, 2)
-    return ResidentSet(
-        images, box.repeat(count, 1), numbers // 2, numbers % 2, zeros, zeros,
-        ("made",), ("noise",), tuple(map(str, range(count))),
-    )  # fmt: skip
+    return replace(ResidentSet.listed(labels), images=images)
 
 
 class Step:

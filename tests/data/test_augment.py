@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import pytest
 import torch
 
 from siamtrack.config import Crops, Data, Jitter
-from siamtrack.data.augment import jittered, plan_batch, render_batch
+from siamtrack.data.augment import jittered, plan_batch, render_batch, shows_fill
 from siamtrack.data.pairs import Pairs, PairSampler, generator
 from siamtrack.data.paste import PasteSpec
 from siamtrack.data.photometric import PhotometricParams, draw_photometric, recolour, recolour_one
-from siamtrack.data.pixels import edge_colour
+from siamtrack.data.pixels import edge_colour, region_warps
 from siamtrack.data.render import View, _batched, _each
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.shards import CropLabel, OtherObject
 from siamtrack.geometry.crop import Region, cut, target_region
 
 STILL = Jitter(shift=0, scale=0)
@@ -32,17 +34,13 @@ def batch_of(crops: ResidentSet, data: Data, count: int = 32, step: int = 0, siz
     return render_batch(plan_batch(crops, pairs, sizes or Crops(), data, rng), crops)
 
 
-def painted(boxes: list[tuple[int, int, int, int]]) -> ResidentSet:
+def painted(boxes: list[tuple[int, int, int, int]], others: tuple[OtherObject, ...] = ()) -> ResidentSet:
     """Black pictures with a white object each, bright enough that its edges can be found again."""
     images = torch.zeros(len(boxes), 368, 368, 3, dtype=torch.uint8)
     for image, (x0, y0, x1, y1) in zip(images, boxes, strict=True):
         image[y0:y1, x0:x1] = 255
-    count = len(boxes)
-    number = torch.arange(count)
-    zeros = torch.zeros(count, dtype=torch.int64)
-    keys = tuple(f"k{i}" for i in range(count))
-    xyxy = torch.tensor(boxes, dtype=torch.float32)
-    return ResidentSet(images.permute(0, 3, 1, 2), xyxy, number, zeros, zeros, zeros, ("s",), ("c",), keys)
+    labels = [(f"k{i}", CropLabel(f"t{i}", 0, box, "c", "s", others)) for i, box in enumerate(boxes)]
+    return replace(ResidentSet.listed(labels), images=images.permute(0, 3, 1, 2))
 
 
 @pytest.mark.parametrize("case", [1, 2, 3])
@@ -89,6 +87,57 @@ def test_boxes_lie_where_the_objects_are():
             marked = torch.nonzero(inside.any(axis))[:, 0]
             assert abs(float(marked[0]) - max(0.0, float(low))) <= 1
             assert abs(float(marked[-1] + 1) - min(255.0, float(high))) <= 1
+
+
+def test_other_objects_lie_where_they_are_seen():
+    """The crop's own object is black here; the others, one of them of another category, are what is white."""
+    white = [(60, 130, 100, 190), (250, 180, 300, 210)]
+    others = tuple(OtherObject(box, name) for box, name in zip(white, ("dog", "cat"), strict=True))
+    labels = [(f"k{i}", CropLabel(f"t{i}", 0, (150, 150, 220, 210), "dog", "s", others)) for i in range(3)]
+    images = torch.zeros(3, 368, 368, 3, dtype=torch.uint8)
+    for x0, y0, x1, y1 in white:
+        images[:, y0:y1, x0:x1] = 255
+    crops = replace(ResidentSet.listed(labels), images=images.permute(0, 3, 1, 2))
+    data = Data(template=STILL, search=Jitter(shift=64, scale=0.2, aspect=0.2), flip=0.5, negative=0.3)
+    batch = batch_of(crops, data, 64)
+    assert batch.others is not None and batch.others_alike is not None
+    assert batch.others.shape == (64, 6, 4) and bool(batch.others[:, 2:].isnan().all())
+    shown = ~batch.others[..., 0].isnan()
+    assert torch.equal(batch.others_alike, shown & (torch.arange(6) == 0))
+    assert 0.5 < float(shown[:, :2].float().mean()) < 1
+    points = torch.arange(255) + 0.5
+    for pixels, boxes in zip(batch.search.mean(1), batch.others, strict=True):
+        covered = torch.zeros(255, 255, dtype=torch.bool)
+        for x0, y0, x1, y1 in boxes[~boxes[:, 0].isnan()]:
+            covered |= ((points > y0) & (points < y1))[:, None] & (points > x0) & (points < x1)
+        assert float((covered != (pixels > 127)).float().mean()) < 0.005
+
+
+def test_parts_have_no_others_of_their_category(small_set: ResidentSet):
+    label = CropLabel("t", 0, (150, 150, 220, 210), "dog", "s", (OtherObject((100, 150, 140, 200), "dog"),))
+    crops = replace(ResidentSet.listed([("k", label)]), images=small_set.images[:1])
+    for share in (0.0, 1.0):
+        batch = batch_of(crops, Data(template=STILL, search=STILL, parts=share), 8)
+        assert batch.others_alike is not None
+        assert bool((batch.others_alike[:, 0] == (share == 0)).all())
+
+
+def test_regions_kept_inside_show_no_fill(one_shard: ResidentSet):
+    """What lies beyond a stored crop is flat and on the side away from the target, which tells where that is."""
+    search = Jitter(shift=64, scale=0.3, aspect=0.25, turn=8)
+    shares, pictures = [], []
+    for jitter in (search, replace(search, inside=True)):
+        data = Data(template=STILL, search=jitter, flip=0.5)
+        rng = generator(0, 0, 0)
+        pairs = PairSampler(one_shard, data).draw(500, rng)
+        plan = plan_batch(one_shard, pairs, Crops(search=255), data, rng)
+        shares.append(float(shows_fill(plan.search.region, 368).float().mean()))
+        beyond = torch.tensor(region_warps(plan.search.region, 255, (368, 368)).beyond)
+        pictures.append(float(beyond.float().mean()))
+        size = plan.boxes[:, 2:] - plan.boxes[:, :2]
+        assert bool(((plan.boxes[:, :2] > -size / 2) & (plan.boxes[:, 2:] < 255 + size / 2)).all())
+    assert shares[0] > 0.3 and shares[1] == 0
+    assert pictures[0] >= shares[0]
 
 
 @pytest.mark.parametrize("shift", [0, 16, 32, 64])

@@ -18,6 +18,7 @@ from siamtrack.apps.cli.main import app
 from siamtrack.config import Crops, Data, Jitter, Preset, Track, Train, load_preset, preset_names
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
+from siamtrack.data.shards import CropLabel
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
 from siamtrack.geometry.crop import cut, mean_colour, target_region
@@ -172,11 +173,8 @@ def ten_crops(frames: list[np.ndarray], boxes: np.ndarray) -> ResidentSet:
         crop = cut(frames[i], target_region(box, 0.5, SIDE / 63), SIDE, mean_colour(frames[i])[None])
         images.append(crop.pixels[0].to(torch.uint8))
         places.append(crop.to_crop(box)[0])
-    numbers = torch.arange(10)
-    none = torch.zeros(10, dtype=torch.long)
-    keys = tuple(f"{i:02d}" for i in range(10))
-    pixels, corners = torch.stack(images), torch.stack(places)
-    return ResidentSet(pixels, corners, none, numbers, none, none, ("made",), ("patch",), keys)
+    labels = [(f"{i:02d}", CropLabel("t", i, tuple(places[i].tolist()), "patch", "made")) for i in range(10)]
+    return replace(ResidentSet.listed(labels), images=torch.stack(images))
 
 
 PARTS = ("depthwise", "pixelwise", "search")

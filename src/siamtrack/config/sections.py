@@ -88,6 +88,9 @@ class Jitter:
         turn: degrees, uniform, clockwise or not; the box of a turned object is that of its turned ellipse.
         law: "log" draws log scale and log aspect uniformly, so that larger is as likely as smaller; "uniform"
             multiplies width and height by two factors uniform in 1 ± scale (SiamRPN++'s published code).
+        inside: the region is kept inside the stored crop: its shift is cut short, and where that is not enough its
+            size. Beyond the crop there is flat fill, always on the side away from the target: it would give the
+            target's place away.
     """
 
     shift: float = Field(default=0.0, ge=0)
@@ -95,6 +98,7 @@ class Jitter:
     aspect: float = Field(default=0.0, ge=0, le=2)
     turn: float = Field(default=0.0, ge=0, le=180)
     law: Literal["log", "uniform"] = "log"
+    inside: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Jitter:

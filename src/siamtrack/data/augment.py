@@ -7,20 +7,20 @@ pixels are made where the images lie.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from siamtrack.config import Crops, Data, Jitter
-from siamtrack.data.pairs import Pairs
+from siamtrack.data.pairs import NAMELESS, Pairs
 from siamtrack.data.paste import draw_paste
 from siamtrack.data.photometric import draw_photometric
-from siamtrack.data.pixels import Pictures
 from siamtrack.data.render import View, render
+from siamtrack.data.resident import ResidentSet
 from siamtrack.geometry.crop import Crop, Region, target_region
 
-__all__ = ["Batch", "Plan", "jittered", "plan_batch", "render_batch"]
+__all__ = ["Batch", "Plan", "jittered", "plan_batch", "render_batch", "shows_fill"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class Batch:
         pairs: where they came from.
         keys: the crops' names, as `template/search`.
         template_boxes: (B, 4) xyxy of the template crop's own object, in its pixels.
+        others: (B, 6, 4) xyxy of other labelled objects that the search crop shows, in its pixels and nearest to the
+            target first; nan where there are fewer.
+        others_alike: (B, 6) bool: they are of the same named category as the template's object.
     """
 
     template: Tensor
@@ -44,6 +47,8 @@ class Batch:
     pairs: Pairs
     keys: tuple[str, ...] = ()
     template_boxes: Tensor | None = None
+    others: Tensor | None = None
+    others_alike: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Plan:
         search: the search regions.
         boxes: as in `Batch`.
         template_boxes: as in `Batch`.
+        others: as in `Batch`.
+        others_alike: as in `Batch`.
         pairs: as in `Batch`.
         keys: as in `Batch`.
     """
@@ -63,20 +70,21 @@ class Plan:
     search: View
     boxes: Tensor
     template_boxes: Tensor
+    others: Tensor
+    others_alike: Tensor
     pairs: Pairs
     keys: tuple[str, ...]
 
 
-def render_batch(plan: Plan, crops: Pictures) -> Batch:
+def render_batch(plan: Plan, crops: ResidentSet) -> Batch:
     """Make the pixels of a batch, on the device of those of `crops`."""
     template, search = render(crops, (plan.template, plan.search))
-    boxes, inner, present = (
-        a.to(crops.images.device, non_blocking=True) for a in (plan.boxes, plan.template_boxes, plan.pairs.present)
-    )
-    return Batch(template, search, boxes, present, plan.pairs, plan.keys, inner)
+    parts = (plan.boxes, plan.template_boxes, plan.pairs.present, plan.others, plan.others_alike)
+    boxes, inner, present, others, alike = (part.to(crops.images.device, non_blocking=True) for part in parts)
+    return Batch(template, search, boxes, present, plan.pairs, plan.keys, inner, others, alike)
 
 
-def plan_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: torch.Generator) -> Plan:
+def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: torch.Generator) -> Plan:
     """Decide where `pairs` of `crops` are cut, mirrored, pasted into and how they are recoloured."""
     count = len(pairs.present)
     flip = torch.rand(count, generator=rng) < data.flip
@@ -86,15 +94,18 @@ def plan_batch(crops: Pictures, pairs: Pairs, sizes: Crops, data: Data, rng: tor
     part = (torch.rand(count, generator=rng) < data.parts) & pairs.present
     index = torch.where(part, pairs.search, pairs.template)
     own = [_targets(crops, side, part, share) for side in (index, pairs.search)]
-    near, inner = _regions(own[0], wide, sizes, data.template, flip, rng)
-    region, boxes = _regions(own[1], sizes.search, sizes, data.search, flip, rng)
+    picture = crops.images.shape[-1]
+    near, inner = _regions(own[0], wide, sizes, data.template, flip, picture, rng)
+    region, boxes = _regions(own[1], sizes.search, sizes, data.search, flip, picture, rng)
+    others = _others(crops, pairs.search, region, sizes.search)
+    alike = ~others[..., 0].isnan() & _same_category(crops, pairs) & ~part[:, None]
     pieces = draw_paste(boxes, sizes.search, crops, pairs.other, data, rng)
     grey = torch.rand(count, generator=rng) < data.grey
     looks = [draw_photometric(grey, data, rng) for _ in range(2)]
     views = View(index, near, wide, looks[0]), View(pairs.search, region, sizes.search, looks[1], pieces)
     names = zip(index.tolist(), pairs.search.tolist(), strict=True)
     keys = tuple(f"{crops.keys[t]}/{crops.keys[s]}" for t, s in names)
-    return Plan(*views, boxes, inner, pairs, keys)
+    return Plan(*views, boxes, inner, others, alike, pairs, keys)
 
 
 def jittered(region: Region, size: int, jitter: Jitter, u: Tensor) -> Region:
@@ -120,7 +131,7 @@ def jittered(region: Region, size: int, jitter: Jitter, u: Tensor) -> Region:
     return Region(centre, side, torch.cat([stretch, 1 / stretch], 1))
 
 
-def _targets(crops: Pictures, index: Tensor, part: Tensor, share: Tensor) -> Tensor:
+def _targets(crops: ResidentSet, index: Tensor, part: Tensor, share: Tensor) -> Tensor:
     """(B, 4) boxes of the crops `index`; where `part` holds, of a part of the object that `share` (B, 4) names."""
     boxes = crops.boxes[index]
     size = boxes[:, 2:] - boxes[:, :2]
@@ -130,9 +141,9 @@ def _targets(crops: Pictures, index: Tensor, part: Tensor, share: Tensor) -> Ten
 
 
 def _regions(
-    boxes: Tensor, size: int, sizes: Crops, jitter: Jitter, flip: Tensor, rng: torch.Generator
+    boxes: Tensor, size: int, sizes: Crops, jitter: Jitter, flip: Tensor, picture: int, rng: torch.Generator
 ) -> tuple[Region, Tensor]:
-    """Jittered regions around `boxes` for crops of `size` pixels, and these boxes (B, 4) in them."""
+    """Jittered regions of pictures of `picture` pixels around `boxes`, and these boxes (B, 4) in crops of `size`."""
     u = torch.rand(len(boxes), 5, generator=rng) * 2 - 1
     region = jittered(target_region(boxes, sizes.context, size / sizes.template), size, jitter, u[:, :4])
     assert region.stretch is not None
@@ -140,6 +151,51 @@ def _regions(
     mirror = torch.stack([1 - 2 * flip.float(), torch.ones(len(flip))], 1)
     turn = u[:, 4] * math.radians(jitter.turn) if jitter.turn else None
     region = Region(region.centre, region.side, region.stretch * mirror, turn)
+    if jitter.inside:
+        region = _inside(region, picture)
+    return region, _in_crop(region, size, boxes)
+
+
+def _reach(region: Region) -> Tensor:
+    """(N, 2) how far each region, which may be turned, reaches from its centre along x and y."""
+    half = region.extent().abs() / 2
+    if region.turn is None:
+        return half
+    cos, sin = region.turn.cos().abs()[:, None], region.turn.sin().abs()[:, None]
+    return half * cos + half.flip(1) * sin
+
+
+def _inside(region: Region, picture: int) -> Region:
+    """The regions moved, and where that is not enough shrunk, so that they lie inside of pictures of that side."""
+    shrink = (picture / 2 / _reach(region).amax(1)).clamp(max=1)
+    region = replace(region, side=region.side * shrink)
+    reach = _reach(region)
+    return replace(region, centre=torch.minimum(torch.maximum(region.centre, reach), picture - reach))
+
+
+def shows_fill(region: Region, picture: int) -> Tensor:
+    """(N,) bool: the region shows something beyond its picture, a square of that side: flat fill, by half a pixel."""
+    reach = _reach(region)
+    return ((region.centre - reach < -0.5) | (region.centre + reach > picture + 0.5)).any(1)
+
+
+def _in_crop(region: Region, size: int, boxes: Tensor) -> Tensor:
+    """Boxes (N, 4) or (N, K, 4) of the pictures, xyxy in the pixels of crops of `size`."""
     # The way into a crop depends on its size alone: an empty one knows it before there are pixels.
-    ends = Crop(torch.empty(0, 3, size, size), region).to_crop(boxes).reshape(-1, 2, 2)
-    return region, torch.cat([ends.amin(1), ends.amax(1)], 1)
+    ends = Crop(torch.empty(0, 3, size, size), region).to_crop(boxes)
+    # A mirrored region swaps left and right.
+    return torch.cat([torch.minimum(ends[..., :2], ends[..., 2:]), torch.maximum(ends[..., :2], ends[..., 2:])], -1)
+
+
+def _others(crops: ResidentSet, index: Tensor, region: Region, size: int) -> Tensor:
+    """(B, 6, 4) the other labelled objects of some pictures in search crops, nan where a crop does not show them."""
+    boxes = _in_crop(region, size, crops.others[index])
+    seen = (boxes[..., 2:] > 0).all(-1) & (boxes[..., :2] < size).all(-1)
+    return boxes.masked_fill(~seen[..., None], torch.nan)
+
+
+def _same_category(crops: ResidentSet, pairs: Pairs) -> Tensor:
+    """(B, 6) bool: an other object beside the search crop's has the template's category, and that says something."""
+    named = torch.tensor([name not in NAMELESS for name in crops.category_names], dtype=torch.bool)
+    category = crops.categories[pairs.template]
+    return (crops.other_categories[pairs.search] == category[:, None]) & named[category][:, None]

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Data
-from siamtrack.data.pixels import Pictures, Warps, warp
+from siamtrack.data.pixels import Warps, warp
+from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import Image
 from siamtrack.geometry.crop import Region, cut
 
@@ -40,7 +41,7 @@ class PasteSpec:
 
 
 def draw_paste(
-    boxes: Tensor, size: int, crops: Pictures, other: Tensor, data: Data, rng: torch.Generator
+    boxes: Tensor, size: int, crops: ResidentSet, other: Tensor, data: Data, rng: torch.Generator
 ) -> PasteSpec | None:
     """Draw which search crops show another object, beside their target or over a part of it; None if none does.
 
@@ -63,7 +64,7 @@ def draw_paste(
     return PasteSpec(rows, other[rows], taken, places, u[rows, 5] < data.pasted_round)
 
 
-def paste(search: Tensor, pieces: PasteSpec, crops: Pictures) -> None:
+def paste(search: Tensor, pieces: PasteSpec, crops: ResidentSet) -> None:
     """Paste all pieces into search crops (B, 3, S, S), in place."""
     device, size = search.device, search.shape[-1]
     pieces = PasteSpec(*(getattr(pieces, f.name).to(device, non_blocking=True) for f in fields(pieces)))

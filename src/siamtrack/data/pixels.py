@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -13,23 +12,12 @@ from torch import Tensor
 from siamtrack.data.shards import Image
 from siamtrack.geometry.crop import Region, affine
 
-__all__ = ["Floats", "Pictures", "Warps", "edge_colour", "region_warps", "warp"]
+__all__ = ["Floats", "Warps", "edge_colour", "region_warps", "warp"]
 
 Floats = npt.NDArray[np.float64]
 
 _FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _LINE = 64  # bytes that a processor fetches at a time
-
-
-class Pictures(Protocol):
-    """What a batch is made of; see `ResidentSet` for the meaning."""
-
-    @property
-    def images(self) -> Tensor: ...  # noqa: D102
-    @property
-    def boxes(self) -> Tensor: ...  # noqa: D102
-    @property
-    def keys(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

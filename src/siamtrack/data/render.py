@@ -18,7 +18,8 @@ from torch import Tensor
 
 from siamtrack.data.paste import PasteSpec, PasteWindows, paste, paste_one
 from siamtrack.data.photometric import PhotometricParams, recolour, recolour_one
-from siamtrack.data.pixels import Pictures, edge_colour, region_warps, warp
+from siamtrack.data.pixels import edge_colour, region_warps, warp
+from siamtrack.data.resident import ResidentSet
 from siamtrack.geometry import crop
 
 __all__ = ["View", "render"]
@@ -43,7 +44,7 @@ class View:
     pieces: PasteSpec | None = None
 
 
-def render(crops: Pictures, views: Sequence[View]) -> list[Tensor]:
+def render(crops: ResidentSet, views: Sequence[View]) -> list[Tensor]:
     """The pixels of each view: (B, 3, size, size) float32 RGB 0..255 on the device of the pictures.
 
     On a CPU they lie with channels last in memory.
@@ -53,7 +54,7 @@ def render(crops: Pictures, views: Sequence[View]) -> list[Tensor]:
     return [_batched(crops, view) for view in views]
 
 
-def _batched(crops: Pictures, view: View) -> Tensor:
+def _batched(crops: ResidentSet, view: View) -> Tensor:
     index = view.index.to(crops.images.device, non_blocking=True)
     parts = (view.region.centre, view.region.side, view.region.stretch, view.region.turn)
     region = crop.Region(*(None if a is None else a.to(index.device, non_blocking=True) for a in parts))  # type: ignore[arg-type]
@@ -64,7 +65,7 @@ def _batched(crops: Pictures, view: View) -> Tensor:
     return pixels
 
 
-def _each(crops: Pictures, views: Sequence[View]) -> list[Tensor]:
+def _each(crops: ResidentSet, views: Sequence[View]) -> list[Tensor]:
     frames = crops.images.permute(0, 2, 3, 1).numpy()
     made = [np.empty((len(view.index), view.size, view.size, 3), np.float32) for view in views]
     _share([_maker(frames, view, pixels) for view, pixels in zip(views, made, strict=True)], len(made[0]))

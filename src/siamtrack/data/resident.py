@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from siamtrack.data.shards import CropLabel, Rows, decode, read_shard
+from siamtrack.data.shards import MOST_OTHERS, CropLabel, Rows, decode, read_shard
 from siamtrack.data.storage import list_shards
 from siamtrack.errors import DataError
 
@@ -29,6 +30,9 @@ class ResidentSet:
         frames: (N,) number of the frame within its video; 0 for stills.
         sources: (N,) index into `source_names`.
         categories: (N,) index into `category_names`.
+        others: (N, 6, 4) float32 xyxy of the other labelled objects in each crop, nearest first; nan where there are
+            fewer.
+        other_categories: (N, 6) index into `category_names`; -1 where there are fewer.
         keys: the crops' names in their shards.
         skipped: keys of crops that could not be decoded.
     """
@@ -39,6 +43,8 @@ class ResidentSet:
     frames: Tensor
     sources: Tensor
     categories: Tensor
+    others: Tensor
+    other_categories: Tensor
     source_names: tuple[str, ...]
     category_names: tuple[str, ...]
     keys: tuple[str, ...]
@@ -52,9 +58,11 @@ class ResidentSet:
         return replace(self, images=self.images.to(device))
 
     def rows(self, index: Tensor) -> ResidentSet:
-        """The crops of these numbers, in this order."""
-        names = ("images", "boxes", "tracks", "frames", "sources", "categories")
-        parts = {name: getattr(self, name)[index] for name in names}
+        """The crops of these numbers, in this order; a range of them shares the memory of the whole."""
+        whole = len(index) > 0 and torch.equal(index, torch.arange(int(index[0]), int(index[0]) + len(index)))
+        chosen = slice(int(index[0]), int(index[0]) + len(index)) if whole else index
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        parts: dict[str, Any] = {name: value[chosen] for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **parts, keys=tuple(self.keys[row] for row in index.tolist()))
 
     @staticmethod
@@ -63,12 +71,22 @@ class ResidentSet:
         notes = [note for _, note in rows]
         tracks, _ = _number([note.track for note in notes])
         sources, source_names = _number([note.source for note in notes])
-        categories, category_names = _number([note.category for note in notes])
+        beside = [(row, place, other) for row, note in enumerate(notes) for place, other in enumerate(note.others)]
+        named = [note.category for note in notes] + [other.category for _, _, other in beside]
+        numbers, category_names = _number(named)
+        others = torch.full((len(notes), MOST_OTHERS, 4), torch.nan)
+        other_categories = torch.full((len(notes), MOST_OTHERS), -1)
+        for (row, place, other), number in zip(beside, numbers[len(notes) :], strict=True):
+            others[row, place] = torch.tensor(other.box)
+            other_categories[row, place] = number
         boxes = torch.tensor([note.box for note in notes], dtype=torch.float32).reshape(-1, 4)
         frames = torch.tensor([note.frame for note in notes], dtype=torch.int64)
         images = torch.empty(len(notes), 3, 0, 0, dtype=torch.uint8, device="meta")
         keys = tuple(key for key, _ in rows)
-        return ResidentSet(images, boxes, tracks, frames, sources, categories, source_names, category_names, keys)
+        return ResidentSet(
+            images, boxes, tracks, frames, sources, numbers[: len(notes)], others, other_categories,
+            source_names, category_names, keys,
+        )  # fmt: skip
 
     @staticmethod
     def load(place: Path | str, max_skipped: float = 0.01) -> ResidentSet:

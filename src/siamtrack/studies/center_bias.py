@@ -127,15 +127,7 @@ def hold_out(crops: ResidentSet, share: float = 0.1) -> tuple[ResidentSet, Resid
     rows = first + (~known).nonzero()[:, 0]
     if not first or not len(rows):
         raise DataError(f"{len(crops)} crops are too few objects to hold some out for the test")
-    return _rows(crops, torch.arange(first)), _rows(crops, rows)
-
-
-def _rows(crops: ResidentSet, rows: Tensor) -> ResidentSet:
-    # A slice shares the pixels' memory, an index copies them.
-    whole = int(rows[-1] - rows[0]) == len(rows) - 1
-    index: Any = slice(int(rows[0]), int(rows[-1]) + 1) if whole else rows
-    parts = {n: getattr(crops, n)[index] for n in ("images", "boxes", "tracks", "frames", "sources", "categories")}
-    return replace(crops, **parts, keys=tuple(crops.keys[i] for i in rows.tolist()))
+    return crops.rows(torch.arange(first)), crops.rows(rows)
 
 
 def heat_map(found: Candidates) -> Tensor:

@@ -1,0 +1,83 @@
+"""The format of shards: what is written is read again, and what is not of the format is refused in one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from typing import Any
+
+import pytest
+import torch
+
+from made_crops import jpeg
+from siamtrack.data.resident import ResidentSet
+from siamtrack.data.shards import CropLabel, OtherObject, iterate_shard
+from siamtrack.errors import DataError
+
+PLAIN: dict[str, Any] = {"track_id": "t", "frame": 3, "box": [10, 20, 30, 45.5], "category": "dog", "source": "s"}
+
+
+def shard_of(*annotations: bytes) -> io.BytesIO:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for number, annotation in enumerate(annotations):
+            for kind, blob in (("jpg", jpeg(number, 64)), ("json", annotation)):
+                member = tarfile.TarInfo(f"{number}.{kind}")
+                member.size = len(blob)
+                tar.addfile(member, io.BytesIO(blob))
+    stream.seek(0)
+    return stream
+
+
+def read(*annotations: bytes) -> list[CropLabel]:
+    return [label for _, _, label in iterate_shard(shard_of(*annotations), "a.tar")]
+
+
+def test_what_is_written_is_read_again():
+    others = (OtherObject((1.5, 2, 3, 4), "cat"), OtherObject((-5, 0, 80, 60), ""))
+    labels = [
+        CropLabel("t", 3, (10.0, 20.0, 30.0, 45.5), "dog", "s"),
+        CropLabel("u", 0, (1, 2, 3, 4), "d", "s", others),
+    ]
+    assert read(*(label.as_json() for label in labels)) == labels
+    assert read(json.dumps(PLAIN).encode())[0].others == ()
+    assert "others" not in json.loads(labels[0].as_json())
+
+
+def test_others_are_padded_with_nan():
+    boxes = [(float(i), 0.0, i + 2.0, 5.0) for i in range(6)]
+    labels = [
+        CropLabel("t", 0, (1, 2, 3, 4), "dog", "s", tuple(OtherObject(box, "cat") for box in boxes[:count]))
+        for count in (0, 2, 6)
+    ]
+    crops = ResidentSet.listed([(str(i), label) for i, label in enumerate(labels)])
+    assert crops.others.shape == (3, 6, 4) and crops.category_names == ("cat", "dog")
+    assert [int((~row[:, 0].isnan()).sum()) for row in crops.others] == [0, 2, 6]
+    assert torch.equal(crops.others[2], torch.tensor(boxes))
+    assert crops.categories.tolist() == [1, 1, 1]
+    assert [(row >= 0).sum().item() for row in crops.other_categories] == [0, 2, 6]
+    assert set(crops.other_categories.unique().tolist()) == {-1, 0}
+    assert crops.rows(torch.tensor([1])).others.shape == (1, 6, 4)
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"box": [1, 2, 3]}, "a box of 4 numbers"),
+        ({"box": [3, 2, 1, 4]}, "x0 < x1"),
+        ({"box": [1, 2, float("inf"), 4]}, "x0 < x1"),
+        ({"frame": "first"}, "whole frame number"),
+        ({"frame": float("inf")}, "whole frame number"),
+        ({"others": {"a": 1}}, "list of at most 6"),
+        ({"others": [[1, 2, 3, 4, "cat"]] * 7}, "list of at most 6"),
+        ({"others": [[1, 2, 3, 4]]}, "category"),
+        ({"others": [[1, 2, 3, 4, 5]]}, "category"),
+        ({"others": [[1, 2, 1, 4, "cat"]]}, "others: a box is"),
+        ({"others": [[1, 2, None, 4, "cat"]]}, "others: expected a box"),
+    ],
+)
+def test_what_is_not_of_the_format_is_refused(change: dict[str, Any], said: str):
+    with pytest.raises(DataError, match=said) as caught:
+        read(json.dumps(PLAIN | change).encode())
+    assert str(caught.value).startswith("a.tar: the annotation 0.json") and "\n" not in str(caught.value)
