@@ -33,8 +33,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity
 from torch.utils.flop_counter import FlopCounterMode
 
-from siamtrack.apps.cli.train import parse_settings
-from siamtrack.config import Preset, load_preset
+from siamtrack.config import Preset, load_preset, parse_settings
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel

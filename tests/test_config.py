@@ -5,8 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from siamtrack.config import load_preset, preset_from_json, preset_names, preset_to_json
+from siamtrack.config import (
+    Jitter,
+    changed_preset,
+    load_preset,
+    parse_settings,
+    preset_from_json,
+    preset_names,
+    preset_to_json,
+)
 from siamtrack.errors import ConfigError
+from siamtrack.models.weights import read_metadata
+from siamtrack.zoo import packaged_weights
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -17,8 +27,8 @@ def test_every_preset_is_read_and_survives_its_json(name: str) -> None:
     assert preset_from_json(preset_to_json(preset)) == preset
 
 
-def write(folder: Path, text: str) -> Path:
-    path = folder / "mine.toml"
+def write(folder: Path, text: str, name: str = "mine.toml") -> Path:
+    path = folder / name
     path.write_text(text)
     return path
 
@@ -38,6 +48,12 @@ def write(folder: Path, text: str) -> Path:
         ("a = " + "[" * 9999, "TOML"),
         ("extends = 'siamcar_lite'", "siamcar_lite0"),
         ("extends = 'siamcar_lite0'\ndata = 3", "data"),
+        ("extends = 3", "extends: expected a preset's name"),
+        ("extends = 'siamcar_lite0'\nclear = 'track'", "clear: expected a list of keys"),
+        ("extends = 'siamcar_lite0'\nclear = ['data.source_weight']", "siamcar_lite0 does not set.*source_weights"),
+        ("extends = 'siamcar_lite0'\nclear = ['data.gap.x']", r"does not set 'data\.gap\.x'"),
+        ("clear = ['data']", "needs 'extends'"),
+        ("extends = 'mine.toml'", r"circle: .*mine\.toml -> .*mine\.toml"),
         ("name = " + repr("x" * 999) + "\ndata.gap = 'x'", r"data\.gap"),
         ("[[published]]\nmetric = 'auc'", r"'published\.0\.benchmark' is missing"),
     ],
@@ -88,3 +104,88 @@ def test_stored_presets_are_read_strictly() -> None:
     with pytest.raises(ConfigError, match="crops") as caught:
         preset_from_json(long)
     assert len(str(caught.value)) < 300
+
+
+def test_a_preset_has_the_values_of_the_one_that_it_extends(tmp_path: Path) -> None:
+    """All sections, over several files; what is a preset's own is not inherited."""
+    write(tmp_path, "extends = 'siamcar_r50_got10k'\ndescription = 'first'\n[track]\nwindow = 0.2", "first.toml")
+    child = load_preset(write(tmp_path, "extends = 'first.toml'\n[data.search]\nshift = 32\n[train]\nsteps = 7"))
+    parent = load_preset("siamcar_r50_got10k")
+    assert (child.name, child.description, child.published) == ("mine", "", ())
+    assert parent.published and child.model == parent.model and child.crops == parent.crops
+    assert (child.track.window, child.track.rate, child.track.select) == (0.2, parent.track.rate, "upsampled")
+    assert child.data.search == Jitter(shift=32, scale=parent.data.search.scale)
+    assert child.train.steps == 7 and child.train.lr == parent.train.lr
+
+
+def test_another_family_starts_from_its_own_defaults(tmp_path: Path) -> None:
+    child = load_preset(write(tmp_path, "extends = 'siamcar_lite0'\n[model]\nfamily = 'siamfc'"))
+    assert child.model.family == "siamfc" and child.model.backbone == "alexnet_siamfc"
+    same = load_preset(write(tmp_path, "extends = 'siamcar_lite0'\n[model]\nfamily = 'siamcar'"))
+    assert same.model == load_preset("siamcar_lite0").model
+
+
+def test_inherited_sections_tables_and_keys_can_be_cleared(tmp_path: Path) -> None:
+    text = "extends = 'siamcar_lite0'\nclear = ['track', 'data.source_weights', 'train.ema']\n[track]\nwindow = 0.1"
+    parent, child = load_preset("siamcar_lite0"), load_preset(write(tmp_path, text))
+    assert parent.data.source_weights and child.data.source_weights == {}
+    assert (child.track.window, child.track.select, child.train.ema) == (0.1, "best", 0.0)
+    assert child.data.distract == parent.data.distract and child.train.lr == parent.train.lr
+
+
+def test_presets_that_extend_each_other_are_named(tmp_path: Path) -> None:
+    write(tmp_path, "extends = 'mine.toml'", "other.toml")
+    with pytest.raises(ConfigError, match=r"circle: .*mine\.toml -> .*other\.toml -> .*mine\.toml") as caught:
+        load_preset(write(tmp_path, "extends = 'other.toml'"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if packaged_weights(name)])
+def test_presets_stored_in_shipped_weights_are_read_whatever_their_keys_were_called(name: str) -> None:
+    path = packaged_weights(name)
+    assert path is not None
+    text = read_metadata(path)["preset"]
+    old, found = json.loads(text), preset_from_json(text)
+    assert {"lost_below", "lost_window"} <= set(old["track"]) and {"parts", "video"} <= set(old["data"])
+    assert found.track.search_lost_below == old["track"]["lost_below"]
+    assert found.data.object_part_prob == old["data"]["parts"] > 0
+    assert found.data.video_share == old["data"]["video"] and found.train.batch_shards == old["train"]["parts"]
+    assert preset_from_json(preset_to_json(found)) == found
+
+
+def test_a_stored_value_that_can_no_longer_be_honoured_is_refused() -> None:
+    table = json.loads(preset_to_json(load_preset("siamrpn_r50_lt")))
+    table["track"]["lost_window"] = 0.001
+    assert preset_from_json(json.dumps(table)) == load_preset("siamrpn_r50_lt")
+    table["track"]["lost_window"] = 0.2
+    with pytest.raises(ConfigError, match=r"track\.lost_window.*0\.001"):
+        preset_from_json(json.dumps(table))
+
+
+def test_a_preset_is_changed_by_dotted_keys() -> None:
+    preset = load_preset("siamcar_lite0")
+    changed = changed_preset(preset, {"track.window": 1, "data.gaps.lasot": 3}, "--set")
+    assert changed.track.window == 1.0 and changed.data.gaps == {"lasot": 3} and changed.model == preset.model
+    assert changed_preset(preset, {}, "--set") == preset
+    with pytest.raises(ConfigError, match=r"--set: unknown key 'track\.windw'.*window"):
+        changed_preset(preset, {"track.windw": 1}, "--set")
+
+
+def test_settings_are_toml_and_bare_words_are_text() -> None:
+    texts = [
+        "train.lr=1e-3",
+        "model.levels=[3, 4]",
+        "train.optimiser=sgd",
+        'a.b="x=y"',
+        "train.compile = true",
+    ]
+    assert parse_settings(texts) == {
+        "train.lr": 1e-3,
+        "model.levels": [3, 4],
+        "train.optimiser": "sgd",
+        "a.b": "x=y",
+        "train.compile": True,
+    }
+    for wrong in ("train.lr", "=3", "train.lr=", "train.lr=[1,", "train.lr=1 2", "train.lr=1\nx = 2"):
+        with pytest.raises(ConfigError, match="--set"):
+            parse_settings([wrong])

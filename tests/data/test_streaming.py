@@ -195,7 +195,7 @@ def test_corrupt_crops_are_skipped_and_named(tmp_path: Path):
 
 def test_a_batch_without_a_whole_pair_is_drawn_anew(tmp_path: Path):
     """Of one pair a batch some are broken, which is no reason to stop; and what is drawn anew is the same again."""
-    data = Data(max_skipped=0.2, video=None, negative=0.5)
+    data = Data(max_skipped=0.2, video_share=None, negative=0.5)
     folder = damaged(tmp_path / "d", {3, 7, 11, 15, 19, 23, 27})
     first, second = StreamedPairs(folder, SIZES, data), StreamedPairs(folder, SIZES, data)
     same(first, second, range(60), count=1)

@@ -31,7 +31,7 @@ PARTS: dict[str, object] = {"steps": 3, "batch": 4, "parts": 2, "optimiser": "'s
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("distributed")
     write_shard(folder / "data")
-    write_preset(folder, TINY.replace("steps = 20", "steps = 3\nparts = 2"))
+    write_preset(folder, TINY.replace("steps = 20", "steps = 3\nbatch_shards = 2"))
     for family in FAMILIES:
         family_preset(folder, family, **PARTS)
     return folder
@@ -89,7 +89,7 @@ def test_two_processes_have_the_losses_of_one_with_the_joint_batch(family: str, 
 
 
 def test_parts_make_the_joint_batch_whatever_the_number_of_processes(home: Path) -> None:
-    preset = load_preset(home / "tiny.toml", {"train.batch": 8, "train.parts": 4})
+    preset = load_preset(home / "tiny.toml", {"train.batch": 8, "train.batch_shards": 4})
     pairs = ResidentPairs(ResidentSet.load(home / "data"), preset.crops, preset.data)
     joint, rngs = draw_batch(pairs, preset, 7, ProcessGroup())
     assert len(rngs) == 4
@@ -106,11 +106,11 @@ def test_parts_make_the_joint_batch_whatever_the_number_of_processes(home: Path)
 
 
 def test_batches_that_cannot_be_shared_are_refused(home: Path) -> None:
-    preset = load_preset(home / "tiny.toml", {"train.parts": 0})
+    preset = load_preset(home / "tiny.toml", {"train.batch_shards": 0})
     check_parts(preset, ProcessGroup(0, 4))
     with pytest.raises(ConfigError, match=r"train\.batch = 4"):
         check_parts(preset, ProcessGroup(0, 3))
-    with pytest.raises(ConfigError, match=r"train\.parts = 2"):
+    with pytest.raises(ConfigError, match=r"train\.batch_shards = 2"):
         check_parts(load_preset(home / "tiny.toml"), ProcessGroup(0, 4))
 
 

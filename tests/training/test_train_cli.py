@@ -18,8 +18,7 @@ import torch
 
 import siamtrack
 from siamtrack.apps.cli.main import run
-from siamtrack.apps.cli.train import parse_settings
-from siamtrack.errors import ConfigError, DataError, WeightsError
+from siamtrack.errors import DataError, WeightsError
 from siamtrack.models.weights import read_metadata
 from siamtrack.training.checkpoint import latest_state
 from siamtrack.training.failure import replay
@@ -44,26 +43,6 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     return 0
-
-
-def test_settings_are_toml_and_bare_words_are_text() -> None:
-    texts = [
-        "train.lr=1e-3",
-        "model.levels=[3, 4]",
-        "train.optimiser=sgd",
-        'a.b="x=y"',
-        "train.compile = true",
-    ]
-    assert parse_settings(texts) == {
-        "train.lr": 1e-3,
-        "model.levels": [3, 4],
-        "train.optimiser": "sgd",
-        "a.b": "x=y",
-        "train.compile": True,
-    }
-    for wrong in ("train.lr", "=3", "train.lr=", "train.lr=[1,", "train.lr=1 2"):
-        with pytest.raises(ConfigError, match="--set"):
-            parse_settings([wrong])
 
 
 @pytest.mark.parametrize(

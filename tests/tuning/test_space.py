@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from siamtrack.config import Preset, Track
+from siamtrack.config import Preset, Track, parse_grid
 from siamtrack.errors import ConfigError
 from siamtrack.models.families import SaSiam, SiamFc
-from siamtrack.tuning.space import default_grid, make_space, parse_grid, tunable_keys
+from siamtrack.tuning.space import default_grid, make_space, tunable_keys
 
 PRESET = Preset("plain", track=Track(window=0.35, penalty=0.1))
 

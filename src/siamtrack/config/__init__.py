@@ -4,8 +4,9 @@ A preset is a TOML file with the sections model, crops, track, data and train. I
 inside checkpoints, weights and results. A function takes only the section that it needs.
 """
 
-from siamtrack.config.files import load_preset, preset_from_json, preset_names, preset_to_json
+from siamtrack.config.files import changed_preset, load_preset, preset_from_json, preset_names, preset_to_json
 from siamtrack.config.sections import Crops, Data, Jitter, Preset, Published, Track, Train
+from siamtrack.config.settings import parse_grid, parse_settings
 
 __all__ = [
     "Crops",
@@ -15,7 +16,10 @@ __all__ = [
     "Published",
     "Track",
     "Train",
+    "changed_preset",
     "load_preset",
+    "parse_grid",
+    "parse_settings",
     "preset_from_json",
     "preset_names",
     "preset_to_json",

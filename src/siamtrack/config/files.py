@@ -17,7 +17,9 @@ from siamtrack.config.sections import Crops, Data, Jitter, Preset, Track, Train
 from siamtrack.errors import ConfigError, did_you_mean, reason
 from siamtrack.models.families import family_class
 
-__all__ = ["load_preset", "preset_from_json", "preset_names", "preset_to_json"]
+__all__ = ["changed_preset", "load_preset", "preset_from_json", "preset_names", "preset_to_json"]
+
+_SECTIONS = {"crops": Crops, "track": Track, "data": Data, "train": Train}
 
 
 def preset_names() -> list[str]:
@@ -29,20 +31,39 @@ def preset_names() -> list[str]:
 def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Preset:
     """Read a preset by its name, or from a TOML file.
 
+    A file with `extends = "OTHER"` (a packaged preset, or a .toml file beside it) has the values of that preset
+    wherever it gives none itself; `clear = ["track", "data.source_weights"]` drops inherited sections or keys first.
+    Name, description and published scores are a preset's own, and so is `[model]` where it names another family.
+
     Args:
         name: a packaged preset's name, or a path that ends in `.toml`.
         overrides: dotted keys and values that replace the file's, as `{"train.lr": 0.01}`.
 
     Raises:
-        ConfigError: an unknown name (the nearest is offered), key or type, or broken TOML.
+        ConfigError: an unknown name (the nearest is offered), key or type, broken TOML, or presets that extend
+            each other in a circle.
     """
-    table = {"name": Path(name).stem} | _read_table(name)
-    parent = table.pop("extends", None)
-    if parent is not None:
-        table = _extended(table, str(name), str(parent))
+    table = _resolved(name, ())
     for dotted, value in (overrides or {}).items():
         _override(table, dotted, value)
-    return _checked(table, str(name))
+    return _checked({"name": Path(name).stem} | table, str(name))
+
+
+def changed_preset(preset: Preset, changes: Mapping[str, Any], where: str) -> Preset:
+    """A preset with other values under dotted keys, as `{"track.window": 0.3}`.
+
+    Args:
+        preset: the preset; it stays as it is.
+        changes: checked as strictly as a file.
+        where: what an error names as the place of the changes, as "--set".
+
+    Raises:
+        ConfigError: an unknown key, or a value of the wrong type or out of range.
+    """
+    table = json.loads(preset_to_json(preset))
+    for dotted, value in changes.items():
+        _override(table, dotted, value)
+    return _checked(table, where)
 
 
 def preset_to_json(preset: Preset) -> str:
@@ -51,7 +72,7 @@ def preset_to_json(preset: Preset) -> str:
 
 
 def preset_from_json(text: str, where: str = "stored preset") -> Preset:
-    """Read what `preset_to_json` wrote, as strictly as a file.
+    """Read what `preset_to_json` wrote, in this or an earlier version, as strictly as a file.
 
     Raises:
         ConfigError: not JSON, or not a preset.
@@ -62,25 +83,76 @@ def preset_from_json(text: str, where: str = "stored preset") -> Preset:
         raise ConfigError(f"{where} is not JSON: {error}") from None
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: expected an object, got {type(table).__name__}")
-    return _checked(_migrated(table), where)
+    return _checked(_migrated(table, where), where)
 
 
 _RENAMED = {
-    ("crops", "wide_template"): "template_crop",
-    ("track", "lost_below"): "search_lost_below",
-    ("track", "lost_under"): "status_lost_below",
+    "crops.wide_template": "crops.template_crop",
+    "track.lost_below": "track.search_lost_below",
+    "track.lost_under": "track.status_lost_below",
+    "data.parts": "data.object_part_prob",
+    "data.video": "data.video_share",
+    "train.parts": "train.batch_shards",
 }
-"""Keys of presets that were stored in weights and results before they got their present names."""
+"""Keys of presets in weights, checkpoints and results that were stored before the keys got their present names."""
+
+_REMOVED = {"track.lost_window": 0.001}
+"""Keys that earlier versions stored, and the only value that was ever used: any other cannot be honoured any more."""
 
 
-def _migrated(table: dict[str, Any]) -> dict[str, Any]:
-    """A stored preset with the names that its keys have today."""
-    found = dict(table)
-    for (section, old), new in _RENAMED.items():
-        held = found.get(section)
-        if isinstance(held, dict) and old in held and new not in held:
-            found[section] = {new if key == old else key: value for key, value in held.items()}
+def _migrated(table: dict[str, Any], where: str) -> dict[str, Any]:
+    """A stored preset with the keys of today."""
+    found = {key: dict(value) if isinstance(value, dict) else value for key, value in table.items()}
+    for old, new in _RENAMED.items():
+        (section, key), (home, name) = old.split("."), new.split(".")
+        source, target = found.get(section), found.get(home)
+        if isinstance(source, dict) and isinstance(target, dict) and key in source and name not in target:
+            target[name] = source.pop(key)
+    for old, usual in _REMOVED.items():
+        section, key = old.split(".")
+        source = found.get(section)
+        if isinstance(source, dict) and key in source and source.pop(key) != usual:
+            raise ConfigError(f"{where}: '{old}' is no setting any more; only its former default {usual} can be read")
     return found
+
+
+def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:
+    """The tables of a preset file, over those that it extends; `below` are the files that extend this one."""
+    if Path(name).suffix == ".toml":
+        name = Path(name).resolve()
+    if str(name) in below:
+        raise ConfigError(f"presets extend each other in a circle: {' -> '.join([*below, str(name)])}")
+    table = _read_table(name)
+    parent, cleared = table.pop("extends", None), table.pop("clear", [])
+    if parent is None:
+        if cleared:
+            raise ConfigError(f"{name}: 'clear' drops what a preset inherits; it needs 'extends' too")
+        return table
+    if not isinstance(parent, str):
+        raise ConfigError(f"{name}: extends: expected a preset's name or a .toml file; got {_short(repr(parent), 80)}")
+    if parent.endswith(".toml"):
+        parent = str(Path(name).parent / parent)
+    base = _resolved(parent, (*below, str(name)))
+    for own in ("name", "description", "published"):
+        base.pop(own, None)
+    if not isinstance(cleared, list):
+        raise ConfigError(f"{name}: clear: expected a list of keys, as ['data.gaps']; got {_short(repr(cleared), 80)}")
+    for dotted in cleared:
+        _clear(base, str(dotted), f"{name}: clear", parent)
+    family = table["model"].get("family") if isinstance(table.get("model"), dict) else None
+    if family is not None and family != base.get("model", {}).get("family"):
+        base.pop("model", None)
+    return _merged(base, table)
+
+
+def _clear(table: dict[str, Any], dotted: str, where: str, parent: str) -> None:
+    """Drop the section or key `dotted` from the tables of `parent`, which must have it."""
+    *path, leaf = dotted.split(".")
+    for key in path:
+        table = table.get(key, {}) if isinstance(table.get(key, {}), dict) else {}
+    if leaf not in table:
+        raise ConfigError(f"{where}: {parent} does not set '{dotted}'{did_you_mean(leaf, list(table))}")
+    del table[leaf]
 
 
 def _read_table(name: str | Path) -> dict[str, Any]:
@@ -103,19 +175,11 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError):
-        raise ConfigError(f"no preset file {path}") from None
+        raise ConfigError(f"no preset file {_short(str(path), 200)}") from None
     except OSError as error:
         raise ConfigError(f"cannot read the preset file {str(path)[:200]}: {reason(error)}") from None
     except ValueError:
         raise ConfigError(f"{path} is not a text file in UTF-8") from None
-
-
-def _extended(table: dict[str, Any], name: str, parent: str) -> dict[str, Any]:
-    """`table` over the data and train sections of the preset `parent`: what experiments share has one home."""
-    shared = _read_table(parent)
-    if "extends" in shared:
-        raise ConfigError(f"{name}: extends '{parent}', which extends another itself; name that one")
-    return _merged({key: shared[key] for key in ("data", "train") if key in shared}, table)
 
 
 def _override(table: dict[str, Any], dotted: str, value: Any) -> None:
@@ -125,22 +189,18 @@ def _override(table: dict[str, Any], dotted: str, value: Any) -> None:
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise ConfigError(f"unknown key '{dotted}'{did_you_mean(dotted, _dotted_keys())}")
+            known = [f"{name}.{f.name}" for name, kind in _SECTIONS.items() for f in fields(kind)]
+            raise ConfigError(f"unknown key '{dotted}'{did_you_mean(dotted, known)}")
     section[leaf] = value
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` in it, tables within tables too."""
+    """`base` with `changes` in it, tables within tables too; lists are replaced."""
     out = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(out.get(key), dict)
         out[key] = _merged(out[key], value) if both else value
     return out
-
-
-def _dotted_keys() -> list[str]:
-    sections = {"crops": Crops, "track": Track, "data": Data, "train": Train}
-    return [f"{name}.{f.name}" for name, section in sections.items() for f in fields(section)]
 
 
 @lru_cache(maxsize=1)
@@ -155,11 +215,8 @@ def _known_keys(table: Mapping[str, Any], path: tuple[str | int, ...]) -> list[s
         if found is Preset and key == "model":
             name = table.get("model", {}).get("family", "") if isinstance(table.get("model"), dict) else ""
             found = family_class(name)
-            continue
-        if not is_dataclass(found):
-            continue
-        types = {"crops": Crops, "track": Track, "data": Data, "train": Train, "template": Jitter, "search": Jitter}
-        found = types.get(str(key), found)
+        elif is_dataclass(found):
+            found = (_SECTIONS | {"template": Jitter, "search": Jitter}).get(str(key), found)
     return [f.name for f in fields(found)] if is_dataclass(found) else []
 
 

@@ -1,4 +1,4 @@
-"""The sections of a preset: frozen, typed, each value in its range."""
+"""The sections of a preset: frozen, typed, each value checked against its range."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ _STRICT = ConfigDict(extra="forbid")
 
 @dataclass(frozen=True, config=_STRICT)
 class Crops:
-    """Sizes of the two crops in pixels, and the share of context around the target (SiamFC, section 2.4).
+    """Sizes of the two crops in pixels, and how much context around the target they show (SiamFC, section 2.4).
 
-    `template_crop`, where it is not 0, is the side of the template crop in its place: it shows more around the
-    target at the same scale (SA-Siam's z^s, as wide as the search region).
+    Attributes:
+        template: side of the template crop; it also sets the scale of both crops.
+        template_crop: side of a wider template crop at the same scale (SA-Siam's z^s, as wide as the search
+            region); 0 for `template`.
+        search: side of the search crop.
+        context: share of width + height that is added to each side of the target; see `target_region`.
+        rounding: whole-pixel crops as published code makes them, or "none".
     """
 
     template: int = Field(default=127, ge=31, le=511)
@@ -29,33 +34,41 @@ class Crops:
     context: float = Field(default=0.5, ge=0, le=2)
     rounding: Rounding = "none"
 
+    @property
+    def template_side(self) -> int:
+        """Side in pixels of the template crop that the network sees."""
+        return self.template_crop or self.template
+
 
 @dataclass(frozen=True, config=_STRICT)
 class Track:
-    """How candidates become one box; one set for all benchmarks.
+    """How the network's candidates become one box a frame; one set of numbers for all benchmarks.
 
     Attributes:
         window: weight of the cosine window (SiamRPN's window influence).
-        penalty: strength of the scale and aspect penalty (SiamRPN, equation 13).
-        rate: how fast the size follows, times the winner's score.
-        select: "best" takes the best cell, "neighbours" averages the 3 best of it and its 8 neighbours (SiamCAR,
-            section 3.3), "upsampled" is the selection of SiamCAR's published code.
+        penalty: strength k of the penalty on changes of scale and aspect (SiamRPN, equation 13).
+        rate: how fast the box's size follows: the new size has this weight times the winner's score and penalty.
+        select: how the winner becomes a box.
+            "best": the best candidate's own box.
+            "neighbours": the mean box of the 3 best of the winner's 8 neighbours, by score with penalty and window.
+            "upsampled": what SiamCAR's published code does on enlarged maps.
         scales: factors of the search pyramid; empty for heads that predict sizes.
-        scale_penalty: factor on the response of every scale but the middle one (SiamFC).
-        lost_search: side in pixels of the search crop while the target is lost (DaSiamRPN, SiamRPN++ long-term);
+        scale_penalty: factor on the response of every scale but the middle one (SiamFC, section 4.1).
+        smallest_side: no box becomes narrower or lower than this many frame pixels (PySOT: 10).
+        lost_search: side in pixels of the search crop while the target is lost (DaSiamRPN; SiamRPN++ long-term);
             0 for short-term tracking.
         lost_step: pixels by which the search crop grows with every lost frame, from its usual side up to
-            `lost_search` (DaSiamRPN's local-to-global search, section 3.4); 0 for at once.
-        lost_window: weight of the cosine window while the target is lost (PySOT: next to none).
-        search_lost_below: the score under which the target counts as lost, and its box stays where it was.
-        found_above: the score over which it counts as found again.
-        status_lost_below: a result whose score is lower has the status "lost".
-        sure_over: a result whose score is at least this has the status "tracking"; between the two, "uncertain".
-        rerank: so many of the best proposals are compared with the target and with the distractors seen so far
-            (DaSiamRPN, section 3.3); 0 for off.
-        distractor_over: a proposal beside the target whose score is higher is a distractor.
-        distractor_weight: of the likeness to distractors against that to the target, alpha hat.
-        memory_rate: eta of the running means of target and distractors (equation 4).
+            `lost_search` (DaSiamRPN's local-to-global search, section 3.4); 0 to enlarge it at once.
+        search_lost_below: a target whose score falls below this is lost, and its box stays where it was.
+        found_above: a lost target whose score rises above this is found.
+        status_lost_below: results with a lower score have the status "lost".
+        sure_over: results with this score or more have the status "tracking"; between the two, "uncertain".
+        rerank: how many of the best proposals are compared with the target and with earlier distractors
+            (DaSiamRPN, section 3.3); 0 for none.
+        distractor_over: a proposal other than the target with a higher score is a distractor.
+        distractor_weight: weight of a proposal's likeness to distractors, against its likeness to the target
+            (alpha hat of equation 3).
+        memory_rate: rate eta of the running means of target and distractors (equation 4).
     """
 
     window: float = Field(default=0.4, ge=0, le=1)
@@ -64,9 +77,9 @@ class Track:
     select: Literal["best", "neighbours", "upsampled"] = "best"
     scales: tuple[float, ...] = ()
     scale_penalty: float = Field(default=1.0, gt=0, le=1)
+    smallest_side: float = Field(default=4.0, ge=1, le=100)
     lost_search: int = Field(default=0, ge=0, le=2047)
     lost_step: int = Field(default=0, ge=0, le=2047)
-    lost_window: float = Field(default=0.001, ge=0, le=1)
     search_lost_below: float = Field(default=0.85, ge=0, le=1)
     found_above: float = Field(default=0.998, ge=0, le=1)
     status_lost_below: float = Field(default=0.1, gt=0, lt=1)
@@ -82,10 +95,11 @@ class Jitter:
     """Random change of a crop's region.
 
     Attributes:
-        shift: up to so many crop pixels for x and y apart, uniform.
-        scale: size, as a share (0.2: up to a fifth).
-        aspect: width over height, as a share; of no use to the law "uniform".
-        turn: degrees, uniform, clockwise or not; the box of a turned object is that of its turned ellipse.
+        shift: largest shift in crop pixels, drawn uniformly for x and y apart.
+        scale: largest change of the size, as a share (0.2 is a fifth).
+        aspect: largest change of width over height, as a share; the law "uniform" does not use it.
+        turn: largest rotation in degrees, drawn uniformly in both directions; the box of a turned object is the
+            one around its turned ellipse.
         law: "log" draws log scale and log aspect uniformly, so that larger is as likely as smaller; "uniform"
             multiplies width and height by two factors uniform in 1 ± scale (SiamRPN++'s published code).
         inside: the region is kept inside the stored crop: its shift is cut short, and where that is not enough its
@@ -112,34 +126,34 @@ class Data:
     """Which pairs are drawn and how they are changed; probabilities are per pair.
 
     Attributes:
-        gap: how many frames template and search region may lie apart.
+        gap: largest distance between template and search frame, in frames.
         gaps: the same for single sources, by name.
         negative: share of pairs whose template is another object.
-        negative_same: share of the negative pairs whose objects are of one category, as far as the data have
-            such. negative = 0.5 and 0.5 here is the 2 : 1 : 1 of SPM's generalized training.
-        same_category: SPM's generalized training: a pair of one category is a positive one for the coarse stage,
-            and a negative one for the fine stage; other families take no notice.
-        source_weights: how often a source is drawn, 1 where it is not named.
-        frames_weight: an object with n crops is drawn sqrt(n) times as often as a still, at most this much.
-        video: share of pairs whose object has several frames (SPM draws video to still 4 : 1, 0.8); by
-            default the weights decide.
+        negative_same: share of the negative pairs whose two objects have one category, where the data name
+            categories. 0.5 here and negative = 0.5 give the 2 : 1 : 1 of SPM's generalized training.
+        same_category: SPM's generalized training: a pair of one category is positive for the coarse stage and
+            negative for the fine stage; other families ignore it.
+        source_weights: factor on how often a source's objects are drawn, by name; 1 for sources without one.
+        frames_weight: an object with n crops is drawn sqrt(n) times as often as a still, at most this many times.
+        video_share: share of the pairs whose object has several frames (SPM draws 4 video pairs for each still:
+            0.8); None leaves it to the weights.
         template: jitter of the template's region.
         search: jitter of the search region; its shift is the spatial-aware sampling of SiamRPN++, section 3.1.
-        flip: both crops mirrored.
-        colour: strength of brightness, contrast, saturation and colour balance, log scale.
-        grey: both crops without colour.
-        blur: out of focus or motion.
+        flip: probability that both crops are mirrored.
+        colour: strength of changes of brightness, contrast, saturation and colour balance, on a log scale.
+        grey: probability that both crops lose their colour.
+        blur: probability of a blur, out of focus or by motion.
         motion: share of the blurs that are motion.
-        noise: additive, 8 grey levels.
-        distract: another object pasted beside the target.
-        occlude: another object pasted over a part of the target.
-        parts: share of the pairs whose target is a part of the object, 0.4 to 0.9 of its width and height, in one
-            picture: the extent is then what the template shows, not what objects usually look like.
+        noise: probability of additive noise of 8 grey levels.
+        distract: probability that another object is pasted beside the target.
+        occlude: probability that another object is pasted over a part of the target.
+        object_part_prob: probability that the target is a part of the object (0.4 to 0.9 of its width and height,
+            both crops from one frame): its extent is then what the template shows, not how objects usually look.
         pasted_round: share of the pasted pieces that are ellipses; the rest are whole boxes.
-        resident_memory: MB of decoded crops that are kept, where the network is trained; data that would take more, and
-            shards of unknown size, are streamed. 0 streams always.
-        stream_memory: MB of compressed crops that a stream keeps to draw from, for each of its parts.
-        max_skipped: share of unreadable crops that stops a run.
+        resident_memory: MB of decoded crops that may be kept on the training device; larger data, and shards of
+            unknown size, are streamed. 0 streams always.
+        stream_memory: MB of compressed crops that each part of a stream keeps to draw from.
+        max_skipped: share of unreadable crops at which a run stops.
     """
 
     gap: int = Field(default=100, ge=0)
@@ -149,7 +163,7 @@ class Data:
     same_category: bool = False
     source_weights: dict[str, float] = Field(default_factory=dict)
     frames_weight: float = Field(default=4.0, ge=1)
-    video: float | None = Field(default=None, ge=0, le=1)
+    video_share: float | None = Field(default=None, ge=0, le=1)
     template: Jitter = Field(default_factory=lambda: Jitter(shift=4, scale=0.05))
     search: Jitter = Field(default_factory=lambda: Jitter(shift=64, scale=0.18))
     flip: float = Field(default=0.0, ge=0, le=1)
@@ -160,7 +174,7 @@ class Data:
     noise: float = Field(default=0.0, ge=0, le=1)
     distract: float = Field(default=0.0, ge=0, le=1)
     occlude: float = Field(default=0.0, ge=0, le=1)
-    parts: float = Field(default=0.0, ge=0, le=1)
+    object_part_prob: float = Field(default=0.0, ge=0, le=1)
     pasted_round: float = Field(default=0.0, ge=0, le=1)
     resident_memory: int = Field(default=8192, ge=0)
     stream_memory: int = Field(default=512, ge=1)
@@ -182,18 +196,20 @@ class Train:
     """The schedule, the optimiser and the loop.
 
     Attributes:
-        steps: optimiser steps in all.
-        batch: pairs a step, over all processes.
-        parts: a batch is drawn in so many parts, each from (seed, part, step), which processes share out evenly:
-            the batches are then the same for any number of processes that divides it. 0: one part a process.
+        steps: number of optimiser steps.
+        batch: pairs in a step, over all processes.
+        batch_shards: number of parts in which a batch is drawn, each from (seed, part, step) and shared evenly by
+            the processes: batches are then the same for any number of processes that divides it. 0 for one part a
+            process.
         lr: peak learning rate of the neck and head.
         backbone_rate: the backbone's learning rate as a share of `lr`.
-        frozen_stages: how many of the backbone's first stages are never trained.
+        frozen_stages: number of the backbone's first stages that are never trained.
         unfreeze_at: share of the steps after which the rest of the backbone is trained too.
-        backbone_norm: while the rest of the backbone is trained, its BatchNorm uses and updates the statistics
-            of the batch; otherwise they stay as they are.
-        backbone_weights: torchvision's ImageNet file for a ResNet or MobileNetV2; empty: what packages carry.
-        epochs: rates change in so many equal parts of the steps only; 0 changes them at every step.
+        backbone_norm: while the rest of the backbone is trained, its BatchNorm uses and updates the batch's
+            statistics; otherwise they stay as they are.
+        backbone_weights: torchvision's ImageNet file for a ResNet or MobileNetV2; empty for what installed
+            packages carry.
+        epochs: number of equal parts of the steps between which the learning rate changes; 0 changes it every step.
         warmup: share of the steps in which the rate rises.
         warmup_from: where it rises from, as a share of `lr`.
         warmup_shape: "linear", or "exponential" (PySOT's "step"), which needs a `warmup_from` above 0.
@@ -207,12 +223,12 @@ class Train:
         checkpoint_every: steps between checkpoints.
         log_every: steps between rows of the log.
         validate_every: steps between trackings of the validation sequences, where some are given.
-        validate_frames: at most so many frames of each of them.
+        validate_frames: number of frames of each that are tracked, at most.
     """
 
     steps: int = Field(default=1000, ge=1)
     batch: int = Field(default=32, ge=1)
-    parts: int = Field(default=0, ge=0)
+    batch_shards: int = Field(default=0, ge=0)
     lr: float = Field(default=1e-3, gt=0)
     optimiser: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = Field(default=1e-4, ge=0)
@@ -245,8 +261,8 @@ class Train:
     def _consistent(self) -> Train:
         if self.warmup_shape == "exponential" and self.warmup and not self.warmup_from:
             raise ValueError("an exponential warm-up needs warmup_from above 0")
-        if self.parts and self.batch % self.parts:
-            raise ValueError(f"parts has to divide the batch of {self.batch} pairs")
+        if self.batch_shards and self.batch % self.batch_shards:
+            raise ValueError(f"batch_shards has to divide the batch of {self.batch} pairs")
         return self
 
 
@@ -262,7 +278,7 @@ class Published:
 
 @dataclass(frozen=True, config=_STRICT)
 class Preset:
-    """A finished experiment: what the network is, and how it is fed, trained and run."""
+    """A finished experiment: what the network is, and how it is trained and run."""
 
     name: str
     model: Family = Field(default_factory=SiamCar, discriminator="family")

@@ -91,7 +91,7 @@ def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: 
     wide = sizes.template_crop or sizes.template
     # A part is one of the same picture on both sides, so that it is the same part.
     share = torch.rand(count, 4, generator=rng)
-    part = (torch.rand(count, generator=rng) < data.parts) & pairs.present
+    part = (torch.rand(count, generator=rng) < data.object_part_prob) & pairs.present
     index = torch.where(part, pairs.search, pairs.template)
     own = [_targets(crops, side, part, share) for side in (index, pairs.search)]
     picture = crops.images.shape[-1]

@@ -65,7 +65,7 @@ class PairSampler:
 
     An object is drawn by the weight of its source (1 unless the preset says otherwise), scaled by the root of
     its number of crops up to `data.frames_weight`, so that objects with real motion come up more often;
-    `data.video` sets the share of those outright. Both crops are of that object, at most `data.gap` frames
+    `data.video_share` sets the share of those outright. Both crops are of that object, at most `data.gap` frames
     apart (a still is paired with itself, as in DaSiamRPN, section 3.2); with probability `data.negative` the
     template is of another object, of the same category for `data.negative_same` of these. Where no object is
     left to draw, as in a set of one category, the nearest kind of pair takes its place.
@@ -187,12 +187,12 @@ def _weights(named: Floats, lengths: Ints, data: Data) -> Floats:
 
 
 def _split(weights: Floats, lengths: Ints, data: Data) -> Floats:
-    """The weights in the ratio of videos to stills that `data.video` asks for, where there are both."""
+    """The weights in the ratio of videos to stills that `data.video_share` asks for, where there are both."""
     moving = lengths > 1
     sums = weights[moving].sum(), weights[~moving].sum()
-    if data.video is None or not min(sums) > 0:
+    if data.video_share is None or not min(sums) > 0:
         return weights
-    split: Floats = np.where(moving, weights * data.video / sums[0], weights * (1 - data.video) / sums[1])
+    split: Floats = np.where(moving, weights * data.video_share / sums[0], weights * (1 - data.video_share) / sums[1])
     return split
 
 

@@ -21,8 +21,8 @@ from siamtrack.tracking.upsampled import choose_upsampled
 
 __all__ = ["TrackState", "search_sides", "start", "step"]
 
-# No box becomes smaller than this many pixels: a region must keep something to look at.
-_MIN_SIDE = 4.0
+# Weight of the cosine window while a target is lost: it may turn up anywhere (PySOT's long-term tracker).
+_LOST_WINDOW = 0.001
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _advance(
     rates, scores = found[:, 4:5], found[:, 5]
     before = xyxy_to_cxcywh(state.boxes)
     after = torch.cat([centres, before[:, 2:] * (1 - rates) + sizes * rates], 1)
-    return _bounded(after, before, state.size), scores.nan_to_num(0.0), memory
+    return _bounded(after, before, state.size, preset.track.smallest_side), scores.nan_to_num(0.0), memory
 
 
 def _look(
@@ -179,7 +179,7 @@ def _look(
     """Cut the search regions, match them and choose, all in crop pixels."""
     track = preset.track
     if search > preset.crops.search:
-        track = replace(track, window=track.lost_window)
+        track = replace(track, window=_LOST_WINDOW)
     previous = _sizes_in(state.boxes, region, search).to(device, non_blocking=True)
     if track.scales:
         count = len(track.scales)
@@ -200,8 +200,8 @@ def _look(
     return choose(found, previous, track, ranks, best), memory
 
 
-def _bounded(boxes: Tensor, before: Tensor, size: tuple[int, int]) -> Tensor:
-    """Centre and size (N, 4) -> xyxy with its centre in the frame and sides from 4 px to those of the frame.
+def _bounded(boxes: Tensor, before: Tensor, size: tuple[int, int], smallest: float) -> Tensor:
+    """Centre and size (N, 4) -> xyxy with its centre in the frame and sides from `smallest` to those of the frame.
 
     Where a number is not finite the box stays where it was.
     """
@@ -209,5 +209,5 @@ def _bounded(boxes: Tensor, before: Tensor, size: tuple[int, int]) -> Tensor:
     finite = torch.isfinite(boxes).all(1, keepdim=True)
     kept = torch.where(finite, boxes, before)
     centres = torch.minimum(kept[:, :2].clamp(min=0), bounds)
-    sides = torch.minimum(kept[:, 2:].clamp(min=_MIN_SIDE), bounds)
+    sides = torch.minimum(kept[:, 2:].clamp(min=smallest), bounds)
     return cxcywh_to_xyxy(torch.cat([centres, sides], 1))

@@ -29,7 +29,7 @@ def check_parts(preset: Preset, world: ProcessGroup) -> None:
     Raises:
         ConfigError: they cannot.
     """
-    parts = preset.train.parts or world.size
+    parts = preset.train.batch_shards or world.size
     world.parts(parts)
     if preset.train.batch % parts:
         raise ConfigError(f"train.batch = {preset.train.batch} cannot be drawn in {parts} parts; use a multiple")
@@ -42,7 +42,7 @@ def draw_batch(pairs: PairSource, preset: Preset, step: int, world: ProcessGroup
         DataError: more crops are unreadable than `data.max_skipped` allows.
     """
     cfg = preset.train
-    parts = cfg.parts or world.size
+    parts = cfg.batch_shards or world.size
     drawn = [pairs.draw(cfg.batch // parts, cfg.seed, part, step) for part in world.parts(parts)]
     return _joined([batch for batch, _ in drawn]), [rng for _, rng in drawn]
 

@@ -42,7 +42,7 @@ class ProcessGroup:
             ConfigError: the parts cannot be shared out evenly.
         """
         if count % self.size:
-            raise ConfigError(f"{self.size} processes cannot share train.parts = {count}; use a multiple")
+            raise ConfigError(f"{self.size} processes cannot share train.batch_shards = {count}; use a multiple")
         share = count // self.size
         return range(self.rank * share, (self.rank + 1) * share)
 

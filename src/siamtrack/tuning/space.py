@@ -6,24 +6,20 @@ Only what is decided after training is tuned: the section `track`, and SA-Siam's
 from __future__ import annotations
 
 import itertools
-import json
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from siamtrack.config import Preset, Track, preset_from_json, preset_to_json
+from siamtrack.config import Preset, Track, changed_preset
 from siamtrack.errors import ConfigError, did_you_mean
 from siamtrack.models.families import SaSiam
 
-__all__ = ["Axis", "Setting", "Space", "default_grid", "make_space", "parse_grid", "tunable_keys"]
+__all__ = ["Axis", "Setting", "Space", "default_grid", "make_space", "tunable_keys"]
 
 Setting = tuple[Any, ...]
 """One value for each axis of a space, in the order of the axes."""
 
-_BARE = re.compile(r"[A-Za-z_][\w+-]*")
 _APPEARANCE = "model.appearance_weight"
 
 
@@ -58,7 +54,7 @@ class Space:
 
     def resolve(self, setting: Setting) -> Preset:
         """The preset with a setting's values in place of its own."""
-        return _changed(self.preset, self.named(setting))
+        return changed_preset(self.preset, self.named(setting), "--grid")
 
     def named(self, setting: Setting) -> dict[str, Any]:
         """A setting by dotted keys."""
@@ -102,23 +98,6 @@ def default_grid(preset: Preset) -> dict[str, list[Any]]:
     }
 
 
-def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
-    """Read `KEY=VALUE,VALUE,...`, each value as TOML; a bare word that TOML does not know is text.
-
-    Raises:
-        ConfigError: no `=`, no value, a value that is no TOML, or a key that is given twice.
-    """
-    grid: dict[str, list[Any]] = {}
-    for text in texts:
-        key, equals, values = (part.strip() for part in text.partition("="))
-        if not (key and equals and values):
-            raise ConfigError(f"--grid expects KEY=VALUE,VALUE,..., as track.window=0.3,0.4; got '{text}'")
-        if key in grid:
-            raise ConfigError(f"--grid {key} is given twice; list its values in one, as {key}=0.3,0.4")
-        grid[key] = _parse_values(key, values)
-    return grid
-
-
 def make_space(preset: Preset, grid: Mapping[str, Sequence[Any]]) -> Space:
     """Check a grid against a preset.
 
@@ -138,33 +117,12 @@ def make_space(preset: Preset, grid: Mapping[str, Sequence[Any]]) -> Space:
             hint = did_you_mean(key, known)
             raise ConfigError(f"--grid: unknown key '{key}'{hint} Keys that can be tuned: {keys}")
         # read back from a preset, a value has the type that the preset gives it: 1 is 1.0
-        exact = dict.fromkeys(_value(_changed(preset, {key: value}), key) for value in values)
+        exact = dict.fromkeys(_value(changed_preset(preset, {key: value}, "--grid"), key) for value in values)
         found = tuple(sorted(exact)) if all(map(_is_number, exact)) else tuple(exact)
         axes.append(Axis(key, found))
     if not any(len(axis.values) > 1 for axis in axes):
         raise ConfigError("--grid: there is nothing to choose from; give a key two values or more")
     return Space(preset, tuple(axes))
-
-
-def _parse_values(key: str, text: str) -> list[Any]:
-    try:
-        return list(tomllib.loads(f"values = [{text}]")["values"])
-    except (tomllib.TOMLDecodeError, KeyError):
-        words = [word.strip() for word in text.split(",")]
-        if all(_BARE.fullmatch(word) for word in words):
-            return list(words)
-    raise ConfigError(f"--grid {key}: expected values as 0.3,0.4 or best,neighbours; got '{text}'")
-
-
-def _changed(preset: Preset, changes: Mapping[str, Any]) -> Preset:
-    tree = json.loads(preset_to_json(preset))
-    for key, value in changes.items():
-        section, name = key.split(".")
-        tree[section][name] = value
-    try:
-        return preset_from_json(json.dumps(tree), "--grid")
-    except TypeError:  # TOML's dates are no JSON
-        raise ConfigError(f"--grid: expected numbers, words or lists; got {dict(changes)}") from None
 
 
 def _value(preset: Preset, key: str) -> Any:

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from siamtrack.apps.cli.train import parse_settings
-
 if TYPE_CHECKING:
     from siamtrack.studies.center_bias import Bias
 
@@ -51,6 +49,7 @@ def center_bias(
     """
     from siamtrack.apps.cli.progress import training
     from siamtrack.apps.cli.session import Interrupts
+    from siamtrack.config import parse_settings
     from siamtrack.data.resident import ResidentSet
     from siamtrack.studies.center_bias import bias_preset, read_results, run_shift
     from siamtrack.studies.center_bias_plot import plot_bias

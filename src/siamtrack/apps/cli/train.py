@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
-import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,36 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from siamtrack.errors import ConfigError, InputError, missing_package
+from siamtrack.errors import InputError, missing_package
 
 if TYPE_CHECKING:
     from siamtrack.config import Preset
 
-__all__ = ["parse_settings", "train"]
-
-_BARE = re.compile(r"[A-Za-z_][\w.+/-]*")
-
-
-def parse_settings(texts: list[str]) -> dict[str, Any]:
-    """Read `section.key=value`, the value as TOML; a bare word that TOML does not know is text.
-
-    Raises:
-        ConfigError: no `=`, or a value that is no TOML.
-    """
-    settings: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = (part.strip() for part in text.partition("="))
-        if not (key and equals and value):
-            raise ConfigError(f"--set expects key=value, as train.lr=1e-3; got '{text}'")
-        try:
-            settings[key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            if not _BARE.fullmatch(value):
-                raise ConfigError(
-                    f"--set {key}: expected a TOML value, as 0.5, true, \"text\" or [1, 2]; got '{value}'"
-                ) from None
-            settings[key] = value
-    return settings
+__all__ = ["train"]
 
 
 _Preset = Annotated[
@@ -108,7 +82,7 @@ def train(
         return
     if preset is None or data is None or out is None:
         raise InputError("train needs a preset, --data DIR|URL and --out DIR; or --replay FILE alone")
-    from siamtrack.config import load_preset
+    from siamtrack.config import load_preset, parse_settings
 
     changes = parse_settings(settings or [])
     chosen = load_preset(preset, changes)

@@ -55,7 +55,8 @@ def tune_command(
 
     Every finished run is kept: after Ctrl-C or a kill the same command goes on where it was.
     """
-    from siamtrack.tuning.space import default_grid, make_space, parse_grid
+    from siamtrack.config import parse_grid
+    from siamtrack.tuning.space import default_grid, make_space
     from siamtrack.tuning.tune import Plan
 
     kept = _ledger_path(out)

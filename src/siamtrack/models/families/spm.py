@@ -1,6 +1,6 @@
 """SPM-Tracker (Wang et al., CVPR 2019): a coarse stage proposes, a fine stage compares; both are fused.
 
-Its generalized training is `data.same_category`, with the shares `data.negative`, `negative_same` and `video`.
+Its generalized training is `data.same_category`, with the shares `data.negative`, `negative_same` and `video_share`.
 """
 
 from __future__ import annotations
