@@ -24,7 +24,7 @@ from siamtrack.training.distributed import ProcessGroup, joint_count
 from training_toys import FAMILIES, TINY, family_preset, write_preset, write_shard
 
 HERE = Path(__file__).parent
-PARTS: dict[str, object] = {"steps": 3, "batch": 4, "parts": 2, "optimiser": "'sgd'", "lr": 5e-3}
+PARTS: dict[str, object] = {"steps": 3, "batch": 4, "batch_shards": 2, "optimiser": "'sgd'", "lr": 5e-3}
 
 
 @pytest.fixture(scope="module")
