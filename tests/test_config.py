@@ -164,8 +164,8 @@ def test_a_stored_value_that_can_no_longer_be_honoured_is_refused() -> None:
 
 def test_a_preset_is_changed_by_dotted_keys() -> None:
     preset = load_preset("siamcar_lite0")
-    changed = changed_preset(preset, {"track.window": 1, "data.gaps.lasot": 3}, "--set")
-    assert changed.track.window == 1.0 and changed.data.gaps == {"lasot": 3} and changed.model == preset.model
+    changed = changed_preset(preset, {"track.window": 1, "data.source_weights.lasot": 3}, "--set")
+    assert changed.track.window == 1.0 and changed.data.source_weights["lasot"] == 3 and changed.model == preset.model
     assert changed_preset(preset, {}, "--set") == preset
     with pytest.raises(ConfigError, match=r"--set: unknown key 'track\.windw'.*window"):
         changed_preset(preset, {"track.windw": 1}, "--set")

@@ -117,7 +117,7 @@ def test_parts_have_no_others_of_their_category(small_set: ResidentSet):
     label = CropLabel("t", 0, (150, 150, 220, 210), "dog", "s", (OtherObject((100, 150, 140, 200), "dog"),))
     crops = replace(ResidentSet.listed([("k", label)]), images=small_set.images[:1])
     for share in (0.0, 1.0):
-        batch = batch_of(crops, Data(template=STILL, search=STILL, parts=share), 8)
+        batch = batch_of(crops, Data(template=STILL, search=STILL, object_part_prob=share), 8)
         assert batch.others_alike is not None
         assert bool((batch.others_alike[:, 0] == (share == 0)).all())
 
