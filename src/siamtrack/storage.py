@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from siamtrack.errors import ConfigError, DataError, reason
 from siamtrack.io import read_bytes, write_whole
@@ -29,6 +31,9 @@ __all__ = [
     "write_whole_to",
 ]
 
+_PATIENCE = 60.0
+"""Seconds to wait for a web server before the next byte comes; for S3 its own library has the same."""
+
 Place = str | Path
 """A `Path` on this machine, or the text of a URL."""
 
@@ -39,7 +44,9 @@ def is_url(place: Place) -> bool:
 
 
 def parse_place(text: str) -> Place:
-    """Return the place that a person means: the URL without a slash at its end, or the path."""
+    """Return the place that a person means: the URL without a slash at its end, or the path, also of a file URL."""
+    if text.lower().startswith("file://"):
+        return Path(url2pathname(urlsplit(text).path))
     return text.rstrip("/") if is_url(text) else Path(text)
 
 
@@ -132,7 +139,14 @@ def _connect(place: Place) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
 
         # another process may write there: what was listed once is not taken for granted
-        system, path = url_to_fs(str(place), use_listings_cache=False)
+        options: dict[str, Any] = {"use_listings_cache": False}
+        if str(place).lower().startswith("http"):
+            import aiohttp
+
+            # as long as bytes come a large file may take its time
+            patience = aiohttp.ClientTimeout(total=None, sock_connect=_PATIENCE, sock_read=_PATIENCE)
+            options["client_kwargs"] = {"timeout": patience}
+        system, path = url_to_fs(str(place), **options)
     except ImportError:
         raise ConfigError(
             f"{place}: reading and writing URLs needs fsspec and a library for this kind of storage; "

@@ -167,6 +167,18 @@ def test_shards_are_packed_to_a_url_and_read_from_it(tmp_path: Path, store: tupl
         pack([index], f"{url}/no")
 
 
+def test_shards_are_packed_to_a_bucket_and_read_from_it(tmp_path: Path, bucket: str):
+    got10k(tmp_path / "d")
+    index = indexed(tmp_path / "d")
+    for out in (tmp_path / "near", f"{bucket}/far"):
+        pack([index], str(out))
+    near, far = ResidentSet.load(tmp_path / "near"), ResidentSet.load(f"{bucket}/far")
+    assert torch.equal(near.images, far.images) and near.keys == far.keys
+    assert list(check_shards(f"{bucket}/far")) == []
+    with pytest.raises(DataError, match=r"s3://no-such-bucket-here/train-000000\.tar cannot be written|no such"):
+        pack([index], "s3://no-such-bucket-here")
+
+
 def test_the_doctor_finds_every_illness_with_path_and_count(tmp_path: Path):
     root = tmp_path / "d"
     for frame in range(8):

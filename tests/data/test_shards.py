@@ -81,3 +81,9 @@ def test_what_is_not_of_the_format_is_refused(change: dict[str, Any], said: str)
     with pytest.raises(DataError, match=said) as caught:
         read(json.dumps(PLAIN | change).encode())
     assert str(caught.value).startswith("a.tar: the annotation 0.json") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("annotation", [b"[" * 100_000, b"\xff", b"[1]", b"{"])
+def test_annotations_that_are_no_objects_are_refused(annotation: bytes):
+    with pytest.raises(DataError, match=r"a\.tar"):
+        read(annotation)

@@ -18,10 +18,10 @@ from made_crops import jpeg, write_tar
 from siamtrack.config import Crops, Data, Jitter
 from siamtrack.data.pair_source import PairSource, ResidentPairs, open_pairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import CropLabel, iterate_shard
-from siamtrack.data.storage import ShardFile, list_shards, write_manifest
+from siamtrack.data.shards import CropLabel, ShardFile, iterate_shard, list_shards, write_manifest
 from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import DataError
+from siamtrack.storage import remove, write_whole_to
 
 SIZES = Crops(template=63, search=127)
 DATA = Data(
@@ -141,9 +141,10 @@ def test_what_fits_into_the_memory_is_kept_decoded(shards: Path, memory: int, ki
 
 def test_http_and_file_urls_and_patterns_are_the_same_set(shards: Path, server: str):
     local = StreamedPairs(shards, SIZES, DATA)
-    for place in (f"{server}/part-{{00..05}}.tar", f"file://{shards}/part-{{00..05}}.tar"):
-        far = open_pairs(place, SIZES, DATA)
-        assert isinstance(far, StreamedPairs)  # how large they are is not known
+    # How large the shards of a web server are is not known without a list of them: they are streamed.
+    for place, data in ((f"{server}/part-{{00..05}}.tar", DATA), (f"file://{shards}/part-{{00..05}}.tar", STREAM)):
+        far = open_pairs(place, SIZES, data)
+        assert isinstance(far, StreamedPairs)
         same(local, far, range(2))
         far.close()
     local.close()
@@ -151,9 +152,9 @@ def test_http_and_file_urls_and_patterns_are_the_same_set(shards: Path, server: 
 
 def test_a_manifest_takes_the_place_of_a_listing(shards: Path, server: str, tmp_path: Path):
     rows = [ShardFile(p.name, str(p), CROPS, p.stat().st_size) for p in sorted(shards.glob("*.tar"))]
-    with pytest.raises(DataError, match=r"shards\.json cannot be opened"):
+    with pytest.raises(DataError, match=r"shards\.json: there is no such file"):
         list_shards(server)
-    write_manifest(shards / "shards.json", rows, ["source0", "source1"])
+    write_manifest(shards, rows, ["source0", "source1"])
     try:
         listing = list_shards(server)
         assert [s.name for s in listing.shards] == [f"part-{i:02d}.tar" for i in range(SHARDS)]
@@ -164,6 +165,53 @@ def test_a_manifest_takes_the_place_of_a_listing(shards: Path, server: str, tmp_
         streamed.close()
     finally:
         (shards / "shards.json").unlink()
+
+
+def test_a_bucket_is_a_folder_of_shards(shards: Path, bucket: str):
+    """On a real S3-compatible server: listed, streamed and kept, with and without the list of shards."""
+    place = f"{bucket}/shards"
+    files = sorted(shards.glob("*.tar"))
+    with pytest.raises(DataError, match=r"found none in s3://siamtrack-tests/shards"):
+        list_shards(place)
+    for path in files:
+        write_whole_to(f"{place}/{path.name}", path.read_bytes())
+    local, kept = StreamedPairs(shards, SIZES, DATA), ResidentPairs(ResidentSet.load(shards), SIZES, DATA)
+    for text in (place, f"{place}/part-{{00..05}}.tar"):
+        far = open_pairs(text, SIZES, DATA)
+        assert isinstance(far, StreamedPairs)
+        same(local, far, range(2))
+        far.close()
+    write_manifest(place, [ShardFile(p.name, p, CROPS, p.stat().st_size) for p in files], ["source0", "source1"])
+    near = open_pairs(f"{place}/", SIZES, DATA)
+    assert isinstance(near, ResidentPairs) and near.source_names == ("source0", "source1")
+    same(near, kept, range(1))
+    remove(f"{place}/{files[0].name}")
+    with pytest.raises(DataError, match=r"part-00\.tar: there is no such file or bucket"):
+        open_pairs(place, SIZES, DATA)
+    local.close()
+
+
+@pytest.mark.parametrize("pattern", ["train-{0..999999999999}.tar", "train-{5..4}.tar", "train-{00..100000}.tar"])
+def test_patterns_are_bounded(pattern: str):
+    with pytest.raises(DataError, match=r"names \d+ shards; .* at most 100000"):
+        list_shards(f"http://127.0.0.1:9/{pattern}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "[" * 100_000,
+        '{"shards": [], "sources": []}',
+        '{"shards": [{"name": "../a.tar", "crops": 1, "bytes": 1}], "sources": []}',
+        '{"shards": [{"name": "a.tar", "crops": "x", "bytes": 1}], "sources": []}',
+        '{"shards": [{"name": "a.tar", "crops": 1e999, "bytes": 1}], "sources": []}',
+    ],
+)
+def test_a_broken_list_of_shards_is_refused(tmp_path: Path, text: str):
+    (tmp_path / "shards.json").write_text(text)
+    with pytest.raises(DataError, match=r"shards\.json (is no list|lists no shards)"):
+        list_shards(tmp_path)
 
 
 def damaged(folder: Path, bad: set[int]) -> Path:
@@ -247,5 +295,5 @@ def test_broken_shards_are_named(tmp_path: Path, damage: str):
 def test_nothing_there(tmp_path: Path):
     with pytest.raises(DataError, match="found none in"):
         open_pairs(tmp_path, SIZES, Data())
-    with pytest.raises(DataError, match="cannot be opened"):
+    with pytest.raises(DataError, match="cannot be read"):
         open_pairs("http://127.0.0.1:9/x.tar", SIZES, Data())

@@ -10,8 +10,7 @@ import numpy as np
 
 from siamtrack.data.frames import read_pictures
 from siamtrack.data.index import Index
-from siamtrack.data.shards import decode, iterate_shard
-from siamtrack.data.storage import list_shards, open_storage
+from siamtrack.data.shards import decode, iterate_shard, list_shards, open_shard
 from siamtrack.errors import DataError
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.sequence import VideoSequence
@@ -71,8 +70,8 @@ def check_shards(place: str, report: Report = lambda done, total: None) -> Itera
         report(done, len(shards))
         count = 0
         try:
-            with open_storage(shard.place) as stream:
-                for key, jpeg, note in iterate_shard(stream, shard.place):
+            with open_shard(shard) as stream:
+                for key, jpeg, note in iterate_shard(stream, str(shard.place)):
                     count += 1
                     where = f"{shard.place}: {key}"
                     picture = decode(jpeg)
@@ -86,9 +85,9 @@ def check_shards(place: str, report: Report = lambda done, total: None) -> Itera
                     if x1 <= 0 or y1 <= 0 or x0 >= picture.shape[1] or y0 >= picture.shape[0]:
                         yield Problem("box outside", where, f"box {note.box}")
         except DataError as error:
-            yield Problem("unreadable shard", shard.place, str(error))
+            yield Problem("unreadable shard", str(shard.place), str(error))
         if shard.crops is not None and count != shard.crops:
-            yield Problem("wrong length", shard.place, f"{count} crops, {shard.crops} in the list of shards")
+            yield Problem("wrong length", str(shard.place), f"{count} crops, {shard.crops} in the list of shards")
     report(len(shards), len(shards))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import tarfile
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +20,11 @@ import torch
 
 from siamtrack.data.frames import read_pictures, video_of
 from siamtrack.data.index import Index
-from siamtrack.data.shards import CropLabel, Image
-from siamtrack.data.storage import MANIFEST, ShardFile, is_url, put, write_manifest
+from siamtrack.data.shards import MANIFEST, CropLabel, Image, ShardFile, write_manifest
 from siamtrack.errors import DataError
 from siamtrack.formats.training import Problem
 from siamtrack.geometry.crop import cut, mean_colour, target_region
+from siamtrack.storage import Place, is_url, join, parse_place, write_whole_to
 
 __all__ = ["Packing", "pack"]
 
@@ -57,8 +56,7 @@ class Packing:
 class _Written:
     """The shard that is being filled, and those that are done."""
 
-    place: str
-    folder: Path
+    place: Place
     rows: list[tuple[bytes, CropLabel]] = field(default_factory=list)
     done: list[ShardFile] = field(default_factory=list)
     sources: set[str] = field(default_factory=set)
@@ -68,22 +66,22 @@ class _Written:
         if not self.rows:
             return
         first, name = sum(shard.crops or 0 for shard in self.done), f"train-{len(self.done):06d}.tar"
-        path = self.folder / name
-        with tarfile.open(path, "w") as tar:
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as tar:
             for number, (jpeg, note) in enumerate(self.rows, first):
-                for kind, content in (("jpg", jpeg), ("json", note.as_json())):
+                for kind, blob in (("jpg", jpeg), ("json", note.as_json())):
                     member = tarfile.TarInfo(f"{number:09d}.{kind}")
-                    member.size = len(content)
-                    tar.addfile(member, io.BytesIO(content))
-        self.done.append(ShardFile(name, f"{self.place}/{name}", len(self.rows), path.stat().st_size))
+                    member.size = len(blob)
+                    tar.addfile(member, io.BytesIO(blob))
+        write_whole_to(join(self.place, name), content.getbuffer())
+        self.done.append(ShardFile(name, join(self.place, name), len(self.rows), content.getbuffer().nbytes))
         self.sources |= {note.source for _, note in self.rows}
         self.rows.clear()
-        put(path, self.done[-1].place)
 
 
 def pack(
     indexes: Sequence[Index],
-    place: str,
+    out: Place,
     how: Packing = Packing(),
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[ShardFile], list[Problem]]:
@@ -91,7 +89,7 @@ def pack(
 
     Args:
         indexes: what to pack.
-        place: an empty or new folder, or a URL whose server takes PUT.
+        out: an empty or new folder, or the URL of one (s3, gs, or http where the server takes PUT).
         how: see `Packing`.
         report: called with the numbers of groups of objects that are done, and of all.
 
@@ -101,28 +99,25 @@ def pack(
     Raises:
         DataError: shards are there already, two indexes have one name, or nothing can be packed.
     """
-    place = str(place).rstrip("/")
+    place = parse_place(str(out))
     if not is_url(place) and (any(Path(place).glob("*.tar")) or (Path(place) / MANIFEST).exists()):
         raise DataError(f"{place} holds shards already; give a new folder, or delete them")
     if len({index.source for index in indexes}) != len(indexes):
         raise DataError("two indexes have one name, which would mix their tracks; make one again with another --name")
     groups = [(index, rows) for index in indexes for rows in _groups(index, how)]
     problems: list[Problem] = []
-    with tempfile.TemporaryDirectory() as folder:
-        written = _Written(place, Path(folder))
-        for done, number in enumerate(np.random.default_rng(how.seed).permutation(len(groups)).tolist()):
-            report(done, len(groups))
-            for crops in _crops(groups[number][0], groups[number][1], how, problems):
-                written.rows += crops
-                if len(written.rows) >= how.shard:
-                    written.flush()
-        written.flush()
-        report(len(groups), len(groups))
-        if not written.done:
-            raise DataError("nothing to pack: no box with an area in a readable frame; see `siamtrack data check`")
-        manifest = Path(folder) / MANIFEST
-        write_manifest(manifest, written.done, sorted(written.sources))
-        put(manifest, f"{place}/{MANIFEST}")
+    written = _Written(place)
+    for done, number in enumerate(np.random.default_rng(how.seed).permutation(len(groups)).tolist()):
+        report(done, len(groups))
+        for crops in _crops(groups[number][0], groups[number][1], how, problems):
+            written.rows += crops
+            if len(written.rows) >= how.shard:
+                written.flush()
+    written.flush()
+    report(len(groups), len(groups))
+    if not written.done:
+        raise DataError("nothing to pack: no box with an area in a readable frame; see `siamtrack data check`")
+    write_manifest(place, written.done, written.sources)
     return written.done, problems
 
 

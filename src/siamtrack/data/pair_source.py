@@ -12,8 +12,7 @@ from siamtrack.data.augment import Batch, Plan, plan_batch, render_batch
 from siamtrack.data.pairs import PairSampler, generator
 from siamtrack.data.prefetch import Prefetch
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import decode, read_shard
-from siamtrack.data.storage import ShardFile, list_shards
+from siamtrack.data.shards import ShardFile, decode, list_shards, read_shard
 from siamtrack.data.streaming import StreamedPairs
 
 __all__ = ["PairSource", "ResidentPairs", "open_pairs"]
@@ -97,7 +96,7 @@ def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device
     The choice depends on the shards and the setting alone, not on the machine: a run that resumes makes it again.
 
     Args:
-        place: folder or URL of shards; see `places.list_shards`.
+        place: folder or URL of shards; see `list_shards`.
         sizes: the preset's crops.
         data: the preset's rules for pairs.
         device: where the batches are made.

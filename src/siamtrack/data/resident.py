@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from siamtrack.data.shards import MOST_OTHERS, CropLabel, Rows, decode, read_shard
-from siamtrack.data.storage import list_shards
+from siamtrack.data.shards import MOST_OTHERS, CropLabel, Rows, decode, list_shards, read_shard
 from siamtrack.errors import DataError
 
 __all__ = ["ResidentSet"]
@@ -90,7 +89,7 @@ class ResidentSet:
 
     @staticmethod
     def load(place: Path | str, max_skipped: float = 0.01) -> ResidentSet:
-        """Decode all shards of a folder, or of another place that `places.list_shards` knows.
+        """Decode all shards of a folder, or of another place that `list_shards` knows.
 
         Raises:
             DataError: no shard there, or more than `max_skipped` of the crops cannot be decoded.

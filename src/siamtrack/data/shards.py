@@ -1,31 +1,69 @@
-"""Shards: WebDataset tars of `key.jpg` and `key.json`, a crop of one object and what is known of it.
+"""Shards: WebDataset tars of `key.jpg` and `key.json`, a crop of one object and what is known of it; and lists of them.
 
 The annotation is {track_id, frame, box [x0, y0, x1, y1] in crop pixels, category, source} and, where other labelled
 objects lie in the crop, `others`: up to 6 of them, nearest first, each [x0, y0, x1, y1, category] in crop pixels. A
 crop is centred on its object with room for a shifted search region.
+
+A folder of shards holds `shards.json`, written by `siamtrack data pack`: {"version": 1, "sources": [names], "shards":
+[{"name", "crops", "bytes"}]}. Local folders and buckets do without it. A web server cannot be asked what it holds: it
+needs the list, or a pattern such as `https://host/train-{00..09}.tar`.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import IO, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.data.storage import ShardFile, open_storage
 from siamtrack.errors import DataError
+from siamtrack.io import first_names
+from siamtrack.storage import (
+    Place,
+    exists,
+    is_url,
+    join,
+    list_files,
+    open_for_reading,
+    parse_place,
+    read_from,
+    write_whole_to,
+)
 
-__all__ = ["MOST_OTHERS", "CropLabel", "Image", "OtherObject", "Rows", "decode", "iterate_shard", "read_shard"]
+__all__ = [
+    "MANIFEST",
+    "MOST_OTHERS",
+    "CropLabel",
+    "Image",
+    "Listing",
+    "OtherObject",
+    "Rows",
+    "ShardFile",
+    "decode",
+    "iterate_shard",
+    "list_shards",
+    "open_shard",
+    "read_shard",
+    "write_manifest",
+]
 
 Image = npt.NDArray[np.uint8]
 _FIELDS = ("track_id", "frame", "box", "category", "source")
 _TRIES = 3
+
+MANIFEST = "shards.json"
+_PATTERN = re.compile(r"\{(\d{1,12})\.\.(\d{1,12})\}")
+_MOST_SHARDS = 100_000
 
 Box = tuple[float, float, float, float]
 
@@ -74,6 +112,24 @@ Rows = list[tuple[str, bytes, CropLabel]]
 """Crops as shards hold them: key, image file, annotation."""
 
 
+@dataclass(frozen=True)
+class ShardFile:
+    """One shard: its name, its path or URL, and, where known, how many crops and bytes it holds."""
+
+    name: str
+    place: Place
+    crops: int | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The shards of a place in the order of their names, and the sources of their crops where known."""
+
+    shards: tuple[ShardFile, ...]
+    sources: tuple[str, ...] | None = None
+
+
 def decode(jpeg: bytes) -> Image | None:
     """Decode an image to RGB (H, W, 3), or None where that is not possible.
 
@@ -108,7 +164,7 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Cro
                     notes[key] = _label(json.loads(stored.read()), f"{name}: the annotation {key}.json")
                 if key in pictures and key in notes:
                     yield key, pictures.pop(key), notes.pop(key)
-    except (tarfile.TarError, OSError, ValueError) as error:
+    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         raise DataError(f"{name} is no readable WebDataset shard: {error}") from error
     for key, note in notes.items():
         yield key, b"", note
@@ -151,17 +207,103 @@ def _others(rows: Any, what: str) -> tuple[OtherObject, ...]:
 
 
 def read_shard(shard: ShardFile) -> Rows:
-    """Read one shard whole, again where a connection breaks.
+    """Read one shard whole; one that is not local up to three times, since connections break.
 
     Raises:
         DataError: see `iterate_shard`.
     """
     stem = shard.name.removesuffix(".tar")
-    for left in reversed(range(_TRIES)):
+    for left in reversed(range(_TRIES if is_url(shard.place) else 1)):
         try:
-            with open_storage(shard.place) as stream:
-                return [(f"{stem}/{key}", jpeg, note) for key, jpeg, note in iterate_shard(stream, shard.place)]
+            with open_shard(shard) as stream:
+                return [(f"{stem}/{key}", jpeg, label) for key, jpeg, label in iterate_shard(stream, str(shard.place))]
         except DataError:
             if not left:
                 raise
     raise AssertionError("unreachable")
+
+
+@contextmanager
+def open_shard(shard: ShardFile) -> Iterator[IO[bytes]]:
+    """Open a shard for reading from its beginning to its end; one that is not local is fetched first, in one request.
+
+    Raises:
+        DataError: it cannot be opened or fetched.
+    """
+    if is_url(shard.place):
+        yield BytesIO(read_from(shard.place))
+        return
+    with open_for_reading(shard.place) as stream:
+        yield stream
+
+
+def list_shards(text: str | Path) -> Listing:
+    """List the shards of a folder or bucket, one `.tar`, or a pattern `name-{00..09}.tar`; paths or URLs.
+
+    Raises:
+        DataError: nothing there, or a broken `shards.json`.
+    """
+    place = parse_place(str(text))
+    if str(place).endswith(".tar"):
+        return Listing(tuple(_unlisted(parse_place(name)) for name in _expanded(str(place))))
+    if (is_url(place) and str(place).lower().startswith("http")) or exists(join(place, MANIFEST)):
+        return _listed(place)
+    names = list_files(place) if is_url(place) else [path.name for path in Path(place).glob("*.tar")]
+    shards = sorted(name for name in names if name.endswith(".tar") and "/" not in name)
+    if not shards:
+        raise DataError(f"expected a folder with WebDataset shards (*.tar); found none in {place}")
+    return Listing(tuple(_unlisted(join(place, name)) for name in shards))
+
+
+def _unlisted(place: Place) -> ShardFile:
+    """A shard of which no list tells how many crops it has."""
+    size = None
+    if not is_url(place):
+        if not Path(place).is_file():
+            raise DataError(f"no shard {place}")
+        size = Path(place).stat().st_size
+    return ShardFile(str(place).rpartition("/")[2], place, None, size)
+
+
+def _expanded(pattern: str) -> list[str]:
+    found = _PATTERN.search(pattern)
+    if found is None:
+        return [pattern]
+    first, last = found.groups()
+    count = int(last) - int(first) + 1
+    if not 0 < count <= _MOST_SHARDS:
+        raise DataError(
+            f"the pattern {pattern} names {max(count, 0)} shards; write it as name-{{00..09}}.tar, "
+            f"with at most {_MOST_SHARDS} of them"
+        )
+    numbers = (str(n).zfill(len(first)) for n in range(int(first), int(last) + 1))
+    return [pattern[: found.start()] + number + pattern[found.end() :] for number in numbers]
+
+
+def _listed(folder: Place) -> Listing:
+    where = join(folder, MANIFEST)
+    try:
+        table = json.loads(read_from(where))
+        shards = [
+            ShardFile(str(row["name"]), join(folder, str(row["name"])), int(row["crops"]), int(row["bytes"]))
+            for row in table["shards"]
+        ]
+        sources = tuple(map(str, table["sources"]))
+        if wrong := [shard.name for shard in shards if "/" in shard.name or not shard.name.endswith(".tar")]:
+            raise ValueError(f"expected names of tar files in the same folder, got {first_names(wrong)}")
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise DataError(f"{where} is no list of shards as `siamtrack data pack` writes it: {error!r}") from None
+    if not shards:
+        raise DataError(f"{where} lists no shards")
+    return Listing(tuple(sorted(shards, key=lambda shard: shard.name)), sources)
+
+
+def write_manifest(folder: Place, shards: Iterable[ShardFile], sources: Iterable[str]) -> None:
+    """Write the list of the shards of a folder, `shards.json`.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    rows = [{"name": shard.name, "crops": shard.crops, "bytes": shard.size} for shard in shards]
+    text = json.dumps({"version": 1, "sources": sorted(sources), "shards": rows}, indent=1)
+    write_whole_to(join(folder, MANIFEST), text)

@@ -24,8 +24,7 @@ from siamtrack.data.augment import Batch, Plan, plan_batch, render_batch
 from siamtrack.data.pairs import Pairs, PairSampler, generator
 from siamtrack.data.prefetch import Prefetch
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import Image, Rows, decode, read_shard
-from siamtrack.data.storage import list_shards
+from siamtrack.data.shards import Image, Rows, decode, list_shards, read_shard
 from siamtrack.errors import DataError
 
 __all__ = ["StreamedPairs"]
@@ -61,7 +60,7 @@ class StreamedPairs:
     Crops that cannot be decoded are counted in `skipped`, and their pairs replaced by others of the same batch.
 
     Args:
-        place: folder or URL of shards; see `places.list_shards`.
+        place: folder or URL of shards; see `list_shards`.
         sizes: the preset's crops.
         data: the preset's rules for pairs; `data.stream_memory` bounds the window.
         device: where the batches are made.

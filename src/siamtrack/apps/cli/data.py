@@ -67,7 +67,7 @@ def check(
 @data.command()
 def pack(
     sources: Annotated[list[Path], typer.Argument(help="Indexes (.npz), or folders of data sets.")],
-    out: Annotated[str, typer.Option("-o", "--out", help="Folder, or URL that takes PUT, for the shards.")],
+    out: Annotated[str, typer.Option("-o", "--out", help="Folder or URL for the shards (s3://, gs://, or http with PUT).")],
     per_track: Annotated[int, typer.Option(min=1, help="At most so many frames of an object.")] = 10,
     smallest: Annotated[float, typer.Option(min=1, help="Leave out boxes with a side of fewer pixels.")] = 8.0,
     size: Annotated[int, typer.Option(min=64, max=2048, help="Side of the crops in pixels.")] = 368,
@@ -108,7 +108,7 @@ def _build(root: Path, layout: str, name: str) -> tuple[Index, list[Problem]]:
 def _check(place: str, layout: str, benchmark: str) -> list[Problem]:
     from siamtrack.data.check import check_benchmark, check_index, check_shards
     from siamtrack.data.index import load_index
-    from siamtrack.data.storage import is_url
+    from siamtrack.storage import is_url
 
     path = Path(place)
     with counting("checking") as report:
