@@ -70,14 +70,13 @@ def test_outside_of_the_frame_is_the_fill_colour() -> None:
 @given(st.lists(st.floats(-50, 200), min_size=4, max_size=4), st.floats(5, 300))
 def test_the_way_back_undoes_the_way_in(box: list[float], side: float) -> None:
     region = Region(torch.tensor([[33.0, 71.0]]), torch.tensor([side]), torch.tensor([[1.2, 0.8]]))
-    crop = cut(picture(), region, 127, torch.zeros(1, 3))
     boxes = torch.tensor([box])
-    assert torch.allclose(crop.to_frame(crop.to_crop(boxes)), boxes, atol=1e-2)
-    corners = torch.tensor([[0.0, 0.0, 127.0, 127.0]])
-    extent = region.extent()[0]
     assert torch.allclose(
-        crop.to_frame(corners)[0], torch.cat([region.centre[0] - extent / 2, region.centre[0] + extent / 2]), atol=1e-3
+        region.to_frame(region.to_crop(boxes, 127).reshape(1, 2, 2), 127).flatten(1), boxes, atol=1e-2
     )
+    extent = region.extent()[0]
+    corners = torch.stack([region.centre[0] - extent / 2, region.centre[0] + extent / 2])
+    assert torch.allclose(region.to_frame(torch.tensor([[[0.0, 0.0], [127.0, 127.0]]]), 127)[0], corners, atol=1e-3)
 
 
 def test_a_dot_is_found_where_the_crop_says_it_is() -> None:
@@ -87,8 +86,8 @@ def test_a_dot_is_found_where_the_crop_says_it_is() -> None:
     crop = cut(frame, region, 250, torch.zeros(1, 3))
     y, x = np.unravel_index(int(crop.pixels[0, 0].argmax()), (250, 250))
     places = np.argwhere(crop.pixels[0, 0].numpy() >= crop.pixels[0, 0].max().item() - 1).mean(0) + 0.5
-    back = crop.to_frame(torch.tensor([[places[1], places[0], places[1], places[0]]]))
-    assert back[0, :2].tolist() == pytest.approx([70.5, 40.5], abs=0.15), (x, y)
+    back = region.to_frame(torch.tensor([[places[1], places[0]]]), 250)
+    assert back[0].tolist() == pytest.approx([70.5, 40.5], abs=0.15), (x, y)
 
 
 def test_crops_agree_with_the_reference_to_its_rounding(shared: Path) -> None:
@@ -160,4 +159,4 @@ def test_the_box_of_a_turned_crop_holds_the_turned_object() -> None:
         seen = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
         assert crop.to_crop(box)[0].tolist() == pytest.approx(seen, abs=3)
         with pytest.raises(ValueError, match="turned"):
-            crop.to_frame(box)
+            region.to_frame(box[:, :2], 300)

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from siamtrack.geometry.overlap import clip_rectangles, rectangle_iou
+from siamtrack.geometry.overlap import clip_rectangles, pysot_overlaps, rectangle_iou, toolkit_overlaps
 from siamtrack.geometry.polygon import polygon_iou
 from siamtrack.geometry.regions import FloatArray, widen
-from siamtrack.geometry.vot_overlap import pysot_overlaps, toolkit_overlaps
 from siamtrack.metrics.ope import EPS
 
 Rule = Callable[[FloatArray, FloatArray, tuple[int, int] | None], FloatArray]

@@ -19,8 +19,7 @@ from torch import Tensor
 from references import REFERENCES, reference_net, rgb
 from siamtrack.config import load_preset
 from siamtrack.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from siamtrack.geometry.crop import Region, cut
-from siamtrack.geometry.rounding import Rounding
+from siamtrack.geometry.crop import Region, Rounding, cut
 from siamtrack.tracking.state import TrackState, step
 
 # How many frames the default tests check; the slow test checks all 20 or 40.

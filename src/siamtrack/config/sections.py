@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from siamtrack.geometry.rounding import Rounding
+from siamtrack.geometry.crop import Rounding
 from siamtrack.models.families import Family, SiamCar
 
 __all__ = ["Crops", "Data", "Jitter", "Preset", "Published", "Track", "Train"]

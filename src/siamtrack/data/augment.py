@@ -18,7 +18,7 @@ from siamtrack.data.paste import draw_paste
 from siamtrack.data.photometric import draw_photometric
 from siamtrack.data.render import View, render
 from siamtrack.data.resident import ResidentSet
-from siamtrack.geometry.crop import Crop, Region, target_region
+from siamtrack.geometry.crop import Region, target_region
 
 __all__ = ["Batch", "Plan", "jittered", "plan_batch", "render_batch", "shows_fill"]
 
@@ -181,8 +181,7 @@ def shows_fill(region: Region, picture: int) -> Tensor:
 
 def _in_crop(region: Region, size: int, boxes: Tensor) -> Tensor:
     """Boxes (N, 4) or (N, K, 4) of the pictures, xyxy in the pixels of crops of `size`."""
-    # The way into a crop depends on its size alone: an empty one knows it before there are pixels.
-    ends = Crop(torch.empty(0, 3, size, size), region).to_crop(boxes)
+    ends = region.to_crop(boxes, size)
     # A mirrored region swaps left and right.
     return torch.cat([torch.minimum(ends[..., :2], ends[..., 2:]), torch.maximum(ends[..., :2], ends[..., 2:])], -1)
 

@@ -15,8 +15,8 @@ from siamtrack.errors import DataError
 from siamtrack.evaluation.protocols import Rows, TimedRun, Way
 from siamtrack.evaluation.tracker_session import Answer, SessionLike
 from siamtrack.formats.sequence import FrameList, Image, VideoSequence
+from siamtrack.geometry.overlap import toolkit_overlaps
 from siamtrack.geometry.regions import FloatArray, widen
-from siamtrack.geometry.vot_overlap import toolkit_overlaps
 
 __all__ = ["LongTerm", "MultiStart", "RealTime", "Reset", "Unsupervised"]
 

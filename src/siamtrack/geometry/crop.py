@@ -1,12 +1,17 @@
 """Square regions of a frame, and the one function that cuts them out.
 
-`target_region` is the home of the context formula, `cut` is the only crop of the project, in training and in
-tracking, and the `Crop` that it returns knows the way back to the frame.
+`target_region` is the home of the context formula, and `cut` is the only crop of the project, in training and in
+tracking. A `Region` maps boxes into its crop and points back to the frame.
+
+PySOT, SiamCAR and siamfc-pytorch round a region to whole pixels, cut that square out and resize it, and map boxes back
+as if they had not rounded: the crop lies up to one and a half pixels beside what it is taken for. Networks that were
+trained or tuned with that expect it, so `cut` can do it by name (`rounding`); this project's own crops do not round.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,20 +21,37 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamtrack.errors import InputError
-from siamtrack.geometry.rounding import Rounding, cut_whole, whole_square
 
-__all__ = ["Crop", "Frame", "Region", "affine", "context_side", "cut", "frame_size", "mean_colour", "target_region"]
+__all__ = [
+    "Crop",
+    "Frame",
+    "Region",
+    "Rounding",
+    "affine",
+    "context_side",
+    "cut",
+    "frame_size",
+    "mean_colour",
+    "target_region",
+]
 
 Frame = np.ndarray | Tensor
 """One RGB frame: numpy (H, W, 3) uint8, or a tensor (3, H, W), uint8 or float 0..255, on any device."""
 
+Rounding = Literal["none", "pysot", "siamfc"]
+"""How a region is rounded: not at all, or as PySOT (and SiamCAR) or siamfc-pytorch do it."""
+
 
 @dataclass(frozen=True)
 class Region:
-    """N squares of a frame: `centre` (N, 2) and `side` (N,), continuous pixels.
+    """N squares of a frame, in continuous pixels.
 
-    Training jitters two more things. `stretch` (N, 2), 1 unless given, multiplies the side for x and y apart;
-    `turn` (N,), 0 unless given, turns the region around its centre by radians, clockwise as seen on the screen.
+    Attributes:
+        centre: (N, 2) x, y.
+        side: (N,).
+        stretch: (N, 2) factors on the side for x and y apart, from training's jitter; None for 1.
+        turn: (N,) radians by which a region is turned around its centre, clockwise as seen on the screen, from
+            training's jitter; None for 0.
     """
 
     centre: Tensor
@@ -42,6 +64,25 @@ class Region:
         side = self.side[:, None].expand(-1, 2)
         return side if self.stretch is None else side * self.stretch
 
+    def to_frame(self, points: Tensor, size: int) -> Tensor:
+        """Map points (N, ..., 2) from pixels of crops of `size` to frame pixels, for regions that are not turned."""
+        if self.turn is not None:
+            raise ValueError("only regions that are not turned are mapped back")
+        shape = (len(self.side),) + (1,) * (points.ndim - 2) + (2,)
+        return self.centre.reshape(shape) + (points - size / 2) * (self.extent() / size).reshape(shape)
+
+    def to_crop(self, boxes: Tensor, size: int) -> Tensor:
+        """Map xyxy boxes (N, 4) or (N, K, 4) from frame pixels to pixels of crops of `size`.
+
+        In a turned region, the upright box around the turned ellipse that filled the box: closer to what most
+        objects look like than the box around its turned corners.
+        """
+        extent = self.extent()
+        shape = (len(extent),) + (1,) * (boxes.ndim - 2) + (4,)
+        low = (self.centre - extent / 2).repeat(1, 2).to(boxes).reshape(shape)
+        scale = (extent / size).repeat(1, 2).to(boxes).reshape(shape)
+        return ((boxes if self.turn is None else _turned(boxes, self, self.turn)) - low) / scale
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -50,30 +91,9 @@ class Crop:
     pixels: Tensor
     region: Region
 
-    def to_frame(self, boxes: Tensor) -> Tensor:
-        """Xyxy boxes (N, 4) or (N, K, 4) in crop pixels -> frame pixels; for regions that are not turned."""
-        if self.region.turn is not None:
-            raise ValueError("a box of a turned crop is not upright in the frame")
-        low, scale = _mapping(self.region, self.pixels.shape[-1], boxes)
-        return boxes * scale + low
-
     def to_crop(self, boxes: Tensor) -> Tensor:
-        """Xyxy boxes (N, 4) or (N, K, 4) in frame pixels -> crop pixels.
-
-        In a turned crop, the upright box around the turned ellipse that filled the box: closer to what most
-        objects look like than the box around its turned corners.
-        """
-        turned = boxes if self.region.turn is None else _turned(boxes, self.region, self.region.turn)
-        low, scale = _mapping(self.region, self.pixels.shape[-1], boxes)
-        return (turned - low) / scale
-
-
-def _mapping(region: Region, size: int, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    extent = region.extent()
-    low = (region.centre - extent / 2).repeat(1, 2).to(boxes)
-    scale = (extent / size).repeat(1, 2).to(boxes)
-    shape = (len(low),) + (1,) * (boxes.ndim - 2) + (4,)
-    return low.reshape(shape), scale.reshape(shape)
+        """Map xyxy boxes (N, 4) or (N, K, 4) from frame pixels to this crop's; see `Region.to_crop`."""
+        return self.region.to_crop(boxes, self.pixels.shape[-1])
 
 
 def _turned(boxes: Tensor, region: Region, turn: Tensor) -> Tensor:
@@ -159,14 +179,14 @@ def cut(
         A Crop with float32 pixels.
     """
     if rounding != "none" and not isinstance(frame, np.ndarray):
-        corner, side = (torch.from_numpy(a) for a in whole_square(region.centre, region.side, rounding))
+        corner, side = (torch.from_numpy(a) for a in _whole_square(region.centre, region.side, rounding))
         seen = Region(corner + side[:, None] / 2, side.float())
         return Crop(_cut_tensor(frame, seen, size, fill).to(device or frame.device), region)
     if isinstance(frame, np.ndarray):
         if rounding == "none":
             pixels = _cut_numpy(frame, region, size, fill)
         else:
-            pixels = cut_whole(frame, region.centre, region.side, size, fill, rounding)
+            pixels = _cut_whole(frame, region.centre, region.side, size, fill, rounding)
         return Crop(pixels if device is None else pixels.to(device, non_blocking=True), region)
     return Crop(_cut_tensor(frame, region, size, fill).to(device or frame.device), region)
 
@@ -220,3 +240,34 @@ def _cut_tensor(frame: Tensor, region: Region, size: int, fill: Tensor) -> Tenso
     # Zero padding outside of (frame - fill) is the fill colour outside of the frame.
     colour = fill.to(device).float()[:, :, None, None]
     return F.grid_sample(frames.float() - colour, grid, mode="bilinear", align_corners=False) + colour
+
+
+def _whole_square(centre: Tensor, side: Tensor, rounding: Rounding) -> tuple[np.ndarray, np.ndarray]:
+    """Left and top (N, 2) and side (N,) in whole pixels, for centres (N, 2) and sides (N,) in continuous pixels.
+
+    PySOT floors the corner, siamfc-pytorch rounds it half to even; both round the side.
+    """
+    whole = side.double().cpu().numpy().round()
+    # The references count from the middle of the first pixel, hence the half.
+    low = centre.double().cpu().numpy() - 0.5 - whole[:, None] / 2
+    edge = np.floor(low) if rounding == "pysot" else (low + 0.5).round()
+    return edge.astype(int), whole.astype(int)
+
+
+def _cut_whole(frame: np.ndarray, centre: Tensor, side: Tensor, size: int, fill: Tensor, rounding: Rounding) -> Tensor:
+    """Cut whole pixels out of a numpy frame (H, W, 3) and resize them: (N, 3, size, size) float32.
+
+    `fill` (N, 3) is cut to whole grey levels by PySOT's rule and rounded by siamfc-pytorch's.
+    """
+    corners, sides = _whole_square(centre, side, rounding)
+    colours = fill.floor() if rounding == "pysot" else fill.round()
+    height, width = frame.shape[:2]
+    crops = np.empty((len(sides), size, size, 3), np.uint8)
+    for i, ((left, top), length) in enumerate(zip(corners.tolist(), sides.tolist(), strict=True)):
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + length, width), min(top + length, height)
+        part = np.empty((length, length, 3), np.uint8)
+        part[:] = colours[i].cpu().numpy().astype(np.uint8)
+        if x1 > x0 and y1 > y0:
+            part[y0 - top : y1 - top, x0 - left : x1 - left] = frame[y0:y1, x0:x1]
+        crops[i] = cv2.resize(part, (size, size))
+    return torch.from_numpy(crops).permute(0, 3, 1, 2).float()

@@ -1,16 +1,18 @@
-"""Overlaps and distances of axis-aligned rectangles: pure functions of (N, 4) arrays `x, y, w, h` in pixels.
+"""Overlaps and distances of regions: pure functions of (N, 4) rectangles `x, y, w, h` or (N, 8) polygons, in pixels.
 
-Overlaps of rotated regions have their own modules: `raster` counts pixels as the VOT scorers do and `polygon`
-computes areas exactly. No function here warns or raises on nan or empty boxes: nan goes in, nan comes out.
+`rectangle_iou` is the continuous area that most scorers use; `pysot_overlaps` and `toolkit_overlaps` count pixels as
+the two VOT scorers do, inside an image of (width, height), or without a bound for None; exact areas of polygons are in
+`polygon`. Nothing here warns or raises on nan or empty boxes.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from siamtrack.geometry.regions import FloatArray
+from siamtrack.geometry.raster import Raster, Shapes, count_pixels
+from siamtrack.geometry.regions import BoolArray, FloatArray, corners, is_rectangle, missing
 
-__all__ = ["center_distance", "centers", "clip_rectangles", "rectangle_iou"]
+__all__ = ["center_distance", "centers", "clip_rectangles", "pysot_overlaps", "rectangle_iou", "toolkit_overlaps"]
 
 
 def rectangle_iou(first: FloatArray, second: FloatArray, *, eps: float = 0.0) -> FloatArray:
@@ -51,3 +53,98 @@ def center_distance(first: FloatArray, second: FloatArray) -> FloatArray:
     with np.errstate(all="ignore"):
         # np.power keeps the last bit of the scorers that this is compared with
         return np.asarray(np.sqrt(np.sum(np.power(first - second, 2), axis=1)))
+
+
+def _pysot_bounds(points: FloatArray, size: tuple[int, int] | None) -> FloatArray:
+    """Return (N, 4) left, top, right, bottom, rounded outwards and cut by the image."""
+    low, high = np.floor(points.min(axis=1)), np.ceil(points.max(axis=1))
+    if size is not None:
+        low, high = np.maximum(low, 0), np.minimum(high, np.asarray(size, dtype=np.float64))
+    return np.concatenate([low, high], axis=1)
+
+
+def _area(bounds: FloatArray) -> FloatArray:
+    return (bounds[:, 2] - bounds[:, 0]) * (bounds[:, 3] - bounds[:, 1])
+
+
+def _pysot_shapes(points: FloatArray, origin: FloatArray, boxes: BoolArray) -> Shapes:
+    moved = (points.astype(np.float32) - origin[:, None, :].astype(np.float32)).astype(np.float64)
+    rounded = np.copysign(np.floor(np.abs(moved) + 0.5), moved)  # half away from zero, as C's round()
+    low, high = rounded.min(axis=1), rounded.max(axis=1)
+    box = np.stack([low[:, 0], high[:, 0], low[:, 1], high[:, 1]], axis=1)
+    # a box without width or height has no two nodes on any row
+    box[(box[:, 0] == box[:, 1]) | (box[:, 2] == box[:, 3]), 1] = -np.inf
+    return Shapes(rounded, box, boxes)
+
+
+def pysot_overlaps(first: FloatArray, second: FloatArray, size: tuple[int, int] | None) -> FloatArray:
+    """Return the (N,) overlaps of PySOT's `region.c`, in [0, 1]: those behind most published VOT tables.
+
+    Coordinates are single precision; a rectangle is the polygon x .. x + w with both ends filled; the bounds
+    are cut by `size`, and two regions whose bounds do not overlap score 0 without being drawn. A region that
+    is not finite scores 0; two regions without a pixel give nan.
+    """
+    overlaps = np.zeros(len(first))
+    rows = np.flatnonzero(~missing(first) & ~missing(second))
+    # single precision from here on, held in double: the C code stores floats
+    one, two = (corners(r[rows]).astype(np.float32).astype(np.float64) for r in (first, second))
+    b1, b2 = _pysot_bounds(one, size), _pysot_bounds(two, size)
+    low, high = np.minimum(b1[:, :2], b2[:, :2]), np.maximum(b1[:, 2:], b2[:, 2:])
+    extent = np.trunc(high - low) + 1
+    a1, a2 = _area(b1), _area(b2)
+    shared = np.concatenate([np.maximum(b1[:, :2], b2[:, :2]), np.minimum(b1[:, 2:], b2[:, 2:])], axis=1)
+    with np.errstate(all="ignore"):
+        tiny = (a1 / a2 < 1e-10) | (a2 / a1 < 1e-10) | (extent < 1).any(axis=1)
+        ratio = _area(shared) / (a1 + a2 - _area(shared))
+        apart = ~((ratio > 0) | np.isnan(ratio))
+    drawn = np.flatnonzero(~tiny & ~apart)
+    rows, low, extent = rows[drawn], low[drawn], extent[drawn]
+    shape1 = _pysot_shapes(one[drawn], low, is_rectangle(first[rows]))
+    shape2 = _pysot_shapes(two[drawn], low, is_rectangle(second[rows]))
+    n1, n2, both = count_pixels(shape1, shape2, Raster(extent[:, 0], extent[:, 1], flat_edges=False))
+    with np.errstate(all="ignore"):
+        overlaps[rows] = (both.astype(np.float32) / (n1 + n2 - both).astype(np.float32)).astype(np.float64)
+    return overlaps
+
+
+def _toolkit_bounds(regions: FloatArray, points: FloatArray) -> FloatArray:
+    """Return (N, 4) first column, first row, last column, last row; zeros for a missing region."""
+    boxes = is_rectangle(regions)
+    bounds = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+    rounded = np.round(regions[boxes, :4].astype(np.float32)).astype(np.float64)
+    bounds[boxes] = np.concatenate([rounded[:, :2], rounded[:, :2] + rounded[:, 2:] - 1], axis=1)
+    bounds[np.isnan(bounds).any(axis=1)] = 0
+    return bounds
+
+
+def toolkit_overlaps(first: FloatArray, second: FloatArray, size: tuple[int, int] | None) -> FloatArray:
+    """Return the (N,) overlaps of vot-toolkit 0.9 (`region/raster.py`), in [0, 1].
+
+    Coordinates are rounded half to even in single precision; a rectangle is w pixels wide, a polygon includes
+    its ends; the masks are cut by `size`. Two regions in one row or column, and two missing ones, score 1; a
+    missing region and another score 0.
+    """
+    overlaps = np.zeros(len(first))
+    lost1, lost2 = missing(first), missing(second)
+    ready = []
+    for regions, lost in ((first, lost1), (second, lost2)):
+        filled = np.where(lost[:, None], np.nan, regions)
+        points = np.round(corners(filled).astype(np.float32)).astype(np.float64)
+        ready.append((_toolkit_bounds(filled, points), points, is_rectangle(filled)))
+    low = np.minimum(ready[0][0][:, :2], ready[1][0][:, :2])
+    high = np.maximum(ready[0][0][:, 2:], ready[1][0][:, 2:])
+    same = (low >= high).any(axis=1)
+    overlaps[same] = 1.0
+    if size is not None:
+        low, high = np.maximum(low, 0), np.minimum(high, np.asarray(size, dtype=np.float64) - 1)
+    drawn = np.flatnonzero(~same & ~(low >= high).any(axis=1) & ~lost1 & ~lost2)
+    origin = low[drawn]
+    extent = high[drawn] - origin + 1
+    shapes = []
+    for bounds, points, boxes in ready:
+        box = (bounds[drawn] - np.concatenate([origin, origin], axis=1))[:, [0, 2, 1, 3]]
+        shapes.append(Shapes(points[drawn] - origin[:, None, :], box, boxes[drawn]))
+    n1, n2, both = count_pixels(shapes[0], shapes[1], Raster(extent[:, 0], extent[:, 1], flat_edges=True))
+    union = n1 + n2 - both
+    overlaps[drawn] = np.where(union > 0, both / np.maximum(union, 1), 0.0)
+    return overlaps

@@ -13,8 +13,8 @@ import numpy as np
 
 from siamtrack.errors import DataError
 from siamtrack.formats.records import Predictions, Truth
+from siamtrack.geometry.overlap import pysot_overlaps, toolkit_overlaps
 from siamtrack.geometry.regions import FloatArray, IntArray
-from siamtrack.geometry.vot_overlap import pysot_overlaps, toolkit_overlaps
 
 __all__ = [
     "LongTerm",

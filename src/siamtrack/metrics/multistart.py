@@ -13,8 +13,8 @@ import numpy as np
 
 from siamtrack.errors import DataError
 from siamtrack.formats.records import Predictions, Truth
+from siamtrack.geometry.overlap import toolkit_overlaps
 from siamtrack.geometry.regions import BoolArray, FloatArray
-from siamtrack.geometry.vot_overlap import toolkit_overlaps
 
 __all__ = ["AnchoredRun", "anchored_overlaps", "eao_partial", "progress"]
 

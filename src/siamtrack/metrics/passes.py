@@ -9,8 +9,8 @@ import numpy as np
 from siamtrack.errors import DataError
 from siamtrack.evaluation.benchmarks import Benchmark
 from siamtrack.formats.records import Predictions, Truth
+from siamtrack.geometry.overlap import toolkit_overlaps
 from siamtrack.geometry.regions import FloatArray
-from siamtrack.geometry.vot_overlap import toolkit_overlaps
 from siamtrack.metrics.score import score_runs
 from siamtrack.metrics.scores import Scores
 

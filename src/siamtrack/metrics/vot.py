@@ -13,8 +13,8 @@ from itertools import pairwise
 import numpy as np
 
 from siamtrack.formats.records import Predictions, Truth
+from siamtrack.geometry.overlap import pysot_overlaps, toolkit_overlaps
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray
-from siamtrack.geometry.vot_overlap import pysot_overlaps, toolkit_overlaps
 from siamtrack.metrics.ope import LengthError
 
 __all__ = [
