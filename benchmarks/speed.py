@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ from siamtrack.models.folding import fold_norms
 from siamtrack.tracking import state as tracking
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.video.boxes import BoxWriter
-from siamtrack.video.demo import demo_frames, make_demo
 from siamtrack.video.reader import open_source
 from siamtrack.zoo import load, packaged_weights
 
@@ -85,7 +85,7 @@ def run_ours(tracker: Tracker, clip: Path, box: tuple[float, ...], frames: int, 
             timed.seconds = 0.0
             result = run.update_all(frame)[0]
             tracked = time.perf_counter()
-            writer.write(number, [result.box], [result.score])
+            writer.write(number, [result])
             ended = time.perf_counter()
             crop = crops()
             values = (
@@ -124,10 +124,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--opencv", nargs="*", default=[], help="csrt, kcf, mil, nano: those that this OpenCV has")
     options = parser.parse_args()
-    box = next(iter(demo_frames(1)))[1]
+    demo = Path(str(resources.files("siamtrack.video"))) / "demo"
+    clip = demo / "clip.mp4"
+    box = tuple(map(float, (demo / "truth.txt").read_text().splitlines()[0].split(",")))
     table = Table("subject", "threads", *PARTS, "total 25-75%", "fps", title="median ms a frame")
     with tempfile.TemporaryDirectory() as folder:
-        clip, _ = make_demo(Path(folder))
         for threads in options.threads:
             torch.set_num_threads(threads)
             import cv2

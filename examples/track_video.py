@@ -2,7 +2,7 @@
 
 python examples/track_video.py clip.mp4 --box 128,158,92,73 --out tracked
 
-Rows are `frame,x,y,w,h,score,status`, in pixels of the frame; status is given, tracking, uncertain or lost.
+Rows are `frame,x,y,w,h,score,status`, in pixels of the frame; status is tracking, uncertain or lost.
 """
 
 import argparse
@@ -34,12 +34,12 @@ with (
     for number, frame in enumerate(frames):  # RGB, uint8, (height, width, 3)
         if number == 0:
             tracker.init(frame, box)
-            found, score, status = box, 1.0, "given"
+            found, score, status = box, 1.0, "tracking"
         else:
             result = tracker.update(frame)
             found, score, status = result.box, result.score, result.status
         lost += status == "lost"
         table.write(f"{number},{','.join(f'{value:.2f}' for value in found)},{score:.3f},{status}\n")
-        video.write(draw(frame, [Mark(found, score, sure=status != "lost")]))
+        video.write(draw(frame, [Mark(found, score, status=status)]))
 
 print(f"{number + 1} frames, lost in {lost} of them: {args.out / 'boxes.csv'}, {args.out / 'tracked.mp4'}")

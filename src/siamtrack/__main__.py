@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from siamtrack.apps.cli.session import ends_at_once
+from siamtrack.apps.cli.interrupts import ends_at_once
 
 __all__ = ["main"]
 

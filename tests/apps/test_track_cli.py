@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,10 +25,9 @@ from siamtrack.config import load_preset, preset_to_json
 from siamtrack.errors import InputError
 from siamtrack.models.weights import save_weights
 from siamtrack.zoo import load
-from template_matcher import TemplateMatcher
+from template_matcher import Found, TemplateMatcher
 
 BOX = "40,30,32,24"
-PROGRAM = "from siamtrack.apps.cli.main import run; run()"
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,9 @@ def test_csv_and_jsonl_rows(tmp_path: Path, clip: Path, monkeypatch: pytest.Monk
         rows = list(csv.DictReader(file))
     objects = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(row["frame"], row["target"]) for row in objects] == [(f, t) for f in range(4) for t in (1, 2)]
-    assert [{key: float(value) for key, value in row.items()} for row in rows] == objects
-    assert objects[0]["score"] == 1 and all(0 <= row["score"] <= 1 for row in objects)
+    assert [{k: v if k == "status" else float(v) for k, v in row.items()} for row in rows] == objects
+    assert objects[0]["score"] == objects[0]["presence"] == 1 and all(0 <= row["score"] <= 1 for row in objects)
+    assert {row["status"] for row in objects} == {"tracking"}
 
 
 def test_start_and_end_are_frame_numbers(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +131,7 @@ def test_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (("--box", "160,0,20,20"), "outside the frame of 160x120"),
         (("--box", "-30,0,20,20"), "outside the frame"),
         (("--box", BOX, "--box", "1,2"), "expects four numbers"),
-        (("--box", BOX, "--output", "OUT/boxes.json"), "written as .txt, .csv, .jsonl"),
+        (("--box", BOX, "--output", "OUT/boxes.yaml"), "written as .txt, .csv, .json, .jsonl"),
         (("--box", BOX, "--output", "OUT/none/boxes.txt"), "no such folder"),
         (("--box", BOX, "--video", "OUT/none/out.mp4"), "no such folder"),
         (("--box", BOX, "--video", "OUT/out.avi"), "written as .mp4"),
@@ -184,30 +185,18 @@ def test_bad_sources_are_one_line_and_code_2(
         assert message in printed.err and printed.err.count("\n") == 1
 
 
-def test_unknown_model_and_device_are_one_line_and_code_2(clip: Path, tmp_path: Path) -> None:
+def test_unknown_model_and_device_are_one_line_and_code_2(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(siamtrack, "load", load)  # the package's own
+    out = tmp_path / "out.txt"
     for arguments, message in (
         (("--model", "siamcar_lit0"), "unknown model 'siamcar_lit0'"),
         (("--device", "tpu"), "the device 'tpu' is not available"),
     ):
-        out = tmp_path / "out.txt"
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                PROGRAM,
-                "track",
-                str(clip),
-                "--box",
-                BOX,
-                "--output",
-                str(out),
-                *arguments,
-            ],
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
+        assert call(monkeypatch, "track", clip, "--box", BOX, "--output", out, *arguments) == 2
+        errors = capsys.readouterr().err
+        assert message in errors and errors.count("\n") == 1
         assert not out.exists()
 
 
@@ -228,6 +217,48 @@ def test_source_is_not_overwritten(
         assert call(monkeypatch, "track", source, "--box", BOX, "--video", video) == 2
         assert "is the source" in capsys.readouterr().err
     assert copy.read_bytes() == clip.read_bytes()
+
+
+def test_files_that_are_there_are_replaced_only_when_told(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth, video = tmp_path / "groundtruth.txt", tmp_path / "out.mp4"
+    for option, path in (("--output", truth), ("--video", video)):
+        path.write_text("precious")
+        assert call(monkeypatch, "track", clip, "--box", BOX, option, path) == 2
+        message = f"siamtrack: '{path}' is there already; choose another name, or replace it with --overwrite\n"
+        assert capsys.readouterr().err == message and path.read_text() == "precious"
+    arguments = ("--box", BOX, "--output", truth, "--video", video, "--overwrite", "--end", 3)
+    assert call(monkeypatch, "track", clip, *arguments) == 0
+    assert lines_in(truth) == len(decode(video)) == 3
+
+
+def test_a_lost_target_is_told(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Losing(TemplateMatcher):
+        """Loses the first target in frames 3, 4, 5 and 8, and never the second."""
+
+        frame = 0
+
+        def update(self, frame: np.ndarray) -> list[Found]:
+            self.frame += 1
+            first, *others = super().update(frame)
+            lost = self.frame in (3, 4, 5, 8)
+            return [replace(first, presence=0.1, status="lost") if lost else first, *others]
+
+    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": Losing())
+    out = tmp_path / "out.json"
+    assert call(monkeypatch, "track", clip, "--box", BOX, "--output", out, "--end", 10) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "lost 2 times, 4 frames"
+    rows = json.loads(out.read_text())
+    assert [row["frame"] for row in rows if row["status"] == "lost"] == [3, 4, 5, 8]
+    assert rows[3]["presence"] == 0.1
+    boxes = ("--box", BOX, "--box", text_of(SECOND_BOX))
+    assert call(monkeypatch, "track", clip, *boxes, "--end", 10) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "target 1 lost 2 times, 4 frames"
+    assert call(monkeypatch, "track", clip, *boxes, "--end", 3) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "never lost"
 
 
 def test_truncated_video_is_tracked_as_far_as_it_goes(
@@ -258,8 +289,8 @@ def test_change_of_size_keeps_what_was_written(
     assert "tracked 6 frames" in printed.out
 
 
-def child(code: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start the program in a process of its own, with the tests' tracker in place of the default one."""
+def child(code: str, *arguments: object, pause: float = 0.0) -> subprocess.Popen[str]:
+    """Start the program in a process of its own, with the tests' tracker, which may take `pause` seconds a frame."""
     program = f"""
         import sys, time
         sys.path.insert(0, {str(Path(__file__).parents[1])!r})
@@ -269,7 +300,7 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
 
         class Slow(TemplateMatcher):
             def update(self, frame):
-                time.sleep(0.02)
+                time.sleep({pause})
                 return super().update(frame)
 
         siamtrack.load = lambda name, device="cpu": Slow()
@@ -297,7 +328,7 @@ def lines_in(path: Path) -> int:
 def test_a_signal_keeps_the_boxes_and_a_playable_video(tmp_path: Path, sent: list[signal.Signals]) -> None:
     long = write_mp4(tmp_path / "long.mp4", moving_patches(600)[0])
     out, video = tmp_path / "out.txt", tmp_path / "out.mp4"
-    process = child("", "track", long, "--box", BOX, "--output", out, "--video", video)
+    process = child("", "track", long, "--box", BOX, "--output", out, "--video", video, pause=0.02)
     deadline = time.monotonic() + 300
     while lines_in(out) < 25 and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -389,7 +420,7 @@ def test_an_earlier_video_is_not_told_as_this_runs(
     monkeypatch.setattr("siamtrack.video.writer.VideoWriter.write", full)
     out, video = tmp_path / "out.txt", tmp_path / "out.mp4"
     video.write_text("an earlier one")
-    assert call(monkeypatch, "track", clip, "--box", BOX, "--output", out, "--video", video) == 2
+    assert call(monkeypatch, "track", clip, "--box", BOX, "--output", out, "--video", video, "--overwrite") == 2
     printed = capsys.readouterr()
     assert "no space left" in printed.err and video.read_text() == "an earlier one"
     assert str(video) not in printed.out

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siamtrack.tracking.presence import Status
 from siamtrack.video.draw import PALETTE, Mark, Trails, colour_of, draw
 
 GREY = np.full((120, 160, 3), 128, np.uint8)
@@ -36,11 +38,18 @@ def test_subpixel_moves_are_seen() -> None:
 
 
 def test_unsure_box_is_dashed() -> None:
-    sure, unsure = (draw(GREY, [Mark((20, 30, 100, 60), sure=flag)]) for flag in (True, False))
+    statuses: list[Status] = ["tracking", "uncertain"]
+    sure, unsure = (draw(GREY, [Mark((20, 30, 100, 60), status=status)]) for status in statuses)
     edge = np.s_[30, 30:110]
     assert (sure[edge][:, 0] > 200).all()
     share = (unsure[edge][:, 0] > 200).mean()
     assert 0.3 < share < 0.8
+
+
+def test_a_lost_target_is_labelled() -> None:
+    unsure, lost = (draw(GREY, [Mark((20, 30, 100, 60), status=status)]) for status in get_args(Status)[1:])
+    np.testing.assert_array_equal(unsure[30:], lost[30:])
+    assert (lost[:28, 20:80] == PALETTE[0]).all(-1).sum() > 100 and (unsure[:26] == GREY[:26]).all()
 
 
 def test_trail_follows_the_centres_and_is_bounded() -> None:
@@ -68,11 +77,11 @@ def test_label_stays_inside_the_frame(box: tuple[float, float, float, float]) ->
 @settings(max_examples=80, deadline=None)
 @given(
     st.tuples(*[st.floats(-1e7, 1e7) for _ in range(2)], *[st.floats(0, 1e7) for _ in range(2)]),
-    st.booleans(),
+    st.sampled_from(get_args(Status)),
     st.tuples(st.integers(1, 40), st.integers(1, 40)),
 )
 def test_any_box_in_any_frame_can_be_drawn(
-    box: tuple[float, float, float, float], sure: bool, size: tuple[int, int]
+    box: tuple[float, float, float, float], status: Status, size: tuple[int, int]
 ) -> None:
     frame = np.zeros((*size, 3), np.uint8)
-    assert draw(frame, [Mark(box, 0.5, 3, [(box[0], box[1]), (0.0, 0.0)], sure)]).shape == frame.shape
+    assert draw(frame, [Mark(box, 0.5, 3, [(box[0], box[1]), (0.0, 0.0)], status)]).shape == frame.shape

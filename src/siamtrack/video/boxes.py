@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from siamtrack.errors import InputError, reason
 
+if TYPE_CHECKING:
+    from siamtrack.tracking.tracker import Result
+
 __all__ = ["BOX_SUFFIXES", "BoxWriter", "box_paths"]
 
-BOX_SUFFIXES = (".txt", ".csv", ".jsonl")
+BOX_SUFFIXES = (".txt", ".csv", ".json", ".jsonl")
 
-_COLUMNS = ("frame", "target", "x", "y", "w", "h", "score")
+_COLUMNS = ("frame", "target", "x", "y", "w", "h", "score", "presence", "status")
+_JSON_END = "\n]\n"
 
 
 def box_paths(path: str | Path, targets: int) -> list[Path]:
@@ -25,7 +30,7 @@ def box_paths(path: str | Path, targets: int) -> list[Path]:
     becomes `name-1.txt`, `name-2.txt`, ...
 
     Raises:
-        InputError: a suffix other than .txt, .csv or .jsonl.
+        InputError: a suffix other than .txt, .csv, .json or .jsonl.
     """
     path = Path(path)
     if path.suffix.lower() not in BOX_SUFFIXES:
@@ -36,15 +41,16 @@ def box_paths(path: str | Path, targets: int) -> list[Path]:
 
 
 class BoxWriter:
-    """Writes boxes as .txt, .csv or .jsonl; a context manager.
+    """Writes boxes as .txt, .csv, .json or .jsonl; a context manager.
 
     - .txt: one `x,y,w,h` line a frame, the first line the given box; one file a target.
-    - .csv: a header, then a row `frame,target,x,y,w,h,score` for each target of each frame.
+    - .csv: a header, then a row `frame,target,x,y,w,h,score,presence,status` for each target of each frame.
     - .jsonl: the same as one JSON object a line.
+    - .json: the same objects as one list.
 
     Frames are counted from 0 as in the source, targets from 1. Numbers have at most four decimals. Unlike a
     video, the file is written in place and each frame's lines at once: whatever ends the run, they are there
-    to be read.
+    to be read. A .json file is a whole list after each frame.
     """
 
     def __init__(self, path: str | Path, targets: int) -> None:
@@ -57,6 +63,7 @@ class BoxWriter:
         self._kind = self.paths[0].suffix.lower()
         self._targets = targets
         self._files: list[TextIO] = []
+        self._end = ""  # what stands behind the last row, to be written over by the next ones
         for name in self.paths:
             try:
                 self._files.append(name.open("w", encoding="utf-8", newline="\n"))
@@ -66,32 +73,39 @@ class BoxWriter:
         if self._kind == ".csv":
             self._put(0, ",".join(_COLUMNS) + "\n")
 
-    def write(self, frame: int, boxes: Sequence[Sequence[float]], scores: Sequence[float]) -> None:
+    def write(self, frame: int, results: Sequence[Result]) -> None:
         """Append the boxes of one frame.
 
         Args:
             frame: its number in the source, from 0.
-            boxes: (N, 4) x, y, w, h in continuous pixels, one row a target.
-            scores: (N,) in [0, 1].
+            results: one for each target, with boxes in continuous pixels.
 
         Raises:
-            InputError: not N boxes; or the disk is full: whole lines written before are kept.
+            InputError: another number of results; or the disk is full: whole lines written before are kept.
         """
-        if len(boxes) != self._targets or len(scores) != self._targets:
-            raise InputError(f"expected boxes and scores of {self._targets} targets; got {len(boxes)}, {len(scores)}")
+        if len(results) != self._targets:
+            raise InputError(f"expected results of {self._targets} targets; got {len(results)}")
         if self._kind == ".txt":
-            for n, box in enumerate(boxes):
-                self._put(n, ",".join(_number(value) for value in box) + "\n")
+            for n, result in enumerate(results):
+                self._put(n, ",".join(_number(value) for value in result.box) + "\n")
+            return
+        if self._kind == ".csv":
+            rows = [
+                ",".join([*map(_number, (frame, n, *r.box, r.score, r.presence)), r.status])
+                for n, r in enumerate(results, 1)
+            ]
+            self._put(0, "".join(f"{row}\n" for row in rows))
             return
         rows = [
-            (frame, n, *(_rounded(value) for value in (*box, score)))
-            for n, (box, score) in enumerate(zip(boxes, scores, strict=True), start=1)
+            json.dumps(
+                dict(zip(_COLUMNS, (frame, n, *map(_rounded, (*r.box, r.score, r.presence)), r.status), strict=True))
+            )
+            for n, r in enumerate(results, 1)
         ]
-        if self._kind == ".csv":
-            text = "".join(",".join(_number(value) for value in row) + "\n" for row in rows)
+        if self._kind == ".jsonl":
+            self._put(0, "".join(f"{row}\n" for row in rows))
         else:
-            text = "".join(json.dumps(dict(zip(_COLUMNS, row, strict=True))) + "\n" for row in rows)
-        self._put(0, text)
+            self._put(0, (",\n" if self._end else "[\n") + ",\n".join(rows), _JSON_END)
 
     def close(self) -> None:
         """Close the files; a second call does nothing."""
@@ -106,17 +120,24 @@ class BoxWriter:
     ) -> None:
         self.close()
 
-    def _put(self, n: int, text: str) -> None:
-        """Write lines past all buffers, or on failure cut the file back to what was there before them."""
+    def _put(self, n: int, text: str, end: str = "") -> None:
+        """Write lines and `end` past all buffers, or on failure restore the file as it was before them."""
         descriptor = self._files[n].fileno()
-        data = memoryview(text.encode())
+        if self._end:
+            os.lseek(descriptor, -len(self._end), os.SEEK_CUR)
+        data = memoryview((text + end).encode())
         written = 0
         try:
             while written < len(data):
                 written += os.write(descriptor, data[written:])
+            self._end = end
         except OSError as error:
-            if written and self.paths[n].is_file():
-                os.ftruncate(descriptor, os.lseek(descriptor, 0, os.SEEK_CUR) - written)
+            if self.paths[n].is_file():
+                before = os.lseek(descriptor, 0, os.SEEK_CUR) - written
+                os.ftruncate(descriptor, before)
+                os.lseek(descriptor, before, os.SEEK_SET)
+                with contextlib.suppress(OSError):
+                    os.write(descriptor, self._end.encode())
             raise InputError(
                 f"cannot write '{self.paths[n]}' any further: {reason(error)}; the lines written before are kept"
             ) from error

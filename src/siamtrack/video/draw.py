@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from siamtrack.tracking.presence import Status
+
 __all__ = ["PALETTE", "Mark", "Trails", "colour_of", "draw"]
 
 PALETTE: tuple[tuple[int, int, int], ...] = (
@@ -32,15 +34,15 @@ class Mark:
     """What is drawn for one target in one frame.
 
     `box` is x, y, w, h in continuous pixels; `score` is in [0, 1], None to leave it out; `number` counts
-    from 1, None to leave it out; `trail` holds past centres (x, y), the oldest first; a box that is not
-    `sure` is dashed.
+    from 1, None to leave it out; `trail` holds past centres (x, y), the oldest first. A box is drawn dashed
+    unless its `status` is "tracking"; one that is "lost" says so.
     """
 
     box: Sequence[float]
     score: float | None = None
     number: int | None = None
     trail: Sequence[tuple[float, float]] = ()
-    sure: bool = True
+    status: Status = "tracking"
 
 
 class Trails:
@@ -93,15 +95,16 @@ def _draw_trail(image: np.ndarray, mark: Mark, unit: int) -> None:
 def _draw_box(image: np.ndarray, mark: Mark, unit: int) -> None:
     x, y, w, h = mark.box
     corners = np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], dtype=np.float64)
-    lines = [_fixed(np.vstack([corners, corners[:1]]))] if mark.sure else _dashes(corners, 9.0 * unit)
+    lines = [_fixed(np.vstack([corners, corners[:1]]))] if mark.status == "tracking" else _dashes(corners, 9.0 * unit)
     cv2.polylines(image, lines, False, _DARK, 2 * unit + 2, cv2.LINE_AA, _SHIFT)
     cv2.polylines(image, lines, False, colour_of(mark.number), 2 * unit, cv2.LINE_AA, _SHIFT)
 
 
 def _draw_label(image: np.ndarray, mark: Mark, unit: int) -> None:
-    """Write number and score on a plate above the box, below it where there is no room, inside the frame."""
+    """Write number, score and LOST on a plate above the box, below it where there is no room, inside the frame."""
     words = [f"#{mark.number}"] if mark.number is not None else []
     words += [f"{mark.score:.2f}"] if mark.score is not None else []
+    words += ["LOST"] if mark.status == "lost" else []
     if not words:
         return
     text, scale, pad = " ".join(words), 0.45 * unit, 3 * unit

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from siamtrack.geometry.boxes import Box
+from siamtrack.tracking.tracker import Result
+
 __all__ = ["Step", "TrackerLike", "follow"]
 
 
@@ -19,7 +22,7 @@ class TrackerLike(Protocol):
         """Begin with the boxes (N, 4) xywh of a frame, RGB uint8 (H, W, 3)."""
 
     def update(self, frame: np.ndarray) -> Any:
-        """Return N results with `box` (x, y, w, h), `score` in [0, 1] and `status`."""
+        """Return a list of N results, as `siamtrack.Result`."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,13 @@ class Step:
     Attributes:
         number: of the frame, from 0 at the source's first one.
         frame: RGB uint8 (H, W, 3).
-        boxes: N of x, y, w, h in continuous pixels.
-        scores: N in [0, 1]; 1 for given boxes.
-        sure: N, whether the tracker takes the target for found.
+        results: one for each target; given boxes have score and presence 1.
         seconds: what the tracker took.
     """
 
     number: int
     frame: np.ndarray
-    boxes: Sequence[Sequence[float]]
-    scores: Sequence[float]
-    sure: Sequence[bool]
+    results: Sequence[Result]
     seconds: float
 
 
@@ -54,21 +53,11 @@ def follow(
         boxes: (N, 4) x, y, w, h in the first frame.
         start: the number of the first frame.
     """
-    count = len(boxes)
     for number, frame in enumerate(frames, start):
         began = time.perf_counter()
         if number == start:
             tracker.init(frame, np.asarray(boxes, dtype=np.float64))
-            seconds = time.perf_counter() - began
-            yield Step(number, frame, boxes, [1.0] * count, [True] * count, seconds)
-            continue
-        results = tracker.update(frame)
-        seconds = time.perf_counter() - began
-        yield Step(
-            number,
-            frame,
-            [tuple(float(value) for value in result.box) for result in results],
-            [float(result.score) for result in results],
-            [str(result.status) == "tracking" for result in results],
-            seconds,
-        )
+            results: Sequence[Result] = [Result(Box(*map(float, box)), 1.0, 1.0, "tracking") for box in boxes]
+        else:
+            results = tracker.update(frame)
+        yield Step(number, frame, results, time.perf_counter() - began)

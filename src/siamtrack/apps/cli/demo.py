@@ -1,14 +1,15 @@
-"""`siamtrack demo`: make a clip, track it, and tell how well that went."""
+"""`siamtrack demo`: track a clip that comes with the package, and tell how well that went."""
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from siamtrack.apps.cli.session import DEFAULT_MODEL, ends_at_once, load_model, run_session
-from siamtrack.errors import InputError, reason
+from siamtrack.apps.cli.interrupts import ends_at_once
+from siamtrack.apps.cli.session import DEFAULT_MODEL, Outputs, Tally, run_session
 
 __all__ = ["demo", "mean_overlap"]
 
@@ -19,26 +20,26 @@ def demo(
     ),
     model: Annotated[str, typer.Option(help="A shipped model's name or a weights file.")] = DEFAULT_MODEL,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
+    end: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop before this frame.")] = None,
 ) -> None:
-    """Make a short clip, track a fish through it, and write the video with the boxes drawn in.
+    """Track a fish through a short clip, and write the video with the boxes drawn in.
 
     The clip comes with the fish's true boxes, against which the tracked ones are measured.
     """
     with ends_at_once():
-        from siamtrack.video.demo import make_demo
+        import siamtrack
+        from siamtrack.io import write_whole
         from siamtrack.video.reader import open_source
 
-        tracker = load_model(model, device)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make the folder '{out}': {reason(error)}") from error
-    typer.echo(f"making the demo clip in {out} ...")
-    clip, truth = make_demo(out)
-    boxes, video = out / "boxes.txt", out / "tracked.mp4"
-    with open_source(clip) as frames:
-        tally = run_session(tracker, frames, [_first_box(truth)], boxes, video)
-    typer.echo(tally.line(clip.name))
+        tracker = siamtrack.load(model, device=device)
+    clip, truth = out / "clip.mp4", out / "truth.txt"
+    for path in (clip, truth):
+        write_whole(path, resources.files("siamtrack.video").joinpath("demo", path.name).read_bytes())
+    boxes, video, tally = out / "boxes.txt", out / "tracked.mp4", Tally()
+    first = [float(value) for value in truth.read_text().splitlines()[0].split(",")]
+    with open_source(clip, end=end) as frames:
+        run_session(tracker, frames, [first], Outputs(boxes, video), tally)
+    typer.echo(f"{tally.line(clip.name)}; {tally.lost_line()}")
     if tally.updates:
         typer.echo(f"mean overlap with the true boxes: {mean_overlap(boxes, truth):.3f}")
     typer.echo(f"video: {video}")
@@ -60,8 +61,3 @@ def mean_overlap(found: Path, truth: Path) -> float:
     count = min(map(len, rows))
     a, b = (xywh_to_xyxy(row[1:count]) for row in rows)
     return float(box_iou(a, b).mean())
-
-
-def _first_box(truth: Path) -> tuple[float, float, float, float]:
-    x, y, w, h = map(float, truth.read_text().splitlines()[0].split(","))
-    return x, y, w, h

@@ -13,10 +13,10 @@ from siamtrack.apps.cli.data import data
 from siamtrack.apps.cli.demo import demo
 from siamtrack.apps.cli.eval import eval_command
 from siamtrack.apps.cli.import_weights import import_command
+from siamtrack.apps.cli.interrupts import ends_while_importing
 from siamtrack.apps.cli.models import models
 from siamtrack.apps.cli.report import report_command
 from siamtrack.apps.cli.score import score_command
-from siamtrack.apps.cli.session import ends_while_importing
 from siamtrack.apps.cli.study import study
 from siamtrack.apps.cli.submit import submit_command
 from siamtrack.apps.cli.track import track

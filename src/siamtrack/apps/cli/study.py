@@ -47,8 +47,8 @@ def center_bias(
     A shift that was stopped goes on where it was when the command is given again; with --shift the parts
     can be done one by one. The picture, center_bias.png, shows all that have been measured.
     """
+    from siamtrack.apps.cli.interrupts import Interrupts
     from siamtrack.apps.cli.progress import training
-    from siamtrack.apps.cli.session import Interrupts
     from siamtrack.config import parse_settings
     from siamtrack.data.resident import ResidentSet
     from siamtrack.studies.center_bias import bias_preset, read_results, run_shift

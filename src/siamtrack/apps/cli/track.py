@@ -10,7 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
-from siamtrack.apps.cli.session import DEFAULT_MODEL, Tally, ends_at_once, load_model, run_session
+from siamtrack.apps.cli.interrupts import ends_at_once
+from siamtrack.apps.cli.session import DEFAULT_MODEL, Outputs, Tally, run_session
 from siamtrack.errors import InputError, reason
 
 __all__ = ["parse_box", "track"]
@@ -37,11 +38,13 @@ def track(
     ],
     model: Annotated[str, typer.Option(help="A shipped model's name or a weights file.")] = DEFAULT_MODEL,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the boxes to a .txt, .csv or .jsonl file.")
+        Path | None, typer.Option(metavar="FILE", help="Write the boxes to a .txt, .csv, .json or .jsonl file.")
     ] = None,
     video: Annotated[
         Path | None, typer.Option(metavar="OUT.mp4", help="Write a video with the boxes drawn in.")
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
+    trails: Annotated[bool, typer.Option(help="Draw the way of each target into the video.")] = True,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
     start: Annotated[
         int, typer.Option(metavar="N", min=0, help="The frame that the boxes are given for, counted from 0.")
@@ -57,23 +60,24 @@ def track(
     boxes = [parse_box(text) for text in box]
     with ExitStack() as stack:
         with ends_at_once():
+            import siamtrack
             from siamtrack.geometry.boxes import as_boxes
             from siamtrack.video.reader import open_source
 
             frames = stack.enter_context(open_source(source, start, end))
             as_boxes(boxes, frames.size)
-            files = _check_outputs(source, output, video, len(boxes))
-            tracker = load_model(model, device)
+            files = _check_outputs(source, output, video, len(boxes), overwrite)
+            tracker = siamtrack.load(model, device=device)
         tally = Tally()
         try:
-            run_session(tracker, frames, boxes, output, video, tally)
+            run_session(tracker, frames, boxes, Outputs(output, video, trails), tally)
         finally:
             _report(tally, frames.name, frames.warning, files)
     if tally.interrupted:
         raise typer.Exit(tally.exit_code)
 
 
-class _Output(NamedTuple):
+class _File(NamedTuple):
     """A file to be written: what it will hold, and the mark of one of that name that was there before."""
 
     kind: str
@@ -81,7 +85,7 @@ class _Output(NamedTuple):
     before: tuple[int, int] | None
 
 
-def _check_outputs(source: str, output: Path | None, video: Path | None, targets: int) -> list[_Output]:
+def _check_outputs(source: str, output: Path | None, video: Path | None, targets: int, overwrite: bool) -> list[_File]:
     """Refuse outputs that cannot be written before anything is computed."""
     from siamtrack.video.boxes import box_paths
 
@@ -90,24 +94,22 @@ def _check_outputs(source: str, output: Path | None, video: Path | None, targets
         named.append(("video", video))
         if video.suffix.lower() != ".mp4":
             raise InputError(f"video is written as .mp4; got '{video}'")
+    read = Path(unquote(urlsplit(source).path) if source.startswith("file:") else source)
     files = []
     for kind, path in named:
         try:
-            _check_output(kind, path, source)
-            files.append(_Output(kind, path, _mark(path)))
+            if not path.parent.is_dir():
+                raise InputError(f"no such folder to write the {kind} into: '{path.parent}'")
+            if path.is_dir():
+                raise InputError(f"cannot write the {kind}: '{path}' is a folder")
+            if path.exists() and read.exists() and path.samefile(read):
+                raise InputError(f"'{path}' is the source; write the {kind} to another file")
+            if path.is_file() and not overwrite:
+                raise InputError(f"'{path}' is there already; choose another name, or replace it with --overwrite")
+            files.append(_File(kind, path, _mark(path)))
         except OSError as error:
             raise InputError(f"cannot write the {kind} to '{path}': {reason(error)}") from error
     return files
-
-
-def _check_output(kind: str, path: Path, source: str) -> None:
-    if not path.parent.is_dir():
-        raise InputError(f"no such folder to write the {kind} into: '{path.parent}'")
-    if path.is_dir():
-        raise InputError(f"cannot write the {kind}: '{path}' is a folder")
-    read = Path(unquote(urlsplit(source).path) if source.startswith("file:") else source)
-    if path.exists() and read.exists() and path.samefile(read):
-        raise InputError(f"'{path}' is the source; write the {kind} to another file")
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
@@ -118,7 +120,7 @@ def _mark(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def _report(tally: Tally, name: str, warning: str | None, files: list[_Output]) -> None:
+def _report(tally: Tally, name: str, warning: str | None, files: list[_File]) -> None:
     """Print what was done and where it lies, however the run ended."""
     if warning:
         typer.echo(f"siamtrack: warning: {warning}", err=True)
@@ -131,3 +133,5 @@ def _report(tally: Tally, name: str, warning: str | None, files: list[_Output]) 
             typer.echo(f"{file.kind}: {file.path}")
     if not files:
         typer.echo("nothing was written; --output FILE keeps the boxes, --video OUT.mp4 a drawn video")
+    if tally.updates:
+        typer.echo(tally.lost_line())

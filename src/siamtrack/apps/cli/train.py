@@ -105,7 +105,7 @@ def _run(
     device: str,
     tensorboard: bool,
 ) -> None:
-    from siamtrack.apps.cli.session import Interrupts
+    from siamtrack.apps.cli.interrupts import Interrupts
     from siamtrack.data.pair_source import open_pairs
     from siamtrack.training.distributed import join_processes
     from siamtrack.training.loop import train as learn

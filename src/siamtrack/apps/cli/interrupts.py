@@ -1,0 +1,108 @@
+"""What Ctrl-C does: end at once, end after one line, or be held back while files are written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import FrameType, TracebackType
+from typing import Any
+
+__all__ = ["Interrupts", "ends_at_once", "ends_while_importing"]
+
+_ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def ends_at_once() -> AbstractContextManager[None]:
+    """For what comes before anything is written: let Ctrl-C end the process there and then, without a word.
+
+    That holds inside a library too, as one that waits for a camera or for a stream.
+    """
+    return _on_ctrl_c(signal.SIG_DFL)
+
+
+def ends_while_importing() -> AbstractContextManager[None]:
+    """For a whole command: Ctrl-C while a library is loaded ends the process, with one line and exit code 130.
+
+    A KeyboardInterrupt that is raised in the middle of an import comes out as an abort or as an ImportError. At any
+    other moment it is raised as ever.
+    """
+    return _on_ctrl_c(_end_or_raise)
+
+
+@contextmanager
+def _on_ctrl_c(handler: Any) -> Iterator[None]:
+    """Let `handler` take Ctrl-C, unless another program has asked for something else, such as nohup."""
+    usual = (signal.default_int_handler, _end_or_raise)
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before not in usual:
+        yield
+        return
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        # Whoever took it over meanwhile knows better: after an interrupt that was obeyed, further ones are ignored.
+        if signal.getsignal(signal.SIGINT) == handler:
+            signal.signal(signal.SIGINT, before)
+
+
+def _end_or_raise(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            print("siamtrack: interrupted", file=sys.stderr, flush=True)
+            os._exit(128 + number)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+class Interrupts:
+    """Holds Ctrl-C back while files are written, so that none ends in the middle of a frame.
+
+    A context manager, of use in the main thread only; elsewhere it does nothing. A request to end (SIGTERM, a
+    closed terminal) is taken as Ctrl-C. After the first one the program is about to end, and further ones are
+    ignored from then on, as they could only break its ending. `came` is the number of the first, 0 for none;
+    `pending` tells whether it was held back and not raised yet.
+    """
+
+    def __init__(self) -> None:
+        self.came = 0
+        self.pending = False
+        self._held = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in _ENDINGS:
+                # One that is ignored stays so: it is how nohup works.
+                if signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, signal.SIG_IGN if self.came else before)
+
+    def hold(self) -> None:
+        """From here on, keep Ctrl-C in `pending` instead of raising it."""
+        self._held = True
+
+    def release(self) -> None:
+        """End `hold`, and raise the KeyboardInterrupt that came in between, if any."""
+        self._held = False
+        if self.pending:
+            self.pending = False
+            raise KeyboardInterrupt
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.came:
+            return
+        self.came = number
+        if not self._held:
+            raise KeyboardInterrupt
+        self.pending = True
