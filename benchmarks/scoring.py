@@ -1,4 +1,4 @@
-"""How long `siamtrack.metrics.score` takes for one tracker, reading included, on one core.
+"""How long `siamtrack.evaluation.scoring` takes for one tracker, reading included, on one core.
 
     python benchmarks/scoring.py --pack FOLDER [--repeat N]
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from siamtrack.metrics.score import score
+from siamtrack.evaluation.scoring import score
 
 # suite, rules, truth, results, seconds allowed
 CASES = [

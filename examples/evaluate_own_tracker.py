@@ -12,8 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from siamtrack.evaluation.scoring import score
 from siamtrack.formats.datasets import read_dataset
-from siamtrack.metrics.score import score
 from siamtrack.report import RawSource, write_report
 
 parser = argparse.ArgumentParser(description="Evaluate a tracker of your own.")

@@ -172,7 +172,7 @@ def test_progress_is_a_live_table_on_a_terminal_and_lines_elsewhere(data: Path) 
 
 def test_a_given_speed_makes_real_time_repeatable() -> None:
     suite = with_speed(find_suite("vot2018-realtime"), 9.0)
-    assert "speed=9.0" in repr(suite.way)
+    assert "speed=9.0" in repr(suite.protocol)
     with pytest.raises(ConfigError, match="vot2018-realtime"):
         with_speed(find_suite("vot2018"), 9.0)
 

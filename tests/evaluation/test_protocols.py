@@ -12,13 +12,22 @@ from hypothesis import strategies as st
 
 from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.evaluate import score_store
-from siamtrack.evaluation.protocols import OnePass, SpatialRobustness, TemporalRobustness, Way, shifted_box
-from siamtrack.evaluation.store import Store, region_lines
-from siamtrack.evaluation.suites import SUITES, find_suite
-from siamtrack.evaluation.tracker_session import BadAnswerError, Session, read_answer
+from siamtrack.evaluation.protocols import (
+    EvaluationProtocol,
+    OnePass,
+    SpatialRobustness,
+    TemporalRobustness,
+    shifted_box,
+)
+from siamtrack.evaluation.scoring import score_results, scoring_task
+from siamtrack.evaluation.store import Store
+from siamtrack.evaluation.suites import SUITES, find_suite, with_speed
+from siamtrack.evaluation.tracker_session import BadPredictionError, Session, read_prediction
 from siamtrack.evaluation.vot_protocols import LongTerm, MultiStart, RealTime, Reset, Unsupervised
 from siamtrack.evaluation.worker import run_sequence
+from siamtrack.formats.datasets import READERS
 from siamtrack.formats.records import Predictions, Truth
+from siamtrack.formats.results import read_results, region_lines
 from siamtrack.formats.sequence import VideoSequence, area_box, from_file, to_file
 from siamtrack.metrics.ope import otb_curves
 from toy_sets import SIZE, Blob, Stuck, path_of
@@ -66,8 +75,8 @@ class Numbers:
         return (50.0, 40.0, 2.0, 2.0) if n in self.lost else tuple(path_of(n + 1)[n])
 
 
-def play(way: Way, tracker: Any, s: VideoSequence, key: str) -> Predictions:
-    return way.run(Session(tracker), s, key).run
+def play(protocol: EvaluationProtocol, tracker: Any, s: VideoSequence, key: str) -> Predictions:
+    return protocol.run(Session(tracker), s, key).run
 
 
 def test_one_pass_starts_once_and_reports_every_frame() -> None:
@@ -136,8 +145,8 @@ def test_unsupervised_and_longterm_keep_nothing_found_and_confidence() -> None:
             return None if n == 3 else type("R", (), {"box": box, "score": 0.1, "presence": n / 10})()
 
     s = sequence(6)
-    for way in (Unsupervised(), LongTerm()):
-        run = play(way, Sure(), s, "001")
+    for protocol in (Unsupervised(), LongTerm()):
+        run = play(protocol, Sure(), s, "001")
         assert run.codes is not None and run.codes.tolist() == [1, -1, -1, -1, -1, -1]
         assert np.isnan(run.regions[3]).all()
         assert run.confidence is not None
@@ -216,7 +225,7 @@ def test_passes_are_pooled_within_a_sequence(tmp_path: Path) -> None:
     suite = find_suite("otb100-tre")
     s = VideoSequence("Basketball", Drawn(path_of(40)), path_of(40), origin=1)
     store = Store(tmp_path, suite.kind)
-    run_sequence(Stuck(), s, suite.way, store, 0)
+    run_sequence(Stuck(), s, suite.protocol, store, 0)
     found = score_store(store, suite, [s])
     overlaps, count = np.zeros(21), 0
     for start in TemporalRobustness().starts(s):
@@ -240,9 +249,9 @@ def test_what_is_stored_comes_back(tmp_path: Path, kind: str) -> None:
     assert suite.kind == kind
     s = sequence(12, anchors=np.array([1] + [0] * 10 + [-1]), origin=1)
     store = Store(tmp_path, kind)
-    run_sequence(Numbers((4,)), s, suite.way, store, 0)
-    for key in suite.way.keys(s):
-        fresh = play(suite.way, Numbers((4,)), s, key)
+    run_sequence(Numbers((4,)), s, suite.protocol, store, 0)
+    for key in suite.protocol.keys(s):
+        fresh = play(suite.protocol, Numbers((4,)), s, key)
         kept = store.load(s, key)
         np.testing.assert_array_equal(kept.codes, fresh.codes)
         np.testing.assert_allclose(kept.regions, fresh.regions, atol=5e-5)
@@ -250,31 +259,69 @@ def test_what_is_stored_comes_back(tmp_path: Path, kind: str) -> None:
     assert (tmp_path / "results").is_dir()
 
 
-def test_stored_results_score_the_same_from_their_files(tmp_path: Path) -> None:
-    """`siamtrack score` on the raw files and the evaluation's own scores are the same numbers."""
-    from siamtrack.formats.results import read_results
-    from siamtrack.metrics.score import score_runs
+# a suite of each protocol and each way of keeping results
+STORED = ["otb100", "otb100-tre", "otb100-sre", "folder", "vot2018-lt"]
+STORED += [f"vot{year}{kind}" for year in (2018, 2020) for kind in ("", "-realtime", "-unsupervised")]
 
-    for name in ("vot2018", "vot2020", "vot2018-lt", "otb100"):
-        suite = find_suite(name)
-        sequences = [sequence(400, name=n, anchors=np.eye(1, 400, dtype=int)[0]) for n in ("one", "two")]
-        store = Store(tmp_path / name, suite.kind)
-        for s in sequences:
-            run_sequence(Blob(), s, suite.way, store, 0)
-        own = score_store(store, suite, sequences)
-        truths = {s.name: s.annotation() for s in sequences}
-        read = read_results(store.root / "results", truths, suite.benchmark.protocol)
-        again = score_runs(suite.benchmark, truths, read, suite.rules)
-        assert dict(own.metrics) == pytest.approx(dict(again.metrics), nan_ok=True)
+
+@pytest.mark.parametrize("name", STORED)
+def test_score_finds_what_eval_stored_and_gives_the_same_numbers(tmp_path: Path, name: str) -> None:
+    suite = find_suite(name)
+    if isinstance(suite.protocol, RealTime):
+        suite = with_speed(suite, 15.0)
+    anchors = np.eye(1, 60, dtype=int)[0]
+    sequences = [sequence(60, name=n, anchors=anchors, origin=1) for n in ("one", "two.1")]
+    store = Store(tmp_path, suite.kind)
+    for s in sequences:
+        run_sequence(Numbers((7, 23, 24)), s, suite.protocol, store, 0)
+    own = score_store(store, suite, sequences)
+    truths = {s.name: s.annotation() for s in sequences}
+    read = read_results(store.root, truths, suite.kind, realtime="realtime" in name)
+    assert {n: len(runs) for n, runs in read.items()} == {s.name: len(suite.protocol.keys(s)) for s in sequences}
+    again = score_results(suite, truths, read)
+    assert dict(own.metrics) == pytest.approx(dict(again.metrics), nan_ok=True, abs=1e-12)
+    assert own.rules == again.rules == suite.rules and own.suite == again.suite == name
+    assert any(value > 0 for value in own.metrics.values())
+
+
+def test_the_runs_against_the_clock_are_told_from_the_others(tmp_path: Path) -> None:
+    for folder, left in (("baseline", 10), ("realtime", 30), ("unsupervised", 50)):
+        (tmp_path / folder / "bag").mkdir(parents=True)
+        (tmp_path / folder / "bag" / "bag_001.txt").write_text(f"1\n{left},2,3,4\n")
+    found = [
+        read_results(tmp_path, ["bag"], kind, realtime=clock)["bag"][0].regions[1, 0]
+        for kind, clock in (("reset", False), ("reset", True), ("unsupervised", False))
+    ]
+    assert found == [10, 30, 50]
+
+
+def test_a_pass_that_was_cut_short_is_refused_by_name(tmp_path: Path) -> None:
+    s = VideoSequence("Basketball", Drawn(path_of(60)), path_of(60))
+    suite = find_suite("otb100-tre")
+    store = Store(tmp_path, suite.kind)
+    run_sequence(Blob(), s, suite.protocol, store, 0)
+    path = store.path("Basketball", suite.protocol.keys(s)[1])
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    truths = {"Basketball": s.annotation()}
+    with pytest.raises(DataError, match="Basketball: a pass of"):
+        score_results(suite, truths, read_results(tmp_path, truths, "tre"))
+
+
+def test_every_suite_has_rules_for_its_protocol_and_a_data_set() -> None:
+    for name, suite in SUITES.items():
+        assert name == suite.name and find_suite(name) is suite
+        assert scoring_task(suite).rules == suite.rules
+        assert suite.data in READERS
+        assert (suite.stack.interval is not None) == (suite.data == "vot" and suite.kind != "longterm")
 
 
 def test_answers_of_any_kind_are_understood() -> None:
-    assert read_answer([1, 2, 3, 4]).region == (1.0, 2.0, 3.0, 4.0)
-    assert read_answer(np.arange(8)).region[7] == 7.0
-    assert np.isnan(read_answer(None).region).all()
+    assert read_prediction([1, 2, 3, 4]).region == (1.0, 2.0, 3.0, 4.0)
+    assert read_prediction(np.arange(8)).region[7] == 7.0
+    assert np.isnan(read_prediction(None).region).all()
     for bad in ("box", [1, 2, 3], [1, 2, float("inf"), 4], {"x": 1}, object()):
-        with pytest.raises(BadAnswerError):
-            read_answer(bad)
+        with pytest.raises(BadPredictionError):
+            read_prediction(bad)
 
 
 def test_suites_are_found_by_name() -> None:

@@ -121,12 +121,12 @@ def test_otb_tiger1_leaves_its_first_five_frames_out(tmp_path: Path) -> None:
 
 
 def test_otb_lists_agree_with_the_attributes() -> None:
-    from siamtrack.evaluation.benchmarks import find_benchmark
+    from siamtrack.evaluation.suites import find_suite
 
     known = set().union(*OTB_ATTRIBUTES.values())
     assert len(known) == 98  # folders; Jogging and Skating2 count twice in the 100
     for name in ("otb2013", "otb50"):
-        listed = {re.sub(r"-\d$", "", n) for n in find_benchmark(name).only}
+        listed = {re.sub(r"-\d$", "", n) for n in find_suite(name).only}
         assert listed <= known
 
 

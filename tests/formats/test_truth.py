@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from siamtrack.errors import ConfigError, DataError
-from siamtrack.evaluation.benchmarks import BENCHMARKS, find_benchmark
+from siamtrack.evaluation.suites import SUITES, find_suite
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.truth import read_truths
 
@@ -45,7 +45,7 @@ def test_layouts_as_distributed(tmp_path: Path, layout: str, pack: bool) -> None
     suite, files, names = LAYOUTS[layout]
     root = write(tmp_path / "raw", files)
     path = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", root)) if pack else root
-    found = read_truths(path, find_benchmark(suite).data)
+    found = read_truths(path, find_suite(suite).data)
     assert sorted(found) == names
     truth = found[names[-1]]
     np.testing.assert_array_equal(truth.regions[0], [1, 2, 30, 40])
@@ -96,9 +96,9 @@ def test_pysot_json(tmp_path: Path) -> None:
 
 def test_subsets_take_their_sequences_and_miss_them_by_name(metrics_pack: Path, tmp_path: Path) -> None:
     for name, count in (("otb50", 50), ("otb2013", 51), ("otb100", 100)):
-        assert len(read_truths(metrics_pack / "gt" / "otb100.zip", "otb", only=find_benchmark(name).only)) == count
+        assert len(read_truths(metrics_pack / "gt" / "otb100.zip", "otb", only=find_suite(name).only)) == count
     with pytest.raises(DataError, match="expected the truth of Basketball, Biker"):
-        read_truths(write(tmp_path, {"Car1.txt": BOXES}), "otb", only=find_benchmark("otb50").only)
+        read_truths(write(tmp_path, {"Car1.txt": BOXES}), "otb", only=find_suite("otb50").only)
 
 
 def test_flags_of_another_length_are_told_by_name(tmp_path: Path) -> None:
@@ -108,12 +108,12 @@ def test_flags_of_another_length_are_told_by_name(tmp_path: Path) -> None:
 
 
 def test_names_in_any_spelling() -> None:
-    assert find_benchmark("OTB2015").name == "otb100"
-    assert find_benchmark("GOT-10k").name == "got10k"
-    assert find_benchmark("VOT2018_LT").name == "vot2018-lt"
-    assert BENCHMARKS["vot2019"].interval == (46, 291)
+    assert find_suite("OTB2015").name == "otb100"
+    assert find_suite("GOT-10k").name == "got10k-val"
+    assert find_suite("VOT2018_LT").name == "vot2018-lt"
+    assert SUITES["vot2019"].stack.interval == (46, 291)
     with pytest.raises(ConfigError, match="did you mean 'vot2018'"):
-        find_benchmark("vot2o18")
+        find_suite("vot2o18")
 
 
 def test_files_at_the_top_are_the_annotation(tmp_path: Path) -> None:

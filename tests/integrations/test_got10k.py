@@ -11,8 +11,8 @@ import pytest
 
 got10k_experiments = pytest.importorskip("got10k.experiments", reason="the GOT-10k toolkit is not installed")
 
+from siamtrack.evaluation.scoring import score  # noqa: E402
 from siamtrack.integrations.got10k import got10k_tracker  # noqa: E402
-from siamtrack.metrics.score import score  # noqa: E402
 from toy_sets import Blob, draw, lines, path_of  # noqa: E402
 
 NAMES = ("Basketball", "Biker", "Crossing")
@@ -68,7 +68,7 @@ def test_the_toolkit_and_siamtrack_run_the_same_tracker_to_the_same_boxes(
     experiment.run(got10k_tracker(weights, name="random", origin=1))
     suite, store = find_suite("otb100"), Store(tmp_path / "store", "ope")
     for sequence in read_suite(suite, data):
-        run_sequence(load(weights), sequence, suite.way, store, 0)
+        run_sequence(load(weights), sequence, suite.protocol, store, 0)
         theirs = np.loadtxt(tmp_path / "r" / "OTB2015" / "random" / f"{sequence.name}.txt", delimiter=",")
         # the toolkit reads images with Pillow and writes three decimals
         np.testing.assert_allclose(store.load_raw(sequence.name, "").regions, theirs, atol=0.75)

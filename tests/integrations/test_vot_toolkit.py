@@ -18,16 +18,15 @@ from vot.analysis.processor import AnalysisProcessor
 from vot.workspace import Workspace
 
 import siamtrack
-from siamtrack.evaluation.benchmarks import Benchmark
-from siamtrack.evaluation.protocols import Way
+from siamtrack.evaluation.protocols import EvaluationProtocol
 from siamtrack.evaluation.store import Store
 from siamtrack.evaluation.vot_protocols import MultiStart, Reset, Unsupervised
 from siamtrack.evaluation.worker import run_sequence
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.results import read_results
 from siamtrack.formats.sequence import VideoSequence
-from siamtrack.metrics.passes import score_unsupervised
-from siamtrack.metrics.score import score_runs
+from siamtrack.metrics.rules import Task, score_runs
+from siamtrack.metrics.vot import VotStack
 from toy_sets import Blob, draw, lines, path_of
 
 STACK = """
@@ -139,9 +138,9 @@ def test_the_toolkit_runs_the_tracker(workspace: Workspace, name: str, weights: 
     runs = read_results(results_of(workspace, name) / "unsupervised", truths, "longterm")
     assert all(r[0].confidence is not None and np.isfinite(r[0].confidence[1:]).all() for r in runs.values())
     (accuracy, *_), f_scores = analyse(workspace, name, "unsupervised")
-    ours = score_unsupervised(Benchmark("small", "reset"), truths, {n: r[0] for n, r in runs.items()})
+    ours = score_runs(truths, runs, Task("unsupervised", "vot-toolkit"))
     assert ours.metrics["accuracy"] == pytest.approx(accuracy, abs=1e-6)
-    longterm = score_runs(Benchmark("small", "longterm"), truths, runs, "vot-toolkit").metrics
+    longterm = score_runs(truths, runs, Task("longterm", "vot-toolkit")).metrics
     expected = [longterm["F"], longterm["precision"], longterm["recall"]]
     assert sorted(expected) == pytest.approx(sorted(map(float, f_scores[:3])), abs=1e-6)
     store, tracker = Store(tmp_path, "unsupervised"), load(weights)
@@ -164,8 +163,10 @@ class Limping(Blob):
         return self.box
 
 
-@pytest.mark.parametrize(("kind", "way"), [("reset", Reset()), ("multistart", MultiStart())])
-def test_the_toolkit_scores_our_runs_as_we_do(workspace: Workspace, kind: str, way: Way, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "protocol"), [("reset", Reset()), ("multistart", MultiStart())])
+def test_the_toolkit_scores_our_runs_as_we_do(
+    workspace: Workspace, kind: str, protocol: EvaluationProtocol, tmp_path: Path
+) -> None:
     """The files of our own runs in vot-toolkit's results folder.
 
     Its release 0.9.0 cannot run these two experiments itself with a tracker of one target: it takes the answer
@@ -174,12 +175,11 @@ def test_the_toolkit_scores_our_runs_as_we_do(workspace: Workspace, kind: str, w
     sequences = sequences_of(workspace)
     store = Store(tmp_path, kind)
     for sequence in sequences:
-        run_sequence(Limping(), sequence, way, store, 0)
+        run_sequence(Limping(), sequence, protocol, store, 0)
     shutil.copytree(store.root / "results" / "baseline", results_of(workspace, "own") / kind)
     truths = {s.name: s.annotation() for s in sequences}
-    runs = {s.name: [store.load_raw(s.name, key) for key in way.keys(s)] for s in sequences}
-    benchmark = Benchmark("small", kind, "vot-toolkit", (4, 12))
-    ours = score_runs(benchmark, truths, runs, "vot-toolkit").metrics
+    runs = {s.name: [store.load_raw(s.name, key) for key in protocol.keys(s)] for s in sequences}
+    ours = score_runs(truths, runs, Task(kind, "vot-toolkit", stack=VotStack((4, 12)))).metrics
     (accuracy, robustness, *_), (eao, *_) = analyse(workspace, "own", kind)
     assert ours["accuracy"] == pytest.approx(accuracy, abs=1e-6)
     assert ours["EAO"] == pytest.approx(eao, abs=1e-6)

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from siamtrack.errors import DataError
-from siamtrack.evaluation.benchmarks import find_benchmark
+from siamtrack.evaluation.scoring import score_results
+from siamtrack.evaluation.suites import find_suite
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.formats.results import read_results
 from siamtrack.formats.truth import read_truths
-from siamtrack.metrics.score import Scores, score_runs
+from siamtrack.metrics.scores import Scores
 
 RECORDS = Path(__file__).resolve().parents[1] / "golden" / "metrics" / "golden.json"
 RULES = {
@@ -58,20 +59,20 @@ def left_out(settings: dict[str, Any]) -> tuple[str, ...]:
 
 @cache
 def truth_of(pack: Path, benchmark: str) -> dict[str, Truth]:
-    return read_truths(pack / PLACES[benchmark][1], find_benchmark(PLACES[benchmark][0]).data)
+    return read_truths(pack / PLACES[benchmark][1], find_suite(PLACES[benchmark][0]).data)
 
 
 @cache
 def runs_of(pack: Path, benchmark: str, tracker: str) -> dict[str, list[Predictions]]:
     suite, _, results = PLACES[benchmark]
     path = pack / results.format(tracker)
-    return read_results(path, truth_of(pack, benchmark), find_benchmark(suite).protocol)
+    return read_results(path, truth_of(pack, benchmark), find_suite(suite).kind)
 
 
 @cache
 def scored(pack: Path, benchmark: str, tracker: str, rule: str, out: tuple[str, ...]) -> Scores:
     runs = runs_of(pack, benchmark, tracker)
-    return score_runs(PLACES[benchmark][0], truth_of(pack, benchmark), runs, rule, leave_out=out)
+    return score_results(PLACES[benchmark][0], truth_of(pack, benchmark), runs, rule, leave_out=out)
 
 
 def supported() -> list[dict[str, Any]]:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siamtrack.errors import DataError
+from siamtrack.evaluation.scoring import score_results
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.metrics.longterm import precision_recall, presence_auroc, pysot_thresholds, toolkit_thresholds
-from siamtrack.metrics.score import score_runs
 
 
 def test_auroc_is_the_chance_that_a_present_frame_scores_higher() -> None:
@@ -53,6 +53,6 @@ def test_confidences_are_asked_for_by_name() -> None:
     boxes = np.tile([1.0, 2, 30, 40], (5, 1))
     truth = {"cat": Truth("cat", boxes, (100, 100))}
     with pytest.raises(DataError, match="cat: no confidences"):
-        score_runs("vot2018-lt", truth, {"cat": Predictions(boxes)})
+        score_results("vot2018-lt", truth, {"cat": Predictions(boxes)})
     whole = Predictions(boxes, confidence=np.linspace(0.5, 1, 5))
-    assert score_runs("vot2018-lt", truth, {"cat": whole}).metrics["F"] == pytest.approx(1)
+    assert score_results("vot2018-lt", truth, {"cat": whole}).metrics["F"] == pytest.approx(1)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from siamtrack.errors import DataError
+from siamtrack.evaluation.scoring import score_results
 from siamtrack.formats.records import Predictions
 from siamtrack.formats.results import read_results
 from siamtrack.formats.truth import read_truths
 from siamtrack.metrics.multistart import AnchoredRun, eao_partial, progress
-from siamtrack.metrics.score import score_runs
 
 
 def golden_value(golden: Path, metric: str) -> float:
@@ -38,7 +38,7 @@ def twelve(metrics_pack: Path) -> tuple[dict, dict[str, list[Predictions]]]:
 
 def test_agrees_with_vot_toolkit(twelve: tuple[dict, dict], golden: Path) -> None:
     truths, runs = twelve
-    found = score_runs("vot2020", truths, runs, "vot-toolkit")
+    found = score_results("vot2020", truths, runs, "vot-toolkit")
     for metric in ("accuracy", "robustness", "EAO"):
         assert found.metrics[metric] == pytest.approx(golden_value(golden, metric), abs=1e-9)
     early = found.curves["eao"][50:151].mean()
@@ -49,7 +49,7 @@ def test_sequences_agree_with_vot_toolkit(twelve: tuple[dict, dict], metrics_pac
     import gzip
 
     truths, runs = twelve
-    found = score_runs("vot2020", truths, runs, "vot-toolkit")
+    found = score_results("vot2020", truths, runs, "vot-toolkit")
     with gzip.open(metrics_pack / "per_sequence" / "multistart_otb12.json.gz") as file:
         recorded = json.load(file)
     for name, expected in recorded["multistart_otb12/vot_toolkit/MDNet"].items():
@@ -64,7 +64,7 @@ def test_a_missing_run_is_named(twelve: tuple[dict, dict]) -> None:
     truths, runs = twelve
     less = {**runs, "Bolt": runs["Bolt"][1:]}
     with pytest.raises(DataError, match=r"Bolt: no run from anchor 0; expected Bolt_00000000\.txt"):
-        score_runs("vot2020", truths, less, "vot-toolkit")
+        score_results("vot2020", truths, less, "vot-toolkit")
 
 
 def test_progress_stops_at_the_first_of_ten_bad_frames() -> None:

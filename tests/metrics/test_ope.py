@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from siamtrack.formats.records import Predictions, Truth
+from siamtrack.metrics.got10k import got10k_overlaps
 from siamtrack.metrics.ope import (
-    LengthError,
     fractions_above,
     fractions_within,
     got10k_toolkit_curves,
@@ -19,7 +19,8 @@ from siamtrack.metrics.ope import (
     pysot_curves,
     repair,
 )
-from siamtrack.metrics.servers import got10k_overlaps, trackingnet_curves
+from siamtrack.metrics.scores import LengthError
+from siamtrack.metrics.trackingnet import trackingnet_curves
 
 SCORERS = {"pysot": pysot_curves, "got10k": got10k_toolkit_curves, "otb_matlab": otb_curves}
 

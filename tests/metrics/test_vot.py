@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from siamtrack.evaluation.scoring import score_results
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.regions import widen
-from siamtrack.metrics.ope import LengthError
-from siamtrack.metrics.score import score_runs
+from siamtrack.metrics.scores import LengthError
 from siamtrack.metrics.vot import (
     ar_robustness,
     eao_score,
@@ -114,12 +114,12 @@ def test_a_data_set_in_memory(traces: dict[str, Any]) -> None:
     kept = {n: v for n, v in traces.items() if n not in ("shorter_than_gt", "longer_than_gt")}
     truths, runs = {n: v[0] for n, v in kept.items()}, {n: v[1] for n, v in kept.items()}
     for rules in ("vot-pysot", "vot-toolkit", "got10k-toolkit"):
-        found = score_runs("vot2018", truths, runs, rules)
+        found = score_results("vot2018", truths, runs, rules)
         assert set(found.sequences) == set(kept)
         assert found.metrics["lost_number"] == sum(run.is_code(2).sum() for run in runs.values())
     # fifteen equal repetitions say what one says
-    once = score_runs("vot2018", truths, runs, "vot-pysot").metrics
-    often = score_runs("vot2018", truths, {n: [r] * 15 for n, r in runs.items()}, "vot-pysot").metrics
+    once = score_results("vot2018", truths, runs, "vot-pysot").metrics
+    often = score_results("vot2018", truths, {n: [r] * 15 for n, r in runs.items()}, "vot-pysot").metrics
     assert often == pytest.approx(once)
 
 
@@ -130,6 +130,6 @@ def test_tags_give_attributes() -> None:
     regions = boxes.copy()
     regions[20:, 0] += 5
     run = Predictions(regions, np.where(np.arange(40) == 0, 1, -1))
-    found = score_runs("vot2018", {"still": truth}, {"still": run}, "vot-pysot").attributes
+    found = score_results("vot2018", {"still": truth}, {"still": run}, "vot-pysot").attributes
     assert found["occlusion"]["accuracy"] == pytest.approx(1)
     assert found["empty"]["accuracy"] < 0.9

@@ -39,7 +39,7 @@ def test_the_score_is_that_of_the_evaluation(tmp_path: Path, window: float) -> N
     (one,) = sequences(tmp_path / "data", {"a": 0.4})
     preset = replace(QuickVariants().preset, track=Track(window=window, penalty=0.1))
     suite, store = find_suite("folder"), Store(tmp_path / "store", "ope")
-    run_sequence(QuickTracker(preset.track), one, suite.way, store, seed=0)
+    run_sequence(QuickTracker(preset.track), one, suite.protocol, store, seed=0)
     wanted = score_store(store, suite, [one]).metrics["success_auc"]
     assert Scorer(QuickVariants()).score(preset, one) == wanted
 

@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from siamtrack.errors import DataError
-from siamtrack.evaluation.benchmarks import Benchmark
 from siamtrack.evaluation.runner import Settings, TrackerFactory, Watcher, pending, run_suite
+from siamtrack.evaluation.scoring import score_results
 from siamtrack.evaluation.store import Failure, Store
 from siamtrack.evaluation.suites import Suite
 from siamtrack.formats.archive import sequence_key
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.sequence import VideoSequence
-from siamtrack.io import write_whole
-from siamtrack.metrics.passes import score_passes, score_unsupervised
-from siamtrack.metrics.rules import find_rule
-from siamtrack.metrics.score import score_runs
+from siamtrack.io import first_names, write_whole
 from siamtrack.metrics.scores import Scores
 
 __all__ = ["Evaluation", "Speed", "evaluate", "open_store", "read_suite", "score_store"]
@@ -64,15 +61,13 @@ def read_suite(suite: Suite, data: str | Path) -> list[VideoSequence]:
         DataError: not that data set, a malformed file, or a sequence of the suite that is missing.
     """
     found = read_dataset(suite.data, data)
-    only = suite.benchmark.only
-    if not only:
+    if not suite.only:
         return found
     by_key = {sequence_key(s.name): s for s in found}
-    missing = [name for name in only if sequence_key(name) not in by_key]
+    missing = [name for name in suite.only if sequence_key(name) not in by_key]
     if missing:
-        shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
-        raise DataError(f"{data}: {suite.name} needs the sequences {shown}; they are not there")
-    return [by_key[sequence_key(name)] for name in only]
+        raise DataError(f"{data}: {suite.name} needs the sequences {first_names(missing)}; they are not there")
+    return [by_key[sequence_key(name)] for name in suite.only]
 
 
 def open_store(tracker: TrackerFactory, suite: Suite, out: Path, seed: int = 0) -> Store:
@@ -83,7 +78,7 @@ def open_store(tracker: TrackerFactory, suite: Suite, out: Path, seed: int = 0) 
     manifest = {
         "tracker": tracker.name,
         "suite": suite.name,
-        "protocol": {"kind": suite.kind, "way": repr(suite.way)},
+        "protocol": {"kind": suite.kind, "settings": repr(suite.protocol)},
         "seed": seed,
         **tracker.identity,
     }
@@ -135,29 +130,15 @@ def score_store(
         DataError: a result that is missing or malformed.
     """
     truths = {s.name: s.annotation() for s in sequences}
-    runs = {s.name: {key: store.load_raw(s.name, key) for key in suite.way.keys(s)} for s in sequences}
-    if suite.kind == "unsupervised":
-        found = score_unsupervised(suite.benchmark, truths, {name: r["001"] for name, r in runs.items()})
-    elif suite.kind in ("tre", "sre"):
-        found = score_passes(suite.benchmark, truths, runs, rules or suite.rules)
-    else:
-        plain = {name: list(r.values()) for name, r in runs.items()}
-        found = score_runs(suite.benchmark, truths, plain, rules or suite.rules)
-    return replace(found, suite=suite.name, left_out=list(left_out))
-
-
-def check_rules(suite: Suite, rules: str | None) -> None:
-    """Raise `ConfigError` for rules that do not score the suite, before anything is run."""
-    kind = "ope" if suite.kind in ("tre", "sre") else suite.kind
-    if kind != "unsupervised":
-        find_rule(rules or suite.rules, Benchmark(suite.name, kind))
+    runs = {s.name: [store.load_raw(s.name, key) for key in suite.protocol.keys(s)] for s in sequences}
+    return replace(score_results(suite, truths, runs, rules), left_out=list(left_out))
 
 
 def measure_speed(store: Store, suite: Suite, sequences: Sequence[VideoSequence]) -> Speed:
     """Return the frames a second over all runs of these sequences, from the times in the store."""
     frames, tracker, network, reading = 0, 0.0, 0.0, 0.0
     for sequence in sequences:
-        for key in suite.way.keys(sequence):
+        for key in suite.protocol.keys(sequence):
             timing = store.timing(sequence.name, key)
             called = timing.seconds[1:][timing.seconds[1:] > 0]
             frames += len(called)

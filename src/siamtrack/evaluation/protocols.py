@@ -1,24 +1,33 @@
-"""The ways to run a tracker over a sequence: one pass, temporal and spatial robustness.
+"""How a tracker is run over a sequence: one pass, temporal and spatial robustness.
 
-A protocol is a value with two functions: `keys(sequence)` names the runs that it makes of a sequence (one
-name a result file), `run(session, sequence, key)` makes one of them. VOT's protocols are in `vot_protocols`.
+A protocol is a value: `kind` says how its results are laid out and scored, `keys(sequence)` names the runs that it
+makes of a sequence (a result file each), `run(session, sequence, key)` makes one of them. VOT's protocols are in
+`vot_protocols`.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
 from siamtrack.errors import DataError
-from siamtrack.evaluation.tracker_session import Answer, SessionLike
+from siamtrack.evaluation.tracker_session import Prediction, SessionLike
 from siamtrack.formats.records import Predictions
 from siamtrack.formats.sequence import VideoSequence, to_file
 from siamtrack.geometry.regions import FloatArray, IntArray
 
-__all__ = ["OnePass", "Rows", "SpatialRobustness", "TemporalRobustness", "TimedRun", "Way", "shifted_box"]
+__all__ = [
+    "EvaluationProtocol",
+    "OnePass",
+    "RunBuilder",
+    "SpatialRobustness",
+    "TemporalRobustness",
+    "TimedRun",
+    "shifted_box",
+]
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,8 @@ class TimedRun:
     reading: float = 0.0
 
 
-class Rows:
-    """The rows of a run while it is made; all start as VOT's code 0, "skipped"."""
+class RunBuilder:
+    """Collects the rows of a run; all start as VOT's code 0, "skipped"."""
 
     def __init__(self, count: int) -> None:
         self._regions = np.full((count, 8), np.nan)
@@ -48,8 +57,8 @@ class Rows:
         self._confidence = np.full(count, np.nan)
         self._seconds = np.zeros(count)
 
-    def put(self, row: int, answer: Answer, seconds: float) -> None:
-        """Write an answer; one without a region stays a row of nan."""
+    def put(self, row: int, answer: Prediction, seconds: float) -> None:
+        """Write a prediction; one without a region stays a row of nan."""
         self._regions[row, : len(answer.region)] = answer.region
         self._codes[row] = -1
         self._confidence[row] = answer.confidence
@@ -60,7 +69,7 @@ class Rows:
         self._codes[row] = code
         self._seconds[row] = seconds
 
-    def trial(self, session: SessionLike, anchor: int | None = None) -> TimedRun:
+    def finish(self, session: SessionLike, anchor: int | None = None) -> TimedRun:
         """Return the finished run."""
         wide = bool(np.isfinite(self._regions[:, 4:]).any())
         regions = self._regions if wide else self._regions[:, :4]
@@ -68,8 +77,12 @@ class Rows:
         return TimedRun(run, self._seconds, session.network, session.reading)
 
 
-class Way(Protocol):
+class EvaluationProtocol(Protocol):
     """What the runner needs of a protocol."""
+
+    @property
+    def kind(self) -> str:
+        """How its results are laid out and scored: ope, tre, sre, reset, multistart, unsupervised or longterm."""
 
     def keys(self, sequence: VideoSequence) -> list[str]:
         """Return the names of the runs of a sequence, in the order in which they are made."""
@@ -79,13 +92,13 @@ class Way(Protocol):
 
 
 def _one_pass(session: SessionLike, sequence: VideoSequence, first: int, box: FloatArray) -> TimedRun:
-    rows = Rows(len(sequence) - first)
+    rows = RunBuilder(len(sequence) - first)
     session.init(session.read(sequence.frames, first), box)
-    rows.put(0, Answer(tuple(box.tolist()), 1.0), session.seconds)
+    rows.put(0, Prediction(tuple(box.tolist()), 1.0), session.seconds)
     for index in range(first + 1, len(sequence)):
         frame = session.read(sequence.frames, index)
         rows.put(index - first, session.update(frame), session.seconds)
-    return rows.trial(session)
+    return rows.finish(session)
 
 
 def _start_box(sequence: VideoSequence, index: int) -> FloatArray:
@@ -100,6 +113,8 @@ class OnePass:
 
     The first row is that box.
     """
+
+    kind: ClassVar[str] = "ope"
 
     def keys(self, sequence: VideoSequence) -> list[str]:
         """Return the single run's name."""
@@ -119,6 +134,7 @@ class TemporalRobustness:
 
     segments: int = 20
     least: int = 20
+    kind: ClassVar[str] = "tre"
 
     def starts(self, sequence: VideoSequence) -> list[int]:
         """Return the frames to start from, rising; only the first valid one if the sequence is too short."""
@@ -198,6 +214,8 @@ def shifted_box(box: tuple[float, float, float, float], kind: str, size: tuple[i
 @dataclass(frozen=True)
 class SpatialRobustness:
     """OTB's SRE: twelve passes whose first box is shifted or scaled by a tenth (shiftInitBB.m)."""
+
+    kind: ClassVar[str] = "sre"
 
     def keys(self, sequence: VideoSequence) -> list[str]:
         """Return the names of OTB's twelve disturbances."""

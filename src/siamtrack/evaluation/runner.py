@@ -104,7 +104,7 @@ def share(sequences: Sequence[VideoSequence], rank: int, world: int) -> list[Vid
 
 def pending(store: Store, suite: Suite, sequences: Sequence[VideoSequence]) -> list[VideoSequence]:
     """Return the sequences that have a run which is not in the store yet."""
-    return [s for s in sequences if not all(store.has(s.name, key) for key in suite.way.keys(s))]
+    return [s for s in sequences if not all(store.has(s.name, key) for key in suite.protocol.keys(s))]
 
 
 @dataclass
@@ -143,7 +143,7 @@ class _Pool:
         jobs: list[VideoSequence],
         watcher: Watcher,
     ) -> None:
-        self._arguments = (tracker, suite.way, store, settings.seed)
+        self._arguments = (tracker, suite.protocol, store, settings.seed)
         self._store = store
         self._settings = settings
         self._jobs = deque(jobs)

@@ -2,7 +2,7 @@
 
     OUT/<tracker>/<suite>/
         manifest.json   preset, weights hash, version, device, seed, protocol: what the results depend on
-        results/        one file a run, in the public format of its protocol (see `result_path`)
+        results/        one file a run, in the public format of its protocol (see `formats.results`)
         times/          one file a run: the seconds of every frame
         failed/         one file for each sequence that could not be finished
         scores.json     metrics, sequences, attributes and curves, once all sequences are done
@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,11 +28,12 @@ from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.protocols import TimedRun
 from siamtrack.formats.parse import parse_column, parse_regions
 from siamtrack.formats.records import Predictions
+from siamtrack.formats.results import region_lines, result_path
 from siamtrack.formats.sequence import VideoSequence, from_file, to_file
-from siamtrack.geometry.regions import FloatArray, is_rectangle
+from siamtrack.geometry.regions import FloatArray
 from siamtrack.io import read_bytes, read_json, sweep_drafts, write_whole
 
-__all__ = ["Failure", "Store", "Timing", "region_lines", "result_path"]
+__all__ = ["Failure", "Store", "Timing"]
 
 _FORMAT = 1
 
@@ -56,43 +57,6 @@ class Timing:
     seconds: FloatArray
     network: float
     reading: float
-
-
-def result_path(kind: str, sequence: str, key: str) -> PurePosixPath:
-    """Return where a run's raw result lies below `results/`.
-
-    `ope` is `<seq>.txt`, as OTB, LaSOT and TrackingNet have it; VOT's are `baseline/<seq>/<seq>_001.txt`,
-    `longterm/<seq>/<seq>_001.txt` and `unsupervised/<seq>/<seq>_001.txt` with the repetition or the anchor as
-    the key; OTB's TRE and SRE are `<seq>/<key>.txt`.
-    """
-    folder = {
-        "reset": "baseline",
-        "multistart": "baseline",
-        "longterm": "longterm",
-        "unsupervised": "unsupervised",
-    }.get(kind)
-    if kind == "ope":
-        return PurePosixPath(f"{sequence}.txt")
-    if folder is None:
-        return PurePosixPath(sequence) / f"{key}.txt"
-    return PurePosixPath(folder) / sequence / f"{sequence}_{key}.txt"
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "nan"
-    text = f"{value:.4f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
-
-
-def region_lines(run: Predictions) -> str:
-    """Return a run as lines of text: VOT's special codes, x,y,w,h or polygons, with at most four decimals."""
-    assert run.codes is not None  # a Run fills it
-    boxes = is_rectangle(run.regions)
-    lines = []
-    for row, code, box in zip(run.regions.tolist(), run.codes.tolist(), boxes.tolist(), strict=True):
-        lines.append(str(code) if code >= 0 else ",".join(map(_number, row[:4] if box else row)))
-    return "\n".join(lines) + "\n"
 
 
 class Store:
@@ -144,18 +108,18 @@ class Store:
         """Whether a run is done."""
         return self.path(sequence, key).is_file()
 
-    def save(self, sequence: VideoSequence, key: str, trial: TimedRun) -> None:
+    def save(self, sequence: VideoSequence, key: str, timed: TimedRun) -> None:
         """Write one run in the data set's own coordinates.
 
         The result file, which says that it is done, comes last.
         """
-        assert trial.run.codes is not None  # a Run fills it
-        run = Predictions(to_file(trial.run.regions, sequence.origin), trial.run.codes, trial.run.confidence)
+        assert timed.run.codes is not None  # Predictions fills it in
+        run = Predictions(to_file(timed.run.regions, sequence.origin), timed.run.codes, timed.run.confidence)
         target = self.path(sequence.name, key)
         times = {
-            "seconds": [round(s, 6) for s in trial.seconds.tolist()],
-            "network": None if math.isnan(trial.network) else round(trial.network, 6),
-            "reading": round(trial.reading, 6),
+            "seconds": [round(s, 6) for s in timed.seconds.tolist()],
+            "network": None if math.isnan(timed.network) else round(timed.network, 6),
+            "reading": round(timed.reading, 6),
         }
         write_whole(self._times(sequence.name, key), json.dumps(times) + "\n")
         if self.kind == "longterm" and run.confidence is not None:

@@ -1,17 +1,35 @@
-"""The suites: what to run by name. One line names the data set, the protocol and the rules."""
+"""The suites: one table that says what a name means for `eval`, `score`, `report` and `submit`.
+
+A row names the data set, the protocol by which a tracker is run on it, and the rules that score the results where none
+are named.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from siamtrack.errors import ConfigError, did_you_mean
-from siamtrack.evaluation.benchmarks import Benchmark, find_benchmark
-from siamtrack.evaluation.protocols import OnePass, SpatialRobustness, TemporalRobustness, Way
+from siamtrack.evaluation.protocols import EvaluationProtocol, OnePass, SpatialRobustness, TemporalRobustness
 from siamtrack.evaluation.vot_protocols import LongTerm, MultiStart, RealTime, Reset, Unsupervised
+from siamtrack.metrics.vot import VotStack
 
 __all__ = ["SUITES", "Suite", "find_suite", "with_speed"]
+
+# cvlab.hanyang.ac.kr/tracker_benchmark: TB-50, and the sequences of the CVPR 2013 benchmark
+_OTB2013 = """
+Basketball Bolt Boy Car4 CarDark CarScale Coke Couple Crossing David David2 David3 Deer Dog1 Doll Dudek
+FaceOcc1 FaceOcc2 Fish FleetFace Football Football1 Freeman1 Freeman3 Freeman4 Girl Ironman Jogging-1
+Jogging-2 Jumping Lemming Liquor Matrix Mhyang MotorRolling MountainBike Shaking Singer1 Singer2 Skating1
+Skiing Soccer Subway Suv Sylvester Tiger1 Tiger2 Trellis Walking Walking2 Woman
+"""
+_OTB50 = """
+Basketball Biker Bird1 BlurBody BlurCar2 BlurFace BlurOwl Bolt Box Car1 Car4 CarDark CarScale ClifBar Couple
+Crowds David Deer Diving DragonBaby Dudek Football Freeman4 Girl Human3 Human4-2 Human6 Human9 Ironman Jump
+Jumping Liquor Matrix MotorRolling Panda RedTeam Shaking Singer2 Skating1 Skating2-1 Skating2-2 Skiing Soccer
+Surfer Sylvester Tiger2 Trellis Walking Walking2 Woman
+"""
 
 
 @dataclass(frozen=True)
@@ -20,58 +38,52 @@ class Suite:
 
     Attributes:
         name: as people type it.
-        data: the name of the reader in `datasets`.
-        way: the protocol.
-        kind: how its results are laid out and scored: ope, tre, sre, reset, multistart, unsupervised or
-            longterm.
-        rules: the scorer used where none is named (see `rules.RULES`).
-        benchmark: whose subset of sequences and EAO interval the scorer takes.
+        data: the data set's layout, a name that `read_dataset` knows.
+        protocol: how a tracker is run.
+        rules: the scorer used where none is named (see `metrics.rules.RULES`).
+        only: the sequences of a subset of the data set; empty for all.
+        stack: what VOT sets for the year.
     """
 
     name: str
     data: str
-    way: Way
-    kind: str
+    protocol: EvaluationProtocol
     rules: str
-    benchmark: Benchmark
+    only: tuple[str, ...] = ()
+    stack: VotStack = field(default_factory=VotStack)
 
-
-def _suite(name: str, data: str, way: Way, kind: str, rules: str, benchmark: str) -> Suite:
-    return Suite(name, data, way, kind, rules, find_benchmark(benchmark))
+    @property
+    def kind(self) -> str:
+        """How results are laid out and scored: ope, tre, sre, reset, multistart, unsupervised or longterm."""
+        return self.protocol.kind
 
 
 def _table() -> Mapping[str, Suite]:
-    one, tre, sre = OnePass(), TemporalRobustness(), SpatialRobustness()
-    reset, multi = Reset(), MultiStart()
-    rows = [_suite(n, "otb", one, "ope", "otb", n) for n in ("otb2013", "otb50", "otb100")]
-    rows += [_suite(f"{n}-tre", "otb", tre, "tre", "otb", n) for n in ("otb2013", "otb50", "otb100")]
-    rows += [_suite(f"{n}-sre", "otb", sre, "sre", "otb", n) for n in ("otb2013", "otb50", "otb100")]
-    rows += [_suite(n, n, one, "ope", "uav123", n) for n in ("uav123", "uav123-10fps", "uav20l")]
-    rows += [_suite(n, n, one, "ope", "otb", n) for n in ("tc128", "dtb70")]
-    rows += [_suite(n, n, one, "ope", "otb", "nfs") for n in ("nfs30", "nfs240")]
-    rows += [
-        _suite("folder", "folder", one, "ope", "otb", "folder"),
-        _suite("lasot", "lasot", one, "ope", "lasot", "lasot"),
-        _suite("trackingnet", "trackingnet", one, "ope", "trackingnet", "trackingnet"),
-        _suite("got10k-val", "got10k-val", one, "ope", "got10k", "got10k"),
-        _suite("got10k-test", "got10k-test", one, "ope", "got10k", "got10k"),
+    one = OnePass()
+    rows = []
+    for name, only in (("otb2013", _OTB2013), ("otb50", _OTB50), ("otb100", "")):
+        subset = tuple(only.split())
+        rows += [
+            Suite(name, "otb", one, "otb", subset),
+            Suite(f"{name}-tre", "otb", TemporalRobustness(), "otb", subset),
+            Suite(f"{name}-sre", "otb", SpatialRobustness(), "otb", subset),
+        ]
+    rows += [Suite(name, name, one, "uav123") for name in ("uav123", "uav123-10fps", "uav20l")]
+    rows += [Suite(name, name, one, "otb") for name in ("tc128", "dtb70", "nfs30", "nfs240", "folder")]
+    rows += [Suite(name, name, one, name) for name in ("lasot", "trackingnet")]
+    rows += [Suite(name, name, one, "got10k") for name in ("got10k-val", "got10k-test")]
+    supervised = {2015: (108, 371), 2016: (108, 371), 2017: (100, 356), 2018: (100, 356), 2019: (46, 291)}
+    years: list[tuple[int, Reset | MultiStart, str, VotStack]] = [
+        *((year, Reset(), "vot-pysot", VotStack(interval)) for year, interval in supervised.items()),
+        *((year, MultiStart(), "vot-toolkit", VotStack((115, 755), burn_in=1)) for year in (2020, 2021, 2022)),
     ]
-    for year in range(2015, 2020):
-        vot = f"vot{year}"
+    for year, protocol, rules, stack in years:
         rows += [
-            _suite(vot, "vot", reset, "reset", "vot-pysot", vot),
-            _suite(f"{vot}-realtime", "vot", RealTime(reset), "reset", "vot-pysot", vot),
-            _suite(f"{vot}-unsupervised", "vot", Unsupervised(), "unsupervised", "vot-toolkit", vot),
+            Suite(f"vot{year}", "vot", protocol, rules, stack=stack),
+            Suite(f"vot{year}-realtime", "vot", RealTime(protocol), rules, stack=stack),
+            Suite(f"vot{year}-unsupervised", "vot", Unsupervised(), "vot-toolkit", stack=stack),
         ]
-    for year in range(2020, 2023):
-        vot = f"vot{year}"
-        rows += [
-            _suite(vot, "vot", multi, "multistart", "vot-toolkit", vot),
-            _suite(f"{vot}-realtime", "vot", RealTime(multi), "multistart", "vot-toolkit", vot),
-            _suite(f"{vot}-unsupervised", "vot", Unsupervised(), "unsupervised", "vot-toolkit", vot),
-        ]
-    for year in range(2018, 2023):
-        rows.append(_suite(f"vot{year}-lt", "vot", LongTerm(), "longterm", "vot-toolkit", f"vot{year}-lt"))
+    rows += [Suite(f"vot{year}-lt", "vot", LongTerm(), "vot-toolkit") for year in range(2018, 2023)]
     return MappingProxyType({suite.name: suite for suite in rows})
 
 
@@ -79,15 +91,22 @@ SUITES: Mapping[str, Suite] = _table()
 
 _ALIASES = {
     "otb2015": "otb100",
+    "tb100": "otb100",
+    "tb50": "otb50",
     "nfs": "nfs30",
     "got10k": "got10k-val",
     "lasot-test": "lasot",
     "trackingnet-test": "trackingnet",
+    "tcolor128": "tc128",
 }
 
 
 def find_suite(name: str) -> Suite:
-    """Return the suite of this name; raises `ConfigError` for an unknown one, with the nearest known."""
+    """Return the suite of this name in any common spelling.
+
+    Raises:
+        ConfigError: an unknown name; the nearest known one is told.
+    """
     key = name.lower().replace("_", "-").replace("got-10k", "got10k")
     key = _ALIASES.get(key, key)
     if key not in SUITES:
@@ -101,7 +120,7 @@ def with_speed(suite: Suite, fps: float) -> Suite:
 
     Such a run can be repeated on any machine. Raises `ConfigError` for a suite without a clock.
     """
-    if not isinstance(suite.way, RealTime):
-        clocked = ", ".join(s.name for s in SUITES.values() if isinstance(s.way, RealTime))
+    if not isinstance(suite.protocol, RealTime):
+        clocked = ", ".join(s.name for s in SUITES.values() if isinstance(s.protocol, RealTime))
         raise ConfigError(f"{suite.name} does not watch the clock, a tracker's speed is for: {clocked}")
-    return replace(suite, way=replace(suite.way, speed=fps))
+    return replace(suite, protocol=replace(suite.protocol, speed=fps))

@@ -17,12 +17,12 @@ from siamtrack.errors import SiamtrackError
 from siamtrack.formats.sequence import FrameList, Image
 from siamtrack.geometry.regions import FloatArray
 
-__all__ = ["Answer", "BadAnswerError", "Session", "SessionLike", "TrackerLike", "read_answer"]
+__all__ = ["BadPredictionError", "Prediction", "Session", "SessionLike", "TrackerLike", "read_prediction"]
 
 Clock = Callable[[], float]
 
 
-class BadAnswerError(SiamtrackError):
+class BadPredictionError(SiamtrackError):
     """A tracker that answered with something other than a finite box."""
 
 
@@ -33,11 +33,11 @@ class TrackerLike(Protocol):
         """Begin with a frame, RGB uint8 (H, W, 3), and a box x, y, w, h in continuous pixels."""
 
     def update(self, frame: Image) -> Any:
-        """Return what `read_answer` understands."""
+        """Return what `read_prediction` understands."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """One frame's answer: `region` of 4 (x, y, w, h) or 8 numbers, all nan if nothing was found.
 
     `confidence` or nan.
@@ -47,17 +47,17 @@ class Answer:
     confidence: float = math.nan
 
 
-_NOTHING = Answer((math.nan,) * 4)
+_NOTHING = Prediction((math.nan,) * 4)
 
 
-def read_answer(value: Any) -> Answer:
+def read_prediction(value: Any) -> Prediction:
     """Understand what a tracker returned.
 
     That is None (nothing found), 4 or 8 numbers, or an object with `box` and, if it has them, `presence` or
     `score` (as `siamtrack.Result`). Presence is the confidence where both are there.
 
     Raises:
-        BadAnswerError: anything else, or a number that is not finite.
+        BadPredictionError: anything else, or a number that is not finite.
     """
     if value is None:
         return _NOTHING
@@ -69,12 +69,14 @@ def read_answer(value: Any) -> Answer:
         region = tuple(float(number) for number in np.asarray(box, dtype=np.float64).ravel())
         confidence = float(confidence)
     except (TypeError, ValueError):
-        raise BadAnswerError(f"expected a box of four numbers, got {_shown(value)}") from None
+        raise BadPredictionError(f"expected a box of four numbers, got {_shown(value)}") from None
     if len(region) not in (4, 8):
-        raise BadAnswerError(f"expected a box of four numbers, got {len(region)}: {_shown(value)}")
+        raise BadPredictionError(f"expected a box of four numbers, got {len(region)}: {_shown(value)}")
     if not all(map(math.isfinite, region)):
-        raise BadAnswerError(f"expected a box of finite numbers, got {_shown(value)}; None says that nothing was found")
-    return Answer(region, confidence)
+        raise BadPredictionError(
+            f"expected a box of finite numbers, got {_shown(value)}; None says that nothing was found"
+        )
+    return Prediction(region, confidence)
 
 
 def _shown(value: Any) -> str:
@@ -101,7 +103,7 @@ class SessionLike(Protocol):
     def init(self, frame: Image, box: FloatArray) -> None:
         """Start the tracker."""
 
-    def update(self, frame: Image) -> Answer:
+    def update(self, frame: Image) -> Prediction:
         """Return the tracker's answer."""
 
 
@@ -153,17 +155,17 @@ class Session:
         self.seconds = self._clock() - began
         self._tell()
 
-    def update(self, frame: Image) -> Answer:
-        """Return the tracker's answer for the next frame; raises `BadAnswerError` where it is not a box."""
+    def update(self, frame: Image) -> Prediction:
+        """Return the tracker's answer for the next frame; raises `BadPredictionError` where it is not a box."""
         began = self._clock()
         value = self.tracker.update(frame)
         self.seconds = self._clock() - began
         self._updates += 1
         self._tell()
         try:
-            return read_answer(value)
-        except BadAnswerError as error:
-            raise BadAnswerError(f"update {self._updates}: {error}") from None
+            return read_prediction(value)
+        except BadPredictionError as error:
+            raise BadPredictionError(f"update {self._updates}: {error}") from None
 
     def _tell(self) -> None:
         if self._beat is not None:

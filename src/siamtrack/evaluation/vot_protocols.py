@@ -1,19 +1,20 @@
-"""VOT's ways to run a tracker: with resets, from many starts, without supervision, in real time, long-term.
+"""VOT's protocols: with resets, from many starts, without supervision, in real time, long-term.
 
 They follow vot-toolkit 0.9: the codes are 1 where the tracker was started, 2 where it had failed and 0 where
-it was not run (see `records.Run`); the first row of a run is a start.
+it was not run (see `records.Predictions`); the first row of a run is a start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from siamtrack.errors import DataError
-from siamtrack.evaluation.protocols import Rows, TimedRun, Way
-from siamtrack.evaluation.tracker_session import Answer, SessionLike
+from siamtrack.evaluation.protocols import EvaluationProtocol, RunBuilder, TimedRun
+from siamtrack.evaluation.tracker_session import Prediction, SessionLike
 from siamtrack.formats.sequence import FrameList, Image, VideoSequence
 from siamtrack.geometry.overlap import toolkit_overlaps
 from siamtrack.geometry.regions import FloatArray, widen
@@ -29,7 +30,7 @@ def _start(session: SessionLike, sequence: VideoSequence, index: int) -> None:
     session.init(session.read(sequence.frames, index), np.array(sequence.box(index)))
 
 
-def _overlap(answer: Answer, sequence: VideoSequence, index: int) -> float:
+def _overlap(answer: Prediction, sequence: VideoSequence, index: int) -> float:
     region: FloatArray = np.full((1, 8), np.nan)
     region[0, : len(answer.region)] = answer.region
     truth = widen(sequence.truth[index : index + 1])
@@ -47,6 +48,7 @@ class Reset:
 
     repetitions: int = 1
     skip: int = 5
+    kind: ClassVar[str] = "reset"
 
     def keys(self, sequence: VideoSequence) -> list[str]:
         """Return the repetitions as 001, 002, .."""
@@ -54,15 +56,15 @@ class Reset:
 
     def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
         """Track with resets to the end; overlaps are vot-toolkit's, cut by the image."""
-        rows = Rows(len(sequence))
+        rows = RunBuilder(len(sequence))
         start = 0
         while start < len(sequence):
             _start(session, sequence, start)
             rows.mark(start, _STARTED, session.seconds)
             start = self._until_failure(session, sequence, rows, start + 1)
-        return rows.trial(session)
+        return rows.finish(session)
 
-    def _until_failure(self, session: SessionLike, sequence: VideoSequence, rows: Rows, first: int) -> int:
+    def _until_failure(self, session: SessionLike, sequence: VideoSequence, rows: RunBuilder, first: int) -> int:
         """Track from a frame on until the target is lost; return the frame of the next start."""
         for index in range(first, len(sequence)):
             answer = session.update(session.read(sequence.frames, index))
@@ -75,13 +77,13 @@ class Reset:
 
 def _through(session: SessionLike, sequence: VideoSequence, order: list[int], anchor: int | None = None) -> TimedRun:
     """Track through frames in an order, started on the first of them, never corrected."""
-    rows = Rows(len(order))
+    rows = RunBuilder(len(order))
     _start(session, sequence, order[0])
     rows.mark(0, _STARTED, session.seconds)
     for row, index in enumerate(order[1:], start=1):
         answer = session.update(session.read(sequence.frames, index))
         rows.put(row, answer, session.seconds)
-    return rows.trial(session, anchor)
+    return rows.finish(session, anchor)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class MultiStart:
 
     A run from every anchor, forward to the last frame or backward to the first.
     """
+
+    kind: ClassVar[str] = "multistart"
 
     def keys(self, sequence: VideoSequence) -> list[str]:
         """Return the anchors as 00000000, 00000050, ..
@@ -114,6 +118,8 @@ class MultiStart:
 class Unsupervised:
     """One run from the first frame, never corrected."""
 
+    kind: ClassVar[str] = "unsupervised"
+
     def keys(self, sequence: VideoSequence) -> list[str]:
         """Return the single repetition."""
         return ["001"]
@@ -126,6 +132,8 @@ class Unsupervised:
 @dataclass(frozen=True)
 class LongTerm(Unsupervised):
     """VOT's long-term protocol: one run that is never corrected and whose confidences are kept."""
+
+    kind: ClassVar[str] = "longterm"
 
 
 class _Delayed:
@@ -143,7 +151,7 @@ class _Delayed:
         self._cost = cost
         self._left = 0
         self._debt = 0.0
-        self._last: Answer | None = None
+        self._last: Prediction | None = None
         self.seconds = 0.0
 
     @property
@@ -176,9 +184,9 @@ class _Delayed:
         """Start the tracker on a box (4,) `x, y, w, h`; while it is late, that box is its answer."""
         self._left, self._debt = self._grace, 0.0
         self._session.init(frame, box)
-        self._last = Answer(tuple(box.tolist())) if self._late() else None
+        self._last = Prediction(tuple(box.tolist())) if self._late() else None
 
-    def update(self, frame: Image) -> Answer:
+    def update(self, frame: Image) -> Prediction:
         """Return the tracker's answer, or the last one for a frame that came in while the tracker was at work.
 
         `seconds` is then the time of the call as the clock counts it: 0 where the tracker was not called.
@@ -202,24 +210,29 @@ class RealTime:
     """Any of these protocols against the clock: a slow tracker's last answer is repeated.
 
     Attributes:
-        way: the protocol.
+        protocol: how the tracker is run.
         fps: frames a second that come in.
         grace: calls after each start that may be late.
         speed: frames a second that the tracker is taken to make, for a run that can be repeated; 0 measures
             it.
     """
 
-    way: Way = field(default_factory=Reset)
+    protocol: EvaluationProtocol = field(default_factory=Reset)
     fps: float = 20.0
     grace: int = 3
     speed: float = 0.0
 
+    @property
+    def kind(self) -> str:
+        """How results are laid out and scored: as the protocol's own."""
+        return self.protocol.kind
+
     def keys(self, sequence: VideoSequence) -> list[str]:
         """Return the names of the protocol's runs."""
-        return self.way.keys(sequence)
+        return self.protocol.keys(sequence)
 
     def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
         """Make one run whose answers come late."""
         cost = _as_measured if self.speed <= 0 else (lambda _: 1 / self.speed)
         delayed = _Delayed(session, 1 / self.fps, self.grace, cost)
-        return self.way.run(delayed, sequence, key)
+        return self.protocol.run(delayed, sequence, key)

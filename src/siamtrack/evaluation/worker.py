@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from siamtrack.errors import DataError
-from siamtrack.evaluation.protocols import Way
-from siamtrack.evaluation.tracker_session import BadAnswerError, Session, TrackerLike
+from siamtrack.evaluation.protocols import EvaluationProtocol
+from siamtrack.evaluation.tracker_session import BadPredictionError, Session, TrackerLike
 from siamtrack.formats.sequence import VideoSequence
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __all__ = ["run_sequence", "work"]
 _BEAT_EVERY = 0.2
 
 
-def work(pipe: Connection, spec: TrackerFactory, way: Way, store: Store, seed: int) -> None:
+def work(pipe: Connection, spec: TrackerFactory, protocol: EvaluationProtocol, store: Store, seed: int) -> None:
     """Serve the parent at the other end of `pipe` until it sends None or goes away.
 
     Sent are ("ready",), ("beat", frames), ("done",), and (kind, message) of a failure; ("broken", message) if
@@ -48,7 +48,7 @@ def work(pipe: Connection, spec: TrackerFactory, way: Way, store: Store, seed: i
     pipe.send(("ready",))
     while (sequence := _receive(pipe)) is not None:
         try:
-            pipe.send(_answer(tracker, sequence, way, store, seed, pipe))
+            pipe.send(_answer(tracker, sequence, protocol, store, seed, pipe))
         except OSError:
             return
 
@@ -62,12 +62,17 @@ def _receive(pipe: Connection) -> VideoSequence | None:
 
 
 def _answer(
-    tracker: TrackerLike, sequence: VideoSequence, way: Way, store: Store, seed: int, pipe: Connection
+    tracker: TrackerLike,
+    sequence: VideoSequence,
+    protocol: EvaluationProtocol,
+    store: Store,
+    seed: int,
+    pipe: Connection,
 ) -> tuple[str, ...]:
     """Run a sequence and return what the parent is told of it."""
     try:
-        run_sequence(tracker, sequence, way, store, seed, _beater(pipe))
-    except BadAnswerError as error:
+        run_sequence(tracker, sequence, protocol, store, seed, _beater(pipe))
+    except BadPredictionError as error:
         return "answer", _line(error)
     except DataError as error:
         return "data", _line(error)
@@ -79,16 +84,16 @@ def _answer(
 def run_sequence(
     tracker: TrackerLike,
     sequence: VideoSequence,
-    way: Way,
+    protocol: EvaluationProtocol,
     store: Store,
     seed: int,
     beat: Callable[[], None] | None = None,
 ) -> None:
     """Make the runs of a sequence that the store does not hold yet, and write each when it is complete."""
-    for key in way.keys(sequence):
+    for key in protocol.keys(sequence):
         if not store.has(sequence.name, key):
             _seed(seed, f"{sequence.name}/{key}")
-            store.save(sequence, key, way.run(Session(tracker, beat), sequence, key))
+            store.save(sequence, key, protocol.run(Session(tracker, beat), sequence, key))
 
 
 def _seed(seed: int, name: str) -> None:
@@ -143,4 +148,4 @@ def _end_with_parent() -> None:
 def _line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     kind = type(error).__name__
-    return text if isinstance(error, BadAnswerError | DataError) else f"{kind}: {text}" if text else kind
+    return text if isinstance(error, BadPredictionError | DataError) else f"{kind}: {text}" if text else kind

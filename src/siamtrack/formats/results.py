@@ -1,13 +1,15 @@
-"""Readers of trackers' raw result files in the public formats, from a folder or a zip file.
+"""Trackers' raw result files in the public formats: where they lie, writing, and reading from a folder or a zip file.
 
 Understood are one text file a sequence (OTB, LaSOT, UAV123, TrackingNet and the like), VOT's
 `baseline/<seq>/<seq>_001.txt` with special codes and polygons, its multi-start `<seq>_00000050.txt` and
-long-term `<seq>_001_confidence.value`, and GOT-10k's `<seq>/<seq>_001.txt` beside `_time.txt`; each at any
-depth.
+long-term `<seq>_001_confidence.value`, GOT-10k's `<seq>/<seq>_001.txt` beside `_time.txt`, and a file for each pass of
+OTB's TRE (`<seq>/tre03_00000012.txt`: the number, and the first frame counted from zero) and SRE (`<seq>/left.txt`);
+each at any depth.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -19,18 +21,60 @@ from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive, sequence_key
 from siamtrack.formats.parse import parse_boxes, parse_column, parse_regions
 from siamtrack.formats.records import Predictions
+from siamtrack.geometry.regions import is_rectangle
 
-__all__ = ["EXPERIMENTS", "read_results"]
+__all__ = ["read_results", "region_lines", "result_path"]
 
 # The folder in which VOT's tools keep the runs of each protocol.
-EXPERIMENTS: Mapping[str, str] = {"reset": "baseline", "multistart": "baseline", "longterm": "longterm"}
+_EXPERIMENTS: Mapping[str, str] = {
+    "reset": "baseline",
+    "multistart": "baseline",
+    "longterm": "longterm",
+    "unsupervised": "unsupervised",
+}
+_PASSES: Mapping[str, re.Pattern[str]] = {
+    "tre": re.compile(r"^tre\d+_\d{8}$"),
+    "sre": re.compile(r"^(left|right|up|down|(top|bottom)(Left|Right)|scale_\d+)$"),
+}
 _REPETITION = re.compile(r"_(\d{3})$")
 _ANCHOR = re.compile(r"_(\d{8})$")
 _NOT_RESULTS = frozenset({"gt", "groundtruth", "anno", "annos", "absent", "att", "times", "time"})
 _EXPERIMENT_NAMES = frozenset({"baseline", "longterm", "unsupervised", "realtime", "supervised"})
 
 
-def _candidates(names: Iterable[str], known: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
+def result_path(protocol: str, sequence: str, key: str) -> PurePosixPath:
+    """Return where a run's result lies below a tracker's folder, as `read_results` finds it.
+
+    Args:
+        protocol: ope, tre, sre, reset, multistart, unsupervised or longterm.
+        sequence: its name.
+        key: the run's: VOT's repetition or anchor, the name of OTB's pass; not looked at for one pass.
+    """
+    if protocol == "ope":
+        return PurePosixPath(f"{sequence}.txt")
+    if protocol in _PASSES:
+        return PurePosixPath(sequence) / f"{key}.txt"
+    return PurePosixPath(_EXPERIMENTS[protocol]) / sequence / f"{sequence}_{key}.txt"
+
+
+def region_lines(run: Predictions) -> str:
+    """Return a run as lines of text: VOT's special codes, x,y,w,h or polygons, with at most four decimals."""
+    assert run.codes is not None  # Predictions fills it in
+    boxes = is_rectangle(run.regions)
+    lines = []
+    for row, code, box in zip(run.regions.tolist(), run.codes.tolist(), boxes.tolist(), strict=True):
+        lines.append(str(code) if code >= 0 else ",".join(map(_number, row[:4] if box else row)))
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "nan"
+    text = f"{value:.4f}".rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
+
+
+def _candidates(names: Iterable[str], known: Mapping[str, str], protocol: str) -> dict[str, dict[str, list[str]]]:
     """Return, for each sequence, its result files by the folder of the tracker that wrote them."""
     found: dict[str, dict[str, list[str]]] = {}
     for name in names:
@@ -39,6 +83,11 @@ def _candidates(names: Iterable[str], known: Mapping[str, str]) -> dict[str, dic
             continue
         folders = list(path.parent.parts)
         if any(part.lower() in _NOT_RESULTS for part in folders):
+            continue
+        if protocol in _PASSES:
+            sequence = known.get(sequence_key(folders[-1])) if folders else None
+            if sequence is not None and _PASSES[protocol].match(path.stem):
+                found.setdefault(sequence, {}).setdefault("/".join(folders[:-1]), []).append(name)
             continue
         stem = _ANCHOR.sub("", path.stem)
         exact = known.get(sequence_key(path.stem))
@@ -51,12 +100,14 @@ def _candidates(names: Iterable[str], known: Mapping[str, str]) -> dict[str, dic
     return found
 
 
-def _one_tracker(found: dict[str, dict[str, list[str]]], protocol: str, path: Path) -> dict[str, list[str]]:
-    """Keep the files of one tracker and of the protocol's own experiment; several trackers are an error."""
+def _one_tracker(
+    found: dict[str, dict[str, list[str]]], experiments: Iterable[str], path: Path
+) -> dict[str, list[str]]:
+    """Keep the files of one tracker and of the first of some experiments; several trackers are an error."""
     roots = sorted({root for files in found.values() for root in files})
-    wanted = EXPERIMENTS.get(protocol)
-    own = [root for root in roots if wanted is not None and wanted in root.lower().split("/")]
-    if own:
+    owned = ([root for root in roots if wanted in root.lower().split("/")] for wanted in experiments)
+    own = next(filter(None, owned), None)
+    if own is not None:
         roots = own
     elif any(_experiment(root) for root in roots):
         roots = [root for root in roots if not _experiment(root)] or roots
@@ -87,8 +138,11 @@ def _confidence(archive: Archive, member: str, rows: int, where: str) -> np.ndar
 def _read_run(archive: Archive, member: str, protocol: str, sequence: str) -> Predictions:
     where = f"results of {sequence}"
     data = archive.read(member)
-    if protocol == "ope":
-        return Predictions(parse_boxes(data, where))
+    if protocol == "ope" or protocol in _PASSES:
+        start = _ANCHOR.search(PurePosixPath(member).stem)
+        return Predictions(
+            parse_boxes(data, where), anchor=int(start.group(1)) if start and protocol == "tre" else None
+        )
     run = parse_regions(data, where)
     if protocol == "multistart":
         anchor = _ANCHOR.search(PurePosixPath(member).stem)
@@ -98,20 +152,30 @@ def _read_run(archive: Archive, member: str, protocol: str, sequence: str) -> Pr
     return run
 
 
-def read_results(path: str | Path, sequences: Iterable[str], protocol: str) -> dict[str, list[Predictions]]:
-    """Read the results of one tracker: the runs (repetitions or multi-starts) of each sequence that has any.
+def read_results(
+    path: str | Path, sequences: Iterable[str], protocol: str, *, realtime: bool = False
+) -> dict[str, list[Predictions]]:
+    """Read the results of one tracker: the runs (repetitions, passes or multi-starts) of each sequence that has any.
 
-    `sequences` are the names that the truth has; files of other sequences are left alone. `protocol` is
-    "ope", "reset", "multistart" or "longterm". Raises `DataError` that names the sequence and line of a
-    malformed file.
+    Args:
+        path: a folder or a zip file.
+        sequences: the names that the truth has; files of other sequences are left alone.
+        protocol: ope, tre, sre, reset, multistart, unsupervised or longterm.
+        realtime: take the runs against the clock where VOT's tools kept these beside the others.
+
+    Raises:
+        DataError: no results, several trackers', or a malformed file; names the sequence and the line.
     """
     path = Path(path)
     known = {sequence_key(name): name for name in sequences}
+    experiments = [name for name in ("realtime" if realtime else None, _EXPERIMENTS.get(protocol)) if name]
     with Archive(path) as archive:
-        files = _one_tracker(_candidates(archive.names(), known), protocol, path)
+        files = _one_tracker(_candidates(archive.names(), known, protocol), experiments, path)
         if not files:
-            example = next(iter(known.values()), "sequence")
-            raise DataError(f"{path}: expected result files such as {example}.txt; found none for any sequence")
+            name = next(iter(known.values()), "sequence")
+            keys = {"tre": "tre00_00000000", "sre": "left", "multistart": "00000000"}
+            example = result_path(protocol, name, keys.get(protocol, "001"))
+            raise DataError(f"{path}: expected result files such as {example}; found none for any sequence")
         return {
             name: [_read_run(archive, member, protocol, name) for member in sorted(files[name])]
             for name in known.values()

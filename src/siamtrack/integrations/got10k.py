@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamtrack.errors import ConfigError, InputError
-from siamtrack.evaluation.tracker_session import TrackerLike, read_answer
+from siamtrack.evaluation.tracker_session import TrackerLike, read_prediction
 
 __all__ = ["got10k_tracker"]
 
@@ -67,7 +67,7 @@ class _Bridge:
 
     def update(self, image: Any) -> npt.NDArray[np.float64]:
         """Return the box in the next image, in the data set's coordinates."""
-        region = read_answer(self._tracker.update(np.asarray(image))).region
+        region = read_prediction(self._tracker.update(np.asarray(image))).region
         if len(region) != 4:
             raise InputError(f"the GOT-10k toolkit takes boxes of four numbers, the tracker gave {len(region)}")
         return np.asarray(region) + self._shift

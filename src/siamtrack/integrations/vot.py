@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from siamtrack.errors import ConfigError, InputError
-from siamtrack.evaluation.tracker_session import Answer, TrackerLike, read_answer
+from siamtrack.evaluation.tracker_session import Prediction, TrackerLike, read_prediction
 from siamtrack.formats.sequence import Image, ImageFiles
 
 __all__ = ["VotTracker", "serve"]
@@ -57,10 +57,10 @@ class VotTracker:
 
         An empty one if nothing is found.
         """
-        return _status(read_answer(self._tracker.update(_pixels(frame))))
+        return _status(read_prediction(self._tracker.update(_pixels(frame))))
 
 
-def _status(answer: Answer) -> Status:
+def _status(answer: Prediction) -> Status:
     found = all(value == value for value in answer.region)
     region = answer.region if found else (0.0, 0.0, 0.0, 0.0)
     confidence = answer.confidence if answer.confidence == answer.confidence else float(found)
@@ -91,7 +91,7 @@ def _pixels(frame: Any) -> Image:
 
 
 def serve(model: str, device: str = "cpu") -> None:
-    """Answer a TraX client on standard input and output until it quits.
+    """Prediction a TraX client on standard input and output until it quits.
 
     Raises:
         ConfigError: the package `vot-trax` is not installed, or an unknown model.

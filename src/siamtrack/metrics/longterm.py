@@ -1,7 +1,7 @@
-"""Long-term metrics: precision, recall and F over confidence thresholds, and how well presence is told.
+"""VOT's runs that are never corrected: long-term precision, recall and F over confidence, unsupervised accuracy.
 
-Two scorers exist: PySOT's F1Benchmark and vot-toolkit. Overlaps are those of the run with the truth, 0 where
-either has no region; confidences are the tracker's, higher where it is surer that the target is there.
+Of the long-term metrics two scorers exist: PySOT's F1Benchmark and vot-toolkit. Overlaps are those of the run with the
+truth, 0 where either has no region; confidences are the tracker's, higher where it is surer that the target is there.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from siamtrack.errors import DataError
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.overlap import pysot_overlaps, toolkit_overlaps
 from siamtrack.geometry.regions import FloatArray, IntArray
+from siamtrack.metrics.scores import Results, Scores, Truths, check_length, each_sequence
+from siamtrack.metrics.vot import VotStack
 
 __all__ = [
     "LongTerm",
+    "longterm_scorer",
     "longterm_scores",
     "precision_recall",
     "presence_auroc",
     "pysot_thresholds",
     "toolkit_thresholds",
+    "unsupervised_scorer",
 ]
 
 _RESOLUTION = 100
@@ -132,3 +136,46 @@ def presence_auroc(scores: FloatArray, present: FloatArray | list[bool]) -> floa
     below = np.searchsorted(negative, positive, side="left")
     not_above = np.searchsorted(negative, positive, side="right")
     return float((below + not_above).sum() / 2 / (len(positive) * len(negative)))
+
+
+def longterm_scorer(truths: Truths, results: Results, *, toolkit: bool) -> Scores:
+    """Score a long-term benchmark: precision, recall and F at the threshold where F is largest."""
+    runs: Mapping[str, Predictions] = {seq: results[seq][0] for seq in truths}
+    scored = longterm_scores(truths, runs, toolkit=toolkit)
+    precision, recall, f = scored.curves()
+    best = int(np.argmax(f))
+    sequences = {}
+    for seq in truths:
+        own = f_score(scored.precision[seq], scored.recall[seq])
+        at = int(np.argmax(own))
+        sequences[seq] = {
+            "precision": float(scored.precision[seq][at]),
+            "recall": float(scored.recall[seq][at]),
+            "F": float(own[at]),
+        }
+    metrics = {
+        "precision": float(precision[best]),
+        "recall": float(recall[best]),
+        "F": float(f[best]),
+        "threshold": float(scored.thresholds[best]),
+    }
+    plots = {"precision": precision, "recall": recall, "F": f, "thresholds": scored.thresholds}
+    return Scores(metrics, sequences, {}, plots)
+
+
+def unsupervised_scorer(truths: Truths, results: Results, stack: VotStack) -> Scores:
+    """Score VOT's unsupervised experiment as vot-toolkit's `average_accuracy`: the mean overlap, by sequence length.
+
+    The first `stack.burn_in` frames of each sequence are left out.
+    """
+
+    def accuracy(name: str) -> float:
+        truth, run = truths[name], results[name][0]
+        check_length(truth, run)
+        overlaps = toolkit_overlaps(run.regions, truth.regions, truth.size)[stack.burn_in :]
+        return float(overlaps.mean()) if len(overlaps) else 0.0
+
+    found = each_sequence(truths, accuracy)
+    lengths = np.array([len(truth) for truth in truths.values()], dtype=np.float64)
+    mean = float(np.average(np.array(list(found.values())), weights=lengths))
+    return Scores({"accuracy": mean}, {name: {"accuracy": value} for name, value in found.items()})

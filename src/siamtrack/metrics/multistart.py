@@ -15,8 +15,10 @@ from siamtrack.errors import DataError
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.overlap import toolkit_overlaps
 from siamtrack.geometry.regions import BoolArray, FloatArray
+from siamtrack.metrics.scores import Results, Scores, Truths
+from siamtrack.metrics.vot import VotStack, eao_score
 
-__all__ = ["AnchoredRun", "anchored_overlaps", "eao_partial", "progress"]
+__all__ = ["AnchoredRun", "anchored_overlaps", "eao_partial", "multistart_scorer", "progress"]
 
 _GRACE = 10
 _THRESHOLD = 0.1
@@ -98,3 +100,34 @@ def eao_partial(runs: Sequence[AnchoredRun], length: int) -> tuple[FloatArray, F
             total[reached:] += (sums[-1] if len(sums) else 0.0) / np.maximum(np.arange(reached, length) - 1, 1)
             active[reached:] += 1
     return total, active
+
+
+def multistart_scorer(truths: Truths, results: Results, stack: VotStack) -> Scores:
+    """Score a multi-start benchmark by vot-toolkit: accuracy weighted by progress, robustness by length."""
+    low, high = stack.eao_interval()
+    sequences: dict[str, dict[str, float]] = {}
+    total, active = np.zeros(high), np.zeros(high)
+    for seq, truth in truths.items():
+        runs = anchored_overlaps(truth, results[seq])
+        tracked = sum(r.progress for r in runs)
+        possible = sum(len(r.overlaps) for r in runs)
+        part, counts = eao_partial(runs, high)
+        total, active = total + part, active + counts
+        sequences[seq] = {
+            "accuracy": float(sum(r.overlaps.sum() for r in runs)) / tracked if tracked else 0.0,
+            "robustness": tracked / possible,
+            "progress": float(tracked),
+            "length": float(len(truth)),
+        }
+    curve = np.where(active > 0, total / np.maximum(active, 1), 0.0)
+
+    def weighted(key: str, weight: str) -> float:
+        by = sum(m[weight] for m in sequences.values())
+        return sum(m[key] * m[weight] for m in sequences.values()) / by if by else 0.0
+
+    metrics = {
+        "accuracy": weighted("accuracy", "progress"),
+        "robustness": weighted("robustness", "length"),
+        "EAO": eao_score(curve, low, high),
+    }
+    return Scores(metrics, sequences, {}, {"eao": curve})

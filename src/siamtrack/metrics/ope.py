@@ -1,31 +1,32 @@
-"""One-pass metrics: what each official scorer makes of one sequence's truth and result.
+"""One-pass evaluation as OTB, LaSOT, PySOT and the GOT-10k toolkit score it: success and precision plots.
 
 A measure takes a `Truth` and a `Predictions` and returns one sequence's `Curves`; a malformed result raises
-`LengthError` exactly where the scorer itself stops. Aggregation over sequences is the mean, done in `rules`.
+`LengthError` exactly where the scorer itself stops. `curves_scorer` averages a measure over a data set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import DataError
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.overlap import center_distance, centers, rectangle_iou
 from siamtrack.geometry.regions import BoolArray, FloatArray, as_rectangles
+from siamtrack.metrics.scores import LengthError, Results, Scores, Truths, by_attribute, check_length, each_sequence
 
 __all__ = [
     "EPS",
     "Curves",
-    "LengthError",
+    "curves_scorer",
     "fractions_above",
     "fractions_within",
     "got10k_toolkit_curves",
     "lasot_curves",
     "otb_curves",
+    "pool_passes",
     "pysot_curves",
     "repair",
 ]
@@ -36,10 +37,6 @@ _SUCCESS_ARANGE = np.arange(0, 1.05, 0.05)
 _SUCCESS_LINSPACE = np.linspace(0, 1, 21)
 _PIXELS = np.arange(0, 51, 1)
 _NORMALISED = np.arange(0, 51, 1) / 100
-
-
-class LengthError(DataError):
-    """A result that has another number of rows than the scorer accepts."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +101,6 @@ def repair(boxes: FloatArray, truth: FloatArray) -> FloatArray:
     return boxes[np.maximum.accumulate(np.where(bad, 0, np.arange(len(boxes))))]
 
 
-def _same_length(truth: Truth, run: Predictions) -> None:
-    if len(run) != len(truth):
-        raise LengthError(f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame")
-
-
 def _matlab_boxes(truth: Truth, run: Predictions) -> tuple[FloatArray, FloatArray, BoolArray]:
     """Return truth, result and the mask of valid truth, of equal length, as the MATLAB scorers see them.
 
@@ -119,7 +111,7 @@ def _matlab_boxes(truth: Truth, run: Predictions) -> tuple[FloatArray, FloatArra
     with np.errstate(invalid="ignore"):
         valid = np.asarray((gt > 0).all(axis=1))
     if len(boxes) > len(gt) or not len(boxes) or valid[len(boxes) :].any():
-        _same_length(truth, run)
+        check_length(truth, run)
     boxes = repair(boxes, gt[: len(boxes)]).copy()
     boxes[0] = gt[0]
     if len(boxes) < len(gt):
@@ -171,7 +163,7 @@ def pysot_curves(truth: Truth, run: Predictions) -> Curves:
     Truth counts for success where w, h > 0 and for a distance where both numbers of the centre are positive;
     absent frames are dropped and the denominator stays all frames.
     """
-    _same_length(truth, run)
+    check_length(truth, run)
     gt, boxes = as_rectangles(truth.regions), as_rectangles(run.regions)
     frames = len(gt)
     if truth.visible is not None:
@@ -197,7 +189,7 @@ def got10k_toolkit_curves(truth: Truth, run: Predictions) -> Curves:
     """
     n = min(len(truth), len(run))
     if n == 0:
-        _same_length(truth, run)
+        check_length(truth, run)
     gt, boxes = as_rectangles(truth.regions)[:n], as_rectangles(run.regions)[:n].copy()
     boxes[0] = gt[0]
     ours, theirs = centers(boxes), centers(gt)
@@ -211,4 +203,78 @@ def got10k_toolkit_curves(truth: Truth, run: Predictions) -> Curves:
     )
 
 
-Measure = Callable[[Truth, Predictions], Curves]
+def curves_scorer(
+    measure: Callable[[Truth, Predictions], Curves], *, drop_zero: bool = False
+) -> Callable[[Truths, Results], Scores]:
+    """Return the scorer that averages one measure's curves over sequences.
+
+    With `drop_zero` a curve of zeros is left out of its average, as LaSOT's published evaluation does. The scorer looks
+    at the first run of each sequence, and raises a `LengthError` that names all that the measure refuses.
+    """
+
+    def score(truths: Truths, results: Results) -> Scores:
+        curves = each_sequence(truths, lambda seq: measure(truths[seq], results[seq][0]))
+        mean = _average(list(curves.values()), drop_zero)
+        by_tag = by_attribute(truths, lambda names: _average([curves[n] for n in names], drop_zero))
+        return Scores(
+            mean.metrics(),
+            {seq: c.metrics() for seq, c in curves.items()},
+            {tag: c.metrics() for tag, c in by_tag.items()},
+            mean.by_name(),
+            {tag: c.by_name() for tag, c in by_tag.items()},
+        )
+
+    return score
+
+
+def _mean(rows: Sequence[FloatArray], drop_zero: bool) -> FloatArray:
+    table = np.array(rows)
+    if drop_zero:
+        kept = table[table.sum(axis=1) > np.finfo(np.float64).eps]
+        table = kept if len(kept) else table
+    return np.asarray(table.mean(axis=0))
+
+
+def _average(curves: Sequence[Curves], drop_zero: bool) -> Curves:
+    norm = [c.norm_precision for c in curves if c.norm_precision is not None]
+    return Curves(
+        _mean([c.success for c in curves], drop_zero),
+        _mean([c.precision for c in curves], drop_zero),
+        _mean(norm, drop_zero) if norm else None,
+    )
+
+
+def pool_passes(truths: Truths, results: Results) -> tuple[Truths, Results]:
+    """Join the passes of OTB's TRE or SRE into one run a sequence, and the truth as often, as genPerfMat.m does.
+
+    A pass that starts at frame f has N - f rows of the sequence's N; its first row counts as the truth.
+
+    Raises:
+        LengthError: a pass with more rows than the sequence has, or with others than its start says.
+    """
+    passes = {name: runs for name, runs in results.items() if runs}
+    firsts = each_sequence(
+        {name: truth for name, truth in truths.items() if name in passes},
+        lambda name: [_first_frame(truths[name], run) for run in passes[name]],
+    )
+    long_truths, long_runs = dict(truths), dict[str, list[Predictions]]()
+    for name, starts in firsts.items():
+        truth = truths[name]
+        boxes = as_rectangles(truth.regions)
+        answers = [as_rectangles(run.regions).copy() for run in passes[name]]
+        for start, rows in zip(starts, answers, strict=True):
+            rows[0] = boxes[start]
+        tags = {tag: np.concatenate([mask[start:] for start in starts]) for tag, mask in truth.tags.items()}
+        visible = None if truth.visible is None else np.concatenate([truth.visible[start:] for start in starts])
+        pooled = np.concatenate([boxes[start:] for start in starts])
+        long_truths[name] = Truth(name, pooled, truth.size, visible, tags)
+        long_runs[name] = [Predictions(np.concatenate(answers))]
+    return long_truths, long_runs
+
+
+def _first_frame(truth: Truth, run: Predictions) -> int:
+    first = len(truth) - len(run)
+    if first < 0 or run.anchor not in (None, first):
+        frames = len(truth) - (run.anchor or 0)
+        raise LengthError(f"{truth.name}: a pass of {len(run)} rows for {frames} frames; there must be one row a frame")
+    return first

@@ -1,69 +1,112 @@
-"""The named rules: which scorer computes what for which protocol.
+"""The named rules: which scorer computes what for which protocol, and scoring by them.
 
-A rule is a typed entry that combines pure functions: from the truths and runs of a data set to `Scores`.
+A rule combines pure functions: from the truths and runs of a data set to `Scores`. Nothing here knows of files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 
-from siamtrack.errors import ConfigError, did_you_mean
-from siamtrack.evaluation.benchmarks import Benchmark
-from siamtrack.metrics.ope import got10k_toolkit_curves, lasot_curves, otb_curves, pysot_curves
-from siamtrack.metrics.ope_rules import Results, Truths, curves_rule, got10k_rule, trackingnet_rule
-from siamtrack.metrics.scores import Scores
-from siamtrack.metrics.vot_rules import (
-    got10k_reset_rule,
-    longterm_rule,
-    multistart_rule,
-    pysot_reset_rule,
-    toolkit_reset_rule,
+import numpy as np
+import numpy.typing as npt
+
+from siamtrack.errors import ConfigError, DataError, did_you_mean
+from siamtrack.formats.archive import sequence_key
+from siamtrack.formats.records import Predictions, Truth
+from siamtrack.io import first_names
+from siamtrack.metrics.got10k import got10k_scorer
+from siamtrack.metrics.longterm import longterm_scorer, unsupervised_scorer
+from siamtrack.metrics.multistart import multistart_scorer
+from siamtrack.metrics.ope import (
+    curves_scorer,
+    got10k_toolkit_curves,
+    lasot_curves,
+    otb_curves,
+    pool_passes,
+    pysot_curves,
 )
+from siamtrack.metrics.scores import Results, Scores, Truths
+from siamtrack.metrics.trackingnet import trackingnet_scorer
+from siamtrack.metrics.vot import VotStack, got10k_reset_scorer, pysot_reset_scorer, toolkit_reset_scorer
 
-__all__ = ["RULES", "Rule", "Scorer", "find_rule"]
+__all__ = ["RULES", "Rule", "Scorer", "Task", "find_rule", "score_runs", "without_sequences"]
 
-Scorer = Callable[[Truths, Results, Benchmark, str], Scores]
+AnyTruth = Truth | npt.ArrayLike
+AnyRuns = Predictions | Sequence[Predictions] | npt.NDArray[np.generic]
+Scorer = Callable[[Truths, Results, VotStack], Scores]
+_NO_SIZE_NEEDED = ("ope", "tre", "sre")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is scored.
+
+    Attributes:
+        protocol: how the runs were made: ope, tre, sre, reset, multistart, unsupervised or longterm.
+        rules: the name of the rules, one of `RULES`.
+        suite: a name for the scores and for messages.
+        stack: what VOT sets for the year.
+    """
+
+    protocol: str = "ope"
+    rules: str = "otb"
+    suite: str = "these results"
+    stack: VotStack = field(default_factory=VotStack)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One named rule: its scorers by protocol, their source, and whether missing sequences are scored."""
+    """Named rules: their scorers by protocol, their source, and whether sequences without a result are scored."""
 
     name: str
     source: str
-    scorers: Mapping[str, Scorer] = field(default_factory=dict)
+    scorers: Mapping[str, Scorer]
     scores_missing: bool = False
 
 
+def _one_pass(score: Callable[[Truths, Results], Scores]) -> dict[str, Scorer]:
+    """Return the scorers of one-pass rules: TRE and SRE are scored as one pass whose runs are joined."""
+
+    def pooled(truths: Truths, results: Results, stack: VotStack) -> Scores:
+        return score(*pool_passes(truths, results))
+
+    return {"ope": lambda truths, results, stack: score(truths, results), "tre": pooled, "sre": pooled}
+
+
+def _longterm(truths: Truths, results: Results, stack: VotStack, *, toolkit: bool) -> Scores:
+    return longterm_scorer(truths, results, toolkit=toolkit)
+
+
 def _rules() -> Mapping[str, Rule]:
-    otb = {"ope": curves_rule(otb_curves)}
+    otb = _one_pass(curves_scorer(otb_curves))
     found = [
         Rule("otb", "OTB MATLAB toolkit v1.1", otb),
         Rule("uav123", "UAV123, whose sequences are configured for OTB's MATLAB toolkit", otb),
-        Rule("lasot", "LaSOT MATLAB toolkit", {"ope": curves_rule(lasot_curves, drop_zero=True)}),
-        Rule("pysot", "PySOT toolkit, OPEBenchmark", {"ope": curves_rule(pysot_curves)}),
-        Rule("got10k", "GOT-10k evaluation, all frames pooled", {"ope": got10k_rule}),
+        Rule("lasot", "LaSOT MATLAB toolkit", _one_pass(curves_scorer(lasot_curves, drop_zero=True))),
+        Rule("pysot", "PySOT toolkit, OPEBenchmark", _one_pass(curves_scorer(pysot_curves))),
+        Rule("got10k", "GOT-10k evaluation, all frames pooled", _one_pass(got10k_scorer)),
         Rule(
             "got10k-toolkit",
             "GOT-10k toolkit, its experiments for OTB, LaSOT and VOT",
-            {"ope": curves_rule(got10k_toolkit_curves), "reset": got10k_reset_rule},
+            {**_one_pass(curves_scorer(got10k_toolkit_curves)), "reset": got10k_reset_scorer},
         ),
-        Rule("trackingnet", "TrackingNet devkit, metrics.py", {"ope": trackingnet_rule}, scores_missing=True),
+        Rule("trackingnet", "TrackingNet devkit, metrics.py", _one_pass(trackingnet_scorer), scores_missing=True),
         Rule(
             "vot-pysot",
             "PySOT toolkit, AccuracyRobustness, EAO and F1 benchmarks",
-            {"reset": pysot_reset_rule, "longterm": partial(longterm_rule, toolkit=False)},
+            {"reset": pysot_reset_scorer, "longterm": partial(_longterm, toolkit=False)},
         ),
         Rule(
             "vot-toolkit",
             "vot-toolkit 0.9",
             {
-                "reset": toolkit_reset_rule,
-                "multistart": multistart_rule,
-                "longterm": partial(longterm_rule, toolkit=True),
+                "reset": toolkit_reset_scorer,
+                "multistart": multistart_scorer,
+                "longterm": partial(_longterm, toolkit=True),
+                "unsupervised": unsupervised_scorer,
             },
         ),
     ]
@@ -73,18 +116,85 @@ def _rules() -> Mapping[str, Rule]:
 RULES: Mapping[str, Rule] = _rules()
 
 
-def find_rule(name: str | None, benchmark: Benchmark) -> tuple[Rule, Scorer]:
-    """Return the rule of this name (None: the benchmark's own) and its scorer for the benchmark's protocol.
+def find_rule(task: Task) -> tuple[Rule, Scorer]:
+    """Return a task's rule, and its scorer for the task's protocol.
 
-    Raises `ConfigError` for an unknown name and for a rule that does not score the protocol.
+    Raises:
+        ConfigError: an unknown name, or rules that do not score the protocol.
     """
-    key = (name or benchmark.rules).lower().replace("_", "-")
-    if key == "pysot" and benchmark.protocol != "ope":
+    key = task.rules.lower().replace("_", "-")
+    if key == "pysot" and task.protocol not in _NO_SIZE_NEEDED:
         key = "vot-pysot"
     if key not in RULES:
-        raise ConfigError(f"unknown rules '{name}'; expected one of {', '.join(RULES)}{did_you_mean(key, RULES)}")
+        known = ", ".join(RULES)
+        raise ConfigError(f"unknown rules '{task.rules}'; expected one of {known}{did_you_mean(key, RULES)}")
     rule = RULES[key]
-    if benchmark.protocol not in rule.scorers:
-        able = ", ".join(r.name for r in RULES.values() if benchmark.protocol in r.scorers)
-        raise ConfigError(f"rules {key} do not score {benchmark.name}, a {benchmark.protocol} benchmark; use {able}")
-    return rule, rule.scorers[benchmark.protocol]
+    if task.protocol not in rule.scorers:
+        able = ", ".join(r.name for r in RULES.values() if task.protocol in r.scorers)
+        raise ConfigError(f"rules {key} do not score {task.suite}, a {task.protocol} benchmark; use {able}")
+    return rule, rule.scorers[task.protocol]
+
+
+def without_sequences(truths: Mapping[str, Truth], leave_out: Iterable[str]) -> tuple[dict[str, Truth], list[str]]:
+    """Return the truths less some sequences, named in any common spelling, and the names of these in the truth.
+
+    Raises:
+        DataError: a sequence that the truth does not have.
+    """
+    keys = {sequence_key(name): name for name in truths}
+    wanted = list(leave_out)
+    unknown = [name for name in wanted if sequence_key(name) not in keys]
+    if unknown:
+        raise DataError(f"cannot leave out {first_names(unknown)}: the truth has no such sequence")
+    out = {keys[sequence_key(name)] for name in wanted}
+    return {name: truth for name, truth in truths.items() if name not in out}, sorted(out)
+
+
+def score_runs(
+    truths: Mapping[str, AnyTruth],
+    results: Mapping[str, AnyRuns],
+    task: Task = Task(),
+    *,
+    leave_out: Iterable[str] = (),
+) -> Scores:
+    """Score one tracker's results against the truth, both in memory.
+
+    Args:
+        truths: by sequence a `Truth`, or bare (N, 4) boxes x, y, w, h or (N, 8) polygons.
+        results: by sequence an array alike, a `Predictions` (with VOT's special codes, confidences), or several
+            (repetitions, passes, multi-starts). Results of other sequences are not looked at.
+        task: the rules and what they must know.
+        leave_out: sequences that are not scored.
+
+    Raises:
+        ConfigError: unknown rules, or rules that do not score the task's protocol.
+        DataError: sequences, by name, without a result, or with one that the rule's scorer does not take.
+    """
+    rule, scorer = find_rule(task)
+    known, out = without_sequences({name: _truth(name, value) for name, value in truths.items()}, leave_out)
+    if not known:
+        raise DataError(f"{task.suite}: there is no sequence to score")
+    runs = {name: _runs(results[name]) for name in known if name in results}
+    missing = [name for name in known if not runs.get(name)]
+    if missing and not rule.scores_missing:
+        raise DataError(f"{rule.name}: no result for {first_names(missing)}; add it or leave the sequence out")
+    without_size = [name for name, truth in known.items() if truth.size is None]
+    if without_size and task.protocol not in _NO_SIZE_NEEDED:
+        raise DataError(
+            f"{task.suite}: no image size for {first_names(without_size)}; "
+            "expected meta.json or the frames beside the truth"
+        )
+    scores = scorer(known, {name: r for name, r in runs.items() if r}, task.stack)
+    return replace(scores, suite=task.suite, rules=rule.name, left_out=out)
+
+
+def _truth(name: str, value: AnyTruth) -> Truth:
+    return value if isinstance(value, Truth) else Truth(name, np.asarray(value, dtype=np.float64))
+
+
+def _runs(value: AnyRuns) -> list[Predictions]:
+    if isinstance(value, Predictions):
+        return [value]
+    if isinstance(value, np.ndarray):
+        return [Predictions(np.asarray(value, dtype=np.float64))]
+    return list(value)

@@ -1,21 +1,63 @@
-"""The answer of a scorer: a benchmark's metrics for one tracker, whole, by sequence and by attribute."""
+"""What every scorer takes and gives: truths and runs by sequence, and one tracker's metrics on a data set."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from siamtrack.errors import DataError
+from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.regions import FloatArray
 
-__all__ = ["Curves", "Metrics", "Scores"]
+__all__ = ["LengthError", "Metrics", "Results", "Scores", "Truths", "by_attribute", "check_length", "each_sequence"]
 
+T = TypeVar("T")
+Truths = Mapping[str, Truth]
+"""The truth of each sequence."""
+Results = Mapping[str, Sequence[Predictions]]
+"""One tracker's runs of each sequence: repetitions, passes or multi-starts."""
 Metrics = Mapping[str, float]
 Curves = Mapping[str, FloatArray]
+
+
+class LengthError(DataError):
+    """A result that has another number of rows than the scorer accepts."""
+
+
+def check_length(truth: Truth, run: Predictions) -> None:
+    """Raise `LengthError` unless a run has one row a frame of the truth."""
+    if len(run) != len(truth):
+        raise LengthError(f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame")
+
+
+def each_sequence(truths: Truths, measure: Callable[[str], T]) -> dict[str, T]:
+    """Return measure(name) of every sequence; raises one `LengthError` for all that fail."""
+    found: dict[str, T] = {}
+    wrong: list[str] = []
+    for name in truths:
+        try:
+            found[name] = measure(name)
+        except LengthError as error:
+            wrong.append(str(error))
+    if wrong:
+        shown = "; ".join(wrong[:8]) + ("; .." if len(wrong) > 8 else "")
+        raise LengthError(f"{shown} (repair the results, or leave the sequences out: --leave-out)")
+    return found
+
+
+def by_attribute(truths: Truths, score: Callable[[Sequence[str]], T]) -> dict[str, T]:
+    """Return score(names) for the sequences that have each attribute on any frame."""
+    having: dict[str, list[str]] = {}
+    for name, truth in truths.items():
+        for tag, mask in truth.tags.items():
+            if mask.any():
+                having.setdefault(tag, []).append(name)
+    return {tag: score(names) for tag, names in sorted(having.items())}
 
 
 def _plain(value: float) -> float | None:
@@ -34,19 +76,25 @@ def _curves(values: Curves) -> dict[str, list[float | None]]:
 class Scores:
     """What a scorer found.
 
-    `metrics` are the data set's numbers by name, `sequences` and `attributes` those of each sequence and of
-    the sequences or frames with an attribute. `curves` are what plots are made of, `attribute_curves` the
-    same by attribute. `left_out` names the sequences that the caller asked to leave out.
+    Attributes:
+        metrics: the data set's numbers by name.
+        sequences: those of each sequence.
+        attributes: those of the sequences or frames with an attribute.
+        curves: what plots are made of.
+        attribute_curves: the same by attribute.
+        suite: the name of what was scored.
+        rules: the name of the rules.
+        left_out: the sequences that the caller asked to leave out.
     """
 
-    suite: str
-    rules: str
     metrics: Metrics
     sequences: Mapping[str, Metrics]
     attributes: Mapping[str, Metrics] = field(default_factory=dict)
     curves: Curves = field(default_factory=dict)
-    left_out: Sequence[str] = ()
     attribute_curves: Mapping[str, Curves] = field(default_factory=dict)
+    suite: str = ""
+    rules: str = ""
+    left_out: Sequence[str] = ()
 
     def as_dict(self, *, curves: bool = False) -> dict[str, Any]:
         """Return the scores, with or without curves, as a tree of plain values; a number that is not finite is None."""
@@ -86,14 +134,14 @@ class Scores:
             return {str(name): curve(numbers) for name, numbers in values.items()}
 
         return cls(
-            str(tree["suite"]),
-            str(tree["rules"]),
             metrics(tree["metrics"]),
             {str(name): metrics(values) for name, values in tree["sequences"].items()},
             {str(name): metrics(values) for name, values in tree.get("attributes", {}).items()},
             curves(tree.get("curves", {})),
-            [str(name) for name in tree.get("left_out", [])],
             {str(name): curves(values) for name, values in tree.get("attribute_curves", {}).items()},
+            str(tree["suite"]),
+            str(tree["rules"]),
+            [str(name) for name in tree.get("left_out", [])],
         )
 
     def to_json(self, *, curves: bool = False) -> str:

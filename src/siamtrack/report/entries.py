@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from siamtrack.errors import ConfigError, DataError
+from siamtrack.errors import DataError
+from siamtrack.evaluation.scoring import score
 from siamtrack.evaluation.store import Failure, Store
-from siamtrack.evaluation.suites import find_suite
 from siamtrack.io import read_json
-from siamtrack.metrics.score import score
 from siamtrack.metrics.scores import Scores
 
 __all__ = ["Entry", "Group", "RawSource", "group_entries", "read_entries"]
@@ -151,13 +150,7 @@ def _read_store(folder: Path) -> Entry:
 
 
 def _score_raw(path: Path, raw: RawSource) -> Entry:
-    scores = score(raw.suite, raw.truth, path, raw.rules)
-    try:
-        # as stores have it: benchmark got10k is suite got10k-val
-        named = replace(scores, suite=find_suite(raw.suite).name)
-    except ConfigError:
-        named = scores
-    return Entry(path.resolve().with_suffix("").name, named, path)
+    return Entry(path.resolve().with_suffix("").name, score(raw.suite, raw.truth, path, raw.rules), path)
 
 
 def _told_apart(entries: list[Entry]) -> list[Entry]:

@@ -8,9 +8,7 @@ from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from functools import partial
 
-from siamtrack.errors import ConfigError
-from siamtrack.evaluation.benchmarks import Benchmark
-from siamtrack.evaluation.suites import find_suite
+from siamtrack.evaluation.suites import SUITES
 from siamtrack.report.bootstrap import LEVEL, RESAMPLES
 from siamtrack.report.chart import Picture, Styles
 from siamtrack.report.curves import (
@@ -143,19 +141,11 @@ def _one_pass_by_attribute(group: Group, styles: Styles) -> list[Picture]:
     return found
 
 
-def _benchmark(group: Group) -> Benchmark | None:
-    try:
-        return find_suite(group.suite).benchmark
-    except ConfigError:
-        return None
-
-
 def _expected_overlap(group: Group, styles: Styles) -> list[Picture]:
     order = _having(group, "EAO", "eao")
     if not order:
         return []
-    benchmark = _benchmark(group)
-    interval = benchmark.interval if benchmark is not None else None
+    interval = SUITES[group.suite].stack.interval if group.suite in SUITES else None
     # PySOT's curve begins with sequences of one frame, vot-toolkit's with none
     first = 1.0 if group.rules == "vot-pysot" else 0.0
     shade = None if interval is None else (float(interval[0]), float(interval[1]), "EAO interval")

@@ -195,7 +195,7 @@ def setting_table(group: Group, styles: Styles) -> str:
             entry.preset_hash or "–",
             _short_hash(held.get("weights")),
             str(held.get("seed", "–")),
-            str(held.get("protocol", {}).get("way", "raw results, scored for this page")),
+            str(held.get("protocol", {}).get("settings", "raw results, scored for this page")),
             str(len(entry.scores.sequences)),
             _machine(entry),
         ]

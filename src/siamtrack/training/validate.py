@@ -12,7 +12,7 @@ from torch import nn
 from siamtrack.config import Preset
 from siamtrack.errors import DataError
 from siamtrack.evaluation.evaluate import read_suite
-from siamtrack.evaluation.single import score_sequence
+from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.tracker_session import TrackerLike
 from siamtrack.formats.sequence import VideoSequence

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from torch import nn
 
 from siamtrack.config import Preset, preset_from_json
-from siamtrack.evaluation.single import score_sequence
+from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.tracker_session import TrackerLike
 from siamtrack.evaluation.trackers import TrackerSpec
 from siamtrack.formats.sequence import FrameList, Image, VideoSequence

@@ -67,7 +67,9 @@ def check(
 @data.command()
 def pack(
     sources: Annotated[list[Path], typer.Argument(help="Indexes (.npz), or folders of data sets.")],
-    out: Annotated[str, typer.Option("-o", "--out", help="Folder or URL for the shards (s3://, gs://, or http with PUT).")],
+    out: Annotated[
+        str, typer.Option("-o", "--out", help="Folder or URL for the shards (s3://, gs://, or http with PUT).")
+    ],
     per_track: Annotated[int, typer.Option(min=1, help="At most so many frames of an object.")] = 10,
     smallest: Annotated[float, typer.Option(min=1, help="Leave out boxes with a side of fewer pixels.")] = 8.0,
     size: Annotated[int, typer.Option(min=64, max=2048, help="Side of the crops in pixels.")] = 368,

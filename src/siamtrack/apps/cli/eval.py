@@ -51,13 +51,14 @@ def eval_command(
     Results are kept in OUT/<tracker>/<suite>. What is there already is not run again, so a run that was
     stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
     """
-    from siamtrack.evaluation.evaluate import check_rules, read_suite
+    from siamtrack.evaluation.evaluate import read_suite
+    from siamtrack.evaluation.scoring import scoring_task
     from siamtrack.evaluation.suites import find_suite, with_speed
 
     chosen = find_suite(suite)
     if tracker_fps is not None:
         chosen = with_speed(chosen, tracker_fps)
-    check_rules(chosen, rules)
+    scoring_task(chosen, rules)
     specs = _find(model, device)
     sequences = read_suite(chosen, data)
     workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)

@@ -55,7 +55,7 @@ def score_command(
     A result that the rule's own scorer cannot take is refused with the names of its sequences. Of masks in the
     annotation (VOT-ST 2020 and later) the bounds are scored against, as in VOT's challenge of boxes.
     """
-    from siamtrack.metrics.score import score
+    from siamtrack.evaluation.scoring import score
 
     scores = score(suite, truth, results, rules, leave_out=leave_out or [])
     if as_json:

@@ -1,68 +1,23 @@
-"""The metrics of the two evaluation servers: GOT-10k (overlaps pooled over all frames) and TrackingNet."""
+"""TrackingNet's evaluation, as its development kit (metrics.py) does it: coverage and areas in per cent."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from siamtrack.formats.records import Predictions, Truth
-from siamtrack.geometry.overlap import clip_rectangles, rectangle_iou
+from siamtrack.geometry.overlap import rectangle_iou
 from siamtrack.geometry.regions import BoolArray, FloatArray, as_rectangles
-from siamtrack.metrics.ope import EPS, LengthError, fractions_above, fractions_within
+from siamtrack.metrics.ope import fractions_above, fractions_within
+from siamtrack.metrics.scores import Results, Scores, Truths, by_attribute
 
-__all__ = [
-    "TrackingNetCurves",
-    "got10k_curve",
-    "got10k_overlaps",
-    "got10k_summary",
-    "trackingnet_curves",
-    "trackingnet_means",
-    "trackingnet_summary",
-]
+__all__ = ["TrackingNetCurves", "trackingnet_curves", "trackingnet_means", "trackingnet_scorer", "trackingnet_summary"]
 
 _SUCCESS = np.linspace(0, 1, 21)
 _PIXELS = np.linspace(0, 50, 21)
 _NORMALISED = np.linspace(0, 0.5, 21)
-
-
-def got10k_overlaps(truth: Truth, run: Predictions) -> FloatArray:
-    """Return the overlaps of one run by the GOT-10k rule: one for each frame that counts, in [0, 1].
-
-    The first frame and the frames in which nothing of the target is visible are dropped. Where the image's
-    size is known both boxes are bounded by it. Raises `LengthError` where the run has not one row a frame.
-    """
-    if len(run) != len(truth):
-        raise LengthError(f"{truth.name}: {len(run)} rows for {len(truth)} frames; there must be one row a frame")
-    boxes, gt = as_rectangles(run.regions)[1:], as_rectangles(truth.regions)[1:]
-    if truth.size is not None:
-        boxes, gt = clip_rectangles(boxes, truth.size), clip_rectangles(gt, truth.size)
-    overlaps = rectangle_iou(boxes, gt, eps=EPS)
-    return overlaps if truth.visible is None else overlaps[truth.visible[1:]]
-
-
-def got10k_summary(overlaps: FloatArray) -> dict[str, float]:
-    """Return AO, SR0.5, SR0.75 and the mean of the 101-point success curve of pooled overlaps, in [0, 1].
-
-    An overlap that is not a number counts as 0 (the toolkit's mean would be nan).
-    """
-    known = np.nan_to_num(overlaps, nan=0.0)
-    if not len(known):
-        return dict.fromkeys(("AO", "SR0.5", "SR0.75", "succ_curve_mean"), float("nan"))
-    curve = got10k_curve(known)
-    return {
-        "AO": float(known.mean()),
-        "SR0.5": float((known > 0.5).mean()),
-        "SR0.75": float(curve[75]),
-        "succ_curve_mean": float(curve.mean()),
-    }
-
-
-def got10k_curve(overlaps: FloatArray) -> FloatArray:
-    """Return the success curve (101,): shares of the overlaps above 0, 0.01 .. 1, all nan where there is no overlap."""
-    if not len(overlaps):
-        return np.full(101, np.nan)
-    return fractions_above(np.nan_to_num(overlaps, nan=0.0), np.linspace(0, 1, 101), len(overlaps))
 
 
 @dataclass(frozen=True)
@@ -115,7 +70,7 @@ def _area(curve: FloatArray) -> float:
     return float(((curve[1:] + curve[:-1]) / 2 * np.diff(_SUCCESS)).sum() * 100)
 
 
-def trackingnet_summary(curves: list[TrackingNetCurves]) -> dict[str, float]:
+def trackingnet_summary(curves: Sequence[TrackingNetCurves]) -> dict[str, float]:
     """Return coverage, success, precision and norm_precision in per cent of some sequences' curves.
 
     Coverage is the share of all frames with a sane box; the others are areas under the curves averaged over
@@ -125,10 +80,30 @@ def trackingnet_summary(curves: list[TrackingNetCurves]) -> dict[str, float]:
     return {"coverage": float(np.concatenate([c.sane for c in curves]).mean() * 100), **areas}
 
 
-def trackingnet_means(curves: list[TrackingNetCurves]) -> dict[str, FloatArray]:
+def trackingnet_means(curves: Sequence[TrackingNetCurves]) -> dict[str, FloatArray]:
     """Return the three curves (21,) averaged over sequences, by name."""
     return {
         "success": np.mean([c.success for c in curves], axis=0),
         "precision": np.mean([c.precision for c in curves], axis=0),
         "norm_precision": np.mean([c.norm_precision for c in curves], axis=0),
     }
+
+
+def trackingnet_scorer(truths: Truths, results: Results) -> Scores:
+    """Score by TrackingNet's devkit, in per cent; a sequence without a result scores boxes of zeros.
+
+    The devkit looks for the results whose file name ends with the sequence's and takes none where several do,
+    so that a Car1 beside a BlurCar1 is lost; TrackingNet's own names never clash.
+    """
+    files = list(results)
+    found = {seq: results[seq][0] for seq in results if sum(name.endswith(seq) for name in files) == 1}
+    curves = {seq: trackingnet_curves(truth, found.get(seq)) for seq, truth in truths.items()}
+    every = list(curves.values())
+    by_tag = by_attribute(truths, lambda names: [curves[n] for n in names])
+    return Scores(
+        trackingnet_summary(every),
+        {seq: trackingnet_summary([c]) for seq, c in curves.items()},
+        {tag: trackingnet_summary(found) for tag, found in by_tag.items()},
+        trackingnet_means(every),
+        {tag: trackingnet_means(found) for tag, found in by_tag.items()},
+    )

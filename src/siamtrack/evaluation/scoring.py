@@ -1,0 +1,117 @@
+"""Scoring by the name of a suite: raw result files of any tracker, arrays in memory, or one sequence just tracked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+
+from siamtrack.evaluation.suites import Suite, find_suite
+from siamtrack.evaluation.tracker_session import Session, TrackerLike
+from siamtrack.evaluation.vot_protocols import RealTime
+from siamtrack.formats.parse import parse_regions
+from siamtrack.formats.records import Predictions
+from siamtrack.formats.results import read_results, region_lines
+from siamtrack.formats.sequence import VideoSequence, to_file
+from siamtrack.formats.truth import read_truths
+from siamtrack.metrics.rules import AnyRuns, AnyTruth, Task, find_rule, score_runs, without_sequences
+from siamtrack.metrics.scores import Scores
+
+__all__ = ["score", "score_results", "score_sequence", "scoring_task"]
+
+
+def scoring_task(suite: str | Suite, rules: str | None = None) -> Task:
+    """Return what scoring a suite takes, by its own rules where none are named.
+
+    Raises:
+        ConfigError: an unknown suite, unknown rules, or rules that do not score the suite's protocol.
+    """
+    found = find_suite(suite) if isinstance(suite, str) else suite
+    task = Task(found.kind, rules or found.rules, found.name, found.stack)
+    find_rule(task)
+    return task
+
+
+def score_results(
+    suite: str | Suite,
+    truths: Mapping[str, AnyTruth],
+    results: Mapping[str, AnyRuns],
+    rules: str | None = None,
+    *,
+    leave_out: Iterable[str] = (),
+) -> Scores:
+    """Score one tracker's results on a suite, both in memory; see `metrics.rules.score_runs`.
+
+    Args:
+        suite: a suite or its name.
+        truths: by sequence a `Truth`, or bare (N, 4) boxes x, y, w, h or (N, 8) polygons.
+        results: by sequence an array alike, or a `Predictions`, or several.
+        rules: the scorer (see `metrics.rules.RULES`); by default the suite's own.
+        leave_out: sequences that are not scored.
+
+    Raises:
+        ConfigError: an unknown suite or rules, or rules that do not score the suite's protocol.
+        DataError: sequences, by name, without a result, or with one that the rule's scorer does not take.
+    """
+    return score_runs(truths, results, scoring_task(suite, rules), leave_out=leave_out)
+
+
+def score(
+    suite: str | Suite,
+    truth: str | Path,
+    results: str | Path,
+    rules: str | None = None,
+    *,
+    leave_out: Iterable[str] = (),
+) -> Scores:
+    """Score one tracker's raw result files against a data set's annotation, each a folder or a zip file.
+
+    See `score_results` for the other arguments and what is raised; `formats.results.read_results` and
+    `formats.truth.read_truths` for the layouts that are understood.
+    """
+    found = find_suite(suite) if isinstance(suite, str) else suite
+    task = scoring_task(found, rules)  # a wrong name is told before anything is read
+    leave_out = list(leave_out)
+    sized = found.data.startswith(("vot", "got10k"))
+    truths = read_truths(truth, found.data, only=found.only, needs_size=sized)
+    kept, _ = without_sequences(truths, leave_out)
+    runs = read_results(results, kept, found.kind, realtime=isinstance(found.protocol, RealTime))
+    return score_runs(truths, runs, task, leave_out=leave_out)
+
+
+def score_sequence(tracker: TrackerLike, sequence: VideoSequence) -> float:
+    """The area under the success curve in [0, 1] of one pass over a sequence, by the rules of the suite `folder`.
+
+    The number that `siamtrack eval --suite folder` gives it; nothing is stored. On one thread, as all evaluations: a
+    result must not depend on the number of cores.
+
+    Raises:
+        SiamtrackError: a frame that cannot be read, a prediction that is no box, a tracker that cannot run.
+    """
+    suite = find_suite("folder")
+    with _one_thread():
+        (key,) = suite.protocol.keys(sequence)
+        timed = suite.protocol.run(Session(tracker), sequence, key)
+    raw = Predictions(to_file(timed.run.regions, sequence.origin), timed.run.codes)
+    # Through the text of a result file, whose decimals are what `siamtrack eval` scores.
+    run = parse_regions(region_lines(raw).encode(), sequence.name)
+    found = score_results(suite, {sequence.name: sequence.annotation()}, {sequence.name: run})
+    return float(found.sequences[sequence.name]["success_auc"])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    torch = sys.modules.get("torch")  # a tracker without torch need not wait for its import
+    before = cv2.getNumThreads(), torch.get_num_threads() if torch else 0
+    cv2.setNumThreads(1)
+    if torch:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before[0])
+        if torch:
+            torch.set_num_threads(before[1])
