@@ -11,12 +11,12 @@ import argparse
 from pathlib import Path
 
 import torch
+from siamtrack.formats.training import find_source
 
 import siamtrack
 from siamtrack.data.index import build_index, save_index
 from siamtrack.data.pack import Packing, pack
 from siamtrack.data.pair_source import open_pairs
-from siamtrack.formats.training import find_source
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy, xyxy_to_xywh
 from siamtrack.training.loop import train
 from siamtrack.video.reader import open_source

@@ -111,7 +111,7 @@ def youtubebb(root: Path) -> Truth:
         table.writerow(["AAAA", 3000, 5, "cat", 0, "absent", -1, -1, -1, -1])
         save(root / "train/BBBB_500.jpg")
         table.writerow(["BBBB", 500, 1, "bird", 2, "present", *shares])
-    return {"train/AAAA+5+0": {1000 * f: box(f) for f in range(3)}, "train/BBBB+1+2": {500: box(2)}}
+    return {"train/AAAA+5+0": {f: box(f) for f in range(3)}, "train/BBBB+1+2": {0: box(2)}}
 
 
 def got10k(root: Path) -> Truth:
@@ -128,14 +128,14 @@ def got10k(root: Path) -> Truth:
 
 
 def lasot(root: Path) -> Truth:
-    for name in ("airplane/airplane-1", "airplane/airplane-2"):
+    for name in ("airplane/airplane-1", "airplane/airplane-3"):  # the first is of the official test set
         for frame in range(4):
             save(root / name / f"img/{frame + 1:08d}.jpg", frame)
         write(root / name / "groundtruth.txt", rows(range(4), origin=1, form="{:.0f},{:.0f},{:.0f},{:.0f}"))
         write(root / name / "full_occlusion.txt", "0,1,0,0")
         write(root / name / "out_of_view.txt", "0,0,1,0")
-    write(root / "testing_set.txt", "airplane-2\n")
-    return {"airplane/airplane-1": {0: box(0), 3: box(3)}}
+    write(root / "testing_set.txt", "airplane-1\n")
+    return {"airplane/airplane-3": {0: box(0), 3: box(3)}}
 
 
 def trackingnet(root: Path) -> Truth:
@@ -243,8 +243,8 @@ LAYOUTS = {
     "mot": ("mot", mot, "class 1"),
     "coco_film": ("coco", coco_film, "cup"),
     "mot_video": ("mot", mot_video, "class 1"),
-    "sequence_video": ("sequences", sequence_video, ""),
+    "sequence_video": ("folder", sequence_video, ""),
     "cvat_images": ("cvat", cvat_images, "cup"),
     "cvat_video": ("cvat", cvat_video, "cup"),
-    "sequences": ("sequences", sequences, ""),
+    "sequences": ("folder", sequences, ""),
 }

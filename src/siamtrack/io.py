@@ -20,6 +20,7 @@ __all__ = [
     "file_sha256",
     "first_names",
     "image_size",
+    "parse_json",
     "read_bytes",
     "read_json",
     "sweep_drafts",
@@ -94,8 +95,27 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: {reason(error)}") from None
+    except (OSError, ValueError, MemoryError) as error:  # ValueError: a null byte in the name
+        raise DataError(
+            f"{str(path)!r}: {reason(error)}" if "\0" in str(path) else f"{path}: {reason(error)}"
+        ) from None
+
+
+def parse_json(data: bytes | str, where: str) -> dict[str, Any]:
+    """Return the JSON object that a text holds; `where` names it in messages.
+
+    Raises:
+        DataError: no JSON, nested too deep to be read, or something other than an object.
+    """
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise DataError(f"{where}: expected JSON: nested too deep") from None
+    except ValueError as error:
+        raise DataError(f"{where}: expected JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: expected a JSON object, got {type(found).__name__}")
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -104,13 +124,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DataError: it cannot be read, is no JSON, or holds something other than an object; the message names it.
     """
-    try:
-        found = json.loads(read_bytes(path))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{path}: expected a JSON object, got {type(found).__name__}")
-    return found
+    return parse_json(read_bytes(path), str(path))
 
 
 def file_sha256(path: Path) -> str:
@@ -129,7 +143,8 @@ def image_size(source: Path | bytes) -> tuple[int, int] | None:
         source: a file, of which as little as possible is read, or its content (the beginning is enough).
 
     Returns:
-        None for a missing file, another format, or a header that was cut off.
+        None for a missing file, another format, a header that was cut off, and a JPEG with EXIF data, which may say
+        that it is to be turned: decode it then.
     """
     if isinstance(source, bytes):
         return _header_size(BytesIO(source))
@@ -157,9 +172,9 @@ def _header_size(file: BinaryIO) -> tuple[int, int] | None:
             body = file.read(5)
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             return (width, height) if len(body) == 5 else None
-        if length < 2:
+        if length < 2 or (marker == b"\xe1" and file.read(4) == b"Exif"):
             return None
-        file.seek(length - 2, 1)
+        file.seek(length - (6 if marker == b"\xe1" else 2), 1)
     return None
 
 

@@ -29,7 +29,7 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel
 from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import DataError
-from siamtrack.formats.training import find_source
+from siamtrack.formats.objects import find_object_layout
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 
 
@@ -39,7 +39,7 @@ def run(*words: object) -> tuple[int, str]:
 
 
 def indexed(root: Path, name: str = ""):
-    return build_index(root, find_source(root), name)[0]
+    return build_index(root, find_object_layout(root), name)[0]
 
 
 def test_packed_crops_are_what_the_tracker_would_cut(tmp_path: Path):

@@ -25,7 +25,7 @@ from siamtrack.evaluation.suites import SUITES, find_suite, with_speed
 from siamtrack.evaluation.tracker_session import BadPredictionError, Session, read_prediction
 from siamtrack.evaluation.vot_protocols import LongTerm, MultiStart, RealTime, Reset, Unsupervised
 from siamtrack.evaluation.worker import run_sequence
-from siamtrack.formats.datasets import READERS
+from siamtrack.formats.datasets import LAYOUTS
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.formats.results import read_results, region_lines
 from siamtrack.formats.sequence import VideoSequence, area_box, from_file, to_file
@@ -311,7 +311,7 @@ def test_every_suite_has_rules_for_its_protocol_and_a_data_set() -> None:
     for name, suite in SUITES.items():
         assert name == suite.name and find_suite(name) is suite
         assert scoring_task(suite).rules == suite.rules
-        assert suite.data in READERS
+        assert suite.data in LAYOUTS
         assert (suite.stack.interval is not None) == (suite.data == "vot" and suite.kind != "longterm")
 
 

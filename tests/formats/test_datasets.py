@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from siamtrack.errors import ConfigError, DataError
-from siamtrack.formats.datasets import READERS, read_dataset
+from siamtrack.formats.datasets import LAYOUTS, read_dataset
 from siamtrack.formats.lasot import LASOT_TEST
-from siamtrack.formats.otb_table import OTB_ATTRIBUTES
+from siamtrack.formats.otb import OTB_ATTRIBUTES
 from siamtrack.formats.sequence import ImageFiles, VideoSequence
 from siamtrack.formats.uav123 import UAV123_STARTS
 from toy_sets import SIZE, draw, lines, path_of
@@ -310,7 +310,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         read_dataset("lasott", tmp_path)
     with pytest.raises(DataError, match="there is none"):
         read_dataset("otb", tmp_path / "nowhere")
-    for name in READERS:
+    for name in LAYOUTS:
         with pytest.raises(DataError) as caught:
             read_dataset(name, tmp_path)
         assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)

@@ -10,8 +10,7 @@ import pytest
 
 from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.suites import SUITES, find_suite
-from siamtrack.formats.datasets import read_dataset
-from siamtrack.formats.truth import read_truths
+from siamtrack.formats.datasets import read_dataset, read_truths
 
 BOXES = "1,2,30,40\n2,3,30,40\n3,4,30,40\n"
 
@@ -103,7 +102,7 @@ def test_subsets_take_their_sequences_and_miss_them_by_name(metrics_pack: Path, 
 
 def test_flags_of_another_length_are_told_by_name(tmp_path: Path) -> None:
     write(tmp_path, {"gt/cat-1.txt": BOXES, "gt/absent/cat-1.txt": "0101"})
-    with pytest.raises(DataError, match="truth of cat-1: visible has 4 values for 3 frames"):
+    with pytest.raises(DataError, match=r"absent/cat-1\.txt: 4 values for 3 frames"):
         read_truths(tmp_path, "lasot")
 
 
@@ -118,7 +117,7 @@ def test_names_in_any_spelling() -> None:
 
 def test_files_at_the_top_are_the_annotation(tmp_path: Path) -> None:
     files = {"Car1.txt": BOXES, "extra/Car1.txt": "x", "cover/Car1.txt": "1\n0\n1\n"}
-    (truth,) = read_truths(write(tmp_path, files), "got10k-val", needs_size=True).values()
+    (truth,) = read_truths(write(tmp_path, files), "got10k-val").values()
     assert truth.visible is not None
     assert truth.visible.tolist() == [True, False, True]
 
@@ -139,5 +138,5 @@ def test_masks_are_read_as_when_a_tracker_is_run(tmp_path: Path) -> None:
 def test_a_mask_that_is_none_is_named(tmp_path: Path) -> None:
     for wrong in ("m1,2,3", "m1,2,3,x,4", "mask"):
         write(tmp_path, {"ants1/groundtruth.txt": f"m1,2,3,4,0,12\n{wrong}\n"})
-        with pytest.raises(DataError, match=r"truth of ants1: line 2: expected a mask"):
-            read_truths(tmp_path, "vot", needs_size=True)
+        with pytest.raises(DataError, match=r"ants1/groundtruth\.txt: line 2: expected a mask"):
+            read_truths(tmp_path, "vot")

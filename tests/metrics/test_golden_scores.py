@@ -14,9 +14,9 @@ import pytest
 from siamtrack.errors import DataError
 from siamtrack.evaluation.scoring import score_results
 from siamtrack.evaluation.suites import find_suite
+from siamtrack.formats.datasets import read_truths
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.formats.results import read_results
-from siamtrack.formats.truth import read_truths
 from siamtrack.metrics.scores import Scores
 
 RECORDS = Path(__file__).resolve().parents[1] / "golden" / "metrics" / "golden.json"

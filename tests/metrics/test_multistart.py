@@ -8,9 +8,9 @@ import pytest
 
 from siamtrack.errors import DataError
 from siamtrack.evaluation.scoring import score_results
+from siamtrack.formats.datasets import read_truths
 from siamtrack.formats.records import Predictions
 from siamtrack.formats.results import read_results
-from siamtrack.formats.truth import read_truths
 from siamtrack.metrics.multistart import AnchoredRun, eao_partial, progress
 
 

@@ -13,8 +13,8 @@ from siamtrack.data.index import Index
 from siamtrack.data.shards import decode, iterate_shard, list_shards, open_shard
 from siamtrack.errors import DataError
 from siamtrack.formats.datasets import read_dataset
+from siamtrack.formats.layout import Problem
 from siamtrack.formats.sequence import VideoSequence
-from siamtrack.formats.training import Problem
 
 __all__ = ["check_benchmark", "check_index", "check_shards"]
 

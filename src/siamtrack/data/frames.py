@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from siamtrack.data.shards import Image, decode
-from siamtrack.errors import SiamtrackError
+from siamtrack.errors import DataError, SiamtrackError
+from siamtrack.formats.archive import Archive
 from siamtrack.video.reader import open_source
 
 __all__ = ["read_pictures", "video_of"]
@@ -22,27 +23,32 @@ def read_pictures(root: Path, names: Iterable[str]) -> Iterator[tuple[str, Image
     """Decode pictures: (name, RGB (H, W, 3) or None, what was wrong: "missing file" or "unreadable frame").
 
     Frames of one video that follow each other, in rising order, are decoded in one go.
+
+    Args:
+        root: a data set's folder, or a zip file of it.
+        names: members of it, `clip.mp4#12` for a frame of a video.
     """
     run: list[tuple[str, int]] = []
     video = ""
-    for name in names:
-        place = video_of(name)
-        if run and (place is None or place[0] != video or place[1] < run[-1][1]):
-            yield from _video(root / video, run)
-            run = []
-        if place is None:
-            yield name, *_image(root / name)
-        else:
-            video = place[0]
-            run.append((name, place[1]))
+    with Archive(root) as archive:
+        for name in names:
+            place = video_of(name)
+            if run and (place is None or place[0] != video or place[1] < run[-1][1]):
+                yield from _video(root / video, run)
+                run = []
+            if place is None:
+                yield name, *_image(archive, name)
+            else:
+                video = place[0]
+                run.append((name, place[1]))
     if run:
         yield from _video(root / video, run)
 
 
-def _image(path: Path) -> tuple[Image | None, str]:
+def _image(archive: Archive, name: str) -> tuple[Image | None, str]:
     try:
-        image = decode(path.read_bytes())
-    except OSError:
+        image = decode(archive.read_image(name))
+    except DataError:
         return None, "missing file"
     return image, "" if image is not None else "unreadable frame"
 

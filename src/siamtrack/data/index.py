@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from siamtrack.errors import DataError
-from siamtrack.formats.training import Entry, Problem, Source
+from siamtrack.formats.archive import Archive
+from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of
+from siamtrack.io import write_whole
 
 __all__ = ["Index", "build_index", "collect", "load_index", "save_index"]
 
 _VERSION = 1
+_FARTHEST = 1e7  # pixels; no image is as wide
 _COLUMNS = ("image", "track", "frame", "category", "boxes")
 _NAMES = ("image_names", "track_names", "category_names")
 
@@ -34,10 +39,10 @@ class Index:
 
     Attributes:
         source: the data set's name, by which presets weigh it.
-        root: folder that the images' names are relative to.
+        root: folder or zip file that the images' names are relative to.
         image: (M,) index into `image_names`; `clip.mp4#12` there is a frame of a video, counted from 0.
         track: (M,) index into `track_names`: equal numbers are the same object.
-        frame: (M,) number of the frame within its video; 0 for stills.
+        frame: (M,) number of the frame in its video, or of the annotated step (YouTube-BB: seconds); 0 for stills.
         category: (M,) index into `category_names`.
         boxes: (M, 4) float32 xyxy in continuous pixels, as annotated: also those that are no use.
     """
@@ -58,40 +63,63 @@ class Index:
 
 
 def build_index(
-    root: Path, source: Source, name: str = "", report: Callable[[int, int], None] = lambda done, total: None
+    root: Path, layout: ObjectLayout, name: str = "", report: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[Index, list[Problem]]:
     """Read the annotations of a data set.
 
     Args:
-        root: its folder.
-        source: its reader.
+        root: its folder or zip file.
+        layout: its reader.
         name: what to call it; by default as its layout.
-        report: called with the numbers of annotation files that are done, and of all.
+        report: called with the numbers of annotations that are done, and of all.
 
     Returns:
-        The index, and what was wrong with the annotations.
+        The index, and what was wrong: with the annotations, and images that are not there, whose boxes are left out.
     """
     problems: list[Problem] = []
-    units = source.units(root)
+    with Archive(root) as archive:
+        parts = layout.find(archive)
 
-    def entries() -> Iterable[Entry]:
-        """What all units hold, in their order."""
-        for done, unit in enumerate(units):
-            report(done, len(units))
-            yield from source.read(root, unit, problems.append)
-        report(len(units), len(units))
+        def boxes() -> Iterator[ObjectBox]:
+            for done, (part, member) in enumerate(parts.items()):
+                report(done, len(parts))
+                yield from _usable(
+                    archive, member, layout.read(archive, part, member, problems.append), problems.append
+                )
+            report(len(parts), len(parts))
 
-    return collect(entries(), root, name or source.name), problems
+        return collect(boxes(), root, name or layout.name), problems
 
 
-def collect(entries: Iterable[Entry], root: Path, source: str) -> Index:
-    """Gather entries into an index."""
+def _usable(
+    archive: Archive, member: str, boxes: Iterable[ObjectBox], report_problem: ReportProblem
+) -> Iterator[ObjectBox]:
+    """Leave out, and report, boxes of images that are not there and numbers that no index can hold."""
+    missing: dict[str, int] = {}
+    for box in boxes:
+        file = file_of(box.image)
+        if not archive.has(file):
+            missing[file] = missing.get(file, 0) + 1
+        elif not 0 <= box.frame < 2**53 or any(math.isinf(v) or abs(v) > _FARTHEST for v in box.box):
+            numbers = f"{box.track[:80]}: frame {box.frame}, corners {box.box}"
+            report_problem(Problem("unreadable annotation", archive.where(member), numbers))
+        else:
+            yield box
+    for file, count in missing.items():
+        inside = not (file.startswith("/") or "\0" in file or ".." in file.split("/"))
+        detail = f"{count} boxes" if inside else f"{count} boxes; expected a path inside of the data set"
+        where = archive.where(file) if inside else archive.where(member)
+        report_problem(Problem("missing file", where, detail if inside else f"{file[:80]!r}: {detail}"))
+
+
+def collect(found: Iterable[ObjectBox], root: Path, source: str) -> Index:
+    """Gather boxes into an index."""
     images, tracks, categories = _Names(), _Names(), _Names()
     numbers: list[tuple[int, int, int, int]] = []
     boxes: list[tuple[float, float, float, float]] = []
-    for entry in entries:
-        numbers.append((images[entry.image], tracks[entry.track], entry.frame, categories[entry.category]))
-        boxes.append(entry.box)
+    for box in found:
+        numbers.append((images[box.image], tracks[box.track], box.frame, categories[box.category]))
+        boxes.append(box.box)
     table = np.array(numbers, np.int64).reshape(-1, 4)
     return Index(
         source, root.resolve(), table[:, 0], table[:, 1], table[:, 2], table[:, 3],
@@ -116,10 +144,7 @@ def save_index(index: Index, path: Path) -> None:
         arrays[name] = np.frombuffer(json.dumps(value).encode(), np.uint8)
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(content.getbuffer())
-    beside.replace(path)
+    write_whole(path, content.getbuffer())
 
 
 def load_index(path: Path) -> Index:
@@ -143,7 +168,21 @@ def load_index(path: Path) -> Index:
             names["image_names"], names["track_names"], names["category_names"],
         )  # fmt: skip
         _check(index)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile, EOFError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        zipfile.BadZipFile,
+        EOFError,
+        RecursionError,
+        OverflowError,
+        zlib.error,
+        MemoryError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise DataError(f"{path} is no index as `siamtrack data index` writes it: {error}") from None
     return index
 

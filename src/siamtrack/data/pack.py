@@ -22,7 +22,7 @@ from siamtrack.data.frames import read_pictures, video_of
 from siamtrack.data.index import Index
 from siamtrack.data.shards import MANIFEST, CropLabel, Image, ShardFile, write_manifest
 from siamtrack.errors import DataError
-from siamtrack.formats.training import Problem
+from siamtrack.formats.layout import Problem
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.storage import Place, is_url, join, parse_place, write_whole_to
 

@@ -12,11 +12,11 @@ import cv2
 from siamtrack.evaluation.suites import Suite, find_suite
 from siamtrack.evaluation.tracker_session import Session, TrackerLike
 from siamtrack.evaluation.vot_protocols import RealTime
+from siamtrack.formats.datasets import read_truths
 from siamtrack.formats.parse import parse_regions
 from siamtrack.formats.records import Predictions
 from siamtrack.formats.results import read_results, region_lines
 from siamtrack.formats.sequence import VideoSequence, to_file
-from siamtrack.formats.truth import read_truths
 from siamtrack.metrics.rules import AnyRuns, AnyTruth, Task, find_rule, score_runs, without_sequences
 from siamtrack.metrics.scores import Scores
 
@@ -70,15 +70,15 @@ def score(
     """Score one tracker's raw result files against a data set's annotation, each a folder or a zip file.
 
     See `score_results` for the other arguments and what is raised; `formats.results.read_results` and
-    `formats.truth.read_truths` for the layouts that are understood.
+    `formats.datasets.read_truths` for the layouts that are understood.
     """
     found = find_suite(suite) if isinstance(suite, str) else suite
     task = scoring_task(found, rules)  # a wrong name is told before anything is read
     leave_out = list(leave_out)
-    sized = found.data.startswith(("vot", "got10k"))
-    truths = read_truths(truth, found.data, only=found.only, needs_size=sized)
+    truths = read_truths(truth, found.data, only=found.only, needs_size=found.data == "vot")
     kept, _ = without_sequences(truths, leave_out)
-    runs = read_results(results, kept, found.kind, realtime=isinstance(found.protocol, RealTime))
+    realtime = isinstance(found.protocol, RealTime)
+    runs = read_results(results, kept, found.kind, realtime=realtime, layout=found.data)
     return score_runs(truths, runs, task, leave_out=leave_out)
 
 

@@ -1,37 +1,60 @@
-"""Any folder of sequences: `<seq>/img/*.jpg` and `<seq>/groundtruth.txt`, x,y,w,h, nan where absent."""
+"""One's own clips: `walk/img/*.jpg` with `walk/groundtruth.txt`, or `walk.txt` beside `walk/` or `walk.mp4`.
+
+A line is x,y,w,h, and nan where the target is absent; names of images are in natural order (`2.jpg` before `10.jpg`).
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from siamtrack.errors import DataError
-from siamtrack.formats.files import images, regions
-from siamtrack.formats.sequence import VideoSequence
+from siamtrack.formats.archive import VIDEOS, Archive
+from siamtrack.formats.lasot import LASOT_TEST
+from siamtrack.formats.layout import Annotated, Layout, ReportProblem, frame_names, read_regions
 
-__all__ = ["read_folder"]
+__all__ = ["FOLDER"]
 
-_TRUTH = ("groundtruth.txt", "groundtruth_rect.txt")
-
-
-def read_folder(root: Path) -> list[VideoSequence]:
-    """Read every sub-folder that holds an annotation; the frames lie in its `img`, or beside the annotation.
-
-    A folder that is a sequence itself is read as one.
-    """
-    if _truth(root) is not None:
-        return [_sequence(root)]
-    folders = [d for d in sorted(root.iterdir()) if d.is_dir() and _truth(d) is not None]
-    if not folders:
-        raise DataError(f"{root}: expected folders with img/*.jpg and groundtruth.txt; there are none")
-    return [_sequence(folder) for folder in folders]
+_INSIDE = ("groundtruth.txt", "groundtruth_rect.txt", "gt.txt")
+_DEPTHS = ("*.txt", "*/*.txt", "*/*/*.txt", "*/*/*/*.txt")
 
 
-def _truth(folder: Path) -> Path | None:
-    return next((folder / name for name in _TRUTH if (folder / name).is_file()), None)
+def _places(archive: Archive) -> dict[str, str]:
+    """Annotations by sequences' places, up to three folders down; links are followed, as sets are often linked."""
+    found: dict[str, str] = {}
+    for member in (member for depth in _DEPTHS for member in archive.paths(depth)):
+        at, _, name = member.rpartition("/")
+        base = member.removesuffix(".txt")
+        if name in _INSIDE:
+            if at.rpartition("/")[2] != "gt":  # that is MOT's
+                found.setdefault(at or ".", member)
+        elif base.rpartition("/")[2] in archive.folders(at) or any(archive.has(base + ext) for ext in VIDEOS):
+            found.setdefault(base, member)
+    return dict(sorted(found.items()))
 
 
-def _sequence(folder: Path) -> VideoSequence:
-    path = _truth(folder)
-    assert path is not None  # the caller has looked
-    frames = images(folder / "img" if (folder / "img").is_dir() else folder)
-    return VideoSequence(folder.resolve().name, frames, regions(path, len(frames)))
+def _find(archive: Archive) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for place, member in _places(archive).items():
+        name = place.rpartition("/")[2] if place != "." else (archive.path / archive.below).resolve().stem
+        if name in found:
+            raise DataError(f"{archive.where(member)}: another sequence is called {name}; names must differ")
+        found[name] = member
+    return dict(sorted(found.items()))
+
+
+def _trained(archive: Archive) -> dict[str, str]:
+    """All but the test sequences of public data sets, which a folder that is taken for one's own may hold."""
+
+    def tested(place: str) -> bool:
+        name = place.rpartition("/")[2]
+        of_lasot = name in LASOT_TEST and archive.has(f"{place}/full_occlusion.txt")
+        return of_lasot or name.startswith(("GOT-10k_Val_", "GOT-10k_Test_"))
+
+    return {place: member for place, member in _places(archive).items() if not tested(place)}
+
+
+def _read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
+    at, _, file = member.rpartition("/")
+    frames = frame_names(archive, at if file in _INSIDE else member.removesuffix(".txt"))
+    return Annotated(name, archive.where(member), read_regions(archive, member), frames)
+
+
+FOLDER = Layout("folder", "walk/img/*.jpg and walk/groundtruth.txt, or walk.txt beside walk/", _find, _read, _trained)

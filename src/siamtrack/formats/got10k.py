@@ -2,59 +2,77 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 
 import numpy as np
 
-from siamtrack.errors import DataError
-from siamtrack.formats.files import flags, folders, images, regions
+from siamtrack.formats.archive import Archive
+from siamtrack.formats.layout import Annotated, Layout, Problem, ReportProblem, read_flags, read_regions, text_lines
 from siamtrack.formats.parse import parse_column
-from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.regions import BoolArray
-from siamtrack.io import read_bytes
 
-__all__ = ["read_got10k_test", "read_got10k_val"]
+__all__ = ["GOT10K", "GOT10K_TEST", "GOT10K_VAL"]
 
-
-def read_got10k_val(root: Path) -> list[VideoSequence]:
-    """Read the 180 sequences of the validation split, whose truth is public."""
-    return _read(root, "val")
+_SIZE = re.compile(rb"resolution\s*[:=]\s*\(?\s*(\d{1,6})\s*,\s*(\d{1,6})")
+_CATEGORY = re.compile(rb"^\s*object_class\s*[:=]\s*(.*?)\s*$", re.MULTILINE)
 
 
-def read_got10k_test(root: Path) -> list[VideoSequence]:
-    """Read the 180 sequences of the test split; of their truth only the first box is public."""
-    return _read(root, "test")
-
-
-def _read(root: Path, split: str) -> list[VideoSequence]:
-    """Read a split from the data set's folder, or from the split's own.
-
-    Raises:
-        DataError: no such split, a listed sequence that is missing, or a malformed file.
-    """
-    place = root / split if (root / split).is_dir() else root
-    listed = place / "list.txt"
-    if listed.is_file():
-        names = read_bytes(listed).decode().split()
+def _find(archive: Archive, split: str) -> dict[str, str]:
+    """The sequences of a split, from the data set's folder or from the split's own."""
+    place = f"{split}/" if split in archive.folders() else ""
+    if archive.has(f"{place}list.txt"):
+        names = text_lines(archive, f"{place}list.txt")
     else:
-        names = [d.name for d in folders(place) if (d / "groundtruth.txt").is_file()]
-    if not names:
-        raise DataError(f"{root}: expected {split}/list.txt and {split}/GOT-10k_*; there are none")
-    return [_sequence(place / name) for name in names]
+        names = [d for d in archive.folders(place.rstrip("/")) if archive.has(f"{place}{d}/groundtruth.txt")]
+    return {name: f"{place}{name}/groundtruth.txt" for name in names}
 
 
-def _sequence(folder: Path) -> VideoSequence:
-    frames = images(folder)
-    truth = regions(folder / "groundtruth.txt")
-    if len(truth) not in (1, len(frames)):
-        raise DataError(f"{folder}/groundtruth.txt: {len(truth)} lines for {len(frames)} frames")
-    cover, absence = folder / "cover.label", folder / "absence.label"
+def _trained(archive: Archive) -> dict[str, str]:
+    """The sequences of the training set; the validation set is left to evaluation."""
+    members = archive.paths("train/GOT-10k_Train_*/groundtruth.txt")
+    return {member.rpartition("/")[0]: member for member in members}
+
+
+def _read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
+    regions = read_regions(archive, member)
+    folder = member.rpartition("/")[0]
+    meta = f"{folder}/meta_info.ini".lstrip("/")
+    told = archive.read(meta) if archive.has(meta) else b""
+    size, category = _SIZE.search(told), _CATEGORY.search(told)
+    return Annotated(
+        name,
+        archive.where(member),
+        regions,
+        tuple(archive.images(folder)),
+        _visible(archive, folder, len(regions), report_problem),
+        category=category.group(1).decode("utf-8", "replace") if category else "",
+        size=(int(size.group(1)), int(size.group(2))) if size else None,
+        first_only=True,
+    )
+
+
+def _visible(archive: Archive, folder: str, frames: int, report_problem: ReportProblem) -> BoolArray | None:
+    """What of the object is seen: by `cover.label`, eighths of it, as the official evaluation; else `absence.label`.
+
+    The training set's absent frames count by `absence.label` too.
+    """
+    cover, absence = (f"{folder}/{name}.label".lstrip("/") for name in ("cover", "absence"))
     visible: BoolArray | None = None
-    if cover.is_file():  # eighths of the object that are seen
-        shares = parse_column(read_bytes(cover), str(cover))
-        if len(shares) != len(frames):
-            raise DataError(f"{cover}: {len(shares)} lines for {len(frames)} frames; there must be one a frame")
-        visible = np.asarray(np.nan_to_num(shares) > 0, dtype=np.bool_)
-    elif absence.is_file():
-        visible = ~flags(absence, len(frames))
-    return VideoSequence(folder.name, frames, truth, visible)
+    if archive.has(cover):
+        shares = parse_column(archive.read(cover), archive.where(cover))
+        if len(shares) != frames:
+            counts = f"{len(shares)} lines for {frames} frames; there must be one a frame"
+            report_problem(Problem("wrong length", archive.where(cover), counts))
+        else:
+            visible = np.asarray(np.nan_to_num(shares) > 0, dtype=np.bool_)
+    if visible is None or folder.startswith("train/"):
+        absent = read_flags(archive, absence, frames, report_problem)
+        if absent is not None:
+            visible = ~absent if visible is None else visible & ~absent
+    return visible
+
+
+_EXAMPLE = "{}/list.txt and {}/GOT-10k_*/groundtruth.txt"
+GOT10K_VAL = Layout("got10k-val", _EXAMPLE.format("val", "val"), lambda archive: _find(archive, "val"), _read)
+GOT10K_TEST = Layout("got10k-test", _EXAMPLE.format("test", "test"), lambda archive: _find(archive, "test"), _read)
+GOT10K = Layout("got10k", "train/GOT-10k_Train_*/groundtruth.txt", _trained, _read, _trained)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 
-from siamtrack.errors import DataError
-from siamtrack.formats.files import flags, images, regions
-from siamtrack.formats.sequence import VideoSequence, from_file
-from siamtrack.geometry.regions import BoolArray
-from siamtrack.io import read_bytes
+from siamtrack.formats.archive import Archive
+from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_flags, read_regions, text_lines
 
-__all__ = ["LASOT_TEST", "read_lasot"]
+__all__ = ["LASOT", "LASOT_TEST"]
 
 _ORIGIN = 1
 _NUMBERS = """
@@ -43,34 +39,42 @@ LASOT_TEST: Mapping[str, str] = _test_names()
 """The 280 sequences of the test set and their classes."""
 
 
-def read_lasot(root: Path) -> list[VideoSequence]:
-    """Read the sequences of the test set that are below `root`, in folders by class or all in one.
+def _find(archive: Archive) -> dict[str, str]:
+    """The sequences of the test set, in folders by class or all in one.
 
     A `testing_set.txt` in the folder, which the distribution has, takes the place of the official list.
-    Frames are visible where the target is neither fully occluded nor out of view.
-
-    Raises:
-        DataError: none of them is there, or a malformed file.
     """
-    listed = root / "testing_set.txt"
-    names = read_bytes(listed).decode().split() if listed.is_file() else list(LASOT_TEST)
-    places = [(name, place) for name in names if (place := _place(root, name)) is not None]
-    if not places:
-        raise DataError(f"{root}: expected LaSOT's test set as airplane/airplane-1/groundtruth.txt; there is none")
-    return [_sequence(name, place) for name, place in places]
+    listed = text_lines(archive, "testing_set.txt") if archive.has("testing_set.txt") else list(LASOT_TEST)
+    found = {}
+    for name in listed:
+        places = (f"{name.rpartition('-')[0]}/{name}/groundtruth.txt", f"{name}/groundtruth.txt")
+        if place := next((place for place in places if archive.has(place)), None):
+            found[name] = place
+    return found
 
 
-def _place(root: Path, name: str) -> Path | None:
-    kind = name.rpartition("-")[0]
-    return next((p for p in (root / kind / name, root / name) if (p / "groundtruth.txt").is_file()), None)
+def _trained(archive: Archive) -> dict[str, str]:
+    """All sequences but those of the official test set, and of `testing_set.txt` where it is there."""
+    tested = set(LASOT_TEST)
+    if archive.has("testing_set.txt"):
+        tested |= set(text_lines(archive, "testing_set.txt"))
+    flags = [*archive.paths("*/full_occlusion.txt"), *archive.paths("*/*/full_occlusion.txt")]
+    tracks = sorted(name.rpartition("/")[0] for name in flags)
+    return {track: f"{track}/groundtruth.txt" for track in tracks if track.rpartition("/")[2] not in tested}
 
 
-def _sequence(name: str, folder: Path) -> VideoSequence:
-    frames = images(folder / "img")
-    truth = regions(folder / "groundtruth.txt", len(frames))
-    visible: BoolArray | None = None
+def _read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
+    """Read one sequence; frames are visible where the target is neither fully occluded nor out of view."""
+    regions = read_regions(archive, member)
+    folder = member.rpartition("/")[0]
+    visible = None
     for hidden in ("full_occlusion.txt", "out_of_view.txt"):
-        if (folder / hidden).is_file():
-            seen = ~flags(folder / hidden, len(frames))
-            visible = seen if visible is None else visible & seen
-    return VideoSequence(name, frames, from_file(truth, _ORIGIN), visible, origin=_ORIGIN)
+        flags = read_flags(archive, f"{folder}/{hidden}".lstrip("/"), len(regions), report_problem)
+        if flags is not None:
+            visible = ~flags if visible is None else visible & ~flags
+    frames = tuple(archive.images(f"{folder}/img".lstrip("/")))
+    category = name.rpartition("-")[0]
+    return Annotated(name, archive.where(member), regions, frames, visible, origin=_ORIGIN, category=category)
+
+
+LASOT = Layout("lasot", "airplane/airplane-1/groundtruth.txt", _find, _read, _trained)

@@ -14,7 +14,7 @@ from siamtrack.errors import DataError
 from siamtrack.formats.records import Predictions
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray
 
-__all__ = ["parse_boxes", "parse_column", "parse_flags", "parse_regions", "parse_truth"]
+__all__ = ["parse_boxes", "parse_column", "parse_flags", "parse_regions", "parse_table", "parse_truth"]
 
 _BLANK = bytes.maketrans(b",;\t\r\v\f", b"      ")
 _BOM = b"\xef\xbb\xbf"
@@ -129,6 +129,16 @@ def _mask_bounds(line: bytes, where: str) -> bytes:
     except ValueError:
         raise DataError(f"{where}: expected a mask `mX,Y,W,H,RUN,..`, a box or a code") from None
     return b",".join(numbers[:4]) if width > 0 and height > 0 else b"nan"
+
+
+def parse_table(data: bytes, where: str, columns: int) -> FloatArray:
+    """Read rows of numbers, as many in each and at least `columns`, as an (N, M) array."""
+    values, counts = _table(data, where)
+    counts = _no_gaps(counts, where)
+    width = int(counts[0])
+    if width < columns or (counts != width).any():
+        raise DataError(f"{where}: expected rows of {columns} numbers or more, as many in each")
+    return values.reshape(-1, width)
 
 
 def parse_column(data: bytes, where: str) -> FloatArray:

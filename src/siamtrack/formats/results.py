@@ -19,6 +19,7 @@ import numpy as np
 
 from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive, sequence_key
+from siamtrack.formats.otb import OTB, OTB_SPECIAL
 from siamtrack.formats.parse import parse_boxes, parse_column, parse_regions
 from siamtrack.formats.records import Predictions
 from siamtrack.geometry.regions import is_rectangle
@@ -125,7 +126,7 @@ def _experiment(root: str) -> bool:
 def _confidence(archive: Archive, member: str, rows: int, where: str) -> np.ndarray | None:
     stem = member[: -len(".txt")]
     for name in (f"{stem}_confidence.value", f"{stem}_confidence.txt", f"{stem}_scores.txt"):
-        if name in archive:
+        if archive.has(name):
             column = parse_column(archive.read(name), f"{where} (confidence)")
             if len(column) == rows - 1:  # the first frame has none, and some tools leave its line out
                 column = np.concatenate([[np.nan], column])
@@ -152,8 +153,15 @@ def _read_run(archive: Archive, member: str, protocol: str, sequence: str) -> Pr
     return run
 
 
+def _counted(run: Predictions, sequence: str, layout: str) -> Predictions:
+    special = OTB_SPECIAL.get(sequence) if layout == OTB.name else None
+    if special is None or not special.omit or len(run) != special.frames or run.codes is None:
+        return run
+    return Predictions(run.regions[special.omit :], run.codes[special.omit :], run.confidence, run.anchor)
+
+
 def read_results(
-    path: str | Path, sequences: Iterable[str], protocol: str, *, realtime: bool = False
+    path: str | Path, sequences: Iterable[str], protocol: str, *, realtime: bool = False, layout: str = ""
 ) -> dict[str, list[Predictions]]:
     """Read the results of one tracker: the runs (repetitions, passes or multi-starts) of each sequence that has any.
 
@@ -162,6 +170,8 @@ def read_results(
         sequences: the names that the truth has; files of other sequences are left alone.
         protocol: ope, tre, sre, reset, multistart, unsupervised or longterm.
         realtime: take the runs against the clock where VOT's tools kept these beside the others.
+        layout: the data set's. Published results may have a row for each annotated frame where the benchmark
+            begins later (OTB's Tiger1 has 354, of which 349 count): these rows are cut to the frames that count.
 
     Raises:
         DataError: no results, several trackers', or a malformed file; names the sequence and the line.
@@ -177,7 +187,7 @@ def read_results(
             example = result_path(protocol, name, keys.get(protocol, "001"))
             raise DataError(f"{path}: expected result files such as {example}; found none for any sequence")
         return {
-            name: [_read_run(archive, member, protocol, name) for member in sorted(files[name])]
+            name: [_counted(_read_run(archive, member, protocol, name), name, layout) for member in sorted(files[name])]
             for name in known.values()
             if name in files
         }

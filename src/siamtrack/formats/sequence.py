@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import DataError, reason
+from siamtrack.errors import DataError, SiamtrackError
+from siamtrack.formats.archive import Archive
 from siamtrack.formats.records import Truth
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles, is_rectangle
+from siamtrack.io import image_size, read_bytes
 
 __all__ = [
     "FrameList",
     "Image",
     "ImageFiles",
+    "MissingFrames",
+    "PackedImages",
+    "VideoFrames",
     "VideoSequence",
     "area_box",
+    "decode_frame",
     "from_file",
-    "image_names",
     "to_file",
 ]
 
@@ -65,15 +69,7 @@ class ImageFiles:
         Raises `DataError` that names a file that cannot be decoded.
         """
         path = self.path(index)
-        try:
-            # imread cannot open every path on every system
-            data = np.fromfile(path, dtype=np.uint8)
-        except OSError as error:
-            raise DataError(f"{path}: expected a frame; {reason(error)}") from None
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if pixels is None:
-            raise DataError(f"{path}: expected an image; it cannot be decoded, copy the file anew")
-        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        return decode_frame(read_bytes(path), str(path))
 
     def path(self, index: int) -> Path:
         """Return the file of one frame."""
@@ -82,12 +78,105 @@ class ImageFiles:
     @cached_property
     def size(self) -> tuple[int, int]:
         """(width, height) of the first frame in pixels."""
-        height, width = self[0].shape[:2]
-        return width, height
+        return image_size(self.path(0)) or (self[0].shape[1], self[0].shape[0])
 
     def __reduce__(self) -> tuple[type[ImageFiles], tuple[Path, tuple[str, ...]]]:
         # only what it was made of travels to another process
         return ImageFiles, (self.folder, self.names)
+
+
+@dataclass(frozen=True)
+class PackedImages:
+    """Images inside of a zip file, each read and decoded when it is asked for. `names` are members below `below`."""
+
+    path: Path
+    below: str
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Image:
+        """Return one frame, RGB uint8 (H, W, 3).
+
+        Raises `DataError` that names a member that cannot be decoded.
+        """
+        name = self.names[index]
+        return decode_frame(self._archive.read_image(name), self._archive.where(name))
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the first frame in pixels."""
+        return self._archive.image_size(self.names[0]) or (self[0].shape[1], self[0].shape[0])
+
+    @cached_property
+    def _archive(self) -> Archive:
+        return Archive(self.path, self.below)
+
+    def __reduce__(self) -> tuple[type[PackedImages], tuple[Path, str, tuple[str, ...]]]:
+        return PackedImages, (self.path, self.below, self.names)
+
+
+@dataclass(frozen=True)
+class VideoFrames:
+    """The first `count` frames of a video file; reading them in order decodes each once."""
+
+    path: Path
+    count: int
+    _open: dict[str, tuple[int, Iterator[Image]]] = field(default_factory=dict, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self.count
+
+    def __getitem__(self, index: int) -> Image:
+        """Return one frame, RGB uint8 (H, W, 3); raises `DataError` where it cannot be decoded."""
+        from siamtrack.video.reader import open_source
+
+        try:
+            expected, frames = self._open.pop("reader", (-1, iter(())))
+            if expected != index:
+                frames = iter(open_source(self.path, index))
+            frame = next(frames, None)
+        except SiamtrackError as error:
+            raise DataError(f"{self.path}: frame {index}: {error}") from None
+        if frame is None:
+            raise DataError(f"{self.path}: frame {index} cannot be decoded")
+        self._open["reader"] = index + 1, frames
+        return frame
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the first frame in pixels."""
+        height, width = self[0].shape[:2]
+        return width, height
+
+    def __reduce__(self) -> tuple[type[VideoFrames], tuple[Path, int]]:
+        return VideoFrames, (self.path, self.count)
+
+
+@dataclass(frozen=True)
+class MissingFrames:
+    """Frames that are not there: how many they are, and their size where something else tells it."""
+
+    count: int
+    known_size: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self.count
+
+    def __getitem__(self, index: int) -> Image:
+        """Raise `DataError`: there is no frame."""
+        raise DataError(f"frame {index}: the frames are not there, only their annotation")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels; raises `DataError` where nothing tells it."""
+        if self.known_size is None:
+            raise DataError("the size of the frames is not known: neither frames nor meta.json lie beside the truth")
+        return self.known_size
 
 
 @dataclass(frozen=True)
@@ -181,7 +270,8 @@ class VideoSequence:
     def annotation(self) -> Truth:
         """Return the truth in the coordinates of the data set's own files, which official scorers work in."""
         regions = to_file(self.truth, self.origin)
-        return Truth(self.name, regions, self.size, self.visible, self.tags, self.anchors)
+        size = self.frames.known_size if isinstance(self.frames, MissingFrames) else self.size
+        return Truth(self.name, regions, size, self.visible, self.tags, self.anchors)
 
 
 def to_file(regions: FloatArray, origin: int) -> FloatArray:
@@ -229,11 +319,14 @@ def area_box(regions: FloatArray) -> FloatArray:
     return boxes
 
 
-def image_names(folder: Path, suffixes: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".bmp")) -> tuple[str, ...]:
-    """Return the names of a folder's images, sorted; raises `DataError` where there are none."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder of frames; there is none")
-    names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
-    if not names:
-        raise DataError(f"{folder}: expected frames such as 00000001.jpg; there are none")
-    return tuple(names)
+def decode_frame(data: bytes, where: str) -> Image:
+    """Decode an image file to RGB uint8 (H, W, 3); raises `DataError` that names `where` if that is not possible."""
+    import cv2  # not at the top: scoring reads no frames and starts faster without it
+
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:  # more pixels than it takes
+        pixels = None
+    if pixels is None:
+        raise DataError(f"{where}: expected an image; it cannot be decoded, copy the file anew")
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)

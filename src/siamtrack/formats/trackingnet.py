@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from siamtrack.formats.archive import Archive
+from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regions
 
-from siamtrack.errors import DataError
-from siamtrack.formats.files import regions
-from siamtrack.formats.sequence import ImageFiles, VideoSequence, image_names
-
-__all__ = ["read_trackingnet"]
+__all__ = ["TRACKINGNET"]
 
 
-def read_trackingnet(root: Path) -> list[VideoSequence]:
-    """Read the test set; frames are ordered by their numbers, which have no leading zeros.
-
-    A folder that holds `anno` and `frames` itself is read as it is, which serves the training chunks as well.
-
-    Raises:
-        DataError: not that layout, no frames for an annotation, or a malformed file.
-    """
-    place = root / "TEST" if (root / "TEST").is_dir() else root
-    files = sorted((place / "anno").glob("*.txt")) if (place / "anno").is_dir() else []
-    if not files:
-        raise DataError(f"{root}: expected TEST/anno/<sequence>.txt and TEST/frames/<sequence>; there are none")
-    return [_sequence(path, place / "frames" / path.stem) for path in files]
+def _find(archive: Archive) -> dict[str, str]:
+    """The test set; a folder that holds `anno` and `frames` itself is read as it is, as one of a training chunk."""
+    place = "TEST/" if "TEST" in archive.folders() else ""
+    return {_stem(member): member for member in archive.paths(f"{place}anno/*.txt")}
 
 
-def _sequence(path: Path, folder: Path) -> VideoSequence:
-    names = image_names(folder, (".jpg",))
-    try:
-        ordered = sorted(names, key=lambda name: int(Path(name).stem))
-    except ValueError:
-        raise DataError(f"{folder}: expected frames named by numbers, such as 0.jpg") from None
-    truth = regions(path)
-    if len(truth) not in (1, len(ordered)):
-        raise DataError(f"{path}: {len(truth)} lines for {len(ordered)} frames")
-    return VideoSequence(path.stem, ImageFiles(folder, tuple(ordered)), truth)
+def _trained(archive: Archive) -> dict[str, str]:
+    return {member.removesuffix(".txt"): member for member in archive.paths("TRAIN_*/anno/*.txt")}
+
+
+def _stem(member: str) -> str:
+    return member.rpartition("/")[2].removesuffix(".txt")
+
+
+def _read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
+    """Read one sequence; frames are in the order of their numbers, which have no leading zeros."""
+    place = member.rpartition("/")[0].removesuffix("anno")
+    frames = tuple(archive.images(f"{place}frames/{_stem(member)}"))
+    return Annotated(name, archive.where(member), read_regions(archive, member), frames, first_only=True)
+
+
+TRACKINGNET = Layout("trackingnet", "TEST/anno/<sequence>.txt and TEST/frames/<sequence>/0.jpg", _find, _read, _trained)

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
+from siamtrack.formats.archive import Archive
+from siamtrack.formats.layout import Annotated, Layout, ReportProblem, everywhere, read_flags, read_regions
 
-from siamtrack.errors import DataError
-from siamtrack.formats.files import flags, numbered, regions
-from siamtrack.formats.sequence import VideoSequence, from_file
-from siamtrack.geometry.regions import BoolArray
-
-__all__ = ["UAV123_STARTS", "read_uav20l", "read_uav123", "read_uav123_10fps"]
+__all__ = ["UAV20L", "UAV123", "UAV123_10FPS", "UAV123_STARTS"]
 
 _ORIGIN = 1
 _ATTRIBUTES = ("SV", "ARC", "LR", "FM", "FOC", "POC", "OV", "BC", "IV", "VC", "CM", "SOB")
@@ -34,43 +29,28 @@ UAV123_STARTS: Mapping[str, int] = MappingProxyType(
 """The first frame in their video of the sequences that do not begin with it (configSeqs.m), at 30 fps."""
 
 
-def read_uav123(root: Path) -> list[VideoSequence]:
-    """Read the 123 sequences; a name that ends in _2 and higher is a later part of a video."""
-    return _read(root, "UAV123", "UAV123", 1)
+def _layout(name: str, annotation: str, videos: str, step: int) -> Layout:
+    """The layout of one of the three; `step` is its frame rate's divisor, 0 where sequences are whole videos."""
+
+    def find(archive: Archive) -> dict[str, str]:
+        members = archive.paths(f"anno/{annotation}/*.txt")
+        return {member.rpartition("/")[2].removesuffix(".txt"): member for member in members}
+
+    def read(archive: Archive, sequence: str, member: str, report_problem: ReportProblem) -> Annotated:
+        """Read one sequence; a name that ends in _2 and higher is a later part of a video."""
+        regions = read_regions(archive, member)
+        video = _SEGMENT.sub("", sequence) if step else sequence
+        first = (UAV123_STARTS.get(sequence, 1) - 1) // step + 1 if step else 1
+        numbers = range(first, first + len(regions))
+        frames = tuple(f"data_seq/{videos}/{video}/{number:06d}.jpg" for number in numbers)
+        attributes = "/".join([*member.split("/")[:-1], "att", f"{sequence}.txt"])
+        on = read_flags(archive, attributes, len(_ATTRIBUTES), report_problem)
+        tags = {} if on is None else everywhere(dict(zip(_ATTRIBUTES, on.tolist(), strict=True)), len(regions))
+        return Annotated(sequence, archive.where(member), regions, frames, tags=tags, origin=_ORIGIN)
+
+    return Layout(name, f"anno/{annotation}/<sequence>.txt", find, read)
 
 
-def read_uav123_10fps(root: Path) -> list[VideoSequence]:
-    """Read the same at every third frame; parts begin at the frames that these are."""
-    return _read(root, "UAV123_10fps", "UAV123_10fps", 3)
-
-
-def read_uav20l(root: Path) -> list[VideoSequence]:
-    """Read the 20 long sequences, which are whole videos of UAV123."""
-    return _read(root, "UAV20L", "UAV123", 0)
-
-
-def _read(root: Path, annotation: str, videos: str, step: int) -> list[VideoSequence]:
-    """Read the annotations of one benchmark; `step` is its frame rate's divisor, 0 where videos are whole."""
-    folder = root / "anno" / annotation
-    files = sorted(folder.glob("*.txt")) if folder.is_dir() else []
-    if not files:
-        raise DataError(f"{root}: expected anno/{annotation}/<sequence>.txt; there are none")
-    return [_sequence(path, root / "data_seq" / videos, step) for path in files]
-
-
-def _sequence(path: Path, videos: Path, step: int) -> VideoSequence:
-    name = path.stem
-    video = _SEGMENT.sub("", name) if step else name
-    first = (UAV123_STARTS.get(name, 1) - 1) // step + 1 if step else 1
-    truth = regions(path)
-    frames = numbered(videos / video, "%06d.jpg", first, len(truth))
-    return VideoSequence(name, frames, from_file(truth, _ORIGIN), tags=_tags(path, len(truth)), origin=_ORIGIN)
-
-
-def _tags(path: Path, frames: int) -> dict[str, BoolArray]:
-    attributes = path.parent / "att" / path.name
-    if not attributes.is_file():
-        return {}
-    on = flags(attributes, len(_ATTRIBUTES))
-    everywhere = np.ones(frames, dtype=np.bool_)
-    return {tag: everywhere for tag, yes in zip(_ATTRIBUTES, on.tolist(), strict=True) if yes}
+UAV123 = _layout("uav123", "UAV123", "UAV123", 1)
+UAV123_10FPS = _layout("uav123-10fps", "UAV123_10fps", "UAV123_10fps", 3)
+UAV20L = _layout("uav20l", "UAV20L", "UAV123", 0)

@@ -8,79 +8,90 @@ and the bounding-box challenge of 2022 scores them in the same way.
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from siamtrack.errors import DataError
-from siamtrack.formats.files import folders, images
-from siamtrack.formats.parse import parse_column, parse_flags, parse_truth
-from siamtrack.formats.sequence import ImageFiles, VideoSequence
+from siamtrack.formats.archive import Archive
+from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regions, text_lines
+from siamtrack.formats.parse import parse_column, parse_flags
 from siamtrack.geometry.regions import BoolArray, IntArray
-from siamtrack.io import read_bytes
 
-__all__ = ["read_vot"]
+__all__ = ["VOT"]
 
 _CHANNEL = re.compile(rb"^\s*channels\.color\s*=\s*(\S+)", re.MULTILINE)
+_SIZE = re.compile(rb"^\s*(width|height)\s*=\s*(\d{1,6})\s*$", re.MULTILINE)
 
 
-def read_vot(root: Path) -> list[VideoSequence]:
-    """Read a VOT set from the folder that holds list.txt, or from a workspace that holds it in `sequences`.
-
-    Raises:
-        DataError: no sequences, a listed one that is missing, or a malformed file.
-    """
-    place = root / "sequences" if (root / "sequences").is_dir() else root
-    listed = place / "list.txt"
-    if listed.is_file():
-        names = [line.strip() for line in read_bytes(listed).decode().splitlines() if line.strip()]
+def _find(archive: Archive) -> dict[str, str]:
+    """The sequences of list.txt, in a VOT set's folder or in the `sequences` of a workspace."""
+    place = "sequences/" if "sequences" in archive.folders() else ""
+    if archive.has(f"{place}list.txt"):
+        names = text_lines(archive, f"{place}list.txt")
     else:
-        names = [d.name for d in folders(place) if (d / "groundtruth.txt").is_file()]
-    if not names:
-        raise DataError(f"{root}: expected list.txt and <sequence>/groundtruth.txt; there are none")
-    return [_sequence(place / name) for name in names]
+        folders = archive.folders(place.rstrip("/"))
+        names = [name for name in folders if archive.has(f"{place}{name}/groundtruth.txt")]
+    return {name: f"{place}{name}/groundtruth.txt" for name in names}
 
 
-def _sequence(folder: Path) -> VideoSequence:
-    frames = _frames(folder)
-    path = folder / "groundtruth.txt"
-    truth = parse_truth(read_bytes(path), str(path))
-    count = len(truth)
-    if len(frames) < count:
-        raise DataError(f"{folder}: {len(frames)} frames for {count} lines of groundtruth.txt")
-    frames = ImageFiles(frames.folder, frames.names[:count])
-    return VideoSequence(folder.name, frames, truth, tags=_tags(folder, count), anchors=_anchors(folder, count))
+def _read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
+    regions = read_regions(archive, member)
+    folder = member.rpartition("/")[0]
+    properties = _beside(folder, "sequence")
+    told = archive.read(properties) if archive.has(properties) else b""
+    sides = {key: int(value) for key, value in _SIZE.findall(told)}
+    frames = _frames(archive, folder, told)
+    if 1 < len(frames) < len(regions):
+        counts = f"{len(frames)} frames for {len(regions)} lines of groundtruth.txt"
+        raise DataError(f"{archive.where(folder)}: {counts}")
+    return Annotated(
+        name,
+        archive.where(member),
+        regions,
+        frames,
+        tags=_tags(archive, folder, len(regions)),
+        anchors=_anchors(archive, _beside(folder, "anchor.value"), len(regions)),
+        size=(sides[b"width"], sides[b"height"]) if len(sides) == 2 else None,
+        surplus_frames=True,
+    )
 
 
-def _frames(folder: Path) -> ImageFiles:
-    """Return the colour frames.
-
-    Where the file `sequence` says, else in `color`, else in the folder itself.
-    """
-    properties = folder / "sequence"
-    channel = _CHANNEL.search(read_bytes(properties)) if properties.is_file() else None
-    if channel is not None:
-        pattern = Path(channel.group(1).decode().replace("\\", "/"))
-        return images(folder / pattern.parent if pattern.suffix else folder / pattern)
-    return images(folder / "color" if (folder / "color").is_dir() else folder)
+def _beside(folder: str, name: str) -> str:
+    return f"{folder}/{name}".lstrip("/")
 
 
-def _tags(folder: Path, frames: int) -> dict[str, BoolArray]:
-    """Read all per-frame tags; zeros at the end may be left out."""
+def _frames(archive: Archive, folder: str, properties: bytes) -> tuple[str, ...]:
+    """The colour frames: where the file `sequence` says, else in `color`, else in the folder itself."""
+    places = [_beside(folder, "color"), folder]
+    if channel := _CHANNEL.search(properties):
+        pattern = PurePosixPath(channel.group(1).decode("utf-8", "replace").replace("\\", "/"))
+        places.insert(0, _beside(folder, str(pattern.parent if pattern.suffix else pattern)).removesuffix("/."))
+    return next((tuple(images) for place in places if (images := archive.images(place))), ())
+
+
+def _tags(archive: Archive, folder: str, frames: int) -> dict[str, BoolArray]:
+    """All per-frame tags; zeros at the end may be left out."""
     found = {}
-    for path in sorted([*folder.glob("*.tag"), *folder.glob("*.label")]):
-        on = parse_flags(read_bytes(path), str(path))
+    for name in archive.files(folder):
+        stem, _, kind = name.rpartition(".")
+        if kind not in ("tag", "label"):
+            continue
+        where = archive.where(_beside(folder, name))
+        on = parse_flags(archive.read(_beside(folder, name)), where)
         if len(on) > frames:
-            raise DataError(f"{path}: {len(on)} flags for {frames} frames")
-        found[path.stem] = np.pad(on, (0, frames - len(on)))
+            raise DataError(f"{where}: {len(on)} flags for {frames} frames")
+        found[stem] = np.pad(on, (0, frames - len(on)))
     return found
 
 
-def _anchors(folder: Path, frames: int) -> IntArray | None:
-    path = folder / "anchor.value"
-    if not path.is_file():
+def _anchors(archive: Archive, member: str, frames: int) -> IntArray | None:
+    if not archive.has(member):
         return None
-    values = np.nan_to_num(parse_column(read_bytes(path), str(path)))
+    values = np.nan_to_num(parse_column(archive.read(member), archive.where(member)))
     if len(values) > frames:
-        raise DataError(f"{path}: {len(values)} values for {frames} frames")
+        raise DataError(f"{archive.where(member)}: {len(values)} values for {frames} frames")
     return np.sign(np.pad(values, (0, frames - len(values)))).astype(np.int64)
+
+
+VOT = Layout("vot", "list.txt and <sequence>/groundtruth.txt", _find, _read)

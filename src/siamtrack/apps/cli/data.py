@@ -13,7 +13,7 @@ from siamtrack.apps.cli.progress import counting
 
 if TYPE_CHECKING:
     from siamtrack.data.index import Index
-    from siamtrack.formats.training import Problem
+    from siamtrack.formats.layout import Problem
 
 __all__ = ["data"]
 
@@ -100,11 +100,11 @@ def pack(
 
 def _build(root: Path, layout: str, name: str) -> tuple[Index, list[Problem]]:
     from siamtrack.data.index import build_index
-    from siamtrack.formats.training import find_source
+    from siamtrack.formats.objects import find_object_layout
 
-    source = find_source(root, layout)
-    with counting(f"reading {source.name}") as report:
-        return build_index(root, source, name, report)
+    found = find_object_layout(root, layout)
+    with counting(f"reading {found.name}") as report:
+        return build_index(root, found, name, report)
 
 
 def _check(place: str, layout: str, benchmark: str) -> list[Problem]:

@@ -13,8 +13,10 @@ from made_crops import picture
 from siamtrack.data.frames import read_pictures
 from siamtrack.data.index import Index, build_index, load_index, save_index
 from siamtrack.errors import ConfigError, DataError
-from siamtrack.formats.training import Problem, find_source
-from siamtrack.formats.training.picture import picture_size
+from siamtrack.formats.archive import Archive
+from siamtrack.formats.layout import Problem
+from siamtrack.formats.objects import find_object_layout
+from siamtrack.formats.youtubebb import picture_size
 
 
 def boxes(index: Index) -> dict[str, dict[int, tuple[float, ...]]]:
@@ -25,14 +27,14 @@ def boxes(index: Index) -> dict[str, dict[int, tuple[float, ...]]]:
 
 
 def read(root: Path, name: str = "") -> tuple[Index, list[Problem]]:
-    return build_index(root, find_source(root, name))
+    return build_index(root, find_object_layout(root, name))
 
 
 @pytest.mark.parametrize("case", LAYOUTS)
 def test_a_layout_is_recognised_and_read(tmp_path: Path, case: str):
     name, make, category = LAYOUTS[case]
     truth = make(tmp_path)
-    assert find_source(tmp_path).name == name
+    assert find_object_layout(tmp_path).name == name
     index, problems = read(tmp_path)
     assert problems == []
     found = boxes(index)
@@ -133,11 +135,11 @@ def test_malformed_boxes_are_told(tmp_path: Path, text: str):
 
 def test_no_layout(tmp_path: Path):
     with pytest.raises(DataError, match="found no annotations"):
-        find_source(tmp_path)
+        find_object_layout(tmp_path)
     with pytest.raises(ConfigError, match=r"unknown layout 'got1k'; did you mean 'got10k'"):
-        find_source(tmp_path, "got1k")
+        find_object_layout(tmp_path, "got1k")
     with pytest.raises(DataError, match="there is none"):
-        find_source(tmp_path / "nothing")
+        find_object_layout(tmp_path / "nothing")
 
 
 @pytest.mark.parametrize(
@@ -146,10 +148,10 @@ def test_no_layout(tmp_path: Path):
 def test_the_size_of_a_picture(tmp_path: Path, suffix: str, options: list[int]):
     path = tmp_path / f"a{suffix}"
     cv2.imwrite(str(path), np.zeros((37, 91, 3), np.uint8), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1] * (suffix == ".jpg"))
-    assert picture_size(path) == (91, 37)
+    assert picture_size(Archive(path.parent), path.name) == (91, 37)
     path.write_bytes(path.read_bytes()[:12])
-    assert picture_size(path) is None
-    assert picture_size(tmp_path / "none.jpg") is None
+    assert picture_size(Archive(path.parent), path.name) is None
+    assert picture_size(Archive(tmp_path), "none.jpg") is None
 
 
 def test_linked_folders_are_followed(tmp_path: Path):

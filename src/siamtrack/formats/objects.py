@@ -1,0 +1,58 @@
+"""Data sets for training in the layouts in which they are distributed, and one's own: objects in frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from siamtrack.errors import ConfigError, DataError, did_you_mean
+from siamtrack.formats.archive import Archive
+from siamtrack.formats.coco import COCO
+from siamtrack.formats.cvat import CVAT
+from siamtrack.formats.folder import FOLDER
+from siamtrack.formats.got10k import GOT10K
+from siamtrack.formats.lasot import LASOT
+from siamtrack.formats.layout import ObjectLayout
+from siamtrack.formats.masks import MASKS
+from siamtrack.formats.mot import MOT
+from siamtrack.formats.trackingnet import TRACKINGNET
+from siamtrack.formats.voc import DET, VID, VOC, VOC_VIDEO
+from siamtrack.formats.yolo import YOLO, YOLO_VIDEO
+from siamtrack.formats.youtubebb import YOUTUBEBB
+
+__all__ = ["OBJECT_LAYOUTS", "find_object_layout"]
+
+_SEQUENCES = (GOT10K, LASOT, TRACKINGNET)
+
+OBJECT_LAYOUTS: Mapping[str, ObjectLayout] = MappingProxyType(
+    {
+        layout.name: layout
+        for layout in (
+            VID, DET, YOUTUBEBB, *(layout.objects() for layout in _SEQUENCES), MOT, CVAT, COCO, MASKS, VOC, YOLO,
+            FOLDER.objects(), VOC_VIDEO, YOLO_VIDEO,
+        )
+    }
+)  # fmt: skip
+"""The layouts of training data by name, in the order in which a folder is tried: the most particular one first."""
+
+_ONLY_BY_NAME = frozenset({VOC_VIDEO.name, YOLO_VIDEO.name})  # they look like stills
+
+
+def find_object_layout(root: Path, name: str = "") -> ObjectLayout:
+    """Return the layout of that name, or the first that a folder or zip file has.
+
+    Raises:
+        ConfigError: an unknown name.
+        DataError: no such folder, or nothing of that layout in it.
+    """
+    if name and name not in OBJECT_LAYOUTS:
+        known = ", ".join(OBJECT_LAYOUTS)
+        raise ConfigError(f"unknown layout '{name}'{did_you_mean(name, OBJECT_LAYOUTS)} Known: {known}")
+    with Archive(root) as archive:
+        tried = (OBJECT_LAYOUTS[name],) if name else OBJECT_LAYOUTS.values()
+        for layout in tried:
+            if (name or layout.name not in _ONLY_BY_NAME) and layout.find(archive):
+                return layout
+    wanted = OBJECT_LAYOUTS[name].example if name else f"one of the layouts {', '.join(OBJECT_LAYOUTS)}"
+    raise DataError(f"{root}: expected {wanted}; found no annotations of it")

@@ -1,0 +1,138 @@
+"""Pascal VOC's XML, one file a frame: VOC itself, one's own, and ImageNet VID and DET.
+
+Boxes there are the indices of the first and last pixel, counted from 1 in VOC and what labelling tools write as VOC,
+from 0 in ImageNet; here they end where the last pixel ends.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from functools import partial
+from pathlib import PurePosixPath
+
+from siamtrack.errors import DataError
+from siamtrack.formats.archive import IMAGES, Archive
+from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
+
+__all__ = ["DET", "VID", "VOC", "VOC_VIDEO", "frame_number", "read_xml"]
+
+
+def _find_imagenet(archive: Archive, kind: str, depths: tuple[str, ...]) -> dict[str, str]:
+    """Folders of one snippet each, or of stills, one a synset in the training set."""
+    members = [member for depth in depths for member in archive.paths(f"Annotations/{kind}/{depth}/*.xml")]
+    folders = sorted({member.rpartition("/")[0] for member in members})
+    return {folder.removeprefix("Annotations/"): folder for folder in folders}
+
+
+def _read_imagenet(
+    archive: Archive, place: str, folder: str, report_problem: ReportProblem, video: bool
+) -> Iterator[ObjectBox]:
+    """The objects of a folder's frames: followed by their track numbers in a video, each for itself in stills."""
+    for name in (name for name in archive.files(folder) if name.endswith(".xml")):
+        if (tree := read_xml(archive, f"{folder}/{name}", report_problem)) is None:
+            continue
+        stem = name.removesuffix(".xml")
+        image = f"Data/{place}/{stem}.JPEG"
+        for number, thing in enumerate(tree.iter("object")):
+            if (box := _box(thing, archive.where(f"{folder}/{name}"), report_problem, origin=0)) is not None:
+                track = thing.findtext("trackid", "0") if video else f"{stem}/{number}"
+                frame = frame_number(stem) if video else 0
+                yield ObjectBox(image, f"{place}/{track}", frame, box, thing.findtext("name", ""))
+
+
+def _find_voc(archive: Archive) -> dict[str, str]:
+    """Folders of XML files: `Annotations/` and the folders in it, or any folder up to three levels down."""
+    members = [member for depth in ("*.xml", "*/*.xml", "*/*/*.xml", "*/*/*/*.xml") for member in archive.paths(depth)]
+    found: dict[str, str] = {}
+    for member in members:
+        folder = member.rpartition("/")[0]
+        if folder not in found.values() and b"<object>" in archive.read(member):
+            found[folder or "."] = folder
+    return found
+
+
+def _read_voc(
+    archive: Archive, place: str, folder: str, report_problem: ReportProblem, video: bool
+) -> Iterator[ObjectBox]:
+    """The objects of a folder's frames, followed where they have a `trackid`; else stills.
+
+    In a `video`, a folder is a sequence, and an object of a category of which no frame has two is one track.
+    """
+    found: list[tuple[str, ET.Element, str, int, str]] = []
+    for name in sorted(archive.files(folder)):
+        member = f"{folder}/{name}".lstrip("/")
+        if name.endswith(".xml") and (tree := read_xml(archive, member, report_problem)) is not None:
+            image = _image(archive, folder, name.removesuffix(".xml"), tree.findtext("filename", ""))
+            things = enumerate(tree.iter("object"))
+            found += [(member, thing, image, number, thing.findtext("name", "")) for number, thing in things]
+    per_frame: dict[tuple[str, str], int] = {}
+    for member, _, _, _, category in found:
+        per_frame[member, category] = per_frame.get((member, category), 0) + 1
+    several = {category for (_, category), count in per_frame.items() if count > 1}
+    for member, thing, image, number, category in found:
+        if (box := _box(thing, archive.where(member), report_problem, origin=1)) is None:
+            continue
+        stem = PurePosixPath(member).stem
+        named = thing.findtext("trackid") or thing.findtext("track_id")
+        if named is None and video and category not in several:
+            named = category
+        track, frame = (named, frame_number(stem)) if named is not None else (f"{stem}/{number}", 0)
+        yield ObjectBox(image, f"{place}/{track}", frame, box, category)
+
+
+def _image(archive: Archive, folder: str, stem: str, told: str) -> str:
+    """The image of an XML file: in `JPEGImages/` (or `images/`) in place of `Annotations/`, or beside it."""
+    places = [folder]
+    for images in ("JPEGImages", "images", "Images", "img"):
+        places += [re.sub(r"(^|/)(Annotations|annotations|labels|xml)(?=/|$)", rf"\1{images}", folder)]
+        places += [f"{folder.rpartition('/')[0]}/{images}".lstrip("/")]
+    names = [told] if PurePosixPath(told).suffix.lower() in IMAGES else []
+    names += [f"{stem}{ext}" for ext in (".jpg", ".png", ".jpeg", ".JPG", ".JPEG", ".PNG", ".bmp")]
+    candidates = [f"{place}/{name}".lstrip("/") for name in names for place in places]
+    return next((name for name in candidates if archive.has(name)), candidates[0])
+
+
+def read_xml(archive: Archive, member: str, report_problem: ReportProblem) -> ET.Element | None:
+    """Parse an XML file; None and a problem where that fails."""
+    try:
+        return ET.fromstring(archive.read(member))
+    except (ET.ParseError, DataError, ValueError, LookupError) as error:
+        report_problem(Problem("unreadable annotation", archive.where(member), str(error)))
+        return None
+
+
+def frame_number(stem: str) -> int:
+    """Return the last run of digits in a name, the number of the frame; 0 without one."""
+    digits = re.findall(r"\d+", stem)
+    return int(digits[-1][-15:]) if digits else 0
+
+
+def _box(
+    thing: ET.Element, where: str, report_problem: ReportProblem, origin: int
+) -> tuple[float, float, float, float] | None:
+    try:
+        x0, y0, x1, y1 = (float(thing.findtext(f"bndbox/{name}", "?")) for name in ("xmin", "ymin", "xmax", "ymax"))
+    except ValueError:
+        report_problem(Problem("unreadable annotation", where, "an object without four numbers in its bndbox"))
+        return None
+    return x0 - origin, y0 - origin, x1 + 1 - origin, y1 + 1 - origin
+
+
+VID = ObjectLayout(
+    "vid",
+    "ILSVRC2015 VID: Annotations/VID/..., Data/VID/...",
+    lambda archive: _find_imagenet(archive, "VID", ("*/*", "*/*/*")),
+    partial(_read_imagenet, video=True),
+)
+DET = ObjectLayout(
+    "det",
+    "ILSVRC DET: Annotations/DET/..., Data/DET/...",
+    lambda archive: _find_imagenet(archive, "DET", ("*", "*/*", "*/*/*")),
+    partial(_read_imagenet, video=False),
+)
+VOC = ObjectLayout("voc", "Pascal VOC: Annotations/*.xml, JPEGImages/*.jpg", _find_voc, partial(_read_voc, video=False))
+VOC_VIDEO = ObjectLayout(
+    "voc-video", "Pascal VOC, a video a folder: Annotations/VIDEO/*.xml", _find_voc, partial(_read_voc, video=True)
+)
