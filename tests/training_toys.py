@@ -49,6 +49,9 @@ validate_frames = 4
 """
 
 
+SCRATCH = TINY + "from_scratch = true\n"
+"""The same without ImageNet weights."""
+
 FAMILIES = {
     "siamfc": ("backbone = 'mobilenetv2'\nlevel = 3\nwidth = 16\ngain = 0.01", "[1.0]"),
     "siamrpn": ("backbone = 'mobilenetv2'\nwidth = 16\nlevel = 3", "[1.0, 1.2]"),
@@ -70,7 +73,15 @@ FAMILIES = {
 def family_preset(folder: Path, family: str, **train: object) -> Path:
     """A preset of two steps with that network; `train` are further settings of its training."""
     model, weights = FAMILIES[family]
-    settings = {"steps": 2, "batch": 2, "log_every": 1, "lr": 1e-3, "loss_weights": weights, **train}
+    settings = {
+        "steps": 2,
+        "batch": 2,
+        "from_scratch": "true",
+        "log_every": 1,
+        "lr": 1e-3,
+        "loss_weights": weights,
+        **train,
+    }
     wide = 127 if family == "sa_siam" else 0
     lines = "\n".join(f"{key} = {value}" for key, value in settings.items())
     text = f"""
@@ -94,7 +105,7 @@ search = {{ shift = 12, scale = 0.18 }}
     return write_preset(folder, text, family.replace("+", "p"))
 
 
-def write_preset(folder: Path, text: str = TINY, name: str = "tiny") -> Path:
+def write_preset(folder: Path, text: str = SCRATCH, name: str = "tiny") -> Path:
     path = folder / f"{name}.toml"
     path.write_text(text)
     return path

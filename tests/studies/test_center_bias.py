@@ -87,7 +87,13 @@ def test_the_command_in_two_pieces(
     pytest.importorskip("matplotlib")
     write_shard(tmp_path / "data", tracks=10, frames=1)
     write_sequence(tmp_path / "val", frames=3)
-    tiny = ["model.backbone=mobilenetv2", "model.width=16", "model.tower=0", "train.precision=float32"]
+    tiny = [
+        "model.backbone=mobilenetv2",
+        "model.width=16",
+        "model.tower=0",
+        "train.precision=float32",
+        "train.from_scratch=true",
+    ]
     tiny += [
         "train.steps=2",
         "train.batch=2",

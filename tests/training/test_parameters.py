@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from siamtrack.config import Preset, Train, load_preset
+from siamtrack.config import Preset, Train, load_preset, preset_to_json
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
+from siamtrack.errors import ConfigError
 from siamtrack.training import loop
-from siamtrack.training.checkpoint import latest_state
+from siamtrack.training.checkpoint import latest_state, write_checkpoint
 from siamtrack.training.parameters import Average, compile_frozen, prepare, unfreeze_backbone
-from training_toys import TINY, write_preset, write_shard
+from training_toys import SCRATCH, TINY, write_preset, write_shard
 
 
 @pytest.fixture(scope="module")
@@ -33,31 +34,35 @@ def changed(preset: Preset, crops: ResidentSet, out: Path) -> set[str]:
     return {name for name in after if name.startswith("backbone.") and not torch.equal(after[name], before[name])}
 
 
-def test_shut_stages_keep_what_pretraining_taught_them(
+def test_frozen_stages_keep_what_pretraining_taught_them(
     crops: ResidentSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "load_imagenet", lambda *_: True)
     preset = load_preset(write_preset(tmp_path, TINY.replace("ema = 0.9", "")))
-    assert changed(preset, crops, tmp_path / "shut") == set()  # until unfreeze_at
+    assert changed(preset, crops, tmp_path / "frozen") == set()  # until unfreeze_at
 
 
-def test_a_backbone_without_pretraining_is_trained_whole(
-    crops: ResidentSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Although the preset shuts two stages for good, the others for a while, and keeps BatchNorm's statistics."""
-    monkeypatch.setattr(loop, "load_imagenet", lambda *_: False)
-    text = TINY.replace("ema = 0.9", "").replace("backbone_norm = true", "backbone_norm = false")
+def test_a_backbone_from_scratch_is_trained_whole(crops: ResidentSet, tmp_path: Path) -> None:
+    """Although the preset freezes two stages for good, the others for a while, and keeps BatchNorm's statistics."""
+    text = SCRATCH.replace("ema = 0.9", "").replace("backbone_norm = true", "backbone_norm = false")
     preset = load_preset(write_preset(tmp_path, text))
-    with pytest.warns(UserWarning, match="no ImageNet weights for the backbone mobilenetv2"):
-        moved = changed(preset, crops, tmp_path / "out")
-    names = {name for name in preset.model.build().state_dict() if name.startswith("backbone.")}
-    assert moved == names
+    moved = changed(preset, crops, tmp_path / "out")
+    assert moved == {name for name in preset.model.build().state_dict() if name.startswith("backbone.")}
+
+
+def test_a_run_of_an_older_version_tells_that_it_began_from_scratch(crops: ResidentSet, tmp_path: Path) -> None:
+    """Its checkpoints had no setting for that, but a mark."""
+    pretrained, scratch = (load_preset(write_preset(tmp_path, text)) for text in (TINY, SCRATCH))
+    pairs = ResidentPairs(crops, scratch.crops, scratch.data)
+    loop.train(scratch, pairs, tmp_path / "out", until=1)
     state = latest_state(tmp_path / "out")
-    assert state is not None and state["pretrained"] is False
-    pairs = ResidentPairs(crops, preset.crops, preset.data)
-    loop.train(preset, pairs, tmp_path / "out", resume=True, until=2)  # as it began, and without a warning
-    again = latest_state(tmp_path / "out")
-    assert again is not None and again["pretrained"] is False and again["step"] == 2
+    assert state is not None
+    older = state | {"pretrained": False, "preset": preset_to_json(pretrained)}
+    write_checkpoint(tmp_path / "out" / "step-00000001.pt", older)
+    with pytest.raises(ConfigError, match=r"another train\.from_scratch"):
+        loop.train(pretrained, pairs, tmp_path / "out", resume=True, until=2)
+    loop.train(scratch, pairs, tmp_path / "out", resume=True, until=2)
+    assert latest_state(tmp_path / "out")["step"] == 2  # type: ignore[index]
 
 
 def test_stages_open_when_the_schedule_says_so(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from siamtrack.models.weights import read_metadata
 from siamtrack.training import loop
 from siamtrack.training.checkpoint import latest_state
 from siamtrack.training.loop import train
-from training_toys import TINY, write_preset, write_shards
+from siamtrack.training.validate import find_clips
+from training_toys import TINY, write_preset, write_sequence, write_shards
 
 HERE = Path(__file__).parent
 STEPS = 20
@@ -112,6 +113,8 @@ def assert_same_run(out: Path, whole: Path) -> None:
     weights = [(load_file(f / "tiny.safetensors"), read_metadata(f / "tiny.safetensors")) for f in (out, whole)]
     assert _same(*weights)
     assert _same(latest_state(out), latest_state(whole))
+    for name in ("step-00000018.pt", "step-00000020.pt"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
     files = {"log.jsonl", "step-00000018.pt", "step-00000020.pt", "tiny.safetensors"}
     assert {p.name for p in out.iterdir()} == files
 
@@ -165,6 +168,24 @@ def test_kill_and_resume_a_stream(
     with stream(home, streamed) as pairs:
         train(streamed, pairs, out, resume=True)
     assert_same_run(out, streamed_whole)
+
+
+def test_the_best_of_a_resumed_run_is_that_of_the_whole_one(
+    home: Path, preset: Preset, crops: ResidentPairs, tmp_path: Path
+) -> None:
+    clips = find_clips(write_sequence(tmp_path / "val"), 3)
+    train(preset, crops, tmp_path / "whole", until=12, clips=clips)
+
+    def fail_at_nine(row: dict[str, float]) -> None:
+        if row["step"] == 9:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(preset, crops, tmp_path / "again", clips=clips, report=fail_at_nine)
+    assert latest_state(tmp_path / "again")["step"] == 6  # type: ignore[index]
+    train(preset, crops, tmp_path / "again", resume=True, until=12, clips=clips)
+    files = [{p.name: p.read_bytes() for p in (tmp_path / out).glob("*.pt")} for out in ("whole", "again")]
+    assert files[0].keys() == {"best.pt", "step-00000009.pt", "step-00000012.pt"} and files[0] == files[1]
 
 
 def test_a_stream_is_another_run_than_the_resident_set(whole: Path, streamed_whole: Path) -> None:

@@ -23,7 +23,7 @@ from siamtrack.models.weights import read_metadata
 from siamtrack.training.checkpoint import latest_state
 from siamtrack.training.failure import replay
 from siamtrack.training.validate import find_clips
-from training_toys import TINY, write_preset, write_sequence, write_shard
+from training_toys import SCRATCH, write_preset, write_sequence, write_shard
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ RESIDENT, STREAM = "data.resident_memory=8192", "data.resident_memory=0"
 def test_own_data_lack_the_sources_of_a_preset(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], memory: str
 ) -> None:
-    weighed = TINY.replace("[train]", "[data.source_weights]\nelsewhere = 0.3\n\n[data.gaps]\nfilm = 3\n\n[train]")
+    weighed = SCRATCH.replace("[train]", "[data.source_weights]\nelsewhere = 0.3\n\n[data.gaps]\nfilm = 3\n\n[train]")
     arguments = [write_preset(tmp_path, weighed), "--data", home / "data", "--out", tmp_path / "out", "--set", memory]
     arguments += ["--steps", 1, "--set", "train.batch=1"]
     assert call(monkeypatch, *arguments, "--set", "data.source_weights.made=0.5") == 0
@@ -138,7 +138,7 @@ def test_a_failed_step_of_a_stream_names_its_pairs(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [home / "tiny.toml", "--data", f"file://{home}/data/made-{{00..00}}.tar", "--out", tmp_path]
-    wild = ["--set", "train.lr=1e30", "--set", "train.optimiser=sgd", "--set", "train.batch=2"]
+    wild = ["--set", STREAM, "--set", "train.lr=1e30", "--set", "train.optimiser=sgd", "--set", "train.batch=2"]
     assert call(monkeypatch, *arguments, *wild) == 2
     assert "a stream of 1 shards" in capsys.readouterr().out
     (file,) = (tmp_path / "failures").iterdir()

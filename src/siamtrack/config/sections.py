@@ -209,6 +209,9 @@ class Train:
             statistics; otherwise they stay as they are.
         backbone_weights: torchvision's ImageNet file for a ResNet or MobileNetV2; empty for what installed
             packages carry.
+        from_scratch: the backbone begins with random weights and is trained whole: from the first step, all of its
+            stages, with the statistics of the batch, whatever `frozen_stages`, `unfreeze_at` and `backbone_norm` say.
+            Without it, training needs ImageNet weights.
         epochs: number of equal parts of the steps between which the learning rate changes; 0 changes it every step.
         warmup: share of the steps in which the rate rises.
         warmup_from: where it rises from, as a share of `lr`.
@@ -238,6 +241,7 @@ class Train:
     unfreeze_at: float = Field(default=0.0, ge=0, le=1)
     backbone_norm: bool = False
     backbone_weights: str = ""
+    from_scratch: bool = False
     epochs: int = Field(default=0, ge=0)
     warmup: float = Field(default=0.02, ge=0, lt=1)
     warmup_from: float = Field(default=0.0, ge=0, le=1)
@@ -261,6 +265,8 @@ class Train:
     def _consistent(self) -> Train:
         if self.warmup_shape == "exponential" and self.warmup and not self.warmup_from:
             raise ValueError("an exponential warm-up needs warmup_from above 0")
+        if self.from_scratch and self.backbone_weights:
+            raise ValueError("from_scratch does without backbone_weights; give one of the two")
         if self.batch_shards and self.batch % self.batch_shards:
             raise ValueError(f"batch_shards has to divide the batch of {self.batch} pairs")
         return self

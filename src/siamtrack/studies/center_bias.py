@@ -39,7 +39,9 @@ _HIT = 16.0
 _PLAIN: dict[str, Any] = {
     "template": Jitter(0.0, 0.0, 0.0),
     "search": Jitter(REACH, 0.0, 0.0),
-} | dict.fromkeys(("negative", "flip", "colour", "grey", "blur", "noise", "distract", "occlude", "object_part_prob"), 0.0)
+} | dict.fromkeys(
+    ("negative", "flip", "colour", "grey", "blur", "noise", "distract", "occlude", "object_part_prob"), 0.0
+)
 
 _PRESET = """\
 description = "A small padded network for the study of centre bias; data.search.shift is set by the study."

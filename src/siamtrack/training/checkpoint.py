@@ -1,13 +1,16 @@
-"""Checkpoints: everything a run needs to go on as if it had never stopped, written whole or not at all."""
+"""A run's folder: one process at a time, and checkpoints with all it needs to go on as if it had never stopped."""
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
+import socket
+import sys
 import warnings
 import zipfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +18,17 @@ import torch
 from torch import nn
 
 import siamtrack
-from siamtrack.config import Preset, Train, preset_from_json, preset_to_json
-from siamtrack.errors import ConfigError, WeightsError
-from siamtrack.training.parameters import Average, from_scratch
+from siamtrack.config import Preset, preset_from_json, preset_to_json
+from siamtrack.errors import ConfigError, DataError, WeightsError, reason
+from siamtrack.io import whole_file
+from siamtrack.training.parameters import Average
 
 __all__ = [
     "TrainState",
     "latest_checkpoint",
     "latest_state",
     "load_checkpoint",
+    "lock_folder",
     "save_checkpoint",
     "write_checkpoint",
 ]
@@ -40,7 +45,6 @@ class TrainState:
         net: the network.
         optimiser: with its moments.
         average: the moving average of the weights, or None.
-        pretrained: whether the backbone began with pretrained weights.
         step: steps done.
         best: the best validation score, negative before the first.
     """
@@ -48,20 +52,14 @@ class TrainState:
     net: nn.Module
     optimiser: torch.optim.Optimizer
     average: Average | None
-    pretrained: bool = True
     step: int = 0
     best: float = -1.0
 
-    def settings(self, preset: Preset) -> Train:
-        """The preset's settings of training as they are in force."""
-        return preset.train if self.pretrained else from_scratch(preset.train)
-
     def pack(self, preset: Preset) -> dict[str, Any]:
-        """The run as data."""
+        """Return the run as data."""
         return {
             "step": self.step,
             "best": self.best,
-            "pretrained": self.pretrained,
             "version": siamtrack.__version__,
             "preset": preset_to_json(preset),
             "model": self.net.state_dict(),
@@ -76,22 +74,30 @@ class TrainState:
 
         Raises:
             ConfigError: the data are of a run with other settings; the message names them.
+            WeightsError: they do not fit the network or the optimiser.
         """
-        changed = _differences(preset_from_json(state["preset"], "the checkpoint's preset"), preset)
+        stored = preset_from_json(state["preset"], "the checkpoint's preset")
+        if state.get("pretrained") is False:  # older checkpoints tell it there
+            stored = replace(stored, train=replace(stored.train, from_scratch=True))
+        changed = _differences(stored, preset)
         if changed:
             raise ConfigError(f"the run to resume has another {', '.join(changed)}; use its settings or a new --out")
         if state.get("version") != siamtrack.__version__:
-            stored = state.get("version")
-            warnings.warn(f"resuming a run of siamtrack {stored} with {siamtrack.__version__}", stacklevel=2)
-        self.net.load_state_dict(state["model"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        if self.average:
-            self.average.load(state["average"])
-        self.step, self.best = int(state["step"]), float(state.get("best", -1.0))
-        if "random" in state:
-            torch.set_rng_state(state["random"])
-        if state.get("random_cuda") is not None and _cuda():
-            torch.cuda.set_rng_state(state["random_cuda"])
+            warnings.warn(
+                f"resuming a run of siamtrack {state.get('version')} with {siamtrack.__version__}", stacklevel=2
+            )
+        try:
+            self.net.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            if self.average:
+                self.average.load(state["average"])
+            self.step, self.best = int(state["step"]), float(state.get("best", -1.0))
+            if "random" in state:
+                torch.set_rng_state(state["random"])
+            if state.get("random_cuda") is not None and _cuda():
+                torch.cuda.set_rng_state(state["random_cuda"])
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+            raise WeightsError(f"the checkpoint does not fit this run's network: {_line(error)}") from None
 
 
 def _cuda() -> bool:
@@ -107,26 +113,78 @@ def _differences(stored: Preset, wanted: Preset) -> list[str]:
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` to `path`.
+    """Write `state` to `path`, whole or not at all; equal states give equal bytes.
 
-    The bytes are on the disk before the name exists: a kill at any moment leaves a whole file or none.
+    Raises:
+        DataError: it cannot be written, for instance because the disk is full; a file of that name stays as it was.
     """
-    draft = path.with_name(f".{path.name}.part")
-    with draft.open("wb") as stream:
-        torch.save(state, stream)
+    with whole_file(path) as draft, draft.open("wb") as stream:
+        try:
+            torch.save(_alike(state), stream)
+        except RuntimeError as error:  # what torch makes of a write that fails
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            raise DataError(f"cannot write {path}: {_line(cause)}") from None
         stream.flush()
-        os.fsync(stream.fileno())
-    draft.replace(path)
+        os.fsync(stream.fileno())  # the bytes are on the disk before the name exists
+
+
+def _alike(value: Any) -> Any:
+    """The same data in new containers, in which equal texts are one object.
+
+    A pickle tells objects that are shared from those that are equal: without this, a run that was resumed writes other
+    bytes than the one that never stopped.
+    """
+    if isinstance(value, dict):
+        return {_alike(key): _alike(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_alike(item) for item in value)
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Path:
-    """Write `state` as `step-NNNNNNNN.pt`; only the newest `keep` stay, and no drafts of killed runs."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `state` as `step-NNNNNNNN.pt`; of older ones the newest stay, `keep` files in all.
+
+    Raises:
+        DataError: it cannot be written; the older ones stay then.
+    """
     path = folder / f"step-{step:08d}.pt"
     write_checkpoint(path, state)
-    for old in [*_checkpoints(folder)[:-keep], *folder.glob(".step-*.part")]:
+    for old in _checkpoints(folder)[:-keep]:
         old.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep a run's folder, made if need be, to this process; the system frees it when the process ends in any way.
+
+    Raises:
+        ConfigError: another process uses it; the message has its number and machine.
+        DataError: the folder cannot be made or written.
+    """
+    path = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {reason(error)}") from None
+    with stream:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                stream.seek(0)
+                holder = stream.readline(200).strip() or "another process"
+                raise ConfigError(f"{folder} is in use by {holder}; wait for it to end, or use another --out") from None
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        stream.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -167,11 +225,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-        if damaged:
-            raise WeightsError(f"{path} is damaged: {damaged} does not match its checksum")
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path} is no readable checkpoint: {(str(error).splitlines() or [''])[0]}") from None
+        if damaged is None:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zipfile, torch and pickle raise a dozen kinds for damaged files
+        raise WeightsError(f"{path} is no readable checkpoint: {_line(error)}") from None
+    if damaged is not None:
+        raise WeightsError(f"{path} is damaged: {damaged} does not match its checksum")
     if not isinstance(state, dict) or not {"step", "preset", "model", "optimiser"} <= state.keys():
         raise WeightsError(f"{path} is no checkpoint of siamtrack: expected step, preset, model and optimiser")
     return state
+
+
+def _line(error: BaseException) -> str:
+    """The first line of what an error says."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -76,7 +76,7 @@ class ProcessGroup:
 
 @contextmanager
 def join_processes(device: str) -> Iterator[ProcessGroup]:
-    """Join the processes that torchrun started; a process on its own is a world of one.
+    """Join the processes that torchrun started; a process on its own is a group of one.
 
     Raises:
         ConfigError: fewer GPUs than processes on this machine.
@@ -93,6 +93,8 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size(), local)
+        # A process that leaves while another one still talks to it takes that one down with it.
+        dist.barrier()
     finally:
         dist.destroy_process_group()
 

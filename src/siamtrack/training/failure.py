@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.data.augment import Batch
 from siamtrack.errors import SiamtrackError, WeightsError
+from siamtrack.io import write_whole
 from siamtrack.training.batches import Generators, pack, pick, unpack
 from siamtrack.training.objective import objective
 from siamtrack.training.parameters import prepare, unfreeze_backbone
@@ -73,10 +74,7 @@ def save_failure(path: Path, preset: Preset, net: nn.Module, failed: FailedStep)
     tensors = pack(failed.batch, "batch") | {"random": failed.random}
     tensors |= {f"net.{name}": value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     blob = safetensors.torch.save(tensors, {"failure": json.dumps(notes), "preset": preset_to_json(preset)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_bytes(blob)
-    draft.replace(path)
+    write_whole(path, blob)
     values = ", ".join(f"{name} {value:g}" for name, value in failed.terms.items())
     return TrainingError(
         f"the loss is not finite at step {failed.step} ({values}; gradient {failed.norm:g}); look into it "

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from siamtrack.errors import DataError, reason
+from siamtrack.io import write_whole
 from siamtrack.training.distributed import ProcessGroup
 
 __all__ = ["Report", "RunLog"]
@@ -37,9 +39,7 @@ class RunLog:
         self._began = time.perf_counter()
         if world.main and path.exists():
             kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-            draft = path.with_name(f".{path.name}.part")
-            draft.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            draft.replace(path)
+            write_whole(path, "".join(f"{line}\n" for line in kept))
 
     def add_step(self, step: int, batch: int, rate: float, norm: float, terms: Mapping[str, Tensor]) -> None:
         """Write a step's row: number, learning rate, gradient norm, pairs/s since the last row, terms.
@@ -59,10 +59,13 @@ class RunLog:
             warnings.warn(f"skipped {count} crops that cannot be decoded: {', '.join(fresh)}", stacklevel=2)
 
     def add(self, row: Mapping[str, float]) -> None:
-        """Write one row, which has a `step`."""
+        """Write one row, which has a `step`; raises `DataError` where that fails."""
         if self.world.main:
-            with self.path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(dict(row)) + "\n")
+            try:
+                with self.path.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(dict(row)) + "\n")
+            except OSError as error:
+                raise DataError(f"cannot write {self.path}: {reason(error)}") from None
             self.report(dict(row))
         # What comes between two rows and is no training, such as validation, is not counted in the next rate.
         self._since, self._began = int(row["step"]), time.perf_counter()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from siamtrack.data.augment import Batch
 from siamtrack.data.pair_source import PairSource
 from siamtrack.errors import ConfigError
 from siamtrack.formats.sequence import VideoSequence
+from siamtrack.io import sweep_drafts
 from siamtrack.models.pretrained import load_imagenet
 from siamtrack.models.weights import save_weights
 from siamtrack.training.batches import Generators, check_parts, draw_batch
@@ -29,6 +30,7 @@ from siamtrack.training.checkpoint import (
     latest_checkpoint,
     latest_state,
     load_checkpoint,
+    lock_folder,
     save_checkpoint,
     write_checkpoint,
 )
@@ -39,16 +41,16 @@ from siamtrack.training.objective import objective
 from siamtrack.training.parameters import (
     Average,
     compile_frozen,
-    from_scratch,
     make_optimiser,
     prepare,
     set_rates,
+    settings_in_force,
     unfreeze_backbone,
 )
 from siamtrack.training.schedule import backbone_trains, learning_rate
 from siamtrack.training.validate import validate
 
-__all__ = ["TrainingError", "train"]
+__all__ = ["TrainingError", "build_network", "train"]
 
 
 def train(
@@ -69,13 +71,13 @@ def train(
     Args:
         preset: the experiment.
         data: where pairs come from; see `open_pairs`.
-        out: folder for checkpoints, `log.jsonl` and the weights.
+        out: folder for checkpoints, `log.jsonl` and the weights; one run at a time may use it.
         device: "cpu" or "cuda".
         resume: go on from the newest checkpoint in `out`, if there is one.
         until: stop (with a checkpoint) before this step; the schedule stays that of the preset.
         report: called with each row of the log, in the first process.
         clips: sequences to track every `validate_every` steps and at the end.
-        stop: asked after every step whether to end here, with a checkpoint.
+        stop: called after every step; the run ends, with a checkpoint, once it returns True.
         world: this process among several; see `join_processes`.
 
     Returns:
@@ -84,69 +86,61 @@ def train(
 
     Raises:
         TrainingError: a loss that is not finite, with the step and the pairs.
-        ConfigError: `out` holds a run of another preset, or one that is not to be resumed.
+        ConfigError: `out` holds a run of another preset, one that is not to be resumed, or one that another process
+            is training; or the backbone has no ImageNet weights and `train.from_scratch` is not set.
         WeightsError: no checkpoint in `out` can be read.
-        DataError: more crops are unreadable than `data.max_skipped` allows.
+        DataError: more crops are unreadable than `data.max_skipped` allows, or a file cannot be written; the
+            checkpoints before it stay.
     """
     world = world or ProcessGroup()
     check_parts(preset, world)
     place = world.device(device)
-    run = _begin(preset, out, place, resume)
-    log = RunLog(out / "log.jsonl", run.step, report, world)
     last = preset.train.steps if until is None else min(until, preset.train.steps)
-    _steps(preset, run, data, out, log, clips, stop, world, last)
-    return _finish(preset, run, out, world)
+    with lock_folder(out) if world.main else nullcontext():
+        run = _begin(preset, out, place, resume)
+        cfg = settings_in_force(preset.train)
+        log = RunLog(out / "log.jsonl", run.step, report, world)
+        opened, stopped = None, False
+        while run.step < last and not stopped:
+            if opened != backbone_trains(cfg, run.step):
+                opened = backbone_trains(cfg, run.step)
+                unfreeze_backbone(run.net, cfg, run.step)
+                forward = world.wrap(_Objective(run.net, cfg))
+            set_rates(run.optimiser, cfg, run.step)
+            batch, rngs = draw_batch(data, preset, run.step, world)
+            random = torch.stack([rng.get_state() for rng in rngs])
 
-
-def _steps(
-    preset: Preset,
-    run: TrainState,
-    pairs: PairSource,
-    out: Path,
-    log: RunLog,
-    clips: Sequence[VideoSequence],
-    stop: Callable[[], bool],
-    world: ProcessGroup,
-    last: int,
-) -> None:
-    """The loop itself: draw, forward, loss, backward, clip, step; then log, validate and save."""
-    cfg, place = run.settings(preset), next(run.net.parameters()).device
-    opened, stopped = None, False
-    while run.step < last and not stopped:
-        if opened != backbone_trains(cfg, run.step):
-            opened = backbone_trains(cfg, run.step)
-            unfreeze_backbone(run.net, cfg, run.step)
-            forward = world.wrap(_Objective(run.net, cfg))
-        set_rates(run.optimiser, cfg, run.step)
-        batch, rngs = draw_batch(pairs, preset, run.step, world)
-        random = torch.stack([rng.get_state() for rng in rngs])
-        with torch.autocast(place.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
-            terms: dict[str, Tensor] = forward(batch, rngs)
-        run.optimiser.zero_grad(set_to_none=True)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
-        norm = float(nn.utils.clip_grad_norm_(run.net.parameters(), cfg.clip))
-        if not math.isfinite(norm) or not math.isfinite(float(terms["total"].detach())):
+            with torch.autocast(place.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
+                terms: dict[str, Tensor] = forward(batch, rngs)
+            run.optimiser.zero_grad(set_to_none=True)
+            terms["total"].backward()  # type: ignore[no-untyped-call]
+            norm = float(nn.utils.clip_grad_norm_(run.net.parameters(), cfg.clip))
             values = {name: float(value.detach()) for name, value in terms.items()}
-            raise _failure(preset, run, out, world, FailedStep(run.step, batch, values, norm, random))
-        run.optimiser.step()
-        if run.average:
-            run.average.update(run.step)
-        run.step += 1
-        stopped = world.any(stop(), place)
-        ending = stopped or run.step == last
-        log.add_skipped(pairs.skipped)
-        if run.step % cfg.log_every == 0 or ending:
-            log.add_step(run.step, cfg.batch, learning_rate(cfg, run.step - 1), norm, terms)
-        if clips and (run.step % cfg.validate_every == 0 or run.step == last):
-            _validate(preset, run, clips, out, world, log)
-        if world.main and (run.step % cfg.checkpoint_every == 0 or ending):
-            save_checkpoint(out, run.step, run.pack(preset))
+            if not (math.isfinite(norm) and math.isfinite(values["total"])):
+                path = out / "failures" / f"step-{run.step:08d}-{world.rank}.safetensors"
+                # With the settings that are in force, so that a replay has to know nothing else.
+                in_force = replace(preset, train=cfg)
+                raise save_failure(path, in_force, run.net, FailedStep(run.step, batch, values, norm, random))
+            run.optimiser.step()
+            if run.average:
+                run.average.update(run.step)
+            run.step += 1
 
-
-def _failure(preset: Preset, run: TrainState, out: Path, world: ProcessGroup, failed: FailedStep) -> TrainingError:
-    path = out / "failures" / f"step-{failed.step:08d}-{world.rank}.safetensors"
-    # With the settings as they are in force, so that a replay has to know nothing else.
-    return save_failure(path, replace(preset, train=run.settings(preset)), run.net, failed)
+            stopped = world.any(stop(), place)
+            ending = stopped or run.step == last
+            log.add_skipped(data.skipped)
+            if run.step % cfg.log_every == 0 or ending:
+                log.add_step(run.step, cfg.batch, learning_rate(cfg, run.step - 1), norm, terms)
+            if clips and (run.step % cfg.validate_every == 0 or run.step == last):
+                score = validate(_kept_weights(run), preset, clips, place, world)
+                log.add({"step": run.step, "success": score})
+                if score > run.best:
+                    run.best = score
+                    if world.main:
+                        write_checkpoint(out / "best.pt", run.pack(preset))
+            if world.main and (run.step % cfg.checkpoint_every == 0 or ending):
+                save_checkpoint(out, run.step, run.pack(preset))
+        return _finish(preset, run, out, world)
 
 
 class _Objective(nn.Module):
@@ -161,40 +155,50 @@ class _Objective(nn.Module):
         return objective(self.net, batch, self.cfg.loss_weights, rngs, self.cfg.smooth_l1)
 
 
+def build_network(preset: Preset, device: torch.device, pretrain: bool = True) -> nn.Module:
+    """Build a preset's network for training: seeded, with ImageNet weights, its first stages frozen.
+
+    Args:
+        preset: the experiment.
+        device: where it is trained.
+        pretrain: load the backbone's ImageNet weights; they are not needed where a checkpoint follows.
+
+    Raises:
+        ConfigError: there are no ImageNet weights for the backbone, and `train.from_scratch` is not set.
+        WeightsError: the file of `train.backbone_weights` cannot be used.
+    """
+    torch.manual_seed(preset.train.seed)
+    net = preset.model.build()
+    if pretrain and not preset.train.from_scratch:
+        file, name = preset.train.backbone_weights, preset.model.backbone
+        if not load_imagenet(net.backbone, name, Path(file) if file else None):
+            raise ConfigError(
+                f"{preset.name} begins with ImageNet weights of {name}, and none are at hand: give torchvision's file "
+                "with --set train.backbone_weights=FILE (for ResNet and MobileNetV2), or train the whole backbone "
+                "from random weights with --set train.from_scratch=true"
+            )
+    cfg = settings_in_force(preset.train)
+    prepare(net, cfg)
+    compile_frozen(net, cfg, device)
+    built: nn.Module = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return built
+
+
 def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> TrainState:
     """Build what is trained, and go on from the newest checkpoint where that is wanted."""
-    out.mkdir(parents=True, exist_ok=True)
+    sweep_drafts(out)
     if not resume and (found := latest_checkpoint(out)) is not None:
         raise ConfigError(f"{out} already holds a run ({found.name}); go on with --resume, or use another --out")
     state = latest_state(out) if resume else None
-    torch.manual_seed(preset.train.seed)
-    net = preset.model.build()
-    pretrained = _pretrain(net, preset) if state is None else bool(state.get("pretrained", True))
-    cfg = preset.train if pretrained else from_scratch(preset.train)
-    prepare(net, cfg)
-    compile_frozen(net, cfg, device)
-    net = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = Average(net, cfg.ema) if cfg.ema else None
-    run = TrainState(net, make_optimiser(net, cfg), average, pretrained)
+    net = build_network(preset, device, pretrain=state is None)
+    cfg = settings_in_force(preset.train)
+    run = TrainState(net, make_optimiser(net, cfg), Average(net, cfg.ema) if cfg.ema else None)
     if state is not None:
         run.restore(state, preset)
     return run
 
 
-def _pretrain(net: nn.Module, preset: Preset) -> bool:
-    """Load ImageNet weights into the backbone; a warning and False where no package carries them."""
-    file = preset.train.backbone_weights
-    loaded = load_imagenet(net.backbone, preset.model.backbone, Path(file) if file else None)  # type: ignore[arg-type]
-    if not loaded:
-        warnings.warn(
-            f"no ImageNet weights for the backbone {preset.model.backbone} are at hand: what is trained of it begins "
-            "with random ones; train.backbone_weights=FILE takes torchvision's for ResNet and MobileNetV2",
-            stacklevel=2,
-        )
-    return loaded
-
-
-def _weights(run: TrainState) -> nn.Module:
+def _kept_weights(run: TrainState) -> nn.Module:
     """A copy of the network with the weights that are kept: the moving average, if there is one."""
     net = copy.deepcopy(run.net)
     if run.average:
@@ -202,24 +206,12 @@ def _weights(run: TrainState) -> nn.Module:
     return net
 
 
-def _validate(
-    preset: Preset, run: TrainState, clips: Sequence[VideoSequence], out: Path, world: ProcessGroup, log: RunLog
-) -> None:
-    """Track the clips; keep the checkpoint if none tracked them better."""
-    score = validate(_weights(run), preset, clips, next(run.net.parameters()).device, world)
-    log.add({"step": run.step, "success": score})
-    if score > run.best:
-        run.best = score
-        if world.main:
-            write_checkpoint(out / "best.pt", run.pack(preset))
-
-
 def _finish(preset: Preset, run: TrainState, out: Path, world: ProcessGroup) -> Path:
     """Write the weights: the best ones of those that were validated, else the last."""
     path = out / f"{preset.name}.safetensors"
     if not world.main:
         return path
-    net, step = _weights(run), run.step
+    net, step = _kept_weights(run), run.step
     notes = {"preset": preset_to_json(preset)}
     if (out / "best.pt").exists() and run.best >= 0:
         best = load_checkpoint(out / "best.pt")

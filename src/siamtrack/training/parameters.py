@@ -17,27 +17,27 @@ from siamtrack.training.schedule import backbone_trains, learning_rate
 __all__ = [
     "Average",
     "compile_frozen",
-    "from_scratch",
     "make_optimiser",
     "prepare",
     "set_rates",
+    "settings_in_force",
     "unfreeze_backbone",
 ]  # fmt: skip
 
 
-def from_scratch(cfg: Train) -> Train:
-    """The settings for a backbone that begins with random weights.
+def settings_in_force(cfg: Train) -> Train:
+    """The settings as they take effect: with `from_scratch` the whole backbone is trained from the first step.
 
-    Stages are shut, and BatchNorm statistics kept, to preserve what pretraining has taught them. Without it all of
-    them are trained from the first step, with the statistics of the batch.
+    Stages are frozen, and BatchNorm statistics kept, to preserve what pretraining has taught them; random weights have
+    been taught nothing.
     """
-    return replace(cfg, frozen_stages=0, unfreeze_at=0.0, backbone_norm=True)
+    return replace(cfg, frozen_stages=0, unfreeze_at=0.0, backbone_norm=True) if cfg.from_scratch else cfg
 
 
 def prepare(net: nn.Module, cfg: Train) -> None:
-    """Put the network into training, with the backbone's first stages shut for good.
+    """Put the network into training mode, with the backbone's first stages frozen for good.
 
-    A shut stage keeps the BatchNorm statistics of its pretraining, as the backbone does until it is opened.
+    A frozen stage keeps the BatchNorm statistics of its pretraining, as the whole backbone does until it is unfrozen.
     """
     net.train()
     if isinstance(backbone := getattr(net, "backbone", None), nn.Module):
@@ -47,7 +47,7 @@ def prepare(net: nn.Module, cfg: Train) -> None:
 
 
 def compile_frozen(net: nn.Module, cfg: Train, device: torch.device) -> None:
-    """Run the stages that are shut for good through torch.compile, if the settings say so; a warning if it cannot."""
+    """Run the stages that are frozen for good through torch.compile, if the settings say so; a warning if it cannot."""
     if not cfg.compile or not cfg.frozen_stages:
         return
     if device.type == "cpu" and not any(map(shutil.which, [os.environ.get("CXX", ""), "g++", "clang++", "cl"])):
@@ -74,7 +74,7 @@ def make_optimiser(net: nn.Module, cfg: Train) -> torch.optim.Optimizer:
 
 
 def unfreeze_backbone(net: nn.Module, cfg: Train, step: int) -> None:
-    """Open or shut the backbone's later stages, as the schedule has it at `step`."""
+    """Unfreeze or freeze the backbone's later stages, as the schedule has it at `step`."""
     opened = backbone_trains(cfg, step)
     for stage in _stages(net)[cfg.frozen_stages :]:
         stage.requires_grad_(opened)
