@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -19,11 +20,10 @@ from typer.testing import CliRunner
 from siamtrack.apps.cli.main import app
 from siamtrack.errors import ConfigError, DataError, InputError
 from siamtrack.report import RawSource, write_report
-from siamtrack.report.clips import choose_sequences
-from siamtrack.report.entries import group_entries, read_entries
+from siamtrack.report.results import compare, read_scored
 from toy_sets import lines
 
-HOSTILE = "<script>alert(1)</script>"
+HOSTILE = '<script>alert(1)</script>,"\n%$_'
 HOSTILE_FILE = '<img src=x onerror=alert(1)> & "q" $x^2$'
 
 
@@ -139,6 +139,20 @@ def test_the_differences_are_those_of_the_sequences(page: Path, out: Path) -> No
     assert 0 < low < mean < high  # the good one is better in every video
 
 
+def test_the_tables_as_files_hold_the_stores_numbers(page: Path, out: Path) -> None:
+    with (page.parent / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(r["suite"], r["tracker"]) for r in rows if r["suite"] == "folder"] == [("folder", t) for t in GRADES]
+    for row in rows:
+        metrics = stored(out, row["tracker"], row["suite"])["metrics"]
+        assert {m: float(row[m]) for m in metrics if row[m]} == {m: v for m, v in metrics.items() if v is not None}
+        assert not any(row[m] for m in row if m in ("EAO", "success_auc", "F") and m not in metrics)
+    latex = (page.parent / "table.tex").read_text()
+    assert latex.count("\\begin{tabular}") == latex.count("\\end{tabular}") == 3
+    best = stored(out, "good", "folder")["metrics"]["success_auc"]
+    assert f"good & \\textbf{{{best:.3f}}} & " in latex
+
+
 def test_the_page_says_what_made_the_results(page: Path) -> None:
     text = page.read_text()
     for told in ("Rules: otb (OTB MATLAB toolkit v1.1)", "9.8.7", "toy-device", "feedc0ffeefe"):
@@ -172,6 +186,8 @@ def test_hostile_names_stay_text(page: Path, out: Path, tmp_path: Path) -> None:
     report = write_report([copy], tmp_path / "page", title=HOSTILE)
     reader = Reader(report.page.read_text())
     assert reader.tags.count("script") == 1
+    with (tmp_path / "page" / "table.csv").open(newline="") as file:
+        assert [row["tracker"] for row in csv.DictReader(file)] == [HOSTILE]
     for svg in (tmp_path / "page" / "plots").glob("*.svg"):
         ElementTree.parse(svg)
     assert {p.parent.name for p in (tmp_path / "page").rglob("*") if p.is_file()} <= {"page", "plots"}
@@ -241,16 +257,16 @@ def test_clips_show_truth_and_trackers(out: Path, data: Path, tmp_path: Path) ->
 
 
 def test_choosing_sequences(out: Path) -> None:
-    (group,) = group_entries(read_entries([out / t / "folder" for t in GRADES]))
-    assert choose_sequences(group, "all") == group.sequences
-    (first,) = choose_sequences(group, "1")
+    (group,) = compare(read_scored([out / t / "folder" for t in GRADES]))
+    assert group.find_sequences("all") == group.sequences
+    (first,) = group.find_sequences("1")
     spread = {
         name: np.ptp([stored(out, t, "folder")["sequences"][name]["success_auc"] for t in GRADES])
         for name in group.sequences
     }
     assert spread[first] == max(spread.values())
     with pytest.raises(ConfigError, match="did you mean 'quick'"):
-        choose_sequences(group, "quik")
+        group.find_sequences("quik")
 
 
 def test_raw_results_are_scored_beside_stores(out: Path, data: Path, tmp_path: Path) -> None:
@@ -302,7 +318,7 @@ def test_what_cannot_be_reported_is_told(out: Path, data: Path, tmp_path: Path) 
 
 def test_a_missing_matplotlib_is_told_in_one_line(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(ConfigError, match=r"^a report needs matplotlib: pip install 'siamtrack\[plot\]'$"):
+    with pytest.raises(ConfigError, match=r"^a report needs matplotlib: pip install matplotlib \(or, from a clone"):
         write_report([out], tmp_path)
 
 
@@ -337,7 +353,7 @@ def near(image: np.ndarray, colour: str, within: int = 24) -> int:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium to look at the page with")
 def test_the_page_in_a_browser(page: Path, tmp_path: Path) -> None:
-    from siamtrack.report.chart import DARK, LIGHT
+    from siamtrack.report.style import DARK, LIGHT
 
     address = page.resolve().as_uri()
     light = shot(f"{address}#light", tmp_path / "light.png", tmp_path / "a", 1280, 1700)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from siamtrack.report.build import Report, write_report
-from siamtrack.report.entries import RawSource
+from siamtrack.report.page import Report, write_report
+from siamtrack.report.results import RawSource
 
 __all__ = ["RawSource", "Report", "write_report"]

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from siamtrack.errors import ConfigError, did_you_mean
+from siamtrack.evaluation.evaluate import read_suite
+from siamtrack.evaluation.suites import find_suite
 from siamtrack.formats.sequence import Image, VideoSequence
 from siamtrack.geometry.regions import FloatArray, corners, widen
-from siamtrack.report.chart import DARK, Styles
-from siamtrack.report.entries import Entry, Group
-from siamtrack.report.measures import sequence_metrics
+from siamtrack.report.results import Comparison, Scored, slug
+from siamtrack.report.style import DARK, Styles
 from siamtrack.video.writer import VideoWriter
 
-__all__ = ["CLIPPED", "Track", "choose_sequences", "read_tracks", "render_clip"]
+__all__ = ["CLIPPED", "Trajectory", "read_trajectories", "render_clip", "write_clips"]
 
 CLIPPED = frozenset({"ope", "reset", "longterm", "unsupervised"})
 """The kinds of protocol with a run from the first frame to the last, which can be shown as one clip."""
@@ -31,7 +30,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True)
-class Track:
+class Trajectory:
     """A tracker's answers on a sequence: (N, 8) regions in continuous pixels, nan for none, and its colour."""
 
     name: str
@@ -39,58 +38,46 @@ class Track:
     regions: FloatArray
 
 
-def choose_sequences(group: Group, wanted: str) -> list[str]:
-    """Return the sequences to be shown: "all", names between commas, or a number of the most telling ones.
-
-    Those are where the trackers differ most in the metric that leads; of a single tracker its worst.
-
-    Raises:
-        ConfigError: a name that the results do not have, or a number below 0.
-    """
-    names = group.sequences
-    if wanted == "all":
-        return names
-    if wanted.lstrip("-").isdigit():
-        count = int(wanted)
-        if count < 0:
-            raise ConfigError(f"--clips expects 'all', names or a number from 0; got {count}")
-        return sorted(names, key=lambda name: -_telling(group, name))[:count]
-    chosen = [name.strip() for name in wanted.split(",") if name.strip()]
-    for name in chosen:
-        if name not in names:
-            raise ConfigError(f"--clips: {group.suite} has no sequence '{name}'{did_you_mean(name, names)}")
-    return chosen
+def write_clips(
+    comparison: Comparison, data: Path, wanted: str, styles: Styles, out: Path, tell: Callable[[str], None]
+) -> dict[str, str]:
+    """Write the wanted clips (see `Comparison.find_sequences`) below `out`; return their addresses by sequence."""
+    chosen = comparison.find_sequences(wanted)
+    by_name = {sequence.name: sequence for sequence in read_suite(find_suite(comparison.suite), data)}
+    folder = Path("clips") / slug(comparison.suite) / slug(comparison.rules)
+    found: dict[str, str] = {}
+    for number, name in enumerate(chosen, start=1):
+        trajectories = read_trajectories(comparison.trackers, by_name[name], styles) if name in by_name else []
+        if not trajectories:
+            continue
+        address = folder / f"{number:03d}-{slug(name)[:60]}.mp4"
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        tell(f"clip {number} of {len(chosen)}: {name}")
+        render_clip(by_name[name], trajectories, out / address)
+        found[name] = address.as_posix()
+    return found
 
 
-def _telling(group: Group, name: str) -> float:
-    metric = sequence_metrics(group)[0]
-    values = [e.scores.sequences.get(name, {}).get(metric, math.nan) for e in group.entries]
-    known = [v for v in values if not math.isnan(v)]
-    if not known:
-        return -math.inf
-    return max(known) - min(known) if len(known) > 1 else -known[0]
-
-
-def read_tracks(entries: Sequence[Entry], sequence: VideoSequence, styles: Styles) -> list[Track]:
+def read_trajectories(trackers: Sequence[Scored], sequence: VideoSequence, styles: Styles) -> list[Trajectory]:
     """Return what each tracker's store holds for a sequence: its run, or the first of its repetitions.
 
     Trackers without a run there are left out.
     """
     found = []
-    for entry in entries:
-        store = entry.store
-        if store is None or entry.kind not in CLIPPED:
+    for tracker in trackers:
+        store = tracker.store
+        if store is None or tracker.kind not in CLIPPED:
             continue
-        key = "" if entry.kind == "ope" else "001"  # of repetitions the first
+        key = "" if tracker.kind == "ope" else "001"  # of repetitions the first
         if store.has(sequence.name, key):
             run = store.load(sequence, key)
-            colour = DARK[styles.slot(entry.tracker)]
+            colour = DARK[styles.slot(tracker.tracker)]
             red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-            found.append(Track(entry.tracker, (red, green, blue), widen(run.regions)))
+            found.append(Trajectory(tracker.tracker, (red, green, blue), widen(run.regions)))
     return found
 
 
-def render_clip(sequence: VideoSequence, tracks: Sequence[Track], path: Path) -> None:
+def render_clip(sequence: VideoSequence, trajectories: Sequence[Trajectory], path: Path) -> None:
     """Write an h264 mp4 of a sequence: truth in white and dashed, trackers in their colours, names below.
 
     Frames wider than 640 pixels are made smaller. The file is there whole or not at all.
@@ -103,8 +90,8 @@ def render_clip(sequence: VideoSequence, tracks: Sequence[Track], path: Path) ->
     scale = min(1.0, _WIDEST / width)
     size = max(2, round(width * scale)), max(2, round(height * scale))
     truth = corners(widen(sequence.truth)) * scale
-    answers = [(track.colour, corners(track.regions) * scale) for track in tracks]
-    strip = _names(size[0], {track.name: track.colour for track in tracks})
+    answers = [(trajectory.colour, corners(trajectory.regions) * scale) for trajectory in trajectories]
+    strip = _names(size[0], {trajectory.name: trajectory.colour for trajectory in trajectories})
     with VideoWriter(path, (size[0], size[1] + len(strip)), _FPS) as writer:
         for index in range(len(sequence)):
             frame = cv2.resize(sequence.frames[index], size, interpolation=cv2.INTER_AREA)

@@ -1,177 +1,174 @@
-"""The page: sections, plots and tables as one HTML document that needs no other file to be read."""
+"""Writing a report: from stores of results to a folder with the page, its plots, tables and clips."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from collections.abc import Sequence as Many
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib import resources
+from pathlib import Path
+from typing import Any
 
 from siamtrack import __version__
+from siamtrack.errors import ConfigError, InputError, missing_package
+from siamtrack.io import write_whole
 from siamtrack.metrics.rules import RULES
-from siamtrack.report.chart import DARK, Picture, Styles, inline_svg
-from siamtrack.report.entries import Group
-from siamtrack.report.measures import sequence_metrics
-from siamtrack.report.pictures import slug
-from siamtrack.report.points import Difference
+from siamtrack.report.clips import write_clips
+from siamtrack.report.differences import find_differences
+from siamtrack.report.plots import Plot, difference_plot, find_plots
+from siamtrack.report.results import Comparison, RawSource, compare, read_scored
+from siamtrack.report.style import DARK, Styles, drawing, inline_svg, png_bytes, svg_text
 from siamtrack.report.tables import (
+    Table,
     attribute_table,
+    csv_text,
     difference_table,
     failure_table,
+    latex_text,
     overview_table,
     sequence_table,
     setting_table,
 )
 
-__all__ = ["Drawn", "Section", "page_html"]
+__all__ = ["Report", "write_report"]
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A plot and what was drawn: the SVG document, and the addresses of its files from the page."""
+class Report:
+    """What was written: the page, how many plots, and the clips."""
 
-    picture: Picture
+    page: Path
+    plots: int
+    clips: Sequence[Path]
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A plot as the page shows it: what was drawn, the view box and content of its SVG, and its files."""
+
+    plot: Plot
+    view_box: str
     svg: str
     files: Mapping[str, str]
 
 
 @dataclass(frozen=True)
-class Section:
+class _Section:
     """All that the page shows of one suite."""
 
-    group: Group
-    plots: Many[Drawn]
-    differences: Many[Difference]
-    difference_plot: Drawn | None
-    clips: Mapping[str, str]
-
-    @property
-    def key(self) -> str:
-        """The id of its heading."""
-        return f"{slug(self.group.suite)}-{slug(self.group.rules)}"
-
-
-def _asset(name: str) -> str:
-    return (resources.files("siamtrack.report") / name).read_text(encoding="utf-8")
+    comparison: Comparison
+    source: str
+    uneven: Sequence[str]
+    overview: Table
+    figures: Sequence[_Figure]
+    difference_figure: _Figure | None
+    differences: Table | None
+    attributes: Table
+    sequences: Table
+    settings: Table
+    failures: Table
 
 
-def _style() -> str:
-    series = " ".join(f"--s{n}: {colour};" for n, colour in enumerate(DARK))
-    dark = (
-        "color-scheme: dark; --ground: #0f1215; --panel: #171b20; --ink: #eceff2; --muted: #9fa9b3; "
-        "--grid: #333a42; --line: #2b3138; --link: #7ab8f5; --hover: #20262c; --warn: #f3c67f; "
-        f"--warn-ground: #33270f; {series}"
+def write_report(
+    results: Iterable[Path],
+    out: Path,
+    *,
+    title: str = "Tracking results",
+    raw: RawSource | None = None,
+    data: Path | None = None,
+    clips: str = "10",
+    tell: Callable[[str], None] = lambda _line: None,
+) -> Report:
+    """Write `out`/index.html, table.csv, table.tex, plots/*.png and *.svg, and with `data` clips/<suite>/*.mp4.
+
+    Args:
+        results: folders of `siamtrack eval`: OUT, OUT/<tracker> or OUT/<tracker>/<suite>; or raw results.
+        out: a folder, made if need be; files of an earlier report in it are replaced.
+        title: the page's heading.
+        raw: how to score results that are in no store.
+        data: the data set of the one suite that is reported; clips are drawn from its frames.
+        clips: the sequences to draw: "all", names between commas, or how many of the most telling ones.
+        tell: is given a line for each part of the work.
+
+    Raises:
+        ConfigError: matplotlib or jinja2 is missing, clips of several suites at once, or an unknown sequence.
+        DataError: no results, or ones that cannot be read.
+        InputError: `out` is a file, or cannot be written.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out expects a folder; '{out}' is a file")
+    template = _template()
+    with drawing():  # missing packages are told before anything is read
+        comparisons = compare(read_scored(results, raw))
+        suites = sorted({c.suite for c in comparisons})
+        if data is not None and len(suites) > 1:
+            raise ConfigError(
+                f"--data is one data set, but the results are of {', '.join(suites)}; report each by itself"
+            )
+        styles = Styles(sorted(t.tracker for c in comparisons for t in c.trackers))
+        sections = []
+        written: list[Path] = []
+        for comparison in comparisons:
+            made = write_clips(comparison, data, clips, styles, out, tell) if data is not None else {}
+            written += [out / address for address in made.values()]
+            sections.append(_section(comparison, styles, made, out))
+    write_whole(out / "table.csv", csv_text(comparisons))
+    write_whole(out / "table.tex", latex_text(comparisons, styles))
+    manifests = [t.manifest for c in comparisons for t in c.trackers]
+    page = out / "index.html"
+    write_whole(
+        page,
+        template.render(
+            title=title,
+            sections=sections,
+            version=__version__,
+            versions=sorted({str(m["version"]) for m in manifests if "version" in m}),
+            devices=sorted({str(m["device"]) for m in manifests if "device" in m}),
+            dark=list(enumerate(DARK)),
+        ),
     )
-    return _asset("page.css").replace("DARK", dark)
+    plots = sum(len(s.figures) + (s.difference_figure is not None) for s in sections)
+    return Report(page, plots, written)
 
 
-def _figure(drawn: Drawn) -> str:
-    picture = drawn.picture
-    links = " · ".join(
-        f'<a href="{escape(address, quote=True)}" download>{escape(kind)}</a>' for kind, address in drawn.files.items()
+def _template() -> Any:
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError:
+        raise missing_package("a report", "jinja2", "report") from None
+    loader = PackageLoader("siamtrack.report")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    svg = inline_svg(drawn.svg, picture.key, picture.title, picture.summary)
-    return (
-        f"<figure><h4>{escape(picture.title)}</h4>{svg}"
-        f"<figcaption>{escape(picture.caption)} <span>{links}</span></figcaption></figure>"
-    )
+    return environment.get_template("page.html.j2")
 
 
-def _notes(group: Group) -> str:
-    """Say where trackers were not scored on the same sequences, for then their means do not compare."""
-    sets = {frozenset(e.scores.sequences) for e in group.entries}
-    if len(sets) < 2:
-        return ""
-    most = len(group.sequences)
-    short = [f"{e.tracker} ({len(e.scores.sequences)})" for e in group.entries if len(e.scores.sequences) < most]
-    return (
-        f'<p class="note">Not all trackers were scored on the same sequences: of {most}, '
-        f"{escape(', '.join(short))}. Their means do not compare; the paired differences do.</p>"
-    )
-
-
-def _section(section: Section, styles: Styles) -> str:
-    group, key = section.group, section.key
-    rule = RULES.get(group.rules)
-    source = f" ({rule.source})" if rule is not None else ""
-    told = (
-        f"Rules: {group.rules}{source}. {len(group.entries)} "
-        f"{'tracker' if len(group.entries) == 1 else 'trackers'}, {len(group.sequences)} sequences."
-    )
-    parts = [
-        f'<section aria-labelledby="{key}"><h2 id="{key}">{escape(group.suite)}</h2>',
-        f'<p class="muted">{escape(told)}</p>{_notes(group)}',
-        overview_table(group, styles),
-        f'<h3>Plots</h3><div class="figures">{"".join(map(_figure, section.plots))}</div>' if section.plots else "",
-        _differences(section),
-        f"<h3>Attributes</h3>{table}" if (table := attribute_table(group, styles)) else "",
-        _sequences(section, styles),
-        f"<h3>Settings</h3>{setting_table(group, styles)}{failure_table(group, styles)}</section>",
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def _differences(section: Section) -> str:
-    if not section.differences or section.difference_plot is None:
-        return ""
-    metric = sequence_metrics(section.group)[0]
-    return (
-        "<h3>Differences between trackers</h3>"
-        "<p>Sequences are drawn with replacement, both trackers' scores of a sequence together. Where an interval "
-        "leaves out zero, the difference is unlikely to come from the choice of sequences.</p>"
-        f'<div class="figures">{_figure(section.difference_plot)}</div>'
-        f"{difference_table(section.group, metric, section.differences)}"
+def _section(comparison: Comparison, styles: Styles, clips: Mapping[str, str], out: Path) -> _Section:
+    differences = find_differences(comparison)
+    rule = RULES.get(comparison.rules)
+    uneven = []
+    if len({frozenset(t.scores.sequences) for t in comparison.trackers}) > 1:  # their means do not compare
+        count = {t.tracker: len(t.scores.sequences) for t in comparison.trackers}
+        uneven = [f"{name} ({n})" for name, n in count.items() if n < len(comparison.sequences)]
+    return _Section(
+        comparison,
+        "" if rule is None else rule.source,
+        uneven,
+        overview_table(comparison, styles),
+        [_figure(plot, out) for plot in find_plots(comparison, styles)],
+        _figure(difference_plot(comparison, differences), out) if differences else None,
+        difference_table(comparison, differences) if differences else None,
+        attribute_table(comparison, styles),
+        sequence_table(comparison, styles, clips),
+        setting_table(comparison, styles),
+        failure_table(comparison, styles),
     )
 
 
-def _sequences(section: Section, styles: Styles) -> str:
-    key = f"{section.key}-sequences"
-    table = sequence_table(section.group, styles, section.clips, key)
-    return (
-        f'<h3>Sequences</h3><div class="filter js-only"><label for="{key}-filter">Show names with</label>'
-        f'<input type="search" id="{key}-filter" data-filters="{key}" autocomplete="off"></div>'
-        f"{table}"
-    )
-
-
-def page_html(title: str, sections: Many[Section], styles: Styles) -> str:
-    """Return the whole page."""
-    links = "".join(
-        f'<li><a href="#{s.key}">{escape(s.group.suite)} <span class="muted">({escape(s.group.rules)})</span></a></li>'
-        for s in sections
-    )
-    entries = [e for s in sections for e in s.group.entries]
-    versions = sorted({str(e.manifest["version"]) for e in entries if "version" in e.manifest})
-    devices = sorted({str(e.manifest["device"]) for e in entries if "device" in e.manifest})
-    made = f"Results made with siamtrack {', '.join(versions) or '–'} on {', '.join(devices) or '–'}; "
-    body = "\n".join(_section(section, styles) for section in sections)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>
-{_style()}</style>
-</head>
-<body>
-<a class="skip" href="#main">To the results</a>
-<header>
-<div class="bar"><h1>{escape(title)}</h1><button type="button" id="theme" class="js-only">Dark colours</button></div>
-<p class="muted">{escape(made)}page by siamtrack {escape(__version__)}. Numbers are rounded to be read; each cell
-holds the stored one, shown when pointed at.</p>
-<nav aria-label="Suites"><ul>{links}</ul></nav>
-</header>
-<main id="main">
-{body}
-</main>
-<footer>Every number is from the results' store (manifest.json, scores.json, speed.json) or, where it says so,
-a bootstrap of them. Click a column's head to sort.</footer>
-<script>
-{_asset("page.js")}</script>
-</body>
-</html>
-"""
+def _figure(plot: Plot, out: Path) -> _Figure:
+    """Draw a plot and write its files."""
+    figure = plot.draw()
+    svg = svg_text(figure)
+    files = {"PNG": f"plots/{plot.key}.png", "SVG": f"plots/{plot.key}.svg"}
+    write_whole(out / files["PNG"], png_bytes(figure))
+    write_whole(out / files["SVG"], svg)
+    view_box, content = inline_svg(svg, plot.key)
+    return _Figure(plot, view_box, content, files)

@@ -1,220 +1,238 @@
-"""The tables of the page. A cell shows a rounded number and carries the store's own in `data-value`."""
+"""The tables of a report, to be shown on the page or written as CSV and LaTeX."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Iterable, Mapping
-from collections.abc import Sequence as Many
-from html import escape
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from siamtrack.report.bootstrap import LEVEL, RESAMPLES, SEED
-from siamtrack.report.chart import Styles
-from siamtrack.report.entries import Entry, Group
-from siamtrack.report.measures import (
-    headline,
-    is_loss,
-    known_metrics,
-    label,
-    leading,
-    number,
-    ranked,
-    sequence_metrics,
-)
-from siamtrack.report.points import Difference
+from siamtrack.report.differences import LEVEL, RESAMPLES, SEED, Difference
+from siamtrack.report.results import Comparison, Scored, is_loss, label, number
+from siamtrack.report.style import Styles
 
 __all__ = [
+    "Cell",
+    "Head",
+    "Row",
+    "Table",
     "attribute_table",
+    "csv_text",
     "difference_table",
     "failure_table",
+    "latex_text",
     "overview_table",
     "sequence_table",
     "setting_table",
 ]
 
-
-def _value_cell(value: float, best: bool = False) -> str:
-    if math.isnan(value):
-        return '<td class="n" data-value="">–</td>'
-    shown = number(value)
-    inner = f"<strong>{shown}</strong>" if best else shown
-    return f'<td class="n" data-value="{value!r}" title="{value!r}">{inner}</td>'
+_SPEEDS = {"tracker": "Speed", "network": "Network alone", "end_to_end": "With reading"}
+_NO_ORDER = {"threshold", "n_valid", "length"}  # metrics that do not say who is better
 
 
-def _head(text: str, below: str = "", sort: bool = True) -> str:
-    small = f"<small>{escape(below)}</small>" if below else ""
-    inner = f'<button type="button">{escape(text)}<i></i>{small}</button>' if sort else escape(text) + small
-    return f'<th scope="col">{inner}</th>'
+@dataclass(frozen=True)
+class Cell:
+    """Text, an address, or a number: its text is rounded, `value` is the store's own, nan for none."""
+
+    text: str
+    value: float | None = None
+    best: bool = False
+    href: str = ""
 
 
-def _table(
-    caption: str, heads: Iterable[str], rows: Iterable[str], kind: str = "", key: str = "", box: str = "scroll"
-) -> str:
-    attributes = f' class="{kind}"' if kind else ""
-    attributes += f' id="{escape(key)}"' if key else ""
-    return (
-        # a region that scrolls must be reachable by keyboard
-        f'<div class="{box}" tabindex="0" role="region" aria-label="{escape(caption, quote=True)}">'
-        f"<table{attributes}><caption>{escape(caption)}</caption>"
-        f"<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+@dataclass(frozen=True)
+class Head:
+    """The head of a column, a line in small below it, and the colour of the tracker that it is about."""
+
+    text: str
+    below: str = ""
+    slot: int | None = None
+    sortable: bool = True
 
 
-def _best(values: Many[float], metric: str, loss: bool) -> float:
+@dataclass(frozen=True)
+class Row:
+    """A row's name, its cells, and the colour of the tracker that it is about."""
+
+    name: str
+    cells: Sequence[Cell]
+    slot: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `kind` names how it looks, `key` is its id in the page, a `tall` one scrolls in itself."""
+
+    caption: str
+    heads: Sequence[Head]
+    rows: Sequence[Row]
+    kind: str = ""
+    key: str = ""
+    tall: bool = False
+
+
+def _number(value: float, best: float = math.nan) -> Cell:
+    return Cell(number(value), value, value == best)
+
+
+def _best(values: Sequence[float], metric: str, comparison: Comparison, beside: Sequence[str]) -> float:
+    """The best of several values; nan where there is nothing to compare."""
     known = [v for v in values if not math.isnan(v)]
-    if len(values) < 2 or not known or not leading(metric):
+    if len(values) < 2 or not known or metric in _NO_ORDER:
         return math.nan
-    return min(known) if loss else max(known)
+    return min(known) if is_loss(metric, comparison.rules, beside) else max(known)
 
 
-def _name_cell(tracker: str, styles: Styles) -> str:
-    return f'<th scope="row"><span class="chip s{styles.slot(tracker)}"></span>{escape(tracker)}</th>'
+def _plain_heads(*texts: str) -> list[Head]:
+    return [Head(text, sortable=False) for text in texts]
 
 
-def overview_table(group: Group, styles: Styles) -> str:
+def overview_table(comparison: Comparison, styles: Styles) -> Table:
     """Return the trackers' metrics and speed, ranked."""
-    metrics = known_metrics(group)
-    losses = {m: is_loss(m, group.rules, metrics) for m in metrics}
-    best = {m: _best([e.scores.metrics.get(m, math.nan) for e in group.entries], m, losses[m]) for m in metrics}
-    heads = [_head("Tracker"), *(_head(label(m), _name_below(m, losses[m])) for m in metrics)]
-    heads += [_head("Speed", "fps"), _head("Network alone", "fps"), _head("With reading", "fps")]
+    metrics = comparison.metrics
+    heads = [Head("Tracker")]
+    for m in metrics:
+        heads.append(Head(label(m), m + (", less is better" if is_loss(m, comparison.rules, metrics) else "")))
+    heads += [Head(text, "fps") for text in _SPEEDS.values()]
+    best = {m: _best([t.metric(m) for t in comparison.trackers], m, comparison, metrics) for m in metrics}
     rows = []
-    for entry, _ in ranked(group, headline(group)):
-        values = [(entry.scores.metrics.get(m, math.nan), m) for m in metrics]
-        cells = [_value_cell(v, v == best[m]) for v, m in values]
-        cells += [_value_cell(entry.fps(which)) for which in ("tracker", "network", "end_to_end")]
-        rows.append(f"<tr>{_name_cell(entry.tracker, styles)}{''.join(cells)}</tr>")
-    return _table(f"{group.suite}: trackers ranked by {label(headline(group))}", heads, rows, "sortable")
+    for tracker, _ in comparison.ranked(comparison.headline):
+        cells = [_number(tracker.metric(m), best[m]) for m in metrics]
+        cells += [_number(tracker.fps(which)) for which in _SPEEDS]
+        rows.append(Row(tracker.tracker, cells, styles.slot(tracker.tracker)))
+    return Table(f"{comparison.suite}: trackers ranked by {label(comparison.headline)}", heads, rows, "sortable")
 
 
-def _name_below(metric: str, loss: bool) -> str:
-    return f"{metric}, less is better" if loss else metric
-
-
-def _compared(
-    group: Group,
+def _compare_rows(
+    comparison: Comparison,
     styles: Styles,
-    names: Many[str],
-    metrics: Many[str],
+    metrics: Sequence[str],
+    names: Sequence[str],
     values: Mapping[str, Mapping[str, Mapping[str, float]]],
-    links: Mapping[str, str],
-) -> tuple[list[str], list[str]]:
-    """Return heads and rows of a table with a row for each name and a column for each tracker and metric."""
-    entries = [entry for entry, _ in ranked(group, headline(group))]
-    heads = [
-        f'<th scope="col"><button type="button"><span class="chip s{styles.slot(e.tracker)}"></span>'
-        f"{escape(e.tracker)}<i></i><small>{escape(label(m))}</small></button></th>"
-        for m in metrics
-        for e in entries
-    ]
+) -> tuple[list[Head], list[Row]]:
+    """Return a row for each name and a column for each metric and tracker; `values` by tracker, name and metric."""
+    order = [tracker.tracker for tracker, _ in comparison.ranked(comparison.headline)]
+    heads = [Head(t, label(m), styles.slot(t)) for m in metrics for t in order]
     rows = []
     for name in names:
         cells = []
-        for metric in metrics:
-            found = [values[e.tracker].get(name, {}).get(metric, math.nan) for e in entries]
-            best = _best(found, metric, is_loss(metric, group.rules, metrics))
-            cells += [_value_cell(v, v == best) for v in found]
-        link = ""
-        if links:
-            target = links.get(name)
-            link = f'<td><a href="{escape(target, quote=True)}">clip</a></td>' if target else "<td>–</td>"
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{link}{"".join(cells)}</tr>')
+        for m in metrics:
+            found = [values[t].get(name, {}).get(m, math.nan) for t in order]
+            best = _best(found, m, comparison, metrics)
+            cells += [_number(value, best) for value in found]
+        rows.append(Row(name, cells))
     return heads, rows
 
 
-def sequence_table(group: Group, styles: Styles, clips: Mapping[str, str], key: str) -> str:
+def sequence_table(comparison: Comparison, styles: Styles, clips: Mapping[str, str]) -> Table:
     """Return every sequence with each tracker's metrics; `clips` maps a sequence to its video's address."""
-    metrics = sequence_metrics(group)
-    values = {e.tracker: e.scores.sequences for e in group.entries}
-    heads, rows = _compared(group, styles, group.sequences, metrics, values, clips)
-    first = [_head("Sequence")] + ([_head("Clip", sort=False)] if clips else [])
-    caption = f"{group.suite}: {len(rows)} sequences, the best value of each in bold"
-    return _table(caption, [*first, *heads], rows, "sortable", key, "scroll tall")
+    values = {t.tracker: t.scores.sequences for t in comparison.trackers}
+    heads, rows = _compare_rows(comparison, styles, comparison.sequence_metrics, comparison.sequences, values)
+    if clips:
+        heads = [Head("Clip", sortable=False), *heads]
+        links = [Cell("clip", href=clips[row.name]) if row.name in clips else Cell("–") for row in rows]
+        rows = [Row(row.name, [link, *row.cells]) for row, link in zip(rows, links, strict=True)]
+    caption = f"{comparison.suite}: {len(rows)} sequences, the best value of each in bold"
+    return Table(caption, [Head("Sequence"), *heads], rows, "sortable", f"{comparison.key}-sequences", tall=True)
 
 
-def attribute_table(group: Group, styles: Styles) -> str:
-    """Return every attribute with each tracker's metrics, "" where there are none."""
-    if not group.attributes:
-        return ""
-    known = list(dict.fromkeys(m for e in group.entries for values in e.scores.attributes.values() for m in values))
-    metrics = sorted(known, key=lambda m: (m != headline(group), known.index(m)))[:3]
-    values = {e.tracker: e.scores.attributes for e in group.entries}
-    heads, rows = _compared(group, styles, group.attributes, metrics, values, {})
-    return _table(f"{group.suite}: attributes", [_head("Attribute"), *heads], rows, "sortable")
+def attribute_table(comparison: Comparison, styles: Styles) -> Table:
+    """Return every attribute with each tracker's metrics."""
+    values = {t.tracker: t.scores.attributes for t in comparison.trackers}
+    metrics = comparison.attribute_metrics[:3]
+    heads, rows = _compare_rows(comparison, styles, metrics, comparison.attributes, values)
+    return Table(f"{comparison.suite}: attributes", [Head("Attribute"), *heads], rows, "sortable")
 
 
-def difference_table(group: Group, metric: str, differences: Many[Difference]) -> str:
+def difference_table(comparison: Comparison, differences: Sequence[Difference]) -> Table:
     """Return the differences between trackers with their intervals and how they were made."""
     rows = []
     for found in differences:
         interval = found.interval
-        verdict = "leaves out zero" if interval.clear else "holds zero"
-        names = f"{escape(found.first)} − {escape(found.second)}"
-        rows.append(
-            f'<tr><th scope="row">{names}</th>{_value_cell(interval.mean)}{_value_cell(interval.low)}'
-            f'{_value_cell(interval.high)}<td class="n">{interval.sequences}</td><td>{verdict}</td></tr>'
-        )
-    heads = [_head(t, sort=False) for t in ("Trackers", "Difference", "From", "To", "Sequences (n)", "Interval")]
+        cells = [_number(interval.mean), _number(interval.low), _number(interval.high)]
+        cells += [Cell(str(interval.sequences)), Cell("leaves out zero" if interval.clear else "holds zero")]
+        rows.append(Row(f"{found.first} − {found.second}", cells))
     caption = (
-        f"{label(metric)}, mean over sequences: {LEVEL:.0%} percentile intervals of a paired bootstrap over "
-        f"sequences, {RESAMPLES} resamples, seed {SEED}"
+        f"{label(comparison.sequence_metrics[0])}, mean over sequences: {LEVEL:.0%} percentile intervals of a paired "
+        f"bootstrap over sequences, {RESAMPLES} resamples, seed {SEED}"
     )
-    return _table(caption, heads, rows)
+    return Table(caption, _plain_heads("Trackers", "Difference", "From", "To", "Sequences (n)", "Interval"), rows)
 
 
-def _machine(entry: Entry) -> str:
-    machine = entry.speed.get("machine", {})
-    parts = [str(machine.get("processor", "")), str(machine.get("system", ""))]
-    parts += [f"{entry.speed[k]} {k}" for k in ("processes", "threads") if k in entry.speed]
-    return ", ".join(part for part in parts if part) or "–"
-
-
-def _short_hash(value: object) -> str:
-    values = value if isinstance(value, list) else [value]
-    return ", ".join(str(v)[:12] for v in values if v) or "–"
-
-
-def setting_table(group: Group, styles: Styles) -> str:
+def setting_table(comparison: Comparison, styles: Styles) -> Table:
     """Return what each tracker's results depend on: versions, hashes, device, seed and machine."""
-    titles = (
-        "Tracker",
-        "siamtrack",
-        "Device",
-        "Preset",
-        "Weights",
-        "Seed",
-        "Protocol",
-        "Sequences",
-        "Speed measured on",
-    )
+    titles = "Tracker", "siamtrack", "Device", "Preset", "Weights", "Seed", "Protocol", "Sequences", "Speed measured on"
     rows = []
-    for entry in group.entries:
-        held = entry.manifest
+    for tracker in comparison.trackers:
+        held = tracker.manifest
+        weights = held.get("weights")
+        hashes = [str(v)[:12] for v in (weights if isinstance(weights, list) else [weights]) if v]
         cells = [
             str(held.get("version", "–")),
             str(held.get("device", "–")),
-            entry.preset_hash or "–",
-            _short_hash(held.get("weights")),
+            tracker.preset_hash or "–",
+            ", ".join(hashes) or "–",
             str(held.get("seed", "–")),
             str(held.get("protocol", {}).get("settings", "raw results, scored for this page")),
-            str(len(entry.scores.sequences)),
-            _machine(entry),
+            str(len(tracker.scores.sequences)),
+            _machine(tracker),
         ]
-        inner = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-        rows.append(f"<tr>{_name_cell(entry.tracker, styles)}{inner}</tr>")
-    caption = f"{group.suite}: what the results were made with (hashes: first 12 digits of SHA-256)"
-    return _table(caption, [_head(t, sort=False) for t in titles], rows, "settings")
+        rows.append(Row(tracker.tracker, [Cell(text) for text in cells], styles.slot(tracker.tracker)))
+    caption = f"{comparison.suite}: what the results were made with (hashes: first 12 digits of SHA-256)"
+    return Table(caption, _plain_heads(*titles), rows, "settings")
 
 
-def failure_table(group: Group, styles: Styles) -> str:
-    """Return the sequences that were not finished or left out of the scores, "" where there are none."""
+def _machine(tracker: Scored) -> str:
+    machine = tracker.speed.get("machine", {})
+    parts = [str(machine.get("processor", "")), str(machine.get("system", ""))]
+    parts += [f"{tracker.speed[k]} {k}" for k in ("processes", "threads") if k in tracker.speed]
+    return ", ".join(part for part in parts if part) or "–"
+
+
+def failure_table(comparison: Comparison, styles: Styles) -> Table:
+    """Return the sequences that were not finished or left out of the scores."""
     rows = []
-    for entry in group.entries:
-        told = {f.sequence: f"{f.kind}: {f.message}" for f in entry.failures}
-        told |= {name: "left out" for name in entry.scores.left_out if name not in told}
-        for name, why in told.items():
-            cells = f"<td>{escape(name)}</td><td>{escape(why)}</td>"
-            rows.append(f"<tr>{_name_cell(entry.tracker, styles)}{cells}</tr>")
-    if not rows:
-        return ""
-    heads = [_head(t, sort=False) for t in ("Tracker", "Sequence", "Why")]
-    return _table(f"{group.suite}: sequences that are missing from the scores", heads, rows, "settings")
+    for tracker in comparison.trackers:
+        why = {f.sequence: f"{f.kind}: {f.message}" for f in tracker.failures}
+        for name in [*why, *(name for name in tracker.scores.left_out if name not in why)]:
+            cells = [Cell(name), Cell(why.get(name, "left out"))]
+            rows.append(Row(tracker.tracker, cells, styles.slot(tracker.tracker)))
+    caption = f"{comparison.suite}: sequences that are missing from the scores"
+    return Table(caption, _plain_heads("Tracker", "Sequence", "Why"), rows, "settings")
+
+
+def csv_text(comparisons: Sequence[Comparison]) -> str:
+    """Return all trackers' metrics and speeds as CSV, a row for each suite, rules and tracker, unrounded."""
+    metrics = list(dict.fromkeys(m for c in comparisons for m in c.metrics))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["suite", "rules", "tracker", *metrics, *(f"fps_{which}" for which in _SPEEDS)])
+    for comparison in comparisons:
+        for tracker, _ in comparison.ranked(comparison.headline):
+            values = [tracker.metric(m) for m in metrics] + [tracker.fps(which) for which in _SPEEDS]
+            cells = ["" if math.isnan(v) else repr(v) for v in values]
+            writer.writerow([comparison.suite, comparison.rules, tracker.tracker, *cells])
+    return text.getvalue()
+
+
+def latex_text(comparisons: Sequence[Comparison], styles: Styles) -> str:
+    """Return a LaTeX table for each suite, for the package booktabs; the best values are bold."""
+    lines = ["% needs \\usepackage{booktabs}"]
+    for comparison in comparisons:
+        table = overview_table(comparison, styles)
+        heads = [_latex(head.text) for head in table.heads[: 1 - len(_SPEEDS)]]
+        lines += ["", f"% {comparison.suite} by {comparison.rules} rules".replace("\n", " ")]
+        lines += ["\\begin{tabular}{l" + "r" * (len(heads) - 1) + "}", "\\toprule"]
+        lines += [" & ".join(heads) + " \\\\", "\\midrule"]
+        for row in table.rows:
+            cells = [f"\\textbf{{{c.text}}}" if c.best else c.text for c in row.cells[: len(heads) - 1]]
+            lines.append(" & ".join([_latex(row.name), *(cell.replace("−", "$-$") for cell in cells)]) + " \\\\")
+        lines += ["\\bottomrule", "\\end{tabular}"]
+    return "\n".join(lines) + "\n"
+
+
+def _latex(text: str) -> str:
+    """Escape what LaTeX takes for a command."""
+    special = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+    return "".join(special.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)

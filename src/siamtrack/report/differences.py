@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
-__all__ = ["LEVEL", "RESAMPLES", "SEED", "Interval", "paired_bootstrap"]
+from siamtrack.report.results import Comparison, is_loss
+
+__all__ = ["LEVEL", "RESAMPLES", "SEED", "Difference", "Interval", "find_differences", "paired_bootstrap"]
 
 RESAMPLES = 10_000
 LEVEL = 0.95
 SEED = 0
 _CHUNK = 1_000
+_ALL_PAIRS = 6
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,40 @@ class Interval:
     def clear(self) -> bool:
         """Whether the interval leaves out zero."""
         return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The interval of tracker `first` less tracker `second`."""
+
+    first: str
+    second: str
+    interval: Interval
+
+
+def find_differences(comparison: Comparison) -> list[Difference]:
+    """Return the differences of a suite's trackers in the metric of sequences that leads, the better one first.
+
+    All pairs of up to six trackers, else the best with each of the others.
+    """
+    metrics = comparison.sequence_metrics
+    if not metrics:
+        return []
+    metric = metrics[0]
+    values = {
+        t.tracker: {name: by[metric] for name, by in t.scores.sequences.items() if metric in by}
+        for t in comparison.trackers
+    }
+    names = [tracker.tracker for tracker, _ in comparison.ranked(metric)]
+    if not is_loss(metric, comparison.rules, metrics):
+        # metrics of single sequences may be named otherwise than the data set's
+        means = {name: np.nanmean(list(by.values()) or [np.nan]) for name, by in values.items()}
+        names.sort(key=lambda name: -np.nan_to_num(means[name], nan=-np.inf))
+    pairs = list(combinations(names, 2))
+    if len(names) > _ALL_PAIRS:
+        pairs = pairs[: len(names) - 1]
+    found = [Difference(a, b, paired_bootstrap(values[a], values[b])) for a, b in pairs]
+    return [difference for difference in found if difference.interval.sequences]
 
 
 def paired_bootstrap(

@@ -9,14 +9,12 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from siamtrack.errors import ConfigError
+from siamtrack.errors import missing_package
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +27,6 @@ __all__ = [
     "INK",
     "LIGHT",
     "MUTED",
-    "Picture",
     "Styles",
     "drawing",
     "inline_svg",
@@ -84,25 +81,6 @@ _SETTINGS: Mapping[str, Any] = MappingProxyType(
 _VARIABLES = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", GROUND: "var(--panel)"}
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A plot of a report.
-
-    Attributes:
-        key: of its files.
-        title: its heading.
-        caption: what it shows and how it was made.
-        summary: the picture in words, for those who cannot see it.
-        draw: makes the figure, within `drawing()`.
-    """
-
-    key: str
-    title: str
-    caption: str
-    summary: str
-    draw: Callable[[], Figure]
-
-
 class Styles:
     """How each tracker is drawn, alike in all plots of a report. The order of the names decides."""
 
@@ -138,9 +116,8 @@ def drawing() -> AbstractContextManager[None]:
     try:
         import matplotlib as mpl
     except ImportError:
-        raise ConfigError("a report needs matplotlib: pip install 'siamtrack[plot]'") from None
-    settings: Any = dict(_SETTINGS)
-    context: AbstractContextManager[None] = mpl.rc_context(settings)
+        raise missing_package("a report", "matplotlib", "report") from None
+    context: AbstractContextManager[None] = mpl.rc_context(dict(_SETTINGS))  # type: ignore[arg-type]
     return context
 
 
@@ -167,9 +144,13 @@ def new_grid(count: int, rows: int = 0) -> tuple[Figure, list[Axes]]:
     return figure, every[:count]
 
 
-def legend_below(figure: Figure, handles: list[Any], labels: list[str]) -> None:
+def legend_below(figure: Figure) -> None:
     """Write the legend below the axes, where it hides no curve however many trackers there are."""
-    figure.legend(handles, labels, loc="outside lower center", ncols=1, labelspacing=0.3)
+    shown: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(text, handle)
+    figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=1, labelspacing=0.3)
 
 
 def _saved(figure: Figure, form: str, **options: Any) -> bytes:
@@ -192,15 +173,14 @@ def png_bytes(figure: Figure) -> bytes:
     return _saved(figure, "png", dpi=180)
 
 
-def inline_svg(document: str, prefix: str, title: str, summary: str) -> str:
-    """Return an SVG document as an element of an HTML page.
+def inline_svg(document: str, prefix: str) -> tuple[str, str]:
+    """Return the view box and the content of an SVG document, to be put into an element of a page.
 
     Namespaces and metadata go, ids get a prefix that is unique in the page, and colours become the page's.
     """
-    text = document[document.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", document[document.index("<svg") :], flags=re.DOTALL)
     head, body = text.split(">", 1)
-    box = re.search(r'viewBox="[^"]*"', head)
+    box = re.search(r'viewBox="([^"]*)"', head)
     assert box is not None  # matplotlib always writes one
     body = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', body)
     body = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{prefix}-\1"', body)
@@ -211,7 +191,4 @@ def inline_svg(document: str, prefix: str, title: str, summary: str) -> str:
         body = body.replace(colour, variable)
     for slot, colour in enumerate(LIGHT):
         body = body.replace(colour, f"var(--s{slot})")
-    return (
-        f'<svg {box.group(0)} role="img" aria-labelledby="{prefix}-title {prefix}-desc">'
-        f'<title id="{prefix}-title">{escape(title)}</title><desc id="{prefix}-desc">{escape(summary)}</desc>{body}'
-    )
+    return box.group(1), body.rsplit("</svg>", 1)[0]
