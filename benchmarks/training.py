@@ -39,7 +39,6 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel
 from siamtrack.training.batches import draw_batch
 from siamtrack.training.distributed import ProcessGroup
-from siamtrack.training.objective import objective
 from siamtrack.training.parameters import (
     Average,
     compile_frozen,
@@ -100,7 +99,7 @@ class Step:
         """The loss of the batch that lies ready."""
         cfg = self.preset.train
         with torch.autocast(self.device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
-            self.terms = objective(self.net, self.ready[0], cfg.loss_weights, self.ready[1], cfg.smooth_l1)
+            self.terms = self.preset.model.loss(self.net, *self.ready)
 
     def backward(self) -> None:
         """The gradients of that loss."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from siamtrack.config import load_preset
 from siamtrack.models.families import Family
 from siamtrack.models.importing import import_state_dict
-from siamtrack.models.siamese import SiameseNet
+from siamtrack.models.siamese import Candidates, Matcher, SiameseNet, Template
 
 
 @dataclass(frozen=True)
@@ -74,3 +74,17 @@ def rgb(crop: Tensor, reference: Reference) -> Tensor:
 def spread_error(ours: Tensor, theirs: Tensor) -> float:
     """Largest absolute difference over the recorded output's standard deviation."""
     return float((ours - theirs).abs().max() / theirs.std())
+
+
+def embed(net: Matcher, patch: Tensor) -> Template:
+    """Template features of square targets that are half as large as the crop."""
+    return net.embed(patch, _halves(patch))
+
+
+def match(net: Matcher, template: Template, patch: Tensor) -> Candidates:
+    """Candidates for square targets that were last seen a quarter as large as the crop."""
+    return net.match(template, patch, _halves(patch) / 2)
+
+
+def _halves(patch: Tensor) -> Tensor:
+    return torch.full((len(patch), 2), patch.shape[-1] / 2, device=patch.device)

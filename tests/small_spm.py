@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from references import embed, match
 from siamtrack.models.families import Spm
+from siamtrack.models.families.spm import SpmNet
 from siamtrack.models.siamese import Candidates
-from siamtrack.models.spm_net import SpmNet
 
 SMALL: dict[str, Any] = {
     "backbone": "efficientnet_lite0", "levels": (3,), "fine_levels": (3, 4), "width": 16, "template_cells": 5,
@@ -30,4 +31,4 @@ def patches() -> tuple[Tensor, Tensor]:
 def answer(net: SpmNet) -> Candidates:
     z, x = patches()
     with torch.inference_mode():
-        return net.match(net.embed(z), x)
+        return match(net, embed(net, z), x)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -189,3 +190,23 @@ def test_settings_are_toml_and_bare_words_are_text() -> None:
     for wrong in ("train.lr", "=3", "train.lr=", "train.lr=[1,", "train.lr=1 2", "train.lr=1\nx = 2"):
         with pytest.raises(ConfigError, match="--set"):
             parse_settings([wrong])
+
+
+@pytest.mark.parametrize(
+    ("model", "train", "expected"),
+    [
+        ({"family": "spm"}, [1.0, 1.2, 2.0, 2.0], {"loss_weights": (1.0, 1.2, 2.0, 2.0), "alignment": "stride"}),
+        ({"family": "spm", "fine": "none"}, [1.0, 1.5], {"loss_weights": (1.0, 1.5, 1.0, 1.0)}),
+        ({"family": "sa_siam", "joint": True}, [1.0], {"loss_weights": (1.0, 1.0)}),
+        ({"family": "siamrpn"}, [1.0, 1.2], {"smooth_l1": True, "correlation_gain": 1.0}),
+        ({"family": "siamfc"}, [1.0], {}),
+    ],
+)
+def test_presets_stored_before_a_family_had_its_own_facts_are_read_as_they_were_in_force(
+    model: dict[str, Any], train: list[float], expected: dict[str, Any]
+) -> None:
+    stored = {"name": "old", "model": model, "train": {"loss_weights": train, "smooth_l1": True, "lr": 0.5}}
+    preset = preset_from_json(json.dumps(stored))
+    assert preset.train.lr == 0.5
+    assert {key: getattr(preset.model, key) for key in expected} == expected
+    assert preset_from_json(preset_to_json(preset)) == preset

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+from siamtrack.models.families import family_class, family_names
 
 SIDE = 184
 
@@ -52,42 +55,36 @@ validate_frames = 4
 SCRATCH = TINY + "from_scratch = true\n"
 """The same without ImageNet weights."""
 
-FAMILIES = {
-    "siamfc": ("backbone = 'mobilenetv2'\nlevel = 3\nwidth = 16\ngain = 0.01", "[1.0]"),
-    "siamrpn": ("backbone = 'mobilenetv2'\nwidth = 16\nlevel = 3", "[1.0, 1.2]"),
-    "siamrpn++": ("backbone = 'mobilenetv2'\nlevels = [3, 4]\nwidth = 16", "[1.0, 1.2]"),
-    "siamcar": ("backbone = 'mobilenetv2'\nlevels = [3]\nwidth = 32\ntower = 1", "[1.0, 1.0, 3.0]"),
-    "spm": (
-        "backbone = 'mobilenetv2'\nlevels = [3]\nfine_levels = [3]\nwidth = 16\ntemplate_cells = 7",
-        "[1.0, 1.0, 2.0, 2.0]",
-    ),
-    "sa_siam": (
-        "backbone = 'mobilenetv2'\nlevel = 3\nwidth = 16\nsemantic_backbone = 'mobilenetv2'\n"
-        "semantic_levels = [3, 4]\nfused = 8\ntemplate_cells = 7\ngain = 0.01",
-        "[1.0, 1.0]",
-    ),
-}
-"""A small network of each family, and the weights of its loss's terms."""
+FAMILIES = family_names()
+
+_SMALL = {
+    "backbone": "mobilenetv2", "level": 3, "levels": [3], "width": 32, "tower": 1, "gain": 0.01, "fine_levels": [3],
+    "template_cells": 7, "semantic_backbone": "mobilenetv2", "semantic_levels": [3, 4], "fused": 8,
+}  # fmt: skip
+"""What makes a family's network small, as far as it has these fields."""
+
+
+def small_model(family: str, **changes: object) -> dict[str, object]:
+    """The settings of a small network of a family, for its configuration class or a preset's section."""
+    kind = family_class(family)
+    assert kind is not None
+    names = {field.name for field in fields(kind)}
+    return {key: value for key, value in (_SMALL | changes).items() if key in names}
 
 
 def family_preset(folder: Path, family: str, **train: object) -> Path:
-    """A preset of two steps with that network; `train` are further settings of its training."""
-    model, weights = FAMILIES[family]
-    settings = {
-        "steps": 2,
-        "batch": 2,
-        "from_scratch": "true",
-        "log_every": 1,
-        "lr": 1e-3,
-        "loss_weights": weights,
-        **train,
-    }
-    wide = 127 if family == "sa_siam" else 0
-    lines = "\n".join(f"{key} = {value}" for key, value in settings.items())
+    """A preset of two steps with a small network; `train` are further settings of its training."""
+    settings = {"steps": 2, "batch": 2, "from_scratch": True, "log_every": 1, "lr": 1e-3, **train}
+    model = small_model(family)
+    # SA-Siam's template is as wide as the search region.
+    wide = 127 if "semantic_backbone" in model else 0
+    sections = [
+        "\n".join(f"{key} = {json.dumps(value)}" for key, value in section.items()) for section in (model, settings)
+    ]
     text = f"""
 [model]
 family = '{family}'
-{model}
+{sections[0]}
 
 [crops]
 template = 63
@@ -100,7 +97,7 @@ negative = 0.3
 search = {{ shift = 12, scale = 0.18 }}
 
 [train]
-{lines}
+{sections[1]}
 """
     return write_preset(folder, text, family.replace("+", "p"))
 

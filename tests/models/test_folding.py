@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from references import embed
 from siamtrack.config import load_preset
 from siamtrack.models.folding import fold_norms
 
@@ -33,7 +34,7 @@ def test_a_folded_network_answers_the_same_and_has_fewer_norms(name: str) -> Non
     size = load_preset(name).crops.search
     z, x = torch.rand(1, 3, 127, 127) * 255, torch.rand(1, 3, size, size) * 255
     with torch.inference_mode():
-        one, other = net.respond(net.embed(z), x), folded.respond(folded.embed(z), x)  # type: ignore[operator]
+        one, other = net.respond(embed(net, z), x), folded.respond(embed(folded, z), x)  # type: ignore[operator]
     for key, value in one.items():
         assert float((value - other[key]).abs().max()) <= 1e-3 * float(value.std()), key
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from references import REFERENCES, reference_net, rgb, spread_error
+from references import REFERENCES, embed, reference_net, rgb, spread_error
 
 
 @pytest.mark.parametrize("name", REFERENCES)
@@ -16,7 +16,7 @@ def test_features_and_outputs_agree_with_the_reference(shared: Path, golden: Pat
     reference, net = REFERENCES[name], reference_net(golden / "portable", name)
     with np.load(shared / "golden" / "networks" / f"{name}.npz") as recorded, torch.inference_mode():
         arrays = {key: torch.from_numpy(recorded[key]) for key in recorded.files if recorded[key].dtype.kind in "fu"}
-        template = net.embed(rgb(arrays["template_crop"], reference))
+        template = embed(net, rgb(arrays["template_crop"], reference))
         crops = {key.rsplit("_", 1)[1]: crop for key, crop in arrays.items() if key.startswith("search_crop")}
         errors: dict[str, float] = {}
         for level, z in enumerate(template):

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from references import REFERENCES, reference_net, rgb, spread_error
+from references import REFERENCES, embed, reference_net, rgb, spread_error
 
 
 def made_crop(seed: int, count: int, size: int) -> Tensor:
@@ -31,7 +31,7 @@ def test_outputs_agree_with_the_reference(golden: Path, name: str) -> None:
     count = 3 if name == "siamfc" else 1
     search = rgb(made_crop(2, count, size), reference)
     with torch.inference_mode():
-        template = net.embed(rgb(made_crop(1, 1, 127), reference))
+        template = embed(net, rgb(made_crop(1, 1, 127), reference))
         maps = net.respond(tuple(z.expand(count, -1, -1, -1) for z in template), search)
     with np.load(folder / f"{name}.npz") as recorded:
         assert set(recorded.files) == set(maps)

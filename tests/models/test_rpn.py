@@ -5,12 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from references import embed
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy
 from siamtrack.models.families import SiamRpn, SiamRpnPlusPlus
-from siamtrack.models.heads.anchors import AnchorCoder
+from siamtrack.models.heads.anchors import AnchorCoder, rpn_loss
 from siamtrack.models.heads.rpn import RpnHead
 from siamtrack.models.heads.score import PointCoder, ScoreHead
-from siamtrack.training.rpn_loss import rpn_loss
 
 sides = st.floats(10, 200)
 places = st.floats(40, 215)
@@ -82,7 +82,7 @@ def test_the_better_anchor_gives_the_candidate() -> None:
     assert found.sizes is not None
     assert found.sizes[0, best].tolist() == [64, 64]
     assert found.centres[0, best].tolist() == [127.5 + 8 * (20 - 12), 127.5 + 8 * (3 - 12)]
-    assert found.places[best].tolist() == pytest.approx([(20 - 12) / 12, (3 - 12) / 12])
+    assert found.grid_positions[best].tolist() == pytest.approx([(20 - 12) / 12, (3 - 12) / 12])
 
 
 def count(module: torch.nn.Module) -> int:
@@ -126,7 +126,7 @@ def test_siamrpnpp_fields_change_the_graph(change: dict[str, object], expected: 
     assert len(net.neck.levels) == expected["neck"]
     assert len(net.head.cls) == expected["cls"]
     with torch.inference_mode():
-        maps = net.respond(net.embed(torch.rand(1, 3, 127, 127) * 255), torch.rand(1, 3, 255, 255) * 255)
+        maps = net.respond(embed(net, torch.rand(1, 3, 127, 127) * 255), torch.rand(1, 3, 255, 255) * 255)
     anchors = expected.get("anchors", 5)
     assert maps["cls"].shape == (1, 2 * anchors, 25, 25)
     assert maps["loc"].shape == (1, 4 * anchors, 25, 25)
@@ -149,7 +149,7 @@ def test_a_gradient_step_lowers_the_loss() -> None:
     optimiser = torch.optim.Adam(net.parameters(), 1e-3)
     losses = []
     for _ in range(4):
-        terms = rpn_loss(net.respond(net.embed(z), x), targets)
+        terms = rpn_loss(net.respond(embed(net, z), x), targets)
         loss = terms["cls"] + terms["loc"]
         optimiser.zero_grad()
         loss.backward()
@@ -163,7 +163,7 @@ def test_a_peak_of_the_response_is_found_at_its_place() -> None:
     response = torch.full((1, 1, 17, 17), -1.0)
     response[0, 0, 3, 12] = 1
     found = PointCoder().decode({"response": response}, 255)
-    assert found.sizes is None and found.cells == 272
+    assert found.sizes is None and found.response_size == 272
     centre = found.centres[0, int(found.scores.argmax())]
     assert torch.allclose(centre, torch.tensor([127.5 + 8 * 4, 127.5 - 8 * 5]), atol=0.5)
 

@@ -9,15 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from references import embed, match
 from siamtrack.config import Crops
-from siamtrack.data.augment import Batch
-from siamtrack.data.pairs import Pairs
 from siamtrack.errors import ConfigError
 from siamtrack.models.families import SaSiam, SiamFc
+from siamtrack.models.families.sa_siam import SemanticNeck
+from siamtrack.models.losses import TrainingBatch
 from siamtrack.models.pretrained import load_imagenet
-from siamtrack.models.sa_siam_net import SemanticNeck
 from siamtrack.models.siamese import SiameseNet
-from siamtrack.training.objective import objective
 
 SMALL: dict[str, Any] = {
     "backbone": "efficientnet_lite0", "level": 3, "width": 16, "semantic_backbone": "efficientnet_lite0",
@@ -39,7 +38,7 @@ def build(**changes: Any) -> SiameseNet:
 def answer(net: SiameseNet) -> dict[str, Tensor]:
     z, x = crops()
     with torch.inference_mode():
-        return net.respond(net.embed(z), x)
+        return net.respond(embed(net, z), x)
 
 
 def test_the_published_geometry() -> None:
@@ -76,8 +75,8 @@ def test_appearance_alone_is_siamfc() -> None:
     ours.backbone.appearance.load_state_dict(theirs.backbone.state_dict())
     wide = torch.rand(1, 3, 255, 255) * 255
     with torch.inference_mode():
-        mine = ours.respond(ours.embed(wide), wide)["response"]
-        other = theirs.respond(theirs.embed(wide[..., 64:191, 64:191]), wide)["response"]
+        mine = ours.respond(embed(ours, wide), wide)["response"]
+        other = theirs.respond(embed(theirs, wide[..., 64:191, 64:191]), wide)["response"]
     assert torch.allclose(mine, other, atol=1e-4 * float(other.abs().max()))
 
 
@@ -106,17 +105,17 @@ def test_attention_is_computed_once_for_a_target() -> None:
         attention.register_forward_hook(lambda *_: calls.append(1))
     z, x = crops()
     with torch.inference_mode():
-        template = net.embed(z)
+        template = embed(net, z)
         assert len(calls) == 2  # one for each layer
         for _ in range(3):
-            net.match(template, x)
+            match(net, template, x)
     assert len(calls) == 2
 
 
 def test_levels_and_widths_of_the_semantic_branch() -> None:
     net = build(semantic_levels=(2, 3), fused=6)
     assert [fuse[0].in_channels for fuse in net.neck.semantic.fuse] == [24, 40]
-    assert build(fused=6).embed(crops()[0])[1].shape[1] == 2 * 6
+    assert embed(build(fused=6), crops()[0])[1].shape[1] == 2 * 6
     assert build(multilevel=False).neck.semantic.fuse[0][0].in_channels == 112
 
 
@@ -131,10 +130,10 @@ def test_appearance_weight_blends(weight: float) -> None:
 def test_multilevel_and_attention_change_the_neck() -> None:
     full, single, plain = build(), build(multilevel=False), build(attention=False)
     assert len(full.neck.semantic.fuse) == 2 and len(single.neck.semantic.fuse) == 1
-    assert full.embed(crops()[0])[1].shape[1] == 2 * single.embed(crops()[0])[1].shape[1]
+    assert embed(full, crops()[0])[1].shape[1] == 2 * embed(single, crops()[0])[1].shape[1]
     assert plain.neck.semantic.attention is None
     plain.load_state_dict({k: v for k, v in full.state_dict().items() if "attention" not in k})
-    weighed, unweighed = full.embed(crops()[0]), plain.embed(crops()[0])
+    weighed, unweighed = embed(full, crops()[0]), embed(plain, crops()[0])
     assert torch.equal(weighed[0], unweighed[0])
     assert not torch.allclose(weighed[1], unweighed[1])
 
@@ -144,18 +143,17 @@ def test_branches_must_agree_in_geometry() -> None:
         answer(build(semantic_levels=(4, 5), template_cells=3))
 
 
-def batch(count: int = 2) -> Batch:
+def batch(count: int = 2) -> TrainingBatch:
     z, x = crops(count)
-    index = torch.arange(count)
-    present = torch.ones(count, dtype=torch.bool)
     boxes = torch.tensor([[40.0, 40, 90, 90]]).expand(count, 4)
-    return Batch(z, x, boxes, present, Pairs(index, index, present, index))
+    return TrainingBatch(z, x, boxes, torch.ones(count, dtype=torch.bool), boxes)
 
 
 def test_apart_no_branch_hears_of_the_other_and_s_net_never_learns() -> None:
-    net = SaSiam(**SMALL).build()
+    model = SaSiam(**SMALL)
+    net = model.build()
     net.train()
-    terms = objective(net, batch(), (1.0, 1.0), [torch.Generator()])
+    terms = model.loss(net, batch(), [])
     assert terms.keys() == {"appearance", "semantic", "total"}
     terms["appearance"].backward()
     learned = {name.split(".")[1] for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
@@ -166,8 +164,9 @@ def test_apart_no_branch_hears_of_the_other_and_s_net_never_learns() -> None:
 
 
 def test_jointly_the_blend_is_learned() -> None:
-    net = SaSiam(**(SMALL | {"joint": True})).build()
-    terms = objective(net, batch(), (1.0,), [torch.Generator()])
+    model = SaSiam(**(SMALL | {"joint": True}))
+    net = model.build()
+    terms = model.loss(net, batch(), [])
     assert terms.keys() == {"cls", "total"}
     terms["total"].backward()
     assert net.head.heads["semantic"].gain.grad is not None and net.head.heads["appearance"].gain.grad is not None

@@ -7,15 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from references import embed
 from siamtrack.evaluation.trackers import TimedMatcher
-from siamtrack.geometry.boxes import box_iou
-from siamtrack.models.families import Spm
-from siamtrack.models.fine import CorrelationNetwork, RelationNetwork, box_offsets, refine_boxes
-from siamtrack.models.heads.light import LightRpnHead
-from siamtrack.models.heads.rpn import RpnHead
-from siamtrack.models.proposals import nearest_to, nms, propose
-from siamtrack.models.sized import SizedMatcher, embed, match
-from siamtrack.models.spm_net import SpmFusion, centred
+from siamtrack.geometry.boxes import box_iou, nms
+from siamtrack.models.families.spm import (
+    CorrelationNetwork,
+    RelationNetwork,
+    Spm,
+    StageFusion,
+    box_offsets,
+    centred,
+    nearest_to,
+    propose,
+    refine_boxes,
+)
+from siamtrack.models.heads.rpn import LightRpnHead, RpnHead
 from small_spm import answer, build, patches
 
 
@@ -62,7 +68,7 @@ def test_the_published_geometry() -> None:
     with torch.device("meta"), torch.inference_mode():
         net = Spm().build().eval()
         features = net.backbone(torch.empty(1, 3, 127, 127))
-        template = net.embed(torch.empty(1, 3, 127, 127))
+        template = embed(net, torch.empty(1, 3, 127, 127))
         maps = net.respond(template, torch.empty(1, 3, 271, 271))
     assert [tuple(x.shape[1:]) for x in features] == [(256, 16, 16), (384, 16, 16), (256, 16, 16)]
     assert [tuple(t.shape[1:]) for t in template] == [(256, 6, 6), (640, 6, 6)]
@@ -80,8 +86,8 @@ def test_fine_kinds() -> None:
     relation, correlation, none = (build(fine=kind) for kind in ("relation", "correlation", "none"))
     assert isinstance(relation.head.fine.compare, RelationNetwork)
     assert isinstance(correlation.head.fine.compare, CorrelationNetwork)
-    assert none.head.fine is None and len(none.embed(patches()[0])) == 1
-    cells = none.respond(none.embed(patches()[0]), patches()[1])["cls"].shape[-1]
+    assert none.head.fine is None and len(embed(none, patches()[0])) == 1
+    cells = none.respond(embed(none, patches()[0]), patches()[1])["cls"].shape[-1]
     assert answer(none).scores.shape == (2, 5 * cells**2)
     assert answer(relation).scores.shape == answer(correlation).scores.shape == (2, 9)
 
@@ -117,7 +123,7 @@ def test_the_comparison_changes_the_fine_answer_alone() -> None:
     relation, correlation = build(), build(fine="correlation")
     z, x = patches()
     with torch.inference_mode():
-        maps = [net.respond(net.embed(z), x) for net in (relation, correlation)]
+        maps = [net.respond(embed(net, z), x) for net in (relation, correlation)]
     assert torch.equal(maps[0]["cls"], maps[1]["cls"])
     assert not torch.allclose(answer(relation).scores, answer(correlation).scores)
 
@@ -125,28 +131,27 @@ def test_the_comparison_changes_the_fine_answer_alone() -> None:
 def test_series_believes_the_fine_stage_alone() -> None:
     coarse, fine = torch.tensor([[0.8, 0.2]]), torch.tensor([[0.4, 0.9]])
     boxes, refined = torch.zeros(1, 2, 4), torch.ones(1, 2, 4)
-    scores, out = SpmFusion(mode="series").fuse(coarse, fine, boxes, refined)
+    scores, out = StageFusion(mode="series").fuse(coarse, fine, boxes, refined)
     assert torch.equal(scores, fine) and torch.equal(out, refined)
     # Equation 2: W_cls = 0.5; boxes weighted by the scores, the fine one three times (0.8 against 3 x 0.4).
-    scores, out = SpmFusion().fuse(coarse, fine, boxes, refined)
+    scores, out = StageFusion().fuse(coarse, fine, boxes, refined)
     assert torch.allclose(scores, torch.tensor([[0.6, 0.55]]))
     assert torch.allclose(out[0, 0], torch.tensor(1.2 / 2.0)) and torch.allclose(out[0, 1], torch.tensor(2.7 / 2.9))
-    assert torch.equal(SpmFusion(cls_weight=0.0).fuse(coarse, fine, boxes, refined)[0], coarse)
+    assert torch.equal(StageFusion(cls_weight=0.0).fuse(coarse, fine, boxes, refined)[0], coarse)
 
 
 def test_the_target_s_size_is_seen() -> None:
     net = build()
-    assert isinstance(net, SizedMatcher)
     z, x = patches()
     wide, tall = torch.tensor([[60.0, 20.0]] * 2), torch.tensor([[20.0, 60.0]] * 2)
     with torch.inference_mode():
-        templates = [embed(net, z, sizes) for sizes in (wide, tall)]
+        templates = [net.embed(z, sizes) for sizes in (wide, tall)]
         assert torch.equal(templates[0][0], templates[1][0]) and not torch.allclose(templates[0][1], templates[1][1])
-        found = match(net, templates[0], x, wide)
+        found = net.match(templates[0], x, wide)
     places = found.centres / x.shape[-1] * 2 - 1
-    assert torch.allclose(found.places, places.clamp(-1, 1))
+    assert torch.allclose(found.grid_positions, places.clamp(-1, 1))
     assert centred(wide, 100)[0].tolist() == [20, 40, 80, 60]
     timed = TimedMatcher(net, "cpu")
     with torch.inference_mode():
-        again = match(timed, embed(timed, z, wide), x, wide)
+        again = timed.match(timed.embed(z, wide), x, wide)
     assert torch.equal(again.centres, found.centres) and timed.seconds > 0

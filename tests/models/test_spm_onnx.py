@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from siamtrack.models.spm_net import SpmNet
+from references import embed
+from siamtrack.models.families.spm import SpmNet
 from small_spm import build, patches
 
 
@@ -20,7 +21,7 @@ class Embed(torch.nn.Module):
         self.net = net
 
     def forward(self, patch: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
-        return self.net.embed_sized(patch, sizes)
+        return self.net.embed(patch, sizes)
 
 
 class Match(torch.nn.Module):
@@ -29,7 +30,7 @@ class Match(torch.nn.Module):
         self.net = net
 
     def forward(self, patch: Tensor, sizes: Tensor, *template: Tensor) -> tuple[Tensor, ...]:
-        found = self.net.match_sized(template, patch, sizes)
+        found = self.net.match(template, patch, sizes)
         assert found.sizes is not None
         return found.centres, found.sizes, found.scores
 
@@ -40,7 +41,7 @@ def settled(**changes: Any) -> SpmNet:
     z, x = patches()
     with torch.no_grad():
         for _ in range(8):
-            maps = net.respond(net.embed(z), x)
+            maps = net.respond(embed(net, z), x)
         for parameter in (net.head.coarse.cls.weight, net.head.coarse.cls.bias):
             parameter.mul_(3 / maps["cls"].std())
     return net.eval()
@@ -69,7 +70,7 @@ def test_the_whole_network_exports_to_onnx(change: dict[str, Any]) -> None:
     pytest.importorskip("onnx")
     net, sizes = settled(**change), torch.tensor([[40.0, 30.0]])
     z, x = (patch[:1] for patch in patches())
-    template = tuple(level.detach() for level in net.embed_sized(z, sizes))
+    template = tuple(level.detach() for level in net.embed(z, sizes))
     for module, inputs in ((Embed(net), (z, sizes)), (Match(net), (x, sizes, *template))):
         with torch.no_grad():
             wanted = module(*inputs)

@@ -14,7 +14,7 @@ from siamtrack.apps.cli.main import run
 from siamtrack.config import Preset
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import DataError
-from siamtrack.geometry.grid import grid_places, grid_points
+from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.siamese import Candidates
 from siamtrack.studies.center_bias import heat_map, hold_out, measure
 from training_toys import write_sequence, write_shard
@@ -34,14 +34,14 @@ class Known(nn.Module):
         super().__init__()
         self.blind = blind
 
-    def embed(self, patch: Tensor) -> tuple[Tensor, ...]:
+    def embed(self, patch: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
         return (patch,)
 
-    def match(self, template: tuple[Tensor, ...], patch: Tensor) -> Candidates:
+    def match(self, template: tuple[Tensor, ...], patch: Tensor, sizes: Tensor) -> Candidates:
         points = grid_points(CELLS, 8, patch.shape[-1])
         centres = self.wanted(patch)
         scores = torch.exp(-((points[None] - centres[:, None]) ** 2).sum(-1) / 200)
-        return Candidates(points.expand(len(patch), -1, -1), None, scores, grid_places(CELLS), CELLS, stride=8)
+        return Candidates(points.expand(len(patch), -1, -1), None, scores, grid_positions(CELLS), CELLS, stride=8)
 
     def wanted(self, patch: Tensor) -> Tensor:
         middle = torch.full((len(patch), 2), patch.shape[-1] / 2)
@@ -67,7 +67,7 @@ def test_the_measures_tell_a_biased_network_from_one_that_looks(crops: ResidentS
 
 
 def test_heat_maps_keep_the_best_of_a_cell_in_its_place() -> None:
-    places = grid_places(3)
+    places = grid_positions(3)
     scores = torch.arange(18.0).view(1, 18)
     maps = heat_map(Candidates(torch.zeros(1, 18, 2), None, scores, torch.cat([places, places])))
     assert torch.equal(maps[0], torch.arange(9.0, 18).view(3, 3))

@@ -24,11 +24,11 @@ PRESET = Preset(name="oracle", track=Track(window=0.1, penalty=0.0, rate=0.5))
 class Blobs:
     """An oracle that takes every coloured blob for the target, green ones a little more."""
 
-    def embed(self, patch: Tensor) -> Template:
+    def embed(self, patch: Tensor, sizes: Tensor) -> Template:
         middle = patch.shape[-1] // 2
         return (patch[:, :, middle - 8 : middle + 8, middle - 8 : middle + 8].mean((2, 3))[..., None, None] - 90,)
 
-    def match(self, template: Template, patch: Tensor) -> Candidates:
+    def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
         size = patch.shape[-1]
         centres, scores = [], []
         for crop in patch:

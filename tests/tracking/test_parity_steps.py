@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from references import REFERENCES, reference_net, rgb
+from references import REFERENCES, embed, reference_net, rgb
 from siamtrack.config import load_preset
 from siamtrack.geometry.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.crop import Region, Rounding, cut
@@ -69,7 +69,7 @@ def check_steps(shared: Path, golden: Path, frames: list[np.ndarray], name: str,
     preset = load_preset(reference.preset)
     states, margin, fill = recorded_states(arrays, siamfc)
     with torch.inference_mode():
-        template = net.embed(rgb(torch.from_numpy(arrays["template_crop"]), reference))
+        template = embed(net, rgb(torch.from_numpy(arrays["template_crop"]), reference))
     errors, wrong = [], {}
     for t in range(1, min(len(states), count + 1)):
         if margin[t - 1] < 1e-4:

@@ -13,7 +13,7 @@ from torch import Tensor
 from siamtrack.config import Preset, Track, load_preset
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import xyxy_to_xywh
-from siamtrack.geometry.grid import grid_places, grid_points
+from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.siamese import Candidates, Template
 from siamtrack.tracking.rank import choose
 from siamtrack.tracking.state import TrackState, start, step
@@ -30,10 +30,10 @@ class Scripted:
         self.script = script
         self.seen: list[tuple[int, int]] = []
 
-    def embed(self, patch: Tensor) -> Template:
+    def embed(self, patch: Tensor, sizes: Tensor) -> Template:
         return (patch.mean((2, 3), keepdim=True),)
 
-    def match(self, template: Template, patch: Tensor) -> Candidates:
+    def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
         scores = self.script[len(self.seen)]
         size = patch.shape[-1]
         self.seen.append((len(patch), size))
@@ -88,17 +88,17 @@ class Pyramid:
         self.peaks = peaks
         self.widths: list[float] = []
 
-    def embed(self, patch: Tensor) -> Template:
+    def embed(self, patch: Tensor, sizes: Tensor) -> Template:
         return (patch.mean((2, 3), keepdim=True),)
 
-    def match(self, template: Template, patch: Tensor) -> Candidates:
+    def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
         assert len(template[0]) == len(patch) == len(self.peaks)
         # A wider crop of a ramp from left to right spans more of it.
         self.widths = (patch[:, 0, 120, 230] - patch[:, 0, 120, 20]).tolist()
         scores = torch.zeros(len(patch), 17 * 17)
         scores[:, 17 * 8 + 8] = torch.tensor(self.peaks)
         return Candidates(
-            grid_points(17, 8, patch.shape[-1]).expand(len(patch), -1, -1), None, scores, grid_places(17), 17
+            grid_points(17, 8, patch.shape[-1]).expand(len(patch), -1, -1), None, scores, grid_positions(17), 17
         )
 
 
@@ -125,7 +125,7 @@ def car(cells: int, stride: float, size: int) -> Candidates:
     sizes = torch.tensor([8 * stride, 6 * stride]).expand(1, len(points), 2)
     quality = 4 * near - 2
     return Candidates(
-        target.expand(1, len(points), 2), sizes, near * quality.sigmoid(), grid_places(cells), cells,
+        target.expand(1, len(points), 2), sizes, near * quality.sigmoid(), grid_positions(cells), cells,
         near, quality, stride,
     )  # fmt: skip
 
@@ -164,7 +164,7 @@ def test_the_template_bounds_how_far_the_fine_peak_is_looked_for() -> None:
 @pytest.mark.parametrize(
     ("change", "select", "expected"),
     [
-        ({"cells": 0}, "neighbours", "track.select 'neighbours'"),
+        ({"response_size": 0}, "neighbours", "track.select 'neighbours'"),
         ({"sizes": None}, "best", "track.scales"),
     ],
 )
@@ -178,7 +178,7 @@ def test_a_selection_that_the_network_cannot_serve_is_one_line(
 
 
 @pytest.mark.parametrize(
-    "change", [{"classes": None}, {"quality": None}, {"sizes": None}, {"cells": 0}, {"stride": 0.0}]
+    "change", [{"classes": None}, {"quality": None}, {"sizes": None}, {"response_size": 0}, {"stride": 0.0}]
 )
 def test_the_published_selection_is_for_its_own_maps(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="SiamCAR"):
@@ -187,8 +187,8 @@ def test_the_published_selection_is_for_its_own_maps(change: dict[str, Any]) -> 
 
 def test_a_memory_of_places_without_sizes_is_refused() -> None:
     class Places(Scripted):
-        def match(self, template: Template, patch: Tensor) -> Candidates:
-            return replace(super().match(template, patch), sizes=None)
+        def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
+            return replace(super().match(template, patch, sizes), sizes=None)
 
     preset = Preset("places", track=Track(rerank=2))
     net = Places([(0.5, 0.4)])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from siamtrack.config import Track
-from siamtrack.geometry.grid import grid_places, grid_points
+from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.siamese import Candidates
 from siamtrack.tracking.rank import choose, choose_scale, shape_penalty
 
@@ -16,7 +16,7 @@ CELLS = 25
 
 def candidates(scores: torch.Tensor) -> Candidates:
     points = grid_points(CELLS, 8, 255)[None].expand(len(scores), -1, -1)
-    return Candidates(points, torch.full_like(points, 60.0), scores, grid_places(CELLS), CELLS)
+    return Candidates(points, torch.full_like(points, 60.0), scores, grid_positions(CELLS), CELLS)
 
 
 def test_the_penalty_is_one_for_the_same_shape_and_follows_the_paper_elsewhere() -> None:
@@ -83,7 +83,7 @@ def test_the_pyramid_takes_the_scale_of_the_highest_peak() -> None:
     scores = torch.rand(3, CELLS**2, generator=torch.Generator().manual_seed(2)) * 0.2
     scores[2, 14 * CELLS + 11] = 5.0
     points = grid_points(CELLS, 8, 255)[None].expand(3, -1, -1)
-    found = Candidates(points, None, scores, grid_places(CELLS), CELLS)
+    found = Candidates(points, None, scores, grid_positions(CELLS), CELLS)
     chosen = choose_scale(found, torch.tensor([[50.0, 30.0]]), 255, track)
     assert torch.allclose(chosen.sizes, torch.tensor([[55.0, 33.0]]))
     assert torch.allclose(chosen.centres[0], 127.5 + (grid_points(CELLS, 8, 255)[14 * CELLS + 11] - 127.5) * 1.1)

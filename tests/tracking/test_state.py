@@ -11,7 +11,7 @@ from torch import Tensor
 from siamtrack.config import Crops, Preset, Track
 from siamtrack.errors import InputError
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy, xyxy_to_xywh
-from siamtrack.geometry.grid import grid_places, grid_points
+from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.families import SiamCar
 from siamtrack.models.siamese import Candidates, Template
 from siamtrack.tracking.state import TrackState, start, step
@@ -23,11 +23,11 @@ PRESET = Preset(name="oracle", track=Track(window=0.2, penalty=0.02, rate=0.8))
 class ColourMatcher:
     """An oracle: the template is its middle pixel's colour, and the search region is where that colour is."""
 
-    def embed(self, patch: Tensor) -> Template:
+    def embed(self, patch: Tensor, sizes: Tensor) -> Template:
         middle = patch.shape[-1] // 2
         return (patch[:, :, middle, middle],)
 
-    def match(self, template: Template, patch: Tensor) -> Candidates:
+    def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
         size = patch.shape[-1]
         like = (patch - template[0][:, :, None, None]).abs().amax(1) < 25
         ys = torch.arange(size).float() + 0.5
@@ -46,7 +46,7 @@ class ColourMatcher:
         near = (-((points[None] - box[:, None, :2]) ** 2).sum(-1) / 200).exp() * like.flatten(1).any(1)[:, None]
         count = len(points)
         sizes = box[:, None, 2:].expand(-1, count, -1)
-        return Candidates(box[:, None, :2].expand(-1, count, -1), sizes, near, grid_places(cells), cells)
+        return Candidates(box[:, None, :2].expand(-1, count, -1), sizes, near, grid_positions(cells), cells)
 
 
 def scene(boxes: list[tuple[float, float, float, float]], colours: list[tuple[int, int, int]]) -> np.ndarray:
@@ -125,8 +125,8 @@ def test_a_step_changes_nothing_but_what_it_returns() -> None:
 
 
 class Broken(ColourMatcher):
-    def match(self, template: Template, patch: Tensor) -> Candidates:
-        found = super().match(template, patch)
+    def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
+        found = super().match(template, patch, sizes)
         return replace(found, centres=found.centres * torch.nan, scores=found.scores * torch.nan)
 
 
@@ -139,8 +139,8 @@ def test_a_box_that_is_not_finite_never_enters_a_state() -> None:
 
 def test_a_box_stays_in_the_frame_and_keeps_some_size() -> None:
     class Leaves(ColourMatcher):
-        def match(self, template: Template, patch: Tensor) -> Candidates:
-            found = super().match(template, patch)
+        def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
+            found = super().match(template, patch, sizes)
             assert found.sizes is not None
             return replace(found, centres=found.centres + 4000, sizes=found.sizes * 1e-4)
 

@@ -18,6 +18,7 @@ import torch
 
 from siamtrack.config import load_preset
 from siamtrack.data.pair_source import open_pairs
+from siamtrack.models.families.siamcar import SiamCar
 from siamtrack.training import checkpoint, log, loop, parameters
 
 
@@ -69,7 +70,7 @@ def renamed(self: Path, target: Path) -> None:
 real_save, real_replace = torch.save, Path.replace
 MOMENTS: dict[str, tuple[Any, str, Callable[..., object]]] = {
     "drawing": (loop, "draw_batch", die),
-    "forward": (loop, "objective", die),
+    "forward": (SiamCar, "loss", die),
     "clipping": (torch.nn.utils, "clip_grad_norm_", die),
     "updating": (torch.optim.AdamW, "step", half_an_update),
     "averaging": (parameters.Average, "update", die),

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from siamtrack.models.heads.car import SidesCoder, SideTargets
-from siamtrack.training.car_loss import car_loss
+from siamtrack.models.families.siamcar import SidesCoder, SideTargets, car_loss
 
 CELLS = 25
 WEIGHTS = {"cls": 1.0, "cen": 1.0, "loc": 3.0}

@@ -18,13 +18,14 @@ from siamtrack.config import load_preset
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError
+from siamtrack.models.losses import joint_count
 from siamtrack.training import loop
 from siamtrack.training.batches import check_parts, draw_batch, pack, pick, unpack
-from siamtrack.training.distributed import ProcessGroup, joint_count
+from siamtrack.training.distributed import ProcessGroup
 from training_toys import FAMILIES, TINY, family_preset, write_preset, write_shard
 
 HERE = Path(__file__).parent
-PARTS: dict[str, object] = {"steps": 3, "batch": 4, "batch_shards": 2, "optimiser": "'sgd'", "lr": 5e-3}
+PARTS: dict[str, object] = {"steps": 3, "batch": 4, "batch_shards": 2, "optimiser": "sgd", "lr": 5e-3}
 
 
 @pytest.fixture(scope="module")

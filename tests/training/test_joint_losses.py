@@ -11,10 +11,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing import spawn  # type: ignore[attr-defined]
 
-from siamtrack.models.heads.anchors import AnchorTargets
-from siamtrack.training.rpn_loss import rpn_loss
-from siamtrack.training.siamfc_loss import siamfc_loss
-from siamtrack.training.spm_loss import FineSamples, fine_loss
+from siamtrack.models.families.spm import FineSamples, fine_loss
+from siamtrack.models.heads.anchors import AnchorTargets, rpn_loss
+from siamtrack.models.heads.score import siamfc_loss
 
 PAIRS, CELLS, SAMPLES = 4, 5, 6
 Terms = dict[str, Tensor]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from siamtrack.config import load_preset
-from siamtrack.models.heads.anchors import AnchorTargets
-from siamtrack.training import objective as objectives
-from siamtrack.training.rpn_loss import rpn_loss
+from siamtrack.models.families import SiamRpn, SiamRpnPlusPlus, Spm
+from siamtrack.models.heads.anchors import AnchorTargets, rpn_loss
+from siamtrack.models.losses import TrainingBatch
 
 
 def test_offsets_are_compared_as_the_setting_says() -> None:
@@ -27,13 +28,23 @@ def test_offsets_are_compared_as_the_setting_says() -> None:
 
 
 def test_the_papers_presets_are_smooth_and_pysots_are_not() -> None:
-    smooth = {name: load_preset(name).train.smooth_l1 for name in ("siamrpn", "dasiamrpn", "spm", "siamrpn_alex")}
+    smooth = {name: load_preset(name).model.smooth_l1 for name in ("siamrpn", "dasiamrpn", "spm", "siamrpn_alex")}
     assert smooth == {"siamrpn": True, "dasiamrpn": True, "spm": True, "siamrpn_alex": False}
-    seen: list[Any] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objectives, "_OBJECTIVES", {torch.nn.Identity: lambda *args: seen.append(args[-1]) or {}})
-        net = torch.nn.Module()
-        net.head = torch.nn.Identity()
-        with pytest.raises(RuntimeError):  # no terms to add up
-            objectives.objective(net, None, (), [], True)  # type: ignore[arg-type]
-    assert seen == [True]
+
+
+@pytest.mark.parametrize("family", [SiamRpn, SiamRpnPlusPlus, Spm])
+def test_each_family_s_setting_reaches_its_loss(family: Any) -> None:
+    """Offsets that are wrong by more than 1 cost half a pixel less each by smooth L1."""
+    levels: dict[str, Any] = {"level": 3} if family is SiamRpn else {"levels": (3, 4)}
+    model = family(backbone="mobilenetv2", width=16, scale=4, **levels)
+    torch.manual_seed(0)
+    net = model.build()
+    rng = torch.Generator().manual_seed(0)
+    crops = [torch.rand(2, 3, side, side, generator=rng) * 255 for side in (63, 127)]
+    boxes, present = torch.tensor([[48.0, 48, 80, 80]] * 2), torch.ones(2, dtype=torch.bool)
+    batch = TrainingBatch(crops[0], crops[1], boxes, present, boxes - 32)
+    loc = [
+        float(replace(model, smooth_l1=smooth).loss(net, batch, [torch.Generator().manual_seed(0)])["loc"].detach())
+        for smooth in (False, True)
+    ]
+    assert 0 < loc[1] < loc[0]

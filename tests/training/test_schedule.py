@@ -62,7 +62,7 @@ def test_pysot_experiments(name: str, shared: Path) -> None:
             assert getattr(shipped, field) == pytest.approx(getattr(train, field)), field
         assert (shipped.schedule, shipped.final_rate) == (train.schedule, pytest.approx(train.final_rate))
         assert shipped.batch % config["BATCH_SIZE"] == 0 and shipped.weight_decay == config["WEIGHT_DECAY"]
-        assert shipped.loss_weights == (config["CLS_WEIGHT"], config["LOC_WEIGHT"])
+        assert load_preset(SHIPPED[name]).model.loss_weights == (config["CLS_WEIGHT"], config["LOC_WEIGHT"])
     for offset in (0, PER_EPOCH - 1):
         steps = np.arange(config["EPOCH"]) * PER_EPOCH + offset
         rates = np.array([learning_rate(train, int(s)) for s in steps])

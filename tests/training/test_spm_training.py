@@ -8,42 +8,33 @@ import pytest
 import torch
 from torch import Tensor
 
-from siamtrack.data.augment import Batch
-from siamtrack.data.pairs import Pairs
-from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy
-from siamtrack.models.fine import refine_boxes
+from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
+from siamtrack.models.families import spm
+from siamtrack.models.families.spm import FineSamples, Spm, SpmNet, fine_loss, fine_samples, refine_boxes
 from siamtrack.models.heads.anchors import AnchorCoder, AnchorTargets
-from siamtrack.models.siamese import Candidates
-from siamtrack.training import objective as objectives
+from siamtrack.models.losses import Terms, TrainingBatch
 from siamtrack.training.batches import pick
-from siamtrack.training.spm_loss import FineSamples, fine_loss, fine_samples
-from small_spm import build, patches
+from small_spm import SMALL, build, patches
 
 
 # ---------------------------------------------------------------------------------------------- the loss
-def found(boxes: Tensor, scores: Tensor) -> Candidates:
-    places = torch.zeros(boxes.shape[1], 2)
-    return Candidates((boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2], scores, places)
-
-
 def test_samples_are_half_positive() -> None:
     rng = torch.Generator().manual_seed(0)
     corner = torch.rand(2, 500, 2, generator=rng) * 150
     boxes = torch.cat([corner, corner + 20 + 60 * torch.rand(2, 500, 2, generator=rng)], -1)
     truth = torch.tensor([[60.0, 60, 120, 130], [30, 30, 90, 90]])
-    candidates = found(boxes, torch.rand(2, 500, generator=rng))
-    samples = fine_samples(candidates, truth, torch.tensor([True, False]), rng)
+    proposals, scores = xyxy_to_cxcywh(boxes), torch.rand(2, 500, generator=rng)
+    samples = fine_samples(proposals, scores, truth, torch.tensor([True, False]), rng)
     assert samples.boxes.shape == (2, 48, 4)
     assert samples.positive.sum(1).tolist() == [24, 0] and samples.used.sum(1).tolist() == [48, 24]
     overlap = box_iou(cxcywh_to_xyxy(samples.boxes), truth[:, None])
     assert (overlap[samples.positive] >= 0.5).all()
     assert (overlap[0][samples.used[0] & ~samples.positive[0]] < 0.5).all()
     # Negatives are among the best scored proposals.
-    floor = candidates.scores[0].topk(256).values[-1]
+    floor = scores[0].topk(256).values[-1]
     negatives = samples.boxes[0][samples.used[0] & ~samples.positive[0]]
-    proposals = torch.cat([candidates.centres, candidates.sizes], -1)[0]
-    rows = (proposals[:, None] == negatives[None]).all(-1).nonzero()[:, 0]
-    assert len(rows) == 24 and (candidates.scores[0][rows] >= floor).all()
+    rows = (proposals[0][:, None] == negatives[None]).all(-1).nonzero()[:, 0]
+    assert len(rows) == 24 and (scores[0][rows] >= floor).all()
     assert torch.allclose(refine_boxes(samples.boxes, samples.offsets)[0], torch.tensor([90.0, 95, 60, 70]), atol=1e-3)
 
 
@@ -52,7 +43,7 @@ def test_the_loss_sees_the_right_samples() -> None:
     truth = torch.tensor([[60.0, 60, 120, 130]])
     corner = torch.rand(1, 300, 2, generator=rng) * 150
     boxes = torch.cat([corner, corner + 40], -1)
-    samples = fine_samples(found(boxes, torch.rand(1, 300, generator=rng)), truth, torch.tensor([True]), rng)
+    samples = fine_samples(xyxy_to_cxcywh(boxes), torch.rand(1, 300, generator=rng), truth, torch.tensor([True]), rng)
     right = torch.stack([~samples.positive, samples.positive], -1).float() * 20
     terms = fine_loss(right, samples.offsets, samples)
     assert float(terms["fine_cls"]) < 1e-6 and float(terms["fine_loc"]) == 0
@@ -62,19 +53,27 @@ def test_the_loss_sees_the_right_samples() -> None:
 
 
 # ---------------------------------------------------------------------------------- generalized training
-def batch(alike: list[bool] | None) -> Batch:
+def batch(alike: list[bool] | None) -> TrainingBatch:
     """Two pairs: one of one object, one whose template shows another object."""
     z, x = patches()
-    index, present = torch.arange(2), torch.tensor([True, False])
-    pairs = Pairs(index, index, present, -torch.ones(2), None if alike is None else torch.tensor(alike))
     boxes = torch.tensor([[40.0, 40, 90, 90], [30, 45, 90, 95]])
-    return Batch(z, x, boxes, present, pairs, template_boxes=torch.tensor([[25.0, 25, 70, 70]] * 2))
+    inner = torch.tensor([[25.0, 25, 70, 70]] * 2)
+    return TrainingBatch(
+        z, x, boxes, torch.tensor([True, False]), inner, None if alike is None else torch.tensor(alike)
+    )
+
+
+def loss(net: SpmNet, given: TrainingBatch, seed: int = 0, **changes: Any) -> Terms:
+    """SPM's loss of a batch, as its configuration has it."""
+    return Spm(**(SMALL | {"loss_weights": (1.0, 1.0, 2.0, 2.0)} | changes)).loss(
+        net, given, [torch.Generator().manual_seed(seed)]
+    )
 
 
 def test_both_stages_teach_the_backbone() -> None:
     """End to end: each of the four terms has a gradient in the features that both stages share."""
     net = build(scale=6).train()
-    terms = objectives.objective(net, batch(None), (1.0, 1.0, 2.0, 2.0), [torch.Generator().manual_seed(0)])
+    terms = loss(net, batch(None))
     assert list(terms) == ["cls", "loc", "fine_cls", "fine_loc", "total"]
     stem = net.backbone.conv_stem.weight
     for name in ("cls", "loc", "fine_cls", "fine_loc"):
@@ -86,7 +85,7 @@ def test_a_pair_of_one_category_is_positive_for_the_coarse_stage_alone() -> None
     """Its coarse targets have positives, its fine ones have none; without generalized training both have none."""
     net = build(scale=6).train()
     calls: dict[str, Tensor] = {}
-    encode, compare = AnchorCoder.encode, objectives.fine_samples
+    encode, compare = AnchorCoder.encode, spm.fine_samples
 
     def seen_by_coarse(self: AnchorCoder, boxes: Tensor, present: Tensor, *rest: Any) -> AnchorTargets:
         targets = encode(self, boxes, present, *rest)
@@ -100,9 +99,9 @@ def test_a_pair_of_one_category_is_positive_for_the_coarse_stage_alone() -> None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AnchorCoder, "encode", seen_by_coarse)
-        patch.setattr(objectives, "fine_samples", seen_by_fine)
+        patch.setattr(spm, "fine_samples", seen_by_fine)
         for alike, coarse in (([True, True], [True, True]), ([True, False], [True, False]), (None, [True, False])):
-            objectives.objective(net, batch(alike), (1.0, 1.0, 2.0, 2.0), [torch.Generator().manual_seed(0)])
+            loss(net, batch(alike))
             assert calls["coarse"].tolist() == coarse
             assert calls["fine"].tolist() == [True, False]
 
@@ -116,15 +115,15 @@ def test_generalized_training_teaches_the_two_stages_opposite_things() -> None:
         given = pick(given, slice(1, 2))
         optimiser = torch.optim.Adam(net.head.parameters(), 3e-3)
         for step in range(12):
-            terms = objectives.objective(net, given, (1.0, 1.0, 2.0, 2.0), [torch.Generator().manual_seed(step)])
+            terms = loss(net, given, step)
             optimiser.zero_grad()
             terms["total"].backward()
             optimiser.step()
         with torch.inference_mode():
-            template = net.embed_sized(given.template, torch.tensor([[45.0, 45.0]]))
+            template = net.embed(given.template, given.template_sizes)
             features = net.features(given.search, template=False)
-            found = net.coder.decode(net.coarse(template, features), 127)
-            logits, _ = net.head.fine(template[1], net.head.fine.pool(features[1:], given.boxes[:, None]))
+            found = net.coder.decode(net.head(template, features), 127)
+            logits, _ = net.head.fine(template[1], net.pool(features[1:], given.boxes[:, None], 127))
         near = net.coder.overlaps(given.boxes, 11, 127)[0] > 0.6
         scores[same] = float(found.scores[0][near].mean()), float(logits.softmax(-1)[0, 0, 1])
     print("coarse and fine scores of another object:", scores)

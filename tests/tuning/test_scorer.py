@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from quick import QuickTracker, QuickVariants, Silent, sequences
 from torch import Tensor, nn
 
+from references import embed
 from siamtrack.config import Crops, Preset, Track, preset_to_json
 from siamtrack.evaluation.evaluate import score_store
 from siamtrack.evaluation.store import Store
@@ -21,10 +22,10 @@ from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.evaluation.worker import run_sequence
 from siamtrack.formats.datasets import read_dataset
-from siamtrack.geometry.grid import grid_places, grid_points
+from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.families import SaSiam, SiamCar
+from siamtrack.models.families.sa_siam import Blend
 from siamtrack.models.folding import fold_norms
-from siamtrack.models.sa_siam_net import Blend
 from siamtrack.models.siamese import Candidates
 from siamtrack.models.weights import save_weights
 from siamtrack.tracking.tracker import Tracker
@@ -76,16 +77,16 @@ def test_frames_are_decoded_once_as_far_as_memory_reaches() -> None:
 class Bright(nn.Module):
     """Scores each place by its brightness: what is whiter than the target draws it away."""
 
-    def embed(self, patch: Tensor) -> tuple[Tensor, ...]:
+    def embed(self, patch: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
         return (patch,)
 
-    def match(self, template: tuple[Tensor, ...], patch: Tensor) -> Candidates:
+    def match(self, template: tuple[Tensor, ...], patch: Tensor, sizes: Tensor) -> Candidates:
         side = patch.shape[-1]
         scores = F.avg_pool2d(patch.mean(1, keepdim=True), 31, 8)
         cells = scores.shape[-1]
         points = grid_points(cells, 8, side).expand(len(patch), -1, -1)
         sizes = torch.full_like(points, 31.75)
-        return Candidates(points, sizes, scores.flatten(1) / 255, grid_places(cells), cells)
+        return Candidates(points, sizes, scores.flatten(1) / 255, grid_positions(cells), cells)
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,8 @@ def test_the_blend_of_sa_siam_is_tuned_on_the_same_weights() -> None:
     assert retuned(base, replace(preset, track=Track(window=0.1))).net is base.net
     patch = torch.rand(1, 3, 255, 255) * 255
     with torch.inference_mode():
-        before = net.respond(net.embed(patch), patch)
-        after = cast(Any, other.net).respond(cast(Any, other.net).embed(patch), patch)
+        before = net.respond(embed(net, patch), patch)
+        after = cast(Any, other.net).respond(embed(cast(Any, other.net), patch), patch)
     assert torch.equal(before["appearance"], after["appearance"])
     assert torch.equal(before["semantic"], after["semantic"])
     torch.testing.assert_close(after["response"], 0.7 * before["appearance"] + 0.3 * before["semantic"])

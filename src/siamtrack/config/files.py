@@ -113,7 +113,29 @@ def _migrated(table: dict[str, Any], where: str) -> dict[str, Any]:
         source = found.get(section)
         if isinstance(source, dict) and key in source and source.pop(key) != usual:
             raise ConfigError(f"{where}: '{old}' is no setting any more; only its former default {usual} can be read")
-    return found
+    return _family_facts(found)
+
+
+def _family_facts(table: dict[str, Any]) -> dict[str, Any]:
+    """A stored preset in which the facts of one family stand in its own section, as they were in force."""
+    model, train = table.get("model"), table.get("train")
+    family = family_class(model["family"]) if isinstance(model, dict) and isinstance(model.get("family"), str) else None
+    if family is None or not isinstance(model, dict):
+        return table
+    defaults = {field.name: field.default for field in fields(family)}
+    moved = dict(model)
+    if isinstance(train, dict):
+        for key in ("loss_weights", "smooth_l1"):
+            if key in train and key in defaults:
+                moved.setdefault(key, train[key])
+        train = {key: value for key, value in train.items() if key not in ("loss_weights", "smooth_l1")}
+    weights, full = moved.get("loss_weights"), defaults.get("loss_weights")
+    if isinstance(weights, list) and isinstance(full, tuple):
+        # An ablation without some of the terms had fewer weights.
+        moved["loss_weights"] = [*weights, *full[len(weights) :]]
+    if "alignment" in defaults:
+        moved.setdefault("alignment", "stride")
+    return table | {"model": moved} | ({"train": train} if isinstance(train, dict) else {})
 
 
 def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:

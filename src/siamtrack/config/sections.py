@@ -8,7 +8,8 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from siamtrack.geometry.crop import Rounding
-from siamtrack.models.families import Family, SiamCar
+from siamtrack.models.families import Family
+from siamtrack.models.families.siamcar import SiamCar
 
 __all__ = ["Crops", "Data", "Jitter", "Preset", "Published", "Track", "Train"]
 
@@ -220,8 +221,6 @@ class Train:
             epoch (PyTorch's ExponentialLR); "logspace", the same but reached in the last one (PySOT's "log"); "drop"
             to `final_rate` times `lr` in one step.
         drop_at: where that step is, as a share of what follows the warm-up.
-        loss_weights: classification, centre-ness and box (or anchor offset) terms.
-        smooth_l1: anchor offsets are compared by smooth L1, as in SiamRPN's and SPM's papers, not by L1, as in PySOT.
         compile: run the frozen stages through torch.compile; on a CPU only where there is a C++ compiler.
         checkpoint_every: steps between checkpoints.
         log_every: steps between rows of the log.
@@ -253,8 +252,6 @@ class Train:
     ema: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
     precision: Literal["float32", "bfloat16"] = "float32"
-    loss_weights: tuple[float, ...] = (1.0, 1.0, 3.0)
-    smooth_l1: bool = False
     compile: bool = False
     checkpoint_every: int = Field(default=500, ge=1)
     log_every: int = Field(default=20, ge=1)

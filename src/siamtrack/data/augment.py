@@ -19,36 +19,22 @@ from siamtrack.data.photometric import draw_photometric
 from siamtrack.data.render import View, render
 from siamtrack.data.resident import ResidentSet
 from siamtrack.geometry.crop import Region, target_region
+from siamtrack.models.losses import TrainingBatch
 
 __all__ = ["Batch", "Plan", "jittered", "plan_batch", "render_batch", "shows_fill"]
 
 
-@dataclass(frozen=True)
-class Batch:
-    """B training pairs.
+@dataclass(frozen=True, kw_only=True)
+class Batch(TrainingBatch):
+    """B training pairs, and what is told of them when a loss is not finite.
 
     Attributes:
-        template: (B, 3, T, T) float32 RGB 0..255.
-        search: (B, 3, S, S) float32 RGB 0..255.
-        boxes: (B, 4) xyxy of the search crop's own object, in its pixels.
-        present: (B,) bool: the template shows that object.
         pairs: where they came from.
         keys: the crops' names, as `template/search`.
-        template_boxes: (B, 4) xyxy of the template crop's own object, in its pixels.
-        others: (B, 6, 4) xyxy of other labelled objects that the search crop shows, in its pixels and nearest to the
-            target first; nan where there are fewer.
-        others_alike: (B, 6) bool: they are of the same named category as the template's object.
     """
 
-    template: Tensor
-    search: Tensor
-    boxes: Tensor
-    present: Tensor
     pairs: Pairs
     keys: tuple[str, ...] = ()
-    template_boxes: Tensor | None = None
-    others: Tensor | None = None
-    others_alike: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -58,10 +44,10 @@ class Plan:
     Attributes:
         template: the templates.
         search: the search regions.
-        boxes: as in `Batch`.
-        template_boxes: as in `Batch`.
-        others: as in `Batch`.
-        others_alike: as in `Batch`.
+        boxes: as in `TrainingBatch`.
+        template_boxes: as in `TrainingBatch`.
+        others: as in `TrainingBatch`.
+        others_alike: as in `TrainingBatch`.
         pairs: as in `Batch`.
         keys: as in `Batch`.
     """
@@ -79,9 +65,9 @@ class Plan:
 def render_batch(plan: Plan, crops: ResidentSet) -> Batch:
     """Make the pixels of a batch, on the device of those of `crops`."""
     template, search = render(crops, (plan.template, plan.search))
-    parts = (plan.boxes, plan.template_boxes, plan.pairs.present, plan.others, plan.others_alike)
-    boxes, inner, present, others, alike = (part.to(crops.images.device, non_blocking=True) for part in parts)
-    return Batch(template, search, boxes, present, plan.pairs, plan.keys, inner, others, alike)
+    given = (plan.boxes, plan.pairs.present, plan.template_boxes, plan.pairs.alike, plan.others, plan.others_alike)
+    found = [None if part is None else part.to(crops.images.device, non_blocking=True) for part in given]
+    return Batch(template, search, *found, pairs=plan.pairs, keys=plan.keys)  # type: ignore[arg-type]
 
 
 def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: torch.Generator) -> Plan:

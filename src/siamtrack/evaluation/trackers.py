@@ -98,21 +98,13 @@ def _own_device(device: str) -> str:
 
 
 class TimedMatcher:
-    """A `Matcher` with a stopwatch: `seconds` in the network so far, its device waited for.
-
-    A `SizedMatcher` stays one: it would be another tracker without the targets' sizes.
-    """
+    """A `Matcher` with a stopwatch: `seconds` in the network so far, its device waited for."""
 
     def __init__(self, net: Matcher, device: str) -> None:
-        from siamtrack.models.sized import SizedMatcher
-
         self._cuda = device.startswith("cuda")
         self.seconds = 0.0
         self.embed = self._timed(net.embed)
         self.match = self._timed(net.match)
-        if isinstance(net, SizedMatcher):
-            self.embed_sized = self._timed(net.embed_sized)
-            self.match_sized = self._timed(net.match_sized)
 
     def _wait(self) -> float:
         if self._cuda:

@@ -16,10 +16,12 @@ from torch import Tensor
 
 from siamtrack.errors import InputError
 
-__all__ = ["Box", "as_boxes", "box_iou", "cxcywh_to_xyxy", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh"]
+__all__ = ["Box", "as_boxes", "box_iou", "cxcywh_to_xyxy", "nms", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh"]
 
 # Sides for which all that is computed from a box in single precision stays finite and above 0.
 _MIN_SIDE, _MAX_SIDE = 0.01, 1e6
+# Suppression looks at this many of the best boxes: more are never reached.
+_POOL = 256
 
 
 class Box(NamedTuple):
@@ -62,6 +64,34 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
     inter = (high - low).clamp(min=0).prod(-1)
     union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - inter
     return inter / union.clamp(min=1e-9)
+
+
+def nms(boxes: Tensor, scores: Tensor, count: int, overlap: float = 0.5) -> Tensor:
+    """Greedy non-maximum suppression, batched: the best box, then the best that overlaps none of those before.
+
+    Args:
+        boxes: (B, P, 4) xyxy.
+        scores: (B, P), finite.
+        count: how many are wanted of each row, at most P.
+        overlap: boxes with a higher overlap than this with a chosen one are dropped.
+
+    Returns:
+        (B, count) indices, best first. Where fewer boxes are left, the rest are those of the highest score that
+        were dropped.
+    """
+    pool = min(_POOL, boxes.shape[1])
+    top, order = scores.topk(pool, dim=1)
+    near = boxes.gather(1, order[..., None].expand(-1, -1, 4))
+    # Dropped boxes keep their order, below all others.
+    below = top.amax(1, keepdim=True) - top.amin(1, keepdim=True) + 1
+    chosen = []
+    for _ in range(count):
+        best = top.argmax(1, keepdim=True)
+        chosen.append(best)
+        box = near.gather(1, best[..., None].expand(-1, -1, 4))
+        top = torch.where(box_iou(near, box) > overlap, top - below, top)
+        top = top.scatter(1, best, -torch.inf)
+    return order.gather(1, torch.cat(chosen, 1))
 
 
 def as_boxes(boxes: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor, size: tuple[int, int]) -> Tensor:

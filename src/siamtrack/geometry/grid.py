@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["cosine_window", "grid_places", "grid_points"]
+__all__ = ["cosine_window", "grid_points", "grid_positions"]
 
 
 def grid_points(cells: int, stride: float, size: float) -> Tensor:
@@ -23,7 +23,7 @@ def grid_points(cells: int, stride: float, size: float) -> Tensor:
     return torch.stack([line.repeat(cells), line.repeat_interleave(cells)], dim=1)
 
 
-def grid_places(cells: int) -> Tensor:
+def grid_positions(cells: int) -> Tensor:
     """(cells * cells, 2) the cells' places in [-1, 1], edges included, row by row: what the window is drawn over."""
     line = torch.linspace(-1, 1, cells) if cells > 1 else torch.zeros(1)
     return torch.stack([line.repeat(cells), line.repeat_interleave(cells)], dim=1)

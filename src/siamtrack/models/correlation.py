@@ -5,10 +5,17 @@ Each example of the batch is correlated with its own template. A batch is folded
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor
+from typing import Literal
 
-__all__ = ["cross", "depthwise", "pixelwise", "up_channel"]
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from siamtrack.models.necks import centre_cells
+
+__all__ = ["CorrelationMerge", "CorrelationPart", "cross", "depthwise", "pixelwise", "up_channel"]
+
+CorrelationPart = Literal["depthwise", "pixelwise", "search"]
 
 
 def cross(z: Tensor, x: Tensor) -> Tensor:
@@ -39,3 +46,42 @@ def pixelwise(z: Tensor, x: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     out: Tensor = z.flatten(2).transpose(1, 2) @ x.flatten(2) * channels**-0.5
     return out.reshape(batch, -1, height, width)
+
+
+class CorrelationMerge(nn.Module):
+    """Correlates template and search features and merges the responses with a 1 x 1 convolution.
+
+    Args:
+        width: channels of each level's features.
+        levels: how many levels come in; each is correlated apart (SiamCAR, section 3.1).
+        output: channels after the merge.
+        parts: what is concatenated: "depthwise" (the paper), and beyond the paper "pixelwise" (each template
+            cell against each search cell) and "search" (the search features themselves).
+        template_cells: side of the template's features.
+        norm: BatchNorm and ReLU after the merge; the reference has none.
+    """
+
+    def __init__(
+        self, width: int, levels: int, output: int, parts: tuple[CorrelationPart, ...], template_cells: int, norm: bool
+    ) -> None:
+        super().__init__()
+        sizes = {"depthwise": width, "pixelwise": template_cells**2, "search": width}
+        self.parts = parts
+        total = levels * sum(sizes[p] for p in parts)
+        self.scale = nn.BatchNorm2d(total) if norm else nn.Identity()
+        self.merge = nn.Conv2d(total, output, 1, bias=not norm)
+        self.norm = nn.Sequential(nn.BatchNorm2d(output), nn.ReLU(inplace=True)) if norm else nn.Identity()
+
+    def forward(self, template: tuple[Tensor, ...], search: tuple[Tensor, ...]) -> Tensor:
+        """(B, width, 7, 7) and (B, width, 31, 31) a level -> (B, output, 25, 25)."""
+        maps = []
+        for z, x in zip(template, search, strict=True):
+            inner = x.shape[-1] - z.shape[-1] + 1
+            for part in self.parts:
+                if part == "depthwise":
+                    maps.append(depthwise(z, x))
+                else:
+                    middle = centre_cells(x, inner)
+                    maps.append(pixelwise(z, middle) if part == "pixelwise" else middle)
+        out: Tensor = self.norm(self.merge(self.scale(torch.cat(maps, 1))))
+        return out

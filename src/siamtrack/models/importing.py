@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from siamtrack.errors import ConfigError, WeightsError, did_you_mean
 from siamtrack.io import first_names
+from siamtrack.models.heads.rpn import UpChannelBranch
 from siamtrack.models.weights import check_state
 
 __all__ = ["ImportReport", "Source", "check_source", "import_sources", "import_state_dict", "read_checkpoint"]
@@ -199,6 +200,12 @@ def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) 
     for name, target in renamed.items():
         if target is not None:
             tensors[target] = state[name].transpose(0, 1) if name in swapped else state[name]
+    for name, part in net.named_modules():
+        if isinstance(part, UpChannelBranch) and part.gain != 1:
+            # The other projects' correlation has no factor: the kernels take up its inverse.
+            for key in (f"{name}.template.weight", f"{name}.template.bias"):
+                if key in tensors:
+                    tensors[key] = tensors[key] / part.gain
     counters = {
         name: value
         for name, value in net.state_dict().items()

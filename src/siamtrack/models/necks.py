@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siamtrack.models.siamese import Neck
+
 __all__ = ["FuseLevels", "IdentityNeck", "ProjectLevels", "centre_cells", "odd_cells", "projection", "resized"]
 
 
@@ -37,7 +39,7 @@ def projection(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
-class IdentityNeck(nn.Module):
+class IdentityNeck(Neck):
     """No neck: both sides as the backbone gives them (SiamFC, SiamRPN)."""
 
     def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
@@ -46,7 +48,7 @@ class IdentityNeck(nn.Module):
         return features
 
 
-class ProjectLevels(nn.Module):
+class ProjectLevels(Neck):
     """1 x 1 convolution and BatchNorm to one width, level by level (SiamRPN++, section 3.2).
 
     Args:
@@ -82,7 +84,7 @@ class ProjectLevels(nn.Module):
         return tuple(centre_cells(x, side) for x in maps)
 
 
-class FuseLevels(nn.Module):
+class FuseLevels(Neck):
     """Projects levels of different strides to one width, brings them to the finest stride and adds them.
 
     For small backbones: up-sampling the deep level costs a tenth of dilating it (depth-wise convolutions with

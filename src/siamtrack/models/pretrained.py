@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from siamtrack.errors import WeightsError, missing_package, reason
-from siamtrack.models.sa_siam_net import Branches
+from siamtrack.models.siamese import Backbone
 from siamtrack.models.torchvision import load_torchvision
 
 __all__ = ["lite0_to_timm", "load_imagenet", "nested"]
@@ -19,8 +19,8 @@ __all__ = ["lite0_to_timm", "load_imagenet", "nested"]
 _BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
 
 
-def load_imagenet(backbone: nn.Module, name: str, file: Path | None = None) -> bool:
-    """Load ImageNet weights into `backbone`, as far as its levels reach; into both of SA-Siam's.
+def load_imagenet(backbone: Backbone, name: str, file: Path | None = None) -> bool:
+    """Load ImageNet weights into `backbone`, as far as its levels reach; into all of several (SA-Siam).
 
     Args:
         backbone: as `build_backbone(name, levels)` gives it.
@@ -37,10 +37,12 @@ def load_imagenet(backbone: nn.Module, name: str, file: Path | None = None) -> b
         ConfigError: the package is not installed.
         WeightsError: a file is missing, foreign or does not fit.
     """
-    if isinstance(backbone, Branches):
-        # All of them are loaded, also after one that has no weights.
-        loaded = [load_imagenet(part, own, file) for part, own in backbone.pretrained_parts()]
-        return all(loaded)
+    # All of them are loaded, also after one that has no weights.
+    loaded = [_load_one(part, own, file) for part, own in backbone.pretrained_parts(name)]
+    return all(loaded)
+
+
+def _load_one(backbone: Backbone, name: str, file: Path | None) -> bool:
     if file is not None:
         load_torchvision(backbone, _stored(file), str(file))
         return True

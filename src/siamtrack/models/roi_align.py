@@ -8,11 +8,13 @@ from torch import Tensor
 __all__ = ["roi_align"]
 
 
-def roi_align(features: Tensor, boxes: Tensor, stride: float, cells: int = 6, samples: int = 2) -> Tensor:
+def roi_align(
+    features: Tensor, boxes: Tensor, stride: float, cells: int = 6, samples: int = 2, first: float | None = None
+) -> Tensor:
     """Features of boxes, pooled to a fixed size.
 
     Each of `cells` x `cells` bins is the mean of `samples` x `samples` evenly spread bilinear samples; none of the
-    coordinates is rounded. Cell i of the map covers the pixels [i * stride, (i + 1) * stride). A sample beyond the
+    coordinates is rounded. The middle of the map's cell i lies at `first` + i * `stride` pixels. A sample beyond the
     map takes the nearest edge's value.
 
     Args:
@@ -21,14 +23,17 @@ def roi_align(features: Tensor, boxes: Tensor, stride: float, cells: int = 6, sa
         stride: of the map in pixels.
         cells: side of the result.
         samples: along each side of a bin.
+        first: the middle of the first cell in pixels, where pixel i covers [i, i + 1); by default half a stride, as if
+            cell i covered the pixels [i * stride, (i + 1) * stride).
 
     Returns:
         (B, K, C, cells, cells), float32.
     """
     batch, channels, height, width = features.shape
     ends = boxes.float() / stride
-    columns = _bin_weights(ends[..., 0], ends[..., 2], width, cells, samples)
-    lines = _bin_weights(ends[..., 1], ends[..., 3], height, cells, samples)
+    middle = 0.5 if first is None else first / stride
+    columns = _bin_weights(ends[..., 0], ends[..., 2], middle, width, cells, samples)
+    lines = _bin_weights(ends[..., 1], ends[..., 3], middle, height, cells, samples)
     # Bilinear samples are separable: two matrix products with each bin's mean weights of the map's lines and columns
     # are a fraction of the work of sampling point by point, and leave channels last in memory.
     rows = lines.flatten(1, 2) @ features.float().permute(0, 2, 3, 1).reshape(batch, height, width * channels)
@@ -36,13 +41,16 @@ def roi_align(features: Tensor, boxes: Tensor, stride: float, cells: int = 6, sa
     return bins.permute(0, 1, 4, 2, 3).float()
 
 
-def _bin_weights(first: Tensor, last: Tensor, length: int, cells: int, samples: int) -> Tensor:
-    """(B, K) ends of boxes in cells of a map -> (B, K, cells, length) weights of the map's lines in each bin."""
+def _bin_weights(first: Tensor, last: Tensor, middle: float, length: int, cells: int, samples: int) -> Tensor:
+    """(B, K) ends of boxes in cells of a map -> (B, K, cells, length) weights of the map's lines in each bin.
+
+    Line i has its middle at i + `middle`.
+    """
     count = cells * samples
     steps = (torch.arange(count, device=first.device, dtype=torch.float32) + 0.5) / count
     points = first[..., None] + (last - first)[..., None] * steps
-    # Line i has its middle at i + 0.5; what lies beyond the first or last middle takes the edge's value.
-    places = (points - 0.5).clamp(0, length - 1)
+    # What lies beyond the first or last middle takes the edge's value.
+    places = (points - middle).clamp(0, length - 1)
     every = torch.arange(length, device=first.device, dtype=torch.float32)
     hats = (1 - (places[..., None] - every).abs()).clamp(min=0)
     return hats.reshape(*first.shape, cells, samples, length).mean(-2)

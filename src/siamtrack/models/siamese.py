@@ -29,8 +29,9 @@ class Candidates:
         centres: (B, K, 2) x, y.
         sizes: (B, K, 2) w, h, or None where the head finds places only.
         scores: (B, K) in [0, 1], before any penalty or window.
-        places: (K, 2) in [-1, 1]: where each candidate's cell lies on the response map; drives the cosine window.
-        cells: side of the response map, when the K candidates are one square map in rows; else 0.
+        grid_positions: (K, 2) in [-1, 1]: where each candidate's cell lies on the response map; drives the cosine
+            window.
+        response_size: side of the response map, when the K candidates are one square map in rows; else 0.
         classes: (B, K) in [0, 1] the classification alone, where `scores` has more in it; else None.
         quality: (B, K) the raw prediction of how good a place is, such as centre-ness logits; else None.
         stride: of the network's response map in crop pixels; 0 where the matcher does not say.
@@ -39,21 +40,37 @@ class Candidates:
     centres: Tensor
     sizes: Tensor | None
     scores: Tensor
-    places: Tensor
-    cells: int = 0
+    grid_positions: Tensor
+    response_size: int = 0
     classes: Tensor | None = None
     quality: Tensor | None = None
     stride: float = 0.0
 
 
 class Matcher(Protocol):
-    """What `start` and `step` call. B = N targets; patches are float32 RGB, 0..255, (B, 3, size, size)."""
+    """What `start` and `step` call. N targets; patches are float32 RGB, 0..255, (N, 3, side, side).
 
-    def embed(self, patch: Tensor) -> Template:
-        """Template crops -> template features, computed once for each target."""
+    The target lies in the middle of its template crop, and was last seen in the middle of its search crop: its width
+    and height say the rest. Most networks look at the pixels alone and ignore the sizes; a second stage that pools
+    the features of boxes needs them.
+    """
 
-    def match(self, template: Template, patch: Tensor) -> Candidates:
-        """Template features and search crops -> scored candidates in crop pixels."""
+    def embed(self, patch: Tensor, sizes: Tensor) -> Template:
+        """Compute the template features, once for each target.
+
+        Args:
+            patch: template crops.
+            sizes: (N, 2) width and height of the targets, in pixels of these crops.
+        """
+
+    def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
+        """Score candidates in the search crops.
+
+        Args:
+            template: what `embed` gave for these targets.
+            patch: search crops.
+            sizes: (N, 2) width and height that the targets had last, in pixels of these crops.
+        """
 
 
 class Coder(Protocol):
@@ -67,37 +84,58 @@ class Coder(Protocol):
         """Raw maps of search crops of `size` pixels -> candidates."""
 
 
-class Backbone(Protocol):
-    """A feature extractor: normalised images (B, 3, H, W) -> one map for each of its levels.
+class Backbone(nn.Module):
+    """Base of feature extractors: normalised images (B, 3, H, W) -> one map for each level, in their order.
 
     Attributes:
         channels: of the levels.
         strides: of the levels in pixels.
-        stride: the finest of them.
         centred: the middle of each map is that of the image also where its side is even, as without padding.
     """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
-    stride: int
-    centred: bool
+    centred: bool = False
 
-    def __call__(self, image: Tensor) -> tuple[Tensor, ...]:
-        """Images -> feature maps, in the order of the levels."""
+    @property
+    def stride(self) -> int:
+        """The finest of the strides, in pixels."""
+        return min(self.strides)
+
+    def stages(self) -> list[nn.Module]:
+        """The parts in order of depth: what a schedule freezes and unfreezes."""
+        raise NotImplementedError
+
+    def first_cells(self, size: int) -> tuple[float, ...]:
+        """Where the middle of each level's first cell lies in an image of `size` pixels.
+
+        In pixels from the image's edge, where pixel i covers [i, i + 1); the same for x and y.
+        """
+        raise NotImplementedError
+
+    def pretrained_parts(self, name: str) -> list[tuple[Backbone, str]]:
+        """The networks in it that start from ImageNet weights, and their names; `name` is its own."""
+        return [(self, name)]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Images -> feature maps."""
+        raise NotImplementedError
 
 
-class Neck(Protocol):
-    """Adapts backbone features for the correlation; template and search region may be cut differently."""
+class Neck(nn.Module):
+    """Base of what adapts features for the correlation; template and search region may be cut differently."""
 
-    def __call__(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
+    def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
         """Backbone features -> features for the head."""
+        raise NotImplementedError
 
 
-class Head(Protocol):
-    """Correlates template and search features and predicts maps."""
+class Head(nn.Module):
+    """Base of what correlates template and search features and predicts maps."""
 
-    def __call__(self, template: tuple[Tensor, ...], search: tuple[Tensor, ...]) -> Maps:
+    def forward(self, template: tuple[Tensor, ...], search: tuple[Tensor, ...]) -> Maps:
         """Features of both sides -> raw maps."""
+        raise NotImplementedError
 
 
 class Normalise(nn.Module):
@@ -123,9 +161,7 @@ class Normalise(nn.Module):
 class SiameseNet(nn.Module):
     """Backbone, neck and head shared by template and search region, with the coder that reads the head's maps."""
 
-    def __init__(
-        self, normalise: Normalise, backbone: nn.Module, neck: nn.Module, head: nn.Module, coder: Coder
-    ) -> None:
+    def __init__(self, normalise: Normalise, backbone: Backbone, neck: Neck, head: Head, coder: Coder) -> None:
         super().__init__()
         self.normalise = normalise
         self.backbone = backbone
@@ -138,8 +174,9 @@ class SiameseNet(nn.Module):
         levels: tuple[Tensor, ...] = self.neck(self.backbone(self.normalise(patch)), template)
         return levels
 
-    def embed(self, patch: Tensor) -> Template:
-        """Template crops (B, 3, S, S), RGB 0..255 -> template features."""
+    def embed(self, patch: Tensor, sizes: Tensor) -> Template:
+        """See `Matcher`; the sizes are not looked at."""
+        del sizes
         return self.features(patch, template=True)
 
     def respond(self, template: Template, patch: Tensor) -> Maps:
@@ -147,7 +184,8 @@ class SiameseNet(nn.Module):
         maps: Maps = self.head(template, self.features(patch, template=False))
         return maps
 
-    def match(self, template: Template, patch: Tensor) -> Candidates:
-        """Template features and search crops -> decoded candidates in crop pixels."""
+    def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
+        """See `Matcher`; the sizes are not looked at."""
+        del sizes
         found = self.coder.decode(self.respond(template, patch), patch.shape[-1])
         return replace(found, stride=float(self.coder.stride))

@@ -134,8 +134,8 @@ def hold_out(crops: ResidentSet, share: float = 0.1) -> tuple[ResidentSet, Resid
 
 def heat_map(found: Candidates) -> Tensor:
     """Candidates of a square map -> (B, R, R) scores; the best where several lie at one cell."""
-    cells = len(set(found.places[:, 0].tolist()))
-    place = ((found.places + 1) / 2 * (cells - 1)).round().long()
+    cells = len(set(found.grid_positions[:, 0].tolist()))
+    place = ((found.grid_positions + 1) / 2 * (cells - 1)).round().long()
     flat = (place[:, 1] * cells + place[:, 0]).expand_as(found.scores)
     maps = torch.zeros(len(found.scores), cells * cells, device=flat.device)
     return maps.scatter_reduce(1, flat, found.scores.float(), "amax", include_self=False).view(-1, cells, cells)
@@ -152,7 +152,8 @@ def measure(
     with closing(ResidentPairs(crops.to(device), preset.crops, replace(preset.data, **_PLAIN))) as pairs:
         for number, first in enumerate(range(0, count, size)):
             batch, _ = pairs.draw(min(size, count - first), preset.train.seed, 0, number)
-            candidates = net.match(net.embed(batch.template), batch.search)
+            sizes = batch.boxes[:, 2:] - batch.boxes[:, :2]
+            candidates = net.match(net.embed(batch.template, batch.template_sizes), batch.search, sizes)
             stride = candidates.stride
             maps.append(heat_map(candidates).cpu())
             best = candidates.scores.argmax(1)

@@ -18,11 +18,9 @@ from torch import Tensor
 
 from siamtrack.config import Preset
 from siamtrack.errors import ConfigError
-from siamtrack.geometry.boxes import cxcywh_to_xyxy
+from siamtrack.geometry.boxes import cxcywh_to_xyxy, nms
 from siamtrack.geometry.crop import Frame, Region, cut, target_region
-from siamtrack.models.proposals import nms
 from siamtrack.models.siamese import Candidates, Matcher, Template
-from siamtrack.models.sized import embed
 
 __all__ = ["Memory", "recall", "remember", "rerank"]
 
@@ -122,7 +120,7 @@ def _look_at(
     around = target_region(corners, crops.context, side / crops.template)
     patch = cut(frame, around, side, fill.repeat_interleave(count, 0), device, preset.crops.rounding)
     inside = sizes.flatten(0, 1) / (around.extent() / side)
-    return _features(embed(net, patch.pixels, inside.to(device))).reshape(len(boxes), count, -1)
+    return _features(net.embed(patch.pixels, inside.to(device))).reshape(len(boxes), count, -1)
 
 
 def _features(template: Template) -> Tensor:

@@ -69,7 +69,7 @@ def rank(found: Candidates, previous: Tensor, track: Track) -> tuple[Tensor, Ten
         raise ConfigError(_SIZELESS)
     penalty = shape_penalty(found.sizes, previous, track.penalty)
     penalised = penalty * found.scores
-    window = cosine_window(found.places)
+    window = cosine_window(found.grid_positions)
     return penalised * (1 - track.window) + window * track.window, penalty
 
 
@@ -97,9 +97,9 @@ def choose(
     score = found.scores.gather(1, best)[:, 0]
     rates = penalty.gather(1, best)[:, 0] * score * track.rate
     if track.select == "neighbours":
-        if not found.cells:
+        if not found.response_size:
             raise ConfigError("track.select 'neighbours' needs a network with one box a cell; use 'best' with this one")
-        index, weight = _best_neighbours(ranked, best, found.cells)
+        index, weight = _best_neighbours(ranked, best, found.response_size)
         centres = (_take(found.centres, index) * weight[..., None]).sum(1)
         sizes = (_take(found.sizes, index) * weight[..., None]).sum(1)
     else:
@@ -150,7 +150,7 @@ def choose_scale(found: Candidates, previous: Tensor, size: int, track: Track) -
     rows = torch.arange(len(winner), device=response.device)
     chosen = response[rows, winner]
     shifted = chosen - chosen.amin(1, keepdim=True)
-    window = cosine_window(found.places)
+    window = cosine_window(found.grid_positions)
     ranked = (1 - track.window) * shifted / shifted.sum(1, keepdim=True).clamp(min=1e-16)
     ranked = ranked + track.window * window / window.sum()
     best = ranked.argmax(1)

@@ -14,7 +14,6 @@ from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.crop import Frame, Region, cut, frame_size, mean_colour, target_region
 from siamtrack.models.siamese import Matcher, Template
-from siamtrack.models.sized import embed, match
 from siamtrack.tracking.distractors import Memory, remember, rerank
 from siamtrack.tracking.rank import Choice, choose, choose_scale, rank
 from siamtrack.tracking.upsampled import choose_upsampled
@@ -80,7 +79,7 @@ def start(
     region = target_region(corners, crops.context, side / crops.template)
     with torch.inference_mode():
         crop = cut(frame, region, side, fill, device, crops.rounding)
-        template = embed(net, crop.pixels, _sizes_in(corners, region, side).to(device))
+        template = net.embed(crop.pixels, _sizes_in(corners, region, side).to(device))
         memory = remember(template, track.memory_rate) if track.rerank else None
     none = torch.zeros(count, dtype=torch.long)
     return TrackState(corners, torch.ones(count), template, fill, none.bool(), size, none, memory)
@@ -188,9 +187,10 @@ def _look(
         fill = state.fill.repeat_interleave(count, 0)
         crop = cut(frame, pyramid, search, fill, device, preset.crops.rounding)
         template = tuple(level.repeat_interleave(count, 0) for level in state.template)
-        return choose_scale(net.match(template, crop.pixels), previous, search, track), None
+        sizes = previous.repeat_interleave(count, 0) / factors.to(previous)[:, None]
+        return choose_scale(net.match(template, crop.pixels, sizes), previous, search, track), None
     crop = cut(frame, region, search, state.fill, device, preset.crops.rounding)
-    found = match(net, state.template, crop.pixels, previous)
+    found = net.match(state.template, crop.pixels, previous)
     if track.select == "upsampled":
         return choose_upsampled(found, previous, search, track, preset.crops.template), None
     ranks = rank(found, previous, track)

@@ -38,14 +38,14 @@ def choose_upsampled(found: Candidates, previous: Tensor, size: int, track: Trac
     Raises:
         ConfigError: the network gives no such candidates.
     """
-    if found.sizes is None or found.classes is None or found.quality is None or not found.cells * found.stride:
+    if found.sizes is None or found.classes is None or found.quality is None or not found.response_size * found.stride:
         raise ConfigError("track.select 'upsampled' is for SiamCAR's maps; use 'best' with this network")
-    cells, stride = found.cells, found.stride
+    cells, stride = found.response_size, found.stride
     points = grid_points(cells, stride, size).to(found.centres)
     half = found.sizes / 2
     sides = torch.cat([points + half - found.centres, found.centres + half - points], -1)
     penalised = shape_penalty(found.sizes, previous, track.penalty) * found.classes * _stretched(found.quality)
-    window = cosine_window(found.places)
+    window = cosine_window(found.grid_positions)
     ranked = penalised * (1 - track.window) + window * track.window
     maps = torch.cat([torch.stack([ranked, penalised, found.classes], 1), sides.transpose(1, 2)], 1)
     wide = round((cells - 1) * stride) + 1

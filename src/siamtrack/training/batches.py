@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, TypeVar, get_type_hints
 
-import torch
 from torch import Tensor
 
 from siamtrack.config import Preset
 from siamtrack.data.augment import Batch
 from siamtrack.data.pair_source import PairSource
 from siamtrack.errors import ConfigError
+from siamtrack.models.losses import Generators, join_parts
 from siamtrack.training.distributed import ProcessGroup
 
-__all__ = ["Generators", "by_part", "check_parts", "draw_batch", "pack", "pick", "unpack"]
+__all__ = ["check_parts", "draw_batch", "pack", "pick", "unpack"]
 
 T = TypeVar("T")
-
-Generators = Sequence[torch.Generator]
-"""The generators of a batch's parts, each for an equal share of its pairs, in their order."""
 
 
 def check_parts(preset: Preset, world: ProcessGroup) -> None:
@@ -44,35 +40,16 @@ def draw_batch(pairs: PairSource, preset: Preset, step: int, world: ProcessGroup
     cfg = preset.train
     parts = cfg.batch_shards or world.size
     drawn = [pairs.draw(cfg.batch // parts, cfg.seed, part, step) for part in world.parts(parts)]
-    return _joined([batch for batch, _ in drawn]), [rng for _, rng in drawn]
-
-
-def by_part(call: Callable[..., T], rngs: Generators, *values: Tensor) -> T:
-    """Call with each part's rows of some tensors and its own generator, and join what comes back.
-
-    What is drawn for a pair then depends on its part alone, not on how many processes share the batch.
-    """
-    shares = zip(*(value.chunk(len(rngs)) for value in values), strict=True)
-    joint: T = _joined([call(*rows, rng) for rows, rng in zip(shares, rngs, strict=True)])
-    return joint
-
-
-def _joined(batches: list[Any]) -> Any:
-    """Batches, or other dataclasses of tensors, one after the other, field by field."""
-    first = batches[0]
-    if len(batches) == 1 or first is None:
-        return first
-    if isinstance(first, Tensor):
-        return torch.cat(batches)
-    if isinstance(first, tuple):
-        return sum(batches, ())
-    return type(first)(*(_joined([getattr(b, f.name) for b in batches]) for f in fields(first)))
+    batch: Batch = join_parts([batch for batch, _ in drawn])
+    return batch, [rng for _, rng in drawn]
 
 
 def pick(batch: T, rows: slice) -> T:
     """Some pairs of a batch."""
-    values = (getattr(batch, f.name) for f in fields(batch))  # type: ignore[arg-type]
-    return type(batch)(*(pick(v, rows) if is_dataclass(v) else v if v is None else v[rows] for v in values))
+    values = {f.name: getattr(batch, f.name) for f in fields(batch)}  # type: ignore[arg-type]
+    return type(batch)(
+        **{name: pick(v, rows) if is_dataclass(v) else v if v is None else v[rows] for name, v in values.items()}
+    )
 
 
 def pack(batch: Any, prefix: str) -> dict[str, Tensor]:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 import siamtrack
 from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.errors import ConfigError, DataError, WeightsError, reason
 from siamtrack.io import whole_file
+from siamtrack.models.siamese import SiameseNet
 from siamtrack.training.parameters import Average
 
 __all__ = [
@@ -49,7 +49,7 @@ class TrainState:
         best: the best validation score, negative before the first.
     """
 
-    net: nn.Module
+    net: SiameseNet
     optimiser: torch.optim.Optimizer
     average: Average | None
     step: int = 0

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from siamtrack.errors import ConfigError
 
-__all__ = ["ProcessGroup", "join_processes", "joint_count"]
+__all__ = ["ProcessGroup", "join_processes"]
 
 
 @dataclass(frozen=True)
@@ -97,20 +97,3 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
         dist.barrier()
     finally:
         dist.destroy_process_group()
-
-
-def joint_count(count: Tensor, floor: float = 1.0) -> Tensor:
-    """What a loss divides its sum by, so that the mean over the processes is the loss of the joint batch.
-
-    Args:
-        count: a number or sum of weights in this process's part of the batch, a scalar.
-        floor: the joint number is taken to be at least this.
-
-    Returns:
-        The joint number over the number of processes; alone, `count` itself.
-    """
-    if not (dist.is_available() and dist.is_initialized()):
-        return count.clamp(min=floor)
-    joint = count.detach().float().clone()
-    dist.all_reduce(joint)
-    return joint.clamp(min=floor) / dist.get_world_size()

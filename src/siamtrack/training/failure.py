@@ -16,8 +16,9 @@ from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.data.augment import Batch
 from siamtrack.errors import SiamtrackError, WeightsError
 from siamtrack.io import write_whole
-from siamtrack.training.batches import Generators, pack, pick, unpack
-from siamtrack.training.objective import objective
+from siamtrack.models.losses import Generators, Terms
+from siamtrack.models.siamese import SiameseNet
+from siamtrack.training.batches import pack, pick, unpack
 from siamtrack.training.parameters import prepare, unfreeze_backbone
 
 __all__ = ["FailedStep", "Replay", "TrainingError", "replay", "save_failure"]
@@ -119,7 +120,7 @@ def replay(path: Path, device: str = "cpu") -> Replay:
     return Replay(notes["step"], recorded, values, alone, norm, found[0] if found else None)
 
 
-def _alone(net: nn.Module, preset: Preset, batch: Batch, random: Tensor) -> Iterator[float]:
+def _alone(net: SiameseNet, preset: Preset, batch: Batch, random: Tensor) -> Iterator[float]:
     """The total of each pair as a batch of its own."""
     count = len(batch.present)
     for i in range(count):
@@ -128,10 +129,10 @@ def _alone(net: nn.Module, preset: Preset, batch: Batch, random: Tensor) -> Iter
         yield float(terms["total"].detach())
 
 
-def _terms(net: nn.Module, preset: Preset, batch: Batch, random: Tensor) -> dict[str, Tensor]:
-    cfg, rngs = preset.train, _generators(random)
-    with torch.autocast(batch.boxes.device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
-        return objective(net, batch, cfg.loss_weights, rngs, cfg.smooth_l1)
+def _terms(net: SiameseNet, preset: Preset, batch: Batch, random: Tensor) -> Terms:
+    reduced = preset.train.precision == "bfloat16"
+    with torch.autocast(batch.boxes.device.type, torch.bfloat16, enabled=reduced):
+        return preset.model.loss(net, batch, _generators(random))
 
 
 def _generators(states: Tensor) -> Generators:

@@ -16,15 +16,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from siamtrack.config import Preset, Train, preset_to_json
-from siamtrack.data.augment import Batch
+from siamtrack.config import Preset, preset_to_json
 from siamtrack.data.pair_source import PairSource
 from siamtrack.errors import ConfigError
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import sweep_drafts
+from siamtrack.models.families import Family
+from siamtrack.models.losses import Generators, Terms, TrainingBatch
 from siamtrack.models.pretrained import load_imagenet
+from siamtrack.models.siamese import SiameseNet
 from siamtrack.models.weights import save_weights
-from siamtrack.training.batches import Generators, check_parts, draw_batch
+from siamtrack.training.batches import check_parts, draw_batch
 from siamtrack.training.checkpoint import (
     TrainState,
     latest_checkpoint,
@@ -37,7 +39,6 @@ from siamtrack.training.checkpoint import (
 from siamtrack.training.distributed import ProcessGroup
 from siamtrack.training.failure import FailedStep, TrainingError, save_failure
 from siamtrack.training.log import Report, RunLog
-from siamtrack.training.objective import objective
 from siamtrack.training.parameters import (
     Average,
     compile_frozen,
@@ -105,7 +106,7 @@ def train(
             if opened != backbone_trains(cfg, run.step):
                 opened = backbone_trains(cfg, run.step)
                 unfreeze_backbone(run.net, cfg, run.step)
-                forward = world.wrap(_Objective(run.net, cfg))
+                forward = world.wrap(_Objective(run.net, preset.model))
             set_rates(run.optimiser, cfg, run.step)
             batch, rngs = draw_batch(data, preset, run.step, world)
             random = torch.stack([rng.get_state() for rng in rngs])
@@ -146,16 +147,16 @@ def train(
 class _Objective(nn.Module):
     """Network and loss as one module: DistributedDataParallel wants a single `forward`."""
 
-    def __init__(self, net: nn.Module, cfg: Train) -> None:
+    def __init__(self, net: SiameseNet, model: Family) -> None:
         super().__init__()
         self.net = net
-        self.cfg = cfg
+        self.model = model
 
-    def forward(self, batch: Batch, rngs: Generators) -> dict[str, Tensor]:
-        return objective(self.net, batch, self.cfg.loss_weights, rngs, self.cfg.smooth_l1)
+    def forward(self, batch: TrainingBatch, rngs: Generators) -> Terms:
+        return self.model.loss(self.net, batch, rngs)
 
 
-def build_network(preset: Preset, device: torch.device, pretrain: bool = True) -> nn.Module:
+def build_network(preset: Preset, device: torch.device, pretrain: bool = True) -> SiameseNet:
     """Build a preset's network for training: seeded, with ImageNet weights, its first stages frozen.
 
     Args:
@@ -180,7 +181,7 @@ def build_network(preset: Preset, device: torch.device, pretrain: bool = True) -
     cfg = settings_in_force(preset.train)
     prepare(net, cfg)
     compile_frozen(net, cfg, device)
-    built: nn.Module = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    built: SiameseNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return built
 
 
@@ -198,7 +199,7 @@ def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> Tra
     return run
 
 
-def _kept_weights(run: TrainState) -> nn.Module:
+def _kept_weights(run: TrainState) -> SiameseNet:
     """A copy of the network with the weights that are kept: the moving average, if there is one."""
     net = copy.deepcopy(run.net)
     if run.average:

@@ -13,7 +13,7 @@ from typing import Any
 
 from siamtrack.config import Preset, Track, changed_preset
 from siamtrack.errors import ConfigError, did_you_mean
-from siamtrack.models.families import SaSiam
+from siamtrack.models.families.sa_siam import SaSiam
 
 __all__ = ["Axis", "Setting", "Space", "default_grid", "make_space", "tunable_keys"]
 

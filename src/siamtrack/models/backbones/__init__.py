@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from torch import nn
-
 from siamtrack.errors import ConfigError, did_you_mean
 from siamtrack.models.backbones.alexnet import AlexNet
 from siamtrack.models.backbones.efficientnet import EfficientNetLite0
 from siamtrack.models.backbones.mobilenet import MobileNetV2
 from siamtrack.models.backbones.resnet import ResNet
-from siamtrack.models.siamese import Normalise
+from siamtrack.models.siamese import Backbone, Normalise
 
 __all__ = ["backbone_names", "build_backbone", "normalisation"]
 
@@ -24,7 +22,7 @@ _Triple = tuple[float, float, float]
 class _Entry:
     """How a backbone is built, and what its first convolution expects."""
 
-    build: Callable[[tuple[int, ...]], nn.Module]
+    build: Callable[[tuple[int, ...]], Backbone]
     mean: _Triple = (0.0, 0.0, 0.0)
     std: _Triple = (1.0, 1.0, 1.0)
     bgr: bool = False
@@ -60,8 +58,8 @@ def _entry(name: str) -> _Entry:
     return _ENTRIES[name]
 
 
-def build_backbone(name: str, levels: tuple[int, ...]) -> nn.Module:
-    """A backbone with random weights; it fulfils the `Backbone` protocol.
+def build_backbone(name: str, levels: tuple[int, ...]) -> Backbone:
+    """A backbone with random weights.
 
     Args:
         name: "alexnet" (SiamRPN), "alexnet_padded" (SPM-Tracker), "alexnet_siamfc" (SiamFC: grouped),

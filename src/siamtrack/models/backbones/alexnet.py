@@ -10,6 +10,8 @@ from typing import NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siamtrack.models.siamese import Backbone
+
 __all__ = ["AlexNet"]
 
 
@@ -30,7 +32,7 @@ _CONVS = (
 )
 
 
-class AlexNet(nn.Module):
+class AlexNet(Backbone):
     """AlexNet as a feature extractor.
 
     conv1 and conv2 are followed by max pooling; all but the last convolution by ReLU. Without padding a
@@ -68,12 +70,17 @@ class AlexNet(nn.Module):
             inputs = conv.outputs
         self.channels = tuple(_CONVS[level - 1].outputs for level in levels)
         self.strides = (8,) * len(levels)
-        self.stride = 8
         self.centred = not padded
 
     def stages(self) -> list[nn.Module]:
         """The parts in order of depth: what a schedule freezes and unfreezes."""
         return [self.get_submodule(f"conv{i}") for i in range(1, self.depth + 1)]
+
+    def first_cells(self, size: int) -> tuple[float, ...]:
+        """See `Backbone`: the first pixel with padding; without it, each layer takes half its kernel off."""
+        del size
+        inside = {2: 19.5, 3: 27.5, 4: 35.5, 5: 43.5}
+        return tuple(0.5 if self.padded else inside[level] for level in self.levels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> one map for each level, in the order of `levels`."""

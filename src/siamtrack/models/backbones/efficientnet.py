@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siamtrack.models.backbones.depthwise import DepthwiseConv, convolve
+from siamtrack.models.siamese import Backbone
 
 __all__ = ["EfficientNetLite0"]
 
@@ -97,7 +98,7 @@ class InvertedResidual(nn.Module):
         return x + out if self.shortcut else out
 
 
-class EfficientNetLite0(nn.Module):
+class EfficientNetLite0(Backbone):
     """EfficientNet-Lite0 as a feature extractor.
 
     Args:
@@ -125,15 +126,26 @@ class EfficientNetLite0(nn.Module):
                 inputs = outputs
             stages.append(nn.Sequential(*blocks))
         self.blocks = nn.ModuleList(stages)
+        self.levels = levels
         self.taps = tuple(ends[level] for level in levels)
         self.channels = tuple(_STAGES[tap][1] for tap in self.taps)
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
-        self.stride = min(self.strides)
-        self.centred = False
 
     def stages(self) -> list[nn.Module]:
         """The parts in order of depth, stem first: what a schedule freezes and unfreezes."""
         return [nn.ModuleList([self.conv_stem, self.bn1]), *self.blocks]
+
+    def first_cells(self, size: int) -> tuple[float, ...]:
+        """See `Backbone`: SAME padding depends on whether a layer's input has an even number of cells."""
+        first, stride, cells = 0.5, 1, size
+        found = {}
+        kernels = (3, *(kernel for _, _, kernel, step, _ in _STAGES if step == 2))
+        for level, kernel in enumerate(kernels, start=1):
+            before = max((-(-cells // 2) - 1) * 2 + kernel - cells, 0) // 2
+            first += (kernel // 2 - before) * stride
+            stride, cells = 2 * stride, -(-cells // 2)
+            found[level] = first
+        return tuple(found[level] for level in self.levels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Normalised images (B, 3, H, W) -> one map for each level, in the order of `levels`."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from siamtrack.models.backbones.depthwise import DepthwiseConv
+from siamtrack.models.siamese import Backbone
 
 __all__ = ["MobileNetV2"]
 
@@ -67,7 +68,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.shortcut else y
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(Backbone):
     """MobileNetV2 as a feature extractor.
 
     Args:
@@ -101,8 +102,6 @@ class MobileNetV2(nn.Module):
         self.taps = tuple(ends[_LEVEL_STAGE[level]] for level in levels)
         self.channels = tuple(int(_STAGES[_LEVEL_STAGE[level]].channels * width) for level in levels)
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
-        self.stride = min(self.strides)
-        self.centred = False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
@@ -112,6 +111,11 @@ class MobileNetV2(nn.Module):
         starts = (1, *(end + 1 for end in self._ends[:-1]))
         parts = [self.features[start : end + 1] for start, end in zip(starts, self._ends, strict=True)]
         return [self.features[0], *parts]
+
+    def first_cells(self, size: int) -> tuple[float, ...]:
+        """See `Backbone`: each of the unpadded strided convolutions takes one of its input's cells off."""
+        del size
+        return tuple(3.5 if level == 2 else 7.5 for level in self.levels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> one map for each level, in order: 15 cells for 127 pixels at stride 8."""

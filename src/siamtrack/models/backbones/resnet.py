@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siamtrack.models.siamese import Backbone
+
 __all__ = ["ResNet"]
 
 
@@ -98,7 +100,7 @@ def _stage(block: type[BasicBlock] | type[Bottleneck], inputs: int, spec: _Stage
     return nn.Sequential(*blocks)
 
 
-class ResNet(nn.Module):
+class ResNet(Backbone):
     """A ResNet as a feature extractor.
 
     Args:
@@ -120,8 +122,6 @@ class ResNet(nn.Module):
         self.levels = levels
         self.channels = tuple(_STAGES[level - 2].channels * block.expansion for level in levels)
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
-        self.stride = min(self.strides)
-        self.centred = False
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -130,6 +130,11 @@ class ResNet(nn.Module):
         """The parts in order of depth, stem first: what a schedule freezes and unfreezes."""
         layers = [self.get_submodule(f"layer{i + 1}") for i in range(self.depth)]
         return [nn.ModuleList([self.conv1, self.bn1]), *layers]
+
+    def first_cells(self, size: int) -> tuple[float, ...]:
+        """See `Backbone`: the unpadded stem takes 3 pixels off, conv3's unpadded stride 4 more."""
+        del size
+        return tuple(3.5 if level == 2 else 7.5 for level in self.levels)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> one map for each level, in order: 15 cells for 127 pixels at stride 8."""

@@ -1,28 +1,36 @@
 """SA-Siam (He et al., CVPR 2018): SiamFC's appearance branch and a semantic branch, trained apart and blended.
 
-The template is z^s: as wide as the search region (`crops.template_crop`). Scales are searched by `track.scales`.
+The two networks share nothing but the image. The template is z^s: as wide as the search region
+(`crops.template_crop`); the appearance branch looks at its middle, which for networks without padding is exactly what
+it would see of the narrow template. Scales are searched by `track.scales`.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from torch import nn
+from torch import Tensor, nn
 
+from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.heads.score import PointCoder, ScoreHead
-from siamtrack.models.necks import FuseLevels, IdentityNeck
-from siamtrack.models.sa_siam_net import Blend, Branches, SemanticNeck, TwinNeck
-from siamtrack.models.siamese import Normalise, SiameseNet
+from siamtrack.models.heads.score import PointCoder, ScoreHead, response_labels, siamfc_loss
+from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
+from siamtrack.models.necks import FuseLevels, IdentityNeck, centre_cells, odd_cells, projection, resized
+from siamtrack.models.siamese import Backbone, Head, Maps, Neck, Normalise, SiameseNet
 
-__all__ = ["SaSiam"]
+__all__ = ["Blend", "Branches", "ChannelAttention", "Frozen", "SaSiam", "SemanticNeck", "TwinNeck", "grid_maxima"]
+
+# Side of the grid that channel attention pools over (section 3.2).
+_GRID = 3
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SaSiam:
-    """Fields are the paper's choices and ablations (table 2, section 4.3); the defaults are the published tracker.
+    """Fields are the paper's choices and ablations (table 1, section 4.3); the defaults are the published tracker.
 
     The paper names neither the gain of the responses nor how the sizes of two layers meet; see `ScoreHead` and
     `SemanticNeck` for what is done.
@@ -43,6 +51,7 @@ class SaSiam:
         gain: factor on the correlations.
         learned: gain and bias are learned and not fixed.
         enlarge: factor of the bicubic up-sampling of the response.
+        loss_weights: of the appearance and the semantic branch's loss; trained jointly there is one loss, of weight 1.
     """
 
     family: Literal["sa_siam"] = "sa_siam"
@@ -61,26 +70,271 @@ class SaSiam:
     gain: float = 0.001
     learned: bool = False
     enlarge: int = Field(default=16, ge=1, le=64)
+    loss_weights: tuple[float, float] = (1.0, 1.0)
 
     def build(self) -> SiameseNet:
         """The network with random weights."""
         own = neck = deep = semantic = None
         heads: dict[str, ScoreHead] = {}
-        strides: list[int] = []
         if self.branches != "semantic":
             own = build_backbone(self.backbone, (self.level,))
-            neck = FuseLevels(own.channels, self.width, self.template_cells) if self.width else IdentityNeck()  # type: ignore[arg-type]
-            strides.append(own.stride)  # type: ignore[arg-type]
+            neck = FuseLevels(own.channels, self.width, self.template_cells) if self.width else IdentityNeck()
             heads["appearance"] = ScoreHead(self.gain, 0.0, self.learned)
         if self.branches != "appearance":
             deep = build_backbone(self.semantic_backbone, self.semantic_levels[0 if self.multilevel else -1 :])
-            channels, steps = deep.channels, deep.strides
-            semantic = SemanticNeck(channels, steps, self.fused, self.template_cells, self.attention)  # type: ignore[arg-type]
-            strides.append(deep.stride)  # type: ignore[arg-type]
+            semantic = SemanticNeck(deep.channels, deep.strides, self.fused, self.template_cells, self.attention)
             heads["semantic"] = ScoreHead(self.gain, 0.0, self.learned)
         names = (self.backbone, self.semantic_backbone)
         backbone = Branches(own, deep, names, (normalisation(names[0]), normalisation(names[1])))
-        head = Blend(heads, self.appearance_weight, self.joint)
+        head = Blend(heads, self.appearance_weight)
         plain = Normalise((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-        twin: nn.Module = TwinNeck(neck, semantic, self.template_cells)
-        return SiameseNet(plain, backbone, twin, head, PointCoder(float(max(strides)), self.enlarge))
+        coder = PointCoder(float(backbone.stride), self.enlarge)
+        return SiameseNet(plain, backbone, TwinNeck(neck, semantic, self.template_cells), head, coder)
+
+    def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
+        """Forward pass and loss of one batch; nothing is drawn.
+
+        `appearance` and `semantic`, each branch on its own response, as far as they are there: apart, the branches
+        share neither a parameter nor a term, so that one run trains both as two runs would. Trained jointly, `cls` on
+        the blend. And `total`.
+        """
+        del rngs
+        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        labels = response_labels(maps, batch, net.coder.stride)
+        if self.joint:
+            return weighted(siamfc_loss(maps, labels), (1.0,))
+        weights = dict(zip(("appearance", "semantic"), self.loss_weights, strict=True))
+        branches = [name for name in weights if name in maps]
+        terms = {name: siamfc_loss({"response": maps[name]}, labels)["cls"] for name in branches}
+        return weighted(terms, [weights[name] for name in branches])
+
+
+class Frozen(nn.Module):
+    """A network that is never trained: no gradients, BatchNorm always in evaluation mode (SA-Siam, section 3.3)."""
+
+    def __init__(self, net: Backbone) -> None:
+        super().__init__()
+        self.net: Backbone = net.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Frozen:
+        """Stays in evaluation mode whatever `mode` is."""
+        del mode
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """As the network itself, without gradients."""
+        maps: tuple[Tensor, ...] = self.net(x)
+        return maps
+
+
+class Branches(Backbone):
+    """Up to two backbones on the same image, each with its own normalisation.
+
+    Args:
+        appearance: A-Net with one level, or None.
+        semantic: S-Net, or None; it is frozen.
+        names: of the two, as `build_backbone` knows them.
+        normalise: of the two.
+    """
+
+    def __init__(
+        self,
+        appearance: Backbone | None,
+        semantic: Backbone | None,
+        names: tuple[str, str],
+        normalise: tuple[Normalise, Normalise],
+    ) -> None:
+        super().__init__()
+        self.appearance = appearance
+        self.semantic = None if semantic is None else Frozen(semantic)
+        self.names = names
+        self.normalise = nn.ModuleList(normalise)
+        parts = [part for part in (appearance, semantic) if part is not None]
+        self.channels = tuple(c for part in parts for c in part.channels)
+        self.strides = tuple(stride for part in parts for stride in part.strides)
+
+    @property
+    def stride(self) -> int:
+        """The coarser of the branches' finest strides: that of their responses."""
+        parts = (self.appearance, None if self.semantic is None else self.semantic.net)
+        return max(part.stride for part in parts if part is not None)
+
+    def stages(self) -> list[nn.Module]:
+        """The parts of A-Net in order of depth; none of S-Net is ever trained."""
+        return [] if self.appearance is None else self.appearance.stages()
+
+    def pretrained_parts(self, name: str) -> list[tuple[Backbone, str]]:
+        """Both networks, by their own names."""
+        del name
+        parts: list[tuple[Backbone, str]] = [] if self.appearance is None else [(self.appearance, self.names[0])]
+        return parts if self.semantic is None else [*parts, (self.semantic.net, self.names[1])]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """RGB 0..255 -> A-Net's map, then S-Net's levels, as far as the branches are there."""
+        maps: tuple[Tensor, ...] = ()
+        if self.appearance is not None:
+            maps += self.appearance(self.normalise[0](x))
+        if self.semantic is not None:
+            maps += self.semantic(self.normalise[1](x))
+        return maps
+
+
+def grid_maxima(x: Tensor, centre: int) -> Tensor:
+    """The maximum of each channel in the cells of a 3 x 3 grid whose middle cell is the target's.
+
+    Args:
+        x: (B, C, n, n).
+        centre: side of the middle cell; 6 of the 22 cells of AlexNet's conv5.
+
+    Returns:
+        (B, C, 9), row by row.
+
+    Raises:
+        ConfigError: the map shows nothing around its middle.
+    """
+    side = x.shape[-1]
+    if side < centre + 2:
+        raise ConfigError(
+            f"channel attention needs the target's surroundings, a map wider than {centre} cells; got {side} "
+            "(set crops.template_crop, such as 255)"
+        )
+    start = (side - centre) // 2
+    bounds = (0, start, start + centre, side)
+    cells = [
+        x[..., bounds[row] : bounds[row + 1], bounds[column] : bounds[column + 1]].amax((-2, -1))
+        for row in range(_GRID)
+        for column in range(_GRID)
+    ]
+    return torch.stack(cells, -1)
+
+
+class ChannelAttention(nn.Module):
+    """A weight for each channel of a template, from its activations in and around the target.
+
+    One multilayer perceptron, 9 - 9 - 1 with ReLU, serves all channels of a layer. The sigmoid's bias of 0.5 keeps
+    the weights within [0.5, 1.5], so that no channel is lost and none drowns the others.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(_GRID**2, _GRID**2), nn.ReLU(), nn.Linear(_GRID**2, 1))
+
+    def forward(self, x: Tensor, centre: int) -> Tensor:
+        """(B, C, n, n) and the side of the middle cell -> (B, C, 1, 1) weights in [0.5, 1.5]."""
+        weights: Tensor = self.mlp(grid_maxima(x, centre)).sigmoid() + 0.5
+        return weights[..., None]
+
+
+class SemanticNeck(nn.Module):
+    """Attention on the template, its middle, and a 1 x 1 fusion of each layer (SA-Siam, sections 3.1 and 3.2).
+
+    Layers of different strides (padded networks) are first brought to the finest one. Layers of one stride whose
+    sizes differ (networks without padding) keep their sizes; the middle of a larger one is larger by as much, and
+    zeros around the smaller ones then make it one map whose correlation is the sum over the layers. A BatchNorm
+    after each convolution, which the paper does not have, brings the layers to one scale.
+
+    Args:
+        channels: of the layers.
+        strides: of the layers.
+        width: channels of each layer after the fusion.
+        template_cells: side of the template's middle on the last layer.
+        attention: weigh the template's channels.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        strides: tuple[int, ...],
+        width: int,
+        template_cells: int,
+        attention: bool,
+    ) -> None:
+        super().__init__()
+        self.fuse = nn.ModuleList(projection(c, width) for c in channels)
+        self.attention = nn.ModuleList(ChannelAttention() for _ in channels) if attention else None
+        self.resize = len(set(strides)) > 1
+        self.template_cells = template_cells
+
+    def forward(self, layers: tuple[Tensor, ...], template: bool) -> Tensor:
+        """S-Net's layers -> (B, layers * width, n, n); of the template, the weighted middle."""
+        if self.resize:
+            layers = tuple(resized(x, like=layers[0]) for x in layers)
+        if self.template_cells % 2:
+            layers = tuple(odd_cells(x) for x in layers)
+        if template:
+            layers = tuple(self._middle(i, x, layers[-1].shape[-1]) for i, x in enumerate(layers))
+        fused = [fuse(x) for fuse, x in zip(self.fuse, layers, strict=True)]
+        widest = max(x.shape[-1] for x in fused)
+        return torch.cat([_surrounded(x, widest) for x in fused], 1)
+
+    def _middle(self, layer: int, x: Tensor, last: int) -> Tensor:
+        cells = self.template_cells + x.shape[-1] - last
+        weights = self.attention[layer](x, cells) if self.attention is not None else 1.0
+        return centre_cells(x, cells) * weights
+
+
+def _surrounded(x: Tensor, side: int) -> Tensor:
+    """(B, C, n, n) -> (B, C, side, side) with zeros all around."""
+    return F.pad(x, ((side - x.shape[-1]) // 2,) * 4)
+
+
+class TwinNeck(Neck):
+    """Both branches' necks; either may be missing.
+
+    Args:
+        appearance: neck of A-Net's map, called as those of `siamtrack.models.necks` are; or None.
+        semantic: neck of S-Net's layers; or None.
+        template_cells: side of the appearance template's middle.
+    """
+
+    def __init__(self, appearance: Neck | None, semantic: SemanticNeck | None, template_cells: int) -> None:
+        super().__init__()
+        self.appearance = appearance
+        self.semantic = semantic
+        self.template_cells = template_cells
+
+    def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
+        """What `Branches` gives -> one map a branch."""
+        maps: list[Tensor] = []
+        if self.appearance is not None:
+            (own,) = self.appearance(features[:1], template)
+            maps.append(centre_cells(own, self.template_cells) if template else own)
+            features = features[1:]
+        if self.semantic is not None:
+            maps.append(self.semantic(features, template))
+        return tuple(maps)
+
+
+class Blend(Head):
+    """Correlates each branch and blends the responses (SA-Siam, section 3.1).
+
+    Maps: `response` (B, 1, R, R) the blend, and each branch's own: `appearance`, `semantic`.
+
+    Args:
+        heads: of the branches that are there, by name.
+        weight: of the appearance branch, lambda; the semantic one has 1 - lambda.
+    """
+
+    def __init__(self, heads: dict[str, ScoreHead], weight: float) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict(heads)
+        self.weight = weight
+
+    def forward(self, template: tuple[Tensor, ...], search: tuple[Tensor, ...]) -> Maps:
+        """One map a branch of both sides -> responses.
+
+        Raises:
+            ConfigError: the branches' backbones differ in geometry.
+        """
+        maps: Maps = {}
+        for (name, head), z, x in zip(self.heads.items(), template, search, strict=True):
+            maps[name] = head((z,), (x,))["response"]
+        responses = list(maps.values())
+        if len(responses) == 1:
+            return {**maps, "response": responses[0]}
+        appearance, semantic = responses
+        if appearance.shape != semantic.shape:
+            sides = f"{appearance.shape[-1]} and {semantic.shape[-1]}"
+            raise ConfigError(f"both branches need responses of one size; got {sides} cells: choose like backbones")
+        return {**maps, "response": self.weight * appearance + (1 - self.weight) * semantic}

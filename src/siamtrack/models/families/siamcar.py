@@ -6,21 +6,29 @@ of the correlation (`correlations`).
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
-from torch import nn
+from pydantic import dataclasses as pydantic
+from torch import Tensor, nn
 
+from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.heads.car import CarHead, Fusion, SidesCoder
+from siamtrack.models.correlation import CorrelationMerge, CorrelationPart
+from siamtrack.models.heads import init_outputs
+from siamtrack.models.heads.sides import boxes_of_sides, decode_sides, side_iou, sides_of_boxes
+from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_count, weighted
 from siamtrack.models.necks import FuseLevels, ProjectLevels
-from siamtrack.models.siamese import SiameseNet
+from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
 
-__all__ = ["SiamCar"]
+__all__ = ["CarHead", "SiamCar", "SideTargets", "SidesCoder", "car_loss", "centreness"]
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SiamCar:
     """Fields are the paper's choices and ablations; the defaults are the published tracker.
 
@@ -33,29 +41,184 @@ class SiamCar:
         light: levels merged at the finest stride and separable towers with BatchNorm, for small backbones.
         template_cells: side of the template features' middle that is kept.
         unit: pixels that an untrained head predicts for each side.
+        loss_weights: of classification, centre-ness and regression (section 3.2: 1, 1, 3).
     """
 
     family: Literal["siamcar"] = "siamcar"
     backbone: str = "resnet50"
     levels: tuple[int, ...] = (3, 4, 5)
     width: int = Field(default=256, ge=8)
-    correlations: tuple[Literal["depthwise", "pixelwise", "search"], ...] = ("depthwise",)
+    correlations: tuple[CorrelationPart, ...] = ("depthwise",)
     tower: int = Field(default=4, ge=0, le=8)
     light: bool = False
     template_cells: int = Field(default=7, ge=1)
     unit: float = Field(default=1.0, gt=0)
+    loss_weights: tuple[float, float, float] = (1.0, 1.0, 3.0)
 
     def build(self) -> SiameseNet:
         """The network with random weights."""
         backbone = build_backbone(self.backbone, self.levels)
-        channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
-        neck: nn.Module
+        neck: Neck
         if self.light:
-            neck, levels = FuseLevels(channels, self.width, self.template_cells), 1
+            neck, levels = FuseLevels(backbone.channels, self.width, self.template_cells), 1
         else:
-            centred: bool = backbone.centred  # type: ignore[assignment]
-            neck, levels = ProjectLevels(channels, self.width, self.template_cells, centred), len(self.levels)
-        fusion = Fusion(self.width, levels, self.width, self.correlations, self.template_cells, norm=self.light)
-        head = CarHead(fusion, self.width, self.tower, separable=self.light, unit=self.unit)
-        coder = SidesCoder(float(backbone.stride))  # type: ignore[arg-type]
-        return SiameseNet(normalisation(self.backbone), backbone, neck, head, coder)
+            neck = ProjectLevels(backbone.channels, self.width, self.template_cells, backbone.centred)
+            levels = len(self.levels)
+        merge = CorrelationMerge(self.width, levels, self.width, self.correlations, self.template_cells, self.light)
+        head = CarHead(merge, self.width, self.tower, separable=self.light, unit=self.unit)
+        return SiameseNet(normalisation(self.backbone), backbone, neck, head, SidesCoder(float(backbone.stride)))
+
+    def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
+        """Forward pass and loss of one batch: `cls`, `cen`, `loc` and `total`; nothing is drawn."""
+        del rngs
+        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        coder = SidesCoder(float(net.backbone.stride))
+        targets = coder.encode(batch.boxes, batch.present, maps["cls"].shape[-1], batch.search.shape[-1])
+        return weighted(car_loss(maps, targets), self.loss_weights)
+
+
+def _tower(width: int, depth: int, separable: bool) -> nn.Sequential:
+    """`depth` 3 x 3 convolutions: with GroupNorm as in the reference, or separable with BatchNorm, for CPUs."""
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        if separable:
+            layers += [
+                nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(width, width, 1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(inplace=True),
+            ]
+        else:
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(32, width), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+class CarHead(Head):
+    """Two towers over the fused response (SiamCAR, section 3.2 and figure 2).
+
+    Maps: `cls` (B, 2, R, R) logits of background and target, `cen` (B, 1, R, R) centre-ness logit, `loc`
+    (B, 4, R, R) log distances to left, top, right and bottom, in units of `unit` pixels.
+
+    Centre-ness is read from the classification tower, as in the reference.
+    """
+
+    def __init__(self, fusion: nn.Module, width: int, depth: int, separable: bool, unit: float = 1.0) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.cls_tower = _tower(width, depth, separable)
+        self.bbox_tower = _tower(width, depth, separable)
+        kernel = 1 if separable else 3
+        self.cls_logits = nn.Conv2d(width, 2, kernel, padding=kernel // 2)
+        self.bbox_pred = nn.Conv2d(width, 4, kernel, padding=kernel // 2)
+        self.centerness = nn.Conv2d(width, 1, kernel, padding=kernel // 2)
+        self.log_unit = math.log(unit)
+        init_outputs(self.cls_logits, self.bbox_pred, self.centerness)
+
+    def forward(self, template: tuple[Tensor, ...], search: tuple[Tensor, ...]) -> Maps:
+        """Features of both sides -> `cls`, `cen`, `loc`."""
+        x = self.fusion(template, search)
+        cls = self.cls_tower(x)
+        box = self.bbox_tower(x)
+        loc = self.bbox_pred(box) + self.log_unit
+        return {"cls": self.cls_logits(cls), "cen": self.centerness(cls), "loc": loc}
+
+
+@dataclass(frozen=True)
+class SideTargets:
+    """What the loss compares with the maps; R x R cells flattened to K.
+
+    Attributes:
+        positive: (B, K) bool, cells that must find the target.
+        sides: (B, K, 4) distances to left, top, right, bottom in crop pixels; meaningful inside the box.
+        centreness: (B, K) in [0, 1] (SiamCAR, section 3.2); 0 outside the box.
+        present: (B,) bool, False for negative pairs.
+    """
+
+    positive: Tensor
+    sides: Tensor
+    centreness: Tensor
+    present: Tensor
+
+
+@dataclass(frozen=True)
+class SidesCoder:
+    """Between SiamCAR's maps and boxes (SiamCAR, section 3.2), one grid for training and tracking.
+
+    Attributes:
+        stride: of the response map in crop pixels.
+        shrink: a cell is positive where it lies deeper inside the box than this share of the half side, on all
+            four sides (the reference uses 0.6: the middle 40% of the box in each direction).
+    """
+
+    stride: float = 8.0
+    shrink: float = 0.6
+
+    def decode(self, maps: Maps, size: int) -> Candidates:
+        """Maps of search crops of `size` pixels -> R * R candidates; score = classification x centre-ness."""
+        cells = maps["cls"].shape[-1]
+        device = maps["cls"].device
+        points = grid_points(cells, self.stride, size).to(device)
+        classes = maps["cls"].float().softmax(1)[:, 1].flatten(1)
+        quality = maps["cen"].float().flatten(1)
+        score = classes * quality.sigmoid()
+        centres, sizes = boxes_of_sides(points, decode_sides(maps))
+        return Candidates(centres, sizes, score, grid_positions(cells).to(device), cells, classes, quality)
+
+    def encode(
+        self, boxes: Tensor, present: Tensor, cells: int, size: int, points: Tensor | None = None
+    ) -> SideTargets:
+        """Boxes (B, 4) xyxy in crop pixels and (B,) present -> targets on a grid of `cells` x `cells`.
+
+        `points` (K, 2) replaces the grid; only the parity test with the reference's shifted grid needs it.
+        """
+        if points is None:
+            points = grid_points(cells, self.stride, size).to(boxes.device)
+        sides = sides_of_boxes(points, boxes)
+        half = (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)[:, None] / 2
+        positive = (sides > self.shrink * half).all(-1) & present[:, None]
+        return SideTargets(positive, sides, centreness(sides), present)
+
+
+def centreness(sides: Tensor) -> Tensor:
+    """(..., 4) l, t, r, b -> (...) sqrt(min(l, r) / max(l, r) * min(t, b) / max(t, b)), 0 outside the box."""
+    inside = sides.clamp(min=0)
+    low, high = inside[..., :2], inside[..., 2:]
+    ratio = torch.minimum(low, high) / torch.maximum(low, high).clamp(min=1e-6)
+    return ratio.prod(-1).sqrt()
+
+
+def car_loss(maps: Maps, targets: SideTargets) -> dict[str, Tensor]:
+    """The unweighted terms `cls`, `cen` and `loc`.
+
+    `cls` is half the mean cross-entropy over positive cells plus half that over negative ones, so that
+    neither drowns the other; a batch without positives has the negative half only. `loc` is
+    -log((I + 1) / (U + 1)), as the reference has it, weighted by the target's centre-ness; `cen` is binary
+    cross-entropy. Both look at positive cells alone and are 0 where there are none. Where several processes
+    train, cells are counted over all of them.
+
+    Args:
+        maps: `cls` (B, 2, R, R), `cen` (B, 1, R, R) and `loc` (B, 4, R, R), as `CarHead` gives them.
+        targets: of the same R, as `SidesCoder.encode` gives them.
+
+    Returns:
+        Three scalars.
+    """
+    logits = maps["cls"].float().log_softmax(1).flatten(2)
+    positive = targets.positive
+    negative = ~positive
+    count = joint_count(positive.sum())
+    cls_positive = -(logits[:, 1] * positive).sum() / count
+    cls_negative = -(logits[:, 0] * negative).sum() / joint_count(negative.sum())
+    weight = targets.centreness * positive
+    inter, union = side_iou(decode_sides(maps), targets.sides.clamp(min=0))
+    overlap = -torch.log((inter + 1) / (union + 1))
+    cen = F.binary_cross_entropy_with_logits(
+        maps["cen"].float().flatten(1), targets.centreness, weight=positive.float(), reduction="sum"
+    )
+    return {
+        "cls": 0.5 * cls_positive + 0.5 * cls_negative,
+        "cen": cen / count,
+        "loc": (overlap * weight).sum() / joint_count(weight.sum(), floor=1e-6),
+    }

@@ -9,12 +9,12 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from torch import nn
 
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.heads.score import PointCoder, ScoreHead
+from siamtrack.models.heads.score import PointCoder, ScoreHead, response_labels, siamfc_loss
+from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck
-from siamtrack.models.siamese import SiameseNet
+from siamtrack.models.siamese import Neck, SiameseNet
 
 __all__ = ["SiamFc"]
 
@@ -46,8 +46,13 @@ class SiamFc:
     def build(self) -> SiameseNet:
         """The network with random weights."""
         backbone = build_backbone(self.backbone, (self.level,))
-        channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
-        stride: int = backbone.stride  # type: ignore[assignment]
-        neck: nn.Module = FuseLevels(channels, self.width) if self.width else IdentityNeck()
+        neck: Neck = FuseLevels(backbone.channels, self.width) if self.width else IdentityNeck()
         head = ScoreHead(self.gain, self.bias, self.learned)
-        return SiameseNet(normalisation(self.backbone), backbone, neck, head, PointCoder(float(stride), self.enlarge))
+        coder = PointCoder(float(backbone.stride), self.enlarge)
+        return SiameseNet(normalisation(self.backbone), backbone, neck, head, coder)
+
+    def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
+        """Forward pass and loss of one batch: `cls` and `total`, which are the same; nothing is drawn."""
+        del rngs
+        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        return weighted(siamfc_loss(maps, response_labels(maps, batch, net.coder.stride)), (1.0,))

@@ -10,14 +10,14 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from torch import nn
 
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.heads.anchors import AnchorCoder
-from siamtrack.models.heads.light import CorrelationPart, LightRpnHead
-from siamtrack.models.heads.rpn import Correlation, RpnHead
+from siamtrack.models.correlation import CorrelationPart
+from siamtrack.models.heads.anchors import AnchorCoder, anchor_terms
+from siamtrack.models.heads.rpn import Correlation, LightRpnHead, RpnHead
+from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck
-from siamtrack.models.siamese import SiameseNet
+from siamtrack.models.siamese import Head, Neck, SiameseNet
 
 __all__ = ["SiamRpn"]
 
@@ -30,31 +30,43 @@ class SiamRpn:
         backbone: its name; see `build_backbone`.
         level: which of conv2..conv5 is used.
         correlation: "up" (section 3.2) or "depthwise" (the tracker published with SiamRPN++'s code).
+        correlation_gain: factor on the up-channel correlation; see `RpnHead`.
         correlations: for small networks, in its place: what `LightRpnHead` concatenates; needs a `width`.
         width: channels after a 1 x 1 projection that also keeps the template's middle 7 x 7 cells only, for
             backbones with padding; 0 leaves the features as they are.
         ratios: height / width of the anchors (section 5.6 compares 3, 5 and 7).
         scale: side of the anchors in strides.
+        loss_weights: of classification and offsets (published code).
+        smooth_l1: offsets are compared by smooth L1, as in the paper (section 3.2), not by L1, as in PySOT.
     """
 
     family: Literal["siamrpn"] = "siamrpn"
     backbone: str = "alexnet"
     level: int = Field(default=5, ge=2, le=5)
     correlation: Correlation = "up"
+    correlation_gain: float = Field(default=1.0, gt=0)
     correlations: tuple[CorrelationPart, ...] = ()
     width: int = Field(default=0, ge=0)
     ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: int = Field(default=8, ge=1)
+    loss_weights: tuple[float, float] = (1.0, 1.2)
+    smooth_l1: bool = False
 
     def build(self) -> SiameseNet:
         """The network with random weights."""
         backbone = build_backbone(self.backbone, (self.level,))
-        channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
-        stride: int = backbone.stride  # type: ignore[assignment]
-        neck: nn.Module = FuseLevels(channels, self.width) if self.width else IdentityNeck()
-        width, anchors = self.width or channels[0], len(self.ratios)
-        head: nn.Module = RpnHead((width,), anchors, self.correlation)
+        neck: Neck = FuseLevels(backbone.channels, self.width) if self.width else IdentityNeck()
+        width, anchors = self.width or backbone.channels[0], len(self.ratios)
+        head: Head = RpnHead((width,), anchors, self.correlation, gain=self.correlation_gain)
         if self.correlations:
             head = LightRpnHead(width, anchors, self.correlations)
-        coder = AnchorCoder(stride=stride, scale=self.scale, ratios=self.ratios)
-        return SiameseNet(normalisation(self.backbone), backbone, neck, head, coder)
+        return SiameseNet(normalisation(self.backbone), backbone, neck, head, self._coder(backbone.stride))
+
+    def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
+        """Forward pass and loss of one batch: `cls`, `loc` and `total`; `rngs` draw the anchors to learn from."""
+        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        terms = anchor_terms(maps, self._coder(net.backbone.stride), batch, rngs, self.smooth_l1)
+        return weighted(terms, self.loss_weights)
+
+    def _coder(self, stride: int) -> AnchorCoder:
+        return AnchorCoder(stride=stride, scale=self.scale, ratios=self.ratios)

@@ -9,15 +9,15 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
-from torch import nn
 
 from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.heads.anchors import AnchorCoder
-from siamtrack.models.heads.light import CorrelationPart, LightRpnHead
-from siamtrack.models.heads.rpn import Correlation, LevelFusion, RpnHead
+from siamtrack.models.correlation import CorrelationPart
+from siamtrack.models.heads.anchors import AnchorCoder, anchor_terms
+from siamtrack.models.heads.rpn import Correlation, LevelAggregation, LightRpnHead, RpnHead
+from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, ProjectLevels
-from siamtrack.models.siamese import SiameseNet
+from siamtrack.models.siamese import Head, Neck, SiameseNet
 
 __all__ = ["SiamRpnPlusPlus"]
 
@@ -31,11 +31,14 @@ class SiamRpnPlusPlus:
         levels: which of conv2..conv5 are used.
         width: channels of the levels after the neck, one number for all or one for each.
         correlation: "depthwise" (section 3.4) or "up".
+        correlation_gain: factor on the up-channel correlation; see `RpnHead`.
         correlations: for small networks with one merged level, in its place: what `LightRpnHead` concatenates.
         fusion: the levels' maps are added with learned weights, or their mean is taken (section 3.3).
         template_cells: side of the template features' middle that is kept (section 3.2).
         ratios: height / width of the anchors.
         scale: side of the anchors in strides.
+        loss_weights: of classification and offsets (published code).
+        smooth_l1: offsets are compared by smooth L1, not by L1 as in the published code.
 
     Backbones whose levels differ in stride are up-sampled and merged before the head, which is then one.
     """
@@ -45,11 +48,14 @@ class SiamRpnPlusPlus:
     levels: tuple[int, ...] = Field(default=(3, 4, 5), min_length=1)
     width: int | tuple[int, ...] = 256
     correlation: Correlation = "depthwise"
+    correlation_gain: float = Field(default=1.0, gt=0)
     correlations: tuple[CorrelationPart, ...] = ()
-    fusion: LevelFusion = "weighted"
+    fusion: LevelAggregation = "weighted"
     template_cells: int = Field(default=7, ge=3)
     ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: int = Field(default=8, ge=1)
+    loss_weights: tuple[float, float] = (1.0, 1.2)
+    smooth_l1: bool = False
 
     def build(self) -> SiameseNet:
         """The network with random weights.
@@ -58,21 +64,28 @@ class SiamRpnPlusPlus:
             ConfigError: an unknown backbone or level, or widths that do not fit the levels.
         """
         backbone = build_backbone(self.backbone, self.levels)
-        channels: tuple[int, ...] = backbone.channels  # type: ignore[assignment]
-        strides: tuple[int, ...] = backbone.strides  # type: ignore[assignment]
+        channels = backbone.channels
         widths = (self.width,) * len(channels) if isinstance(self.width, int) else self.width
         if len(widths) != len(channels):
             raise ConfigError(f"width needs one number, or {len(channels)} for levels {self.levels}; got {widths}")
-        neck: nn.Module
-        if len(set(strides)) == 1:
-            centred: bool = backbone.centred  # type: ignore[assignment]
-            neck = ProjectLevels(channels, widths, self.template_cells, centred)
+        neck: Neck
+        if len(set(backbone.strides)) == 1:
+            neck = ProjectLevels(channels, widths, self.template_cells, backbone.centred)
         else:
             neck, widths = FuseLevels(channels, max(widths), self.template_cells), (max(widths),)
-        head: nn.Module = RpnHead(widths, len(self.ratios), self.correlation, self.fusion)
+        anchors = len(self.ratios)
+        head: Head = RpnHead(widths, anchors, self.correlation, self.fusion, gain=self.correlation_gain)
         if self.correlations:
             if len(widths) > 1:
                 raise ConfigError(f"model.correlations needs one merged level; {self.backbone} gives {len(widths)}")
-            head = LightRpnHead(widths[0], len(self.ratios), self.correlations, self.template_cells)
-        coder = AnchorCoder(stride=min(strides), scale=self.scale, ratios=self.ratios)
-        return SiameseNet(normalisation(self.backbone), backbone, neck, head, coder)
+            head = LightRpnHead(widths[0], anchors, self.correlations, self.template_cells)
+        return SiameseNet(normalisation(self.backbone), backbone, neck, head, self._coder(backbone.stride))
+
+    def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
+        """Forward pass and loss of one batch: `cls`, `loc` and `total`; `rngs` draw the anchors to learn from."""
+        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        terms = anchor_terms(maps, self._coder(net.backbone.stride), batch, rngs, self.smooth_l1)
+        return weighted(terms, self.loss_weights)
+
+    def _coder(self, stride: int) -> AnchorCoder:
+        return AnchorCoder(stride=stride, scale=self.scale, ratios=self.ratios)

@@ -1,30 +1,83 @@
 """SPM-Tracker (Wang et al., CVPR 2019): a coarse stage proposes, a fine stage compares; both are fused.
 
 Its generalized training is `data.same_category`, with the shares `data.negative`, `negative_same` and `video_share`.
+In this order: the configuration, the network, the fine stage, the proposals, and what the fine stage learns from.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
-from torch import nn
+from pydantic import dataclasses as pydantic
+from torch import Tensor, nn
 
+from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, nms, xyxy_to_cxcywh
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.fine import FineKind, FineStage
-from siamtrack.models.heads.anchors import AnchorCoder
-from siamtrack.models.heads.light import CorrelationPart, LightRpnHead
-from siamtrack.models.heads.rpn import Correlation, RpnHead
-from siamtrack.models.necks import FuseLevels, IdentityNeck
-from siamtrack.models.spm_net import SpmFusion, SpmHead, SpmNeck, SpmNet
+from siamtrack.models.correlation import CorrelationPart
+from siamtrack.models.heads import init_outputs
+from siamtrack.models.heads.anchors import AnchorCoder, anchor_terms
+from siamtrack.models.heads.rpn import Correlation, LightRpnHead, RpnHead
+from siamtrack.models.losses import (
+    Generators,
+    Terms,
+    TrainingBatch,
+    balanced_cross_entropy,
+    by_part,
+    joint_mean,
+    weighted,
+)
+from siamtrack.models.necks import FuseLevels, IdentityNeck, centre_cells
+from siamtrack.models.roi_align import roi_align
+from siamtrack.models.siamese import Backbone, Candidates, Head, Maps, Neck, Normalise, SiameseNet, Template
 
-__all__ = ["Spm"]
+__all__ = [
+    "CorrelationNetwork",
+    "FineSamples",
+    "FineStage",
+    "RelationNetwork",
+    "Spm",
+    "SpmNet",
+    "StageFusion",
+    "box_offsets",
+    "centred",
+    "fine_loss",
+    "fine_samples",
+    "nearest_to",
+    "propose",
+    "refine_boxes",
+]
+
+FineKind = Literal["relation", "correlation"]
+
+# Offsets are learned in these units, so that they are of the order of one (published code).
+_UNITS = (5.0, 5.0, 10.0, 10.0)
+# exp of more than this is 7 times the proposal: a wild prediction, not a box.
+_MAX_LOG_RATIO = 2.0
+# Sides of proposals and targets count as at least this many pixels where something is divided by them.
+_MIN_SIDE = 1e-3
+# Among proposals that overlap the last box by more, the best scored one counts as the nearest (published code).
+_NEAR = 0.8
+# Proposals a pair that the fine stage learns from, one half of them positive.
+_SAMPLES = 48
+# A proposal is positive from this overlap with the target on.
+_POSITIVE = 0.5
+# Negatives are drawn from this many of the best scored proposals: those that the fine stage will meet.
+_HARD = 256
+# This many shaken copies of the target join the proposals, for a coarse stage that has yet to learn has no good ones;
+# their centres move by up to this share of the sides, their sides by up to this share.
+_COPIES = 32
+_SHAKE = 0.15
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Spm:
-    """Fields are the paper's choices and ablations (tables 1 to 3); the defaults are the published tracker.
+    """Fields are the paper's choices and ablations (tables 1 and 2, figure 6, section 5.3).
+
+    The defaults are the published tracker.
 
     The paper names conv2 with 384 and conv4 with 256 channels; in its published AlexNet, as in ours, it is the
     other way round.
@@ -40,12 +93,19 @@ class Spm:
         cls_weight: W_cls of equation 2; this and the next are the published code's.
         box_weight: W_box of equation 2.
         correlation: of the coarse stage: "up" as SiamRPN's, or "depthwise".
+        correlation_gain: factor on the up-channel correlation; see `RpnHead`.
         correlations: for small networks, in its place: what `LightRpnHead` concatenates.
         width: channels after a 1 x 1 projection, for small networks; 0 leaves the features as they are.
         template_cells: side of the coarse template's middle: 6, or 7 with a projection.
         squeeze: channels after the relation network's 1 x 1 convolution.
         ratios: height / width of the anchors.
         scale: side of the anchors in strides.
+        alignment: where RoIAlign takes the middle of a level's first cell to lie: "backbone", where that cell looks,
+            or "stride", in the middle of its stride, which is up to 6.5 pixels off. Weights have to be run as they
+            were trained.
+        loss_weights: of the coarse stage's classification and box terms, then the fine stage's (section 4.2, the
+            lambdas of equation 1).
+        smooth_l1: the coarse stage's offsets are compared by smooth L1 (section 4.2), not by L1, as in PySOT.
     """
 
     family: Literal["spm"] = "spm"
@@ -59,22 +119,26 @@ class Spm:
     cls_weight: float = Field(default=0.5, ge=0, le=1)
     box_weight: float = Field(default=3.0, ge=0)
     correlation: Correlation = "up"
+    correlation_gain: float = Field(default=1.0, gt=0)
     correlations: tuple[CorrelationPart, ...] = ()
     width: int = Field(default=0, ge=0)
     template_cells: int = Field(default=6, ge=3)
     squeeze: int = Field(default=256, ge=1)
     ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: int = Field(default=8, ge=1)
+    alignment: Literal["backbone", "stride"] = "backbone"
+    loss_weights: tuple[float, float, float, float] = (1.0, 2.0, 1.0, 1.0)
+    smooth_l1: bool = False
 
     def build(self) -> SpmNet:
         """The network with random weights."""
         fine_levels = () if self.fine == "none" else self.fine_levels
         levels = tuple(sorted({*self.levels, *fine_levels}))
         backbone = build_backbone(self.backbone, levels)
-        channels: dict[int, int] = dict(zip(levels, backbone.channels, strict=True))  # type: ignore[arg-type]
-        strides: dict[int, int] = dict(zip(levels, backbone.strides, strict=True))  # type: ignore[arg-type]
+        channels = dict(zip(levels, backbone.channels, strict=True))
+        strides = dict(zip(levels, backbone.strides, strict=True))
         width = self.width or channels[self.levels[-1]]
-        coarse: nn.Module = IdentityNeck()
+        coarse: Neck = IdentityNeck()
         if self.width:
             coarse = FuseLevels(tuple(channels[i] for i in self.levels), width, self.template_cells)
         at = {level: i for i, level in enumerate(levels)}
@@ -82,7 +146,7 @@ class Spm:
             coarse, tuple(at[i] for i in self.levels), tuple(at[i] for i in fine_levels), self.template_cells
         )
         anchors = len(self.ratios)
-        first: nn.Module = RpnHead((width,), anchors, self.correlation)
+        first: Head = RpnHead((width,), anchors, self.correlation, gain=self.correlation_gain)
         if self.correlations:
             first = LightRpnHead(width, anchors, self.correlations, self.template_cells)
         second = None
@@ -90,5 +154,413 @@ class Spm:
             inputs, steps = tuple(channels[i] for i in fine_levels), tuple(strides[i] for i in fine_levels)
             second = FineStage(inputs, steps, self.fine, self.squeeze)
         coder = AnchorCoder(stride=min(strides[i] for i in self.levels), scale=self.scale, ratios=self.ratios)
-        fusion = SpmFusion(self.proposals, self.overlap, self.fusion, self.cls_weight, self.box_weight)
-        return SpmNet(normalisation(self.backbone), backbone, neck, SpmHead(first, second), coder, fusion)
+        fusion = StageFusion(self.proposals, self.overlap, self.fusion, self.cls_weight, self.box_weight)
+        aligned = self.alignment == "backbone"
+        return SpmNet(normalisation(self.backbone), backbone, neck, SpmHead(first, second), coder, fusion, aligned)
+
+    def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
+        """Forward pass and loss of one batch: `cls`, `loc`, with a fine stage `fine_cls`, `fine_loc`, and `total`.
+
+        The gradients of both stages reach the backbone; none flows through the proposals' places. Generalized training
+        (`data.same_category`): two objects of one category are a positive pair for the coarse stage, which is to find
+        what looks alike, and a negative one for the fine stage, which is to tell them apart. `rngs` draw the anchors
+        and proposals to learn from. The template's box is pooled where it really lies in the jittered crop.
+        """
+        if not isinstance(net, SpmNet):
+            raise TypeError(f"expected the network that this family builds; got {type(net).__name__}")
+        size = batch.search.shape[-1]
+        template, search = net.embed_boxes(batch.template, batch.template_boxes), net.features(batch.search, False)
+        maps, fine = net.head(template, search), net.head.fine
+        terms = anchor_terms(maps, net.coder, batch, rngs, self.smooth_l1, batch.alike)
+        if fine is not None:
+            with torch.no_grad():
+                found = net.coder.decode(maps, size)
+            assert found.sizes is not None  # anchors have sizes
+            proposals = torch.cat([found.centres, found.sizes], -1)
+            samples = by_part(fine_samples, rngs, proposals, found.scores, batch.boxes, batch.present)
+            pooled = net.pool(search[1:], cxcywh_to_xyxy(samples.boxes), size)
+            logits, offsets = fine(template[1], pooled)
+            terms |= fine_loss(logits, offsets, samples)
+        weights = dict(zip(("cls", "loc", "fine_cls", "fine_loc"), self.loss_weights, strict=True))
+        return weighted(terms, [weights[name] for name in terms])
+
+
+@dataclass(frozen=True)
+class StageFusion:
+    """How proposals are chosen, and how two scores and two boxes become one (SPM, equation 2).
+
+    Attributes:
+        count: K, proposals that reach the fine stage.
+        overlap: of the suppression among them.
+        mode: "series" believes the fine stage alone; "series_parallel" blends both stages.
+        cls_weight: W_cls, of the fine score in the blend; the coarse one has the rest.
+        box_weight: W_box: the two boxes are averaged, the coarse one weighted by its score, the fine one by W_box
+            times its score.
+    """
+
+    count: int = 9
+    overlap: float = 0.5
+    mode: Literal["series", "series_parallel"] = "series_parallel"
+    cls_weight: float = 0.5
+    box_weight: float = 3.0
+
+    def fuse(self, coarse: Tensor, fine: Tensor, boxes: Tensor, refined: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B, K) and boxes (B, K, 4) of both stages -> the final ones."""
+        if self.mode == "series":
+            return fine, refined
+        scores = (1 - self.cls_weight) * coarse + self.cls_weight * fine
+        own, other = coarse, self.box_weight * fine
+        share = (own / (own + other).clamp(min=1e-5))[..., None]
+        return scores, boxes * share + refined * (1 - share)
+
+
+class SpmNeck(Neck):
+    """Splits the backbone's levels between the stages: one map for the coarse one, as many as wanted for the fine.
+
+    Args:
+        coarse: neck of the coarse stage's levels, to one map.
+        coarse_levels: which of the backbone's maps it gets.
+        fine_levels: which the fine stage gets, as they are.
+        template_cells: side of the coarse template's middle.
+    """
+
+    def __init__(
+        self,
+        coarse: Neck,
+        coarse_levels: tuple[int, ...],
+        fine_levels: tuple[int, ...],
+        template_cells: int,
+    ) -> None:
+        super().__init__()
+        self.coarse = coarse
+        self.coarse_levels = coarse_levels
+        self.fine_levels = fine_levels
+        self.template_cells = template_cells
+
+    def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
+        """Backbone maps -> the coarse stage's map, then the fine stage's."""
+        (coarse,) = self.coarse(tuple(features[i] for i in self.coarse_levels), template)
+        if template:
+            coarse = centre_cells(coarse, self.template_cells)
+        return (coarse, *(features[i] for i in self.fine_levels))
+
+
+class SpmHead(Head):
+    """The two stages' learned parts; `fine` is None for the coarse stage alone.
+
+    Maps: those of the coarse stage, as `RpnHead`.
+    """
+
+    def __init__(self, coarse: Head, fine: FineStage | None) -> None:
+        super().__init__()
+        self.coarse = coarse
+        self.fine = fine
+
+    def forward(self, template: tuple[Tensor, ...], search: tuple[Tensor, ...]) -> Maps:
+        """Features of both sides, of which the first are the coarse stage's -> its raw maps."""
+        maps: Maps = self.coarse(template[:1], search[:1])
+        return maps
+
+
+class SpmNet(SiameseNet):
+    """Coarse stage, proposals, fine stage and fusion.
+
+    A template is the coarse stage's kernel features (N, C, t, t) and, with a fine stage, the pooled target
+    (N, C', n, n): the box of the sizes that `embed` is given. `match` keeps the proposal nearest to the last box.
+    """
+
+    head: SpmHead
+    coder: AnchorCoder
+
+    def __init__(
+        self,
+        normalise: Normalise,
+        backbone: Backbone,
+        neck: SpmNeck,
+        head: SpmHead,
+        coder: AnchorCoder,
+        fusion: StageFusion,
+        aligned: bool,
+    ) -> None:
+        super().__init__(normalise, backbone, neck, head, coder)
+        self.fine_levels = neck.fine_levels
+        self.fusion = fusion
+        self.aligned = aligned
+
+    def embed(self, patch: Tensor, sizes: Tensor) -> Template:
+        """See `Matcher`."""
+        return self.embed_boxes(patch, centred(sizes, patch.shape[-1]))
+
+    def embed_boxes(self, patch: Tensor, boxes: Tensor) -> Template:
+        """Template crops and the targets' boxes (N, 4) xyxy in them -> template features."""
+        coarse, *levels = self.features(patch, template=True)
+        if self.head.fine is None:
+            return (coarse,)
+        return coarse, self.pool(tuple(levels), boxes[:, None], patch.shape[-1])[:, 0]
+
+    def pool(self, levels: tuple[Tensor, ...], boxes: Tensor, size: int) -> Tensor:
+        """The fine stage's levels of crops of `size` pixels, boxes (B, K, 4) xyxy -> (B, K, C', n, n)."""
+        assert self.head.fine is not None
+        first = self.backbone.first_cells(int(size)) if self.aligned else None
+        return self.head.fine.pool(levels, boxes, first and tuple(first[i] for i in self.fine_levels))
+
+    def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
+        """See `Matcher`: K candidates; without a fine stage, all of the coarse stage's."""
+        fine = self.head.fine
+        if fine is None:
+            return super().match(template, patch, sizes)
+        size, features = patch.shape[-1], self.features(patch, template=False)
+        found = self.coder.decode(self.head(template, features), size)
+        assert found.sizes is not None  # anchors have sizes
+        boxes = torch.cat([found.centres, found.sizes], -1)
+        index = propose(
+            cxcywh_to_xyxy(boxes), found.scores, centred(sizes, size), self.fusion.count, self.fusion.overlap
+        )
+        boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
+        logits, offsets = fine(template[1], self.pool(features[1:], cxcywh_to_xyxy(boxes), size))
+        scores, boxes = self.fusion.fuse(
+            found.scores.gather(1, index),
+            logits.float().softmax(-1)[..., 1],
+            boxes,
+            refine_boxes(boxes, offsets),
+        )
+        positions = (boxes[..., :2] / size * 2 - 1).clamp(-1, 1)
+        return Candidates(boxes[..., :2], boxes[..., 2:], scores, positions)
+
+
+def centred(sizes: Tensor, crop: int) -> Tensor:
+    """(N, 2) width and height -> (N, 4) xyxy boxes in the middle of crops of `crop` pixels."""
+    return torch.cat([crop / 2 - sizes / 2, crop / 2 + sizes / 2], 1)
+
+
+class RelationNetwork(nn.Module):
+    """A learned distance: both sides concatenated, one 1 x 1 convolution, two fully connected layers.
+
+    Args:
+        channels: of the pooled features.
+        cells: their side.
+        squeeze: channels after the convolution.
+        hidden: width of the fully connected layers.
+    """
+
+    def __init__(self, channels: int, cells: int, squeeze: int, hidden: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Sequential(nn.Conv2d(2 * channels, squeeze, 1), nn.ReLU())
+        self.fully = _fully(squeeze * cells**2, hidden)
+
+    def forward(self, z: Tensor, x: Tensor) -> Tensor:
+        """(N, C, n, n) template and proposal features -> (N, hidden)."""
+        out: Tensor = self.fully(self.squeeze(torch.cat([z, x], 1)).flatten(1))
+        return out
+
+
+class CorrelationNetwork(nn.Module):
+    """The ablation: what a cross-correlation sees, channel by channel, in place of a learned distance.
+
+    The 1 x 1 convolution is shared by both sides; the products are summed over the cells of each channel.
+    """
+
+    def __init__(self, channels: int, cells: int, squeeze: int, hidden: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, squeeze, 1)
+        self.scale = 1 / cells**2
+        self.fully = _fully(squeeze, hidden)
+
+    def forward(self, z: Tensor, x: Tensor) -> Tensor:
+        """(N, C, n, n) template and proposal features -> (N, hidden)."""
+        out: Tensor = self.fully((self.squeeze(z) * self.squeeze(x)).sum((2, 3)) * self.scale)
+        return out
+
+
+def _fully(inputs: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+
+
+class FineStage(nn.Module):
+    """Pools proposals from several feature levels, compares each with the template and refines its box.
+
+    Args:
+        channels: of the feature levels; each has a BatchNorm, for they differ in scale (published code).
+        strides: of the feature levels in pixels.
+        kind: "relation" or "correlation".
+        squeeze: channels after the 1 x 1 convolution.
+        hidden: width of the fully connected layers.
+        cells: side of the pooled features.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        strides: tuple[int, ...],
+        kind: FineKind = "relation",
+        squeeze: int = 256,
+        hidden: int = 256,
+        cells: int = 6,
+    ) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels)
+        self.strides = strides
+        self.cells = cells
+        network = RelationNetwork if kind == "relation" else CorrelationNetwork
+        self.compare = network(sum(channels), cells, squeeze, hidden)
+        self.cls = nn.Linear(hidden, 2)
+        self.loc = nn.Linear(hidden, 4)
+        init_outputs(self.cls, self.loc)
+
+    def pool(self, levels: tuple[Tensor, ...], boxes: Tensor, first: tuple[float, ...] | None = None) -> Tensor:
+        """Pool the features of boxes.
+
+        Args:
+            levels: (B, C_l, H_l, W_l) each.
+            boxes: (B, K, 4) xyxy in crop pixels.
+            first: where the middle of each level's first cell lies in crop pixels; None for half a stride.
+
+        Returns:
+            (B, K, sum of C_l, cells, cells).
+        """
+        first = first or tuple(stride / 2 for stride in self.strides)
+        pooled = [
+            roi_align(norm(x), boxes, stride, self.cells, first=middle)
+            for norm, x, stride, middle in zip(self.norms, levels, self.strides, first, strict=True)
+        ]
+        return torch.cat(pooled, 2)
+
+    def forward(self, template: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, n, n) template and (B, K, C, n, n) proposals -> logits (B, K, 2) and offsets (B, K, 4)."""
+        batch, count = pooled.shape[:2]
+        z = template[:, None].expand_as(pooled).flatten(0, 1)
+        seen = self.compare(z, pooled.flatten(0, 1))
+        return self.cls(seen).reshape(batch, count, 2), self.loc(seen).reshape(batch, count, 4)
+
+
+def box_offsets(boxes: Tensor, targets: Tensor) -> Tensor:
+    """What leads from boxes to targets: (..., 4), (..., 4) centre and size -> (..., 4) in the network's units."""
+    sizes = boxes[..., 2:].clamp(min=_MIN_SIDE)
+    shift = (targets[..., :2] - boxes[..., :2]) / sizes
+    stretch = (targets[..., 2:].clamp(min=_MIN_SIDE) / sizes).log()
+    return torch.cat([shift, stretch], -1) * boxes.new_tensor(_UNITS)
+
+
+def refine_boxes(boxes: Tensor, offsets: Tensor) -> Tensor:
+    """Apply offsets: (..., 4) centre and size, (..., 4) in the network's units -> (..., 4) centre and size."""
+    change = offsets.float() / boxes.new_tensor(_UNITS)
+    centres = boxes[..., :2] + change[..., :2] * boxes[..., 2:]
+    sizes = boxes[..., 2:] * change[..., 2:].clamp(max=_MAX_LOG_RATIO).exp()
+    return torch.cat([centres, sizes], -1)
+
+
+def nearest_to(boxes: Tensor, scores: Tensor, last: Tensor) -> Tensor:
+    """The proposal nearest to the target's last box: (B, P, 4), (B, P) in [0, 1], (B, 4) -> (B, 1) indices.
+
+    The best scored of those that overlap it by more than 0.8, else the one that overlaps it most (published code).
+    """
+    overlap = box_iou(boxes, last[:, None])
+    return torch.where(overlap > _NEAR, 1 + scores, overlap).argmax(1, keepdim=True)
+
+
+def propose(boxes: Tensor, scores: Tensor, last: Tensor, count: int, overlap: float = 0.5) -> Tensor:
+    """SPM's proposals: the `count` - 1 best after suppression, and the one nearest to the last box, always kept.
+
+    Args:
+        boxes: (B, P, 4) xyxy.
+        scores: (B, P) in [0, 1].
+        last: (B, 4) xyxy, where the target was.
+        count: K; 9 in the paper.
+        overlap: of the suppression.
+
+    Returns:
+        (B, count) indices, the nearest one last.
+    """
+    near = nearest_to(boxes, scores, last)
+    if count == 1:
+        return near
+    others = scores.scatter(1, near, -1.0)
+    return torch.cat([nms(boxes, others, count - 1, overlap), near], 1)
+
+
+@dataclass(frozen=True)
+class FineSamples:
+    """Proposals for the fine stage to learn from, S a pair.
+
+    Attributes:
+        boxes: (B, S, 4) centre and size in crop pixels; places left empty hold the target itself.
+        positive: (B, S) bool.
+        used: (B, S) bool; False where there were fewer proposals than places.
+        offsets: (B, S, 4) that lead to the target, in the network's units; meaningful where positive.
+    """
+
+    boxes: Tensor
+    positive: Tensor
+    used: Tensor
+    offsets: Tensor
+
+
+def fine_samples(
+    proposals: Tensor, scores: Tensor, boxes: Tensor, present: Tensor, rng: torch.Generator, count: int = _SAMPLES
+) -> FineSamples:
+    """Draw proposals, one half that overlap the target by at least 0.5, one half that overlap it less.
+
+    The paper draws 48 a pair, 1 : 1; that negatives come from the 256 best scored ones, and that shaken copies of
+    the target stand in for good proposals, are choices of this project.
+
+    Args:
+        proposals: (B, P, 4) centre and size, of the coarse stage; no gradient flows into them.
+        scores: (B, P) of the coarse stage.
+        boxes: (B, 4) xyxy of the search crop's own object.
+        present: (B,) bool; a negative pair has no positives.
+        rng: on the CPU.
+        count: S.
+    """
+    target = xyxy_to_cxcywh(boxes)
+    pool = torch.cat([proposals.detach(), _shaken(target, rng)], 1)
+    overlap = box_iou(cxcywh_to_xyxy(pool), boxes[:, None])
+    positive = (overlap >= _POSITIVE) & present[:, None]
+    best = scores.detach().topk(min(_HARD, scores.shape[1]), dim=1).indices
+    hard = torch.zeros_like(positive).scatter(1, best, True)
+    negative = (overlap < _POSITIVE) & hard | ~present[:, None] & hard
+    drawn = [_draw(mask, count // 2, rng) for mask in (positive, negative)]
+    index = torch.cat([places for places, _ in drawn], 1)
+    used = torch.cat([valid for _, valid in drawn], 1)
+    chosen = pool.gather(1, index[..., None].expand(-1, -1, 4))
+    chosen = torch.where(used[..., None], chosen, target[:, None])
+    return FineSamples(
+        chosen, positive.gather(1, index) & used, used, box_offsets(chosen, target[:, None].expand_as(chosen))
+    )
+
+
+def _shaken(target: Tensor, rng: torch.Generator) -> Tensor:
+    """(B, 4) centre and size -> (B, copies, 4) moved and scaled at random."""
+    noise = (torch.rand(len(target), _COPIES, 4, generator=rng) * 2 - 1).to(target) * _SHAKE
+    centres = target[:, None, :2] + noise[..., :2] * target[:, None, 2:]
+    return torch.cat([centres, target[:, None, 2:] * noise[..., 2:].exp()], -1)
+
+
+def _draw(mask: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """(B, P) bool -> (B, count) indices of True places drawn at random, and which of them really are True."""
+    keys = torch.rand(mask.shape, generator=rng).to(mask.device)
+    values, index = keys.masked_fill(~mask, -1.0).topk(count, dim=1)
+    return index, values >= 0
+
+
+def fine_loss(logits: Tensor, offsets: Tensor, samples: FineSamples) -> Terms:
+    """Cross-entropy over the samples, and smooth L1 of the positive ones' offsets, summed over the four.
+
+    Positives and negatives of the batch make up one half each of the classification, the paper's 1 : 1, which the
+    samples of a negative pair alone cannot have.
+
+    Where several processes train, samples are counted over all of them.
+
+    Args:
+        logits: (B, S, 2) of background and target.
+        offsets: (B, S, 4) in the network's units.
+        samples: what they should be.
+
+    Returns:
+        `fine_cls` and `fine_loc`, scalars; 0 where there is nothing to learn from.
+    """
+    labels = torch.where(samples.used, samples.positive.long(), -1)
+    error = F.smooth_l1_loss(offsets.float(), samples.offsets, reduction="none").sum(-1)
+    return {
+        "fine_cls": balanced_cross_entropy(logits.movedim(-1, 1), labels),
+        "fine_loc": joint_mean(error, samples.positive),
+    }

@@ -1,4 +1,4 @@
-"""Anchors: the coder between the proposal head's maps and boxes, for tracking and for training.
+"""Anchors: the coder between the proposal head's maps and boxes, for tracking and for training, and their loss.
 
 Anchors are numbered as the maps' channels are: anchor by anchor, each one's cells row by row.
 """
@@ -9,16 +9,27 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
-from siamtrack.geometry.grid import grid_places, grid_points
+from siamtrack.geometry.grid import grid_points, grid_positions
+from siamtrack.models.losses import (
+    Generators,
+    Terms,
+    TrainingBatch,
+    balanced_cross_entropy,
+    by_part,
+    draw_some,
+)
 from siamtrack.models.siamese import Candidates, Maps
 
-__all__ = ["AnchorCoder", "AnchorTargets"]
+__all__ = ["AnchorCoder", "AnchorTargets", "anchor_terms", "rpn_loss"]
 
 # exp of more than this is 55 times the anchor: a wild prediction, not a box.
 _MAX_LOG_RATIO = 4.0
+# exp of less is a side of no extent, which the losses of later stages would divide by.
+_MIN_LOG_RATIO = -10.0
 # A negative pair is learned in the cells up to this far from where the other object is.
 _NEGATIVE_REACH = 3
 
@@ -84,8 +95,8 @@ class AnchorCoder:
         score = cls.reshape(len(cls), 2, -1).softmax(1)[:, 1]
         delta = loc.reshape(len(loc), 4, -1).transpose(1, 2)
         centres = delta[..., :2] * anchors[:, 2:] + anchors[:, :2]
-        sizes = delta[..., 2:].clamp(max=_MAX_LOG_RATIO).exp() * anchors[:, 2:]
-        places = grid_places(cells).repeat(len(self.ratios), 1).to(cls.device)
+        sizes = delta[..., 2:].clamp(_MIN_LOG_RATIO, _MAX_LOG_RATIO).exp() * anchors[:, 2:]
+        places = grid_positions(cells).repeat(len(self.ratios), 1).to(cls.device)
         return Candidates(centres, sizes, score, places)
 
     def overlaps(self, boxes: Tensor, cells: int, size: int) -> Tensor:
@@ -111,12 +122,12 @@ class AnchorCoder:
         stretch = (target[..., 2:].clamp(min=1e-3) / anchors[:, 2:]).log()
         overlap = self.overlaps(boxes, cells, size)
         here = present[:, None]
-        positive = _draw((overlap > self.high) & here, self.positives, generator)
+        positive = draw_some((overlap > self.high) & here, self.positives, generator)
         around = self.around(boxes, cells, size)
         negative = torch.where(
             here,
-            _draw(overlap < self.low, self.samples - self.positives, generator),
-            _draw(around, self.positives, generator),
+            draw_some(overlap < self.low, self.samples - self.positives, generator),
+            draw_some(around, self.positives, generator),
         )
         labels = positive.long() - (~positive & ~negative).long()
         count = positive.sum(1, keepdim=True).clamp(min=1)
@@ -139,9 +150,48 @@ class AnchorCoder:
         return both.flatten(1).repeat(1, len(self.ratios))
 
 
-def _draw(mask: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """(B, K) bool -> the same with at most `count` of each row's True kept, drawn at random."""
-    device = mask.device if generator is None else generator.device
-    keys = torch.rand(mask.shape, generator=generator, device=device).to(mask.device)
-    chosen = keys.masked_fill(~mask, -1.0).topk(min(count, mask.shape[1]), dim=1).indices
-    return torch.zeros_like(mask).scatter(1, chosen, True) & mask
+def rpn_loss(maps: Maps, targets: AnchorTargets, smooth: bool = False) -> Terms:
+    """The two terms of SiamRPN's and SiamRPN++'s training, unweighted (the published code weighs them 1 and 1.2).
+
+    Positive and negative anchors of the batch make up one half each of the classification term, whatever
+    their number. The offsets' distance is averaged over the positives of each pair, summed over the four
+    offsets and averaged over the pairs. Where several processes train, anchors are counted over all of them.
+
+    Args:
+        maps: `cls` (B, 2 * A, R, R) and `loc` (B, 4 * A, R, R), as `RpnHead` gives them.
+        targets: of the same A and R.
+        smooth: the distance is smooth L1 with its bend at 1, as in SiamRPN's paper (section 3.2), not L1 as in
+            PySOT's code.
+
+    Returns:
+        `cls` and `loc`, scalars.
+    """
+    labels = targets.labels
+    logits = maps["cls"].float().reshape(len(labels), 2, *labels.shape[1:])
+    distance = F.smooth_l1_loss if smooth else F.l1_loss
+    error = distance(maps["loc"].float().reshape(targets.deltas.shape), targets.deltas, reduction="none").sum(1)
+    loc = (error * targets.weights).sum() / len(error)
+    return {"cls": balanced_cross_entropy(logits, labels), "loc": loc}
+
+
+def anchor_terms(
+    maps: Maps, coder: AnchorCoder, batch: TrainingBatch, rngs: Generators, smooth: bool, present: Tensor | None = None
+) -> Terms:
+    """`rpn_loss` of a batch: anchors are drawn by each part's generator.
+
+    Args:
+        maps: as `RpnHead` gives them.
+        coder: of these maps.
+        batch: B pairs.
+        rngs: of the batch's parts.
+        smooth: as in `rpn_loss`.
+        present: (B,) bool, which pairs are positive, where these are not `batch.present`.
+    """
+    cells, size = maps["cls"].shape[-1], batch.search.shape[-1]
+
+    def targets(boxes: Tensor, here: Tensor, rng: torch.Generator) -> AnchorTargets:
+        """What the maps of one part should say."""
+        return coder.encode(boxes, here, cells, size, rng)
+
+    here = batch.present if present is None else present
+    return rpn_loss(maps, by_part(targets, rngs, batch.boxes, here), smooth)

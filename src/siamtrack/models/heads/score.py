@@ -1,4 +1,4 @@
-"""SiamFC's head: one cross-correlation, and the coder that reads places from its response."""
+"""SiamFC's head: one cross-correlation, the coder that reads places from its response, labels and loss."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siamtrack.geometry.grid import grid_places, grid_points
+from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.correlation import cross
-from siamtrack.models.siamese import Candidates, Maps
+from siamtrack.models.losses import TrainingBatch, joint_mean
+from siamtrack.models.siamese import Candidates, Head, Maps
 
-__all__ = ["PointCoder", "ScoreHead"]
+__all__ = ["PointCoder", "ScoreHead", "response_labels", "siamfc_labels", "siamfc_loss"]
 
 
-class ScoreHead(nn.Module):
+class ScoreHead(Head):
     """Cross-correlation with a gain and a bias (SiamFC, equation 2): map `response` (B, 1, R, R).
 
     Args:
@@ -62,4 +63,48 @@ class PointCoder:
         cells = fine.shape[-1]
         points = grid_points(cells, self.stride / self.enlarge, size).to(fine.device)
         centres = points.expand(len(fine), -1, -1)
-        return Candidates(centres, None, fine.flatten(1), grid_places(cells).to(fine.device), cells)
+        return Candidates(centres, None, fine.flatten(1), grid_positions(cells).to(fine.device), cells)
+
+
+def siamfc_labels(
+    boxes: Tensor, present: Tensor, cells: int, size: int, stride: float = 8.0, radius: float = 16.0
+) -> Tensor:
+    """Which cells of the response should find the target's centre.
+
+    Args:
+        boxes: (B, 4) xyxy in search crop pixels.
+        present: (B,) bool, False for negative pairs, which have no positive cell.
+        cells: side R of the response.
+        size: side of the search crop in pixels.
+        stride: of the response in pixels.
+        radius: a cell is positive where |dx| + |dy| is at most this many pixels; the published code
+            measures block distance where the paper's equation 6 has the Euclidean one.
+
+    Returns:
+        (B, R * R) bool.
+    """
+    points = grid_points(cells, stride, size).to(boxes)
+    centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    return ((points[None] - centres).abs().sum(-1) <= radius) & present[:, None]
+
+
+def siamfc_loss(maps: Maps, labels: Tensor) -> dict[str, Tensor]:
+    """Logistic loss in which positive and negative cells of the batch make up one half each.
+
+    Where several processes train, cells are counted over all of them.
+
+    Args:
+        maps: `response` (B, 1, R, R).
+        labels: (B, R * R) bool, as `siamfc_labels` gives them.
+
+    Returns:
+        `cls`, a scalar; a batch without positive cells has the negative half only.
+    """
+    response = maps["response"].float().flatten(1)
+    loss = F.binary_cross_entropy_with_logits(response, labels.to(response.dtype), reduction="none")
+    return {"cls": torch.stack([joint_mean(loss, where) for where in (labels, ~labels)]).mean()}
+
+
+def response_labels(maps: Maps, batch: TrainingBatch, stride: float) -> Tensor:
+    """`siamfc_labels` of a batch, for its `response`."""
+    return siamfc_labels(batch.boxes, batch.present, maps["response"].shape[-1], batch.search.shape[-1], stride)
