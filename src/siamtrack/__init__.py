@@ -1,9 +1,10 @@
 """Visual object tracking with Siamese networks.
 
->>> import siamtrack
->>> tracker = siamtrack.load()  # or load("mine.safetensors", device="cuda")
->>> tracker.init(frame, (x, y, w, h))  # frame: RGB uint8 (H, W, 3)
->>> result = tracker.update(next_frame)  # result.box, result.score, result.status
+Examples:
+    >>> import siamtrack
+    >>> tracker = siamtrack.load()  # or load("mine.safetensors", device="cuda")
+    >>> tracker.init(frame, (x, y, w, h))  # frame: RGB uint8 (H, W, 3)
+    >>> result = tracker.update(next_frame)  # result.box, result.score, result.status
 """
 
 from importlib import import_module

@@ -14,7 +14,7 @@ from siamtrack.apps.cli.demo import mean_overlap
 from siamtrack.apps.cli.main import app
 from template_matcher import TemplateMatcher
 
-CLIP, TRUTH = (Path(str(resources.files("siamtrack.video"))) / "demo" / name for name in ("clip.mp4", "truth.txt"))
+CLIP, TRUTH = (Path(str(resources.files("siamtrack.video"))) / "demo" / name for name in ("clip.mp4", "clip.txt"))
 
 
 def test_the_demo_tracks_its_clip_and_tells_the_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +22,7 @@ def test_the_demo_tracks_its_clip_and_tells_the_overlap(tmp_path: Path, monkeypa
     out = tmp_path / "deep" / "demo"
     result = CliRunner().invoke(app, ["demo", "--out", str(out), "--end", "12"])
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in out.iterdir()) == ["boxes.txt", "clip.mp4", "tracked.mp4", "truth.txt"]
+    assert sorted(path.name for path in out.iterdir()) == ["boxes.txt", "clip.mp4", "clip.txt", "tracked.mp4"]
     assert (out / "clip.mp4").read_bytes() == CLIP.read_bytes()
     assert len(decode(out / "tracked.mp4")) == 12
     overlap = re.search(r"mean overlap with the true boxes: (0\.\d{3})", result.output)
@@ -48,7 +48,7 @@ def test_mean_overlap_leaves_the_given_box_out(tmp_path: Path) -> None:
 def test_the_default_model_follows_the_start_of_the_clip(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--end", "20"])
     assert result.exit_code == 0, result.output
-    assert mean_overlap(tmp_path / "boxes.txt", tmp_path / "truth.txt") > 0.5
+    assert mean_overlap(tmp_path / "boxes.txt", tmp_path / "clip.txt") > 0.5
 
 
 def test_the_clips_true_boxes_are_where_the_orange_fish_is() -> None:

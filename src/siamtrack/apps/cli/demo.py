@@ -32,7 +32,7 @@ def demo(
         from siamtrack.video.reader import open_source
 
         tracker = siamtrack.load(model, device=device)
-    clip, truth = out / "clip.mp4", out / "truth.txt"
+    clip, truth = out / "clip.mp4", out / "clip.txt"
     for path in (clip, truth):
         write_whole(path, resources.files("siamtrack.video").joinpath("demo", path.name).read_bytes())
     boxes, video, tally = out / "boxes.txt", out / "tracked.mp4", Tally()

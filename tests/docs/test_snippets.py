@@ -1,0 +1,87 @@
+"""What the documentation shows can be done: commands are parsed by the command line itself, snippets are run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from doc_pages import PAGES, commands, python_snippets
+from siamtrack.apps.cli.main import app
+from siamtrack.config import load_preset, parse_settings, preset_names
+from siamtrack.evaluation.suites import find_suite
+
+SHOWN = [(page.name, words) for page in PAGES for words in commands(page)]
+
+PRELUDE = """
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+shutil.copy("siamtrack-demo/clip.mp4", "clip.mp4")
+truth_boxes = np.loadtxt("siamtrack-demo/clip.txt", delimiter=",")
+my_boxes = truth_boxes + 1
+"""
+"""What the pages speak of and do not make: the reader's own video and boxes."""
+
+
+def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
+    """The command's name and its arguments, as typer reads them; raises what it would complain about."""
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("siamtrack", list(words))
+    while hasattr(command, "resolve_command"):
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+        context = command.make_context(name, rest, parent=context)
+    return context.info_name, context.params
+
+
+def test_there_are_commands_and_snippets_to_check() -> None:
+    assert len(SHOWN) > 30 and sum(len(python_snippets(page)) for page in PAGES) > 5
+
+
+@pytest.mark.parametrize(("page", "words"), SHOWN, ids=[" ".join(words)[:60] for _, words in SHOWN])
+def test_a_shown_command_is_one_that_siamtrack_knows(page: str, words: list[str]) -> None:
+    name, options = parsed(words)
+    if options.get("suite"):
+        find_suite(options["suite"])
+    if name == "train" and options["preset"] in preset_names():
+        load_preset(options["preset"], parse_settings(options["settings"] or []))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in which README's set-up was done: the demo was run."""
+    folder = tmp_path_factory.mktemp("reader")
+    run(folder, "-m", "siamtrack", "demo", "--end", "20")
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> str:
+    """What a Python process prints that ran to its end."""
+    out = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert out.returncode == 0, f"{arguments}\n{out.stdout}\n{out.stderr}"
+    return out.stdout
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if python_snippets(p)], ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path, workspace: Path) -> None:
+    script = "\n\n".join([PRELUDE, *python_snippets(page)])
+    run(workspace, "-c", script)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["get-started.md", "README.md"])
+def test_the_commands_of_a_walk_run_one_after_the_other(name: str, tmp_path: Path) -> None:
+    page = next(page for page in PAGES if page.name == name)
+    walk = commands(page)
+    if name == "README.md":
+        walk.insert(0, ["demo"])  # `scripts/demo`
+    for words in walk:
+        run(tmp_path, "-m", "siamtrack", *words)
+    assert (tmp_path / "report/index.html").is_file() and list((tmp_path / "runs").rglob("*.safetensors"))
