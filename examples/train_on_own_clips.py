@@ -11,12 +11,12 @@ import argparse
 from pathlib import Path
 
 import torch
-from siamtrack.formats.training import find_source
 
 import siamtrack
 from siamtrack.data.index import build_index, save_index
 from siamtrack.data.pack import Packing, pack
 from siamtrack.data.pair_source import open_pairs
+from siamtrack.formats.objects import find_object_layout
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy, xyxy_to_xywh
 from siamtrack.training.loop import train
 from siamtrack.video.reader import open_source
@@ -30,7 +30,7 @@ parser.add_argument("--batch", type=int, default=32, help="pairs a step")
 args = parser.parse_args()
 args.out.mkdir(parents=True, exist_ok=True)
 
-index, problems = build_index(args.clips, find_source(args.clips), "mine")
+index, problems = build_index(args.clips, find_object_layout(args.clips), "mine")
 save_index(index, args.out / "mine.npz")
 print(f"{len(index)} boxes of {len(index.track_names)} objects, {len(problems)} problems")
 
