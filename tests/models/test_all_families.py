@@ -25,6 +25,7 @@ from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.models.families import (
     SaSiam,
+    SiamBan,
     SiamCar,
     SiamFc,
     SiamRpn,
@@ -41,7 +42,7 @@ from training_toys import small_model
 
 LIGHT = {
     "siamcar_lite0": 21, "siamcar_pico": 13, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
-    "sasiam_lite0": 9, "spm_lite0": 25,
+    "sasiam_lite0": 9, "spm_lite0": 25, "siamban_lite0": 21,
 }  # fmt: skip
 _OWN = {"siamcar_pico": {"frozen_stages", "backbone_rate", "unfreeze_at"}, "spm_lite0": {"unfreeze_at"}}
 
@@ -204,6 +205,10 @@ OVERFIT: dict[str, tuple[Any, Track, int]] = {
         SiamCar(**LITE, levels=(3, 4), width=32, correlations=PARTS, tower=1, light=True, unit=16.0),
         Track(window=0.2, penalty=0.05, rate=0.5, select="neighbours"), 0,
     ),
+    "siamban": (
+        SiamBan(**LITE, levels=(3, 4), width=32, correlations=PARTS, unit=16.0),
+        Track(window=0.2, penalty=0.05, rate=0.5), 0,
+    ),
     "spm": (
         Spm(
             **LITE, levels=(3, 4), fine_levels=(3, 4), width=32, scale=4, correlations=PARTS, template_cells=7,
@@ -212,6 +217,10 @@ OVERFIT: dict[str, tuple[Any, Track, int]] = {
         ANCHORED, 0,
     ),
 }  # fmt: skip
+
+
+def test_every_family_learns_by_heart() -> None:
+    assert OVERFIT.keys() == set(family_names())
 
 
 @pytest.mark.slow

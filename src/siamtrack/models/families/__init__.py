@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import get_args
 
 from siamtrack.models.families.sa_siam import SaSiam
+from siamtrack.models.families.siamban import SiamBan
 from siamtrack.models.families.siamcar import SiamCar
 from siamtrack.models.families.siamfc import SiamFc
 from siamtrack.models.families.siamrpn import SiamRpn
@@ -17,7 +18,7 @@ from siamtrack.models.families.spm import Spm
 
 __all__ = ["Family", "family_class", "family_names"]
 
-Family = SaSiam | SiamCar | SiamFc | SiamRpn | SiamRpnPlusPlus | Spm
+Family = SaSiam | SiamBan | SiamCar | SiamFc | SiamRpn | SiamRpnPlusPlus | Spm
 
 
 def _by_name() -> dict[str, type[Family]]:
