@@ -137,13 +137,13 @@ class Quiet:
 def main(data: str, out: str, delay: float, processes: int) -> None:
     """Evaluate the toy: what the killing tests start and kill."""
     from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
-    from siamtrack.evaluation.runner import Settings
+    from siamtrack.evaluation.pool import Workers
     from siamtrack.evaluation.suites import find_suite
 
     suite = find_suite("folder")
     spec = ToySpec(delay=delay)
     store = open_store(spec, suite, Path(out))
-    evaluate(spec, suite, read_suite(suite, data), store, Settings(processes=processes), Quiet())
+    evaluate(spec, suite, read_suite(suite, data), store, Workers(processes), Quiet())
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from siamtrack.errors import ConfigError, DataError, reason
-from siamtrack.io import read_bytes, write_whole
+from siamtrack.io import parse_json, read_bytes, write_whole
 
 __all__ = [
     "Place",
@@ -27,6 +27,7 @@ __all__ = [
     "open_for_reading",
     "parse_place",
     "read_from",
+    "read_json_from",
     "remove",
     "write_whole_to",
 ]
@@ -83,6 +84,11 @@ def read_from(place: Place) -> bytes:
     system, path = _connect(place)
     with _told(place, "cannot be read"):
         return bytes(system.cat_file(path))
+
+
+def read_json_from(place: Place) -> dict[str, Any]:
+    """Return the JSON object that a file holds; raises `DataError` that names it where it holds none."""
+    return parse_json(read_from(place), str(place))
 
 
 def write_whole_to(place: Place, data: str | bytes | memoryview) -> None:

@@ -52,21 +52,6 @@ def test_a_table_of_metrics_and_speed_and_a_store(data: Path, tmp_path: Path) ->
     assert (tmp_path / "opencv_mil" / "folder" / "results" / "a.txt").stat().st_mtime_ns == before
 
 
-def test_a_rank_that_is_done_first_does_not_end_the_others(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = ["eval", "opencv:mil", *BASE, "--data", str(data), "--out", str(tmp_path)]
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    outputs = []
-    for rank in ("0", "1"):
-        monkeypatch.setenv("RANK", rank)
-        result = CliRunner().invoke(app, command)
-        assert result.exit_code == 0
-        outputs.append(result.output)
-    assert "still at work" in outputs[0] and "success_auc" not in outputs[0]
-    assert "still at work" not in outputs[1] and "success_auc" in outputs[1]
-
-
 @pytest.mark.parametrize(
     ("change", "kind", "says"),
     [

@@ -19,12 +19,12 @@ from siamtrack.evaluation.protocols import (
     TemporalRobustness,
     shifted_box,
 )
+from siamtrack.evaluation.runner import run_sequence
 from siamtrack.evaluation.scoring import score_results, scoring_task
 from siamtrack.evaluation.store import Store
 from siamtrack.evaluation.suites import SUITES, find_suite, with_speed
 from siamtrack.evaluation.tracker_session import BadPredictionError, Session, read_prediction
 from siamtrack.evaluation.vot_protocols import LongTerm, MultiStart, RealTime, Reset, Unsupervised
-from siamtrack.evaluation.worker import run_sequence
 from siamtrack.formats.datasets import LAYOUTS
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.formats.results import read_results, region_lines
@@ -225,7 +225,7 @@ def test_passes_are_pooled_within_a_sequence(tmp_path: Path) -> None:
     suite = find_suite("otb100-tre")
     s = VideoSequence("Basketball", Drawn(path_of(40)), path_of(40), origin=1)
     store = Store(tmp_path, suite.kind)
-    run_sequence(Stuck(), s, suite.protocol, store, 0)
+    run_sequence(Stuck(), s, suite.protocol, store)
     found = score_store(store, suite, [s])
     overlaps, count = np.zeros(21), 0
     for start in TemporalRobustness().starts(s):
@@ -249,7 +249,7 @@ def test_what_is_stored_comes_back(tmp_path: Path, kind: str) -> None:
     assert suite.kind == kind
     s = sequence(12, anchors=np.array([1] + [0] * 10 + [-1]), origin=1)
     store = Store(tmp_path, kind)
-    run_sequence(Numbers((4,)), s, suite.protocol, store, 0)
+    run_sequence(Numbers((4,)), s, suite.protocol, store)
     for key in suite.protocol.keys(s):
         fresh = play(suite.protocol, Numbers((4,)), s, key)
         kept = store.load(s, key)
@@ -273,7 +273,7 @@ def test_score_finds_what_eval_stored_and_gives_the_same_numbers(tmp_path: Path,
     sequences = [sequence(60, name=n, anchors=anchors, origin=1) for n in ("one", "two.1")]
     store = Store(tmp_path, suite.kind)
     for s in sequences:
-        run_sequence(Numbers((7, 23, 24)), s, suite.protocol, store, 0)
+        run_sequence(Numbers((7, 23, 24)), s, suite.protocol, store)
     own = score_store(store, suite, sequences)
     truths = {s.name: s.annotation() for s in sequences}
     read = read_results(store.root, truths, suite.kind, realtime="realtime" in name)
@@ -299,8 +299,8 @@ def test_a_pass_that_was_cut_short_is_refused_by_name(tmp_path: Path) -> None:
     s = VideoSequence("Basketball", Drawn(path_of(60)), path_of(60))
     suite = find_suite("otb100-tre")
     store = Store(tmp_path, suite.kind)
-    run_sequence(Blob(), s, suite.protocol, store, 0)
-    path = store.path("Basketball", suite.protocol.keys(s)[1])
+    run_sequence(Blob(), s, suite.protocol, store)
+    path = Path(store.place("Basketball", suite.protocol.keys(s)[1]))
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
     truths = {"Basketball": s.annotation()}
     with pytest.raises(DataError, match="Basketball: a pass of"):

@@ -11,13 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dask_cluster import Cluster
 
 import toy_sets
-from siamtrack.errors import ConfigError, DataError
+from siamtrack.config import load_preset, preset_to_json
+from siamtrack.errors import ConfigError, DataError, WeightsError
 from siamtrack.evaluation.evaluate import Evaluation, evaluate, open_store, read_suite
-from siamtrack.evaluation.runner import Settings, pending, share
+from siamtrack.evaluation.pool import Workers
+from siamtrack.evaluation.runner import pending
 from siamtrack.evaluation.suites import find_suite
+from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import ImageFiles, VideoSequence
+from siamtrack.models.weights import save_weights
+from siamtrack.report.results import read_scored
+from siamtrack.storage import join, list_files, read_from
 from toy_sets import Quiet, ToySpec, folder_set
 
 COUNTS = {"a": 30, "b": 24, "c": 18, "d": 12}
@@ -32,7 +39,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(spec: ToySpec, data: Path, out: Path, **settings: float) -> tuple[Evaluation, Quiet]:
     quiet = Quiet()
     store = open_store(spec, FOLDER, out)
-    limits = Settings(**{"processes": 1, **settings})  # type: ignore[arg-type]
+    limits = Workers(**{"processes": 1, **settings})  # type: ignore[arg-type]
     return evaluate(spec, FOLDER, read_suite(FOLDER, data), store, limits, quiet), quiet
 
 
@@ -170,42 +177,68 @@ def test_other_settings_are_refused_by_name(data: Path, tmp_path: Path) -> None:
         open_store(ToySpec(), FOLDER, tmp_path, seed=1)
 
 
-def test_ranks_share_all_sequences_evenly_and_the_last_one_scores(
-    data: Path, tmp_path: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sequences = read_suite(FOLDER, data)
-    parts = [share(sequences, rank, 3) for rank in range(3)]
-    assert sorted(s.name for part in parts for s in part) == list(COUNTS)
-    assert max(sum(map(len, p)) for p in parts) <= 30
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "0")
-    first, _ = run(ToySpec(), data, tmp_path)
-    assert first.scores is None and not first.complete and not first.settled
-    monkeypatch.setenv("RANK", "1")
-    last, _ = run(ToySpec(), data, tmp_path)
-    assert last.complete and last.settled and last.scores is not None
-    assert files(tmp_path) == undisturbed
-
-
-def test_an_old_failure_is_not_taken_for_this_runs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flag = tmp_path / "flag"
-    flag.touch()
-    spec, out = ToySpec(how="raises", mark=1, flag=str(flag)), tmp_path / "out"
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    for rank in ("0", "1"):
-        monkeypatch.setenv("RANK", rank)
-        found, _ = run(spec, data, out)
-    assert found.settled and not found.complete and [f.sequence for f in found.failures] == ["b"]
-    # run again: the rank that has the failed sequence begins, and the record is gone while it is at work
-    flag.unlink()
-    again, quiet = run(spec, data, out)
-    assert again.complete and not again.failures and quiet.done == [("b", None)]
-
-
 def test_one_name_twice_is_refused(tmp_path: Path) -> None:
     frames = ImageFiles(tmp_path, ("1.jpg",))
     twins = [VideoSequence("x", frames, np.array([[1.0, 2, 3, 4]]))] * 2
     store = open_store(ToySpec(), FOLDER, tmp_path)
     with pytest.raises(DataError, match="two sequences are called x"):
-        evaluate(ToySpec(), FOLDER, twins, store, Settings(), Quiet())
+        evaluate(ToySpec(), FOLDER, twins, store, Workers(), Quiet())
     assert pending(store, FOLDER, twins) == twins
+
+
+def test_a_cluster_writes_what_one_process_writes_though_a_worker_is_killed(
+    data: Path, tmp_path: Path, undisturbed: dict[str, bytes], cluster: Cluster
+) -> None:
+    workers = [cluster.add_worker(), cluster.add_worker()]
+    spec, out = ToySpec(delay=0.1), tmp_path / "out"
+
+    class Killer(Quiet):
+        """Kills a worker when both are at work on a sequence."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.at: set[int] = set()
+
+        def advanced(self, worker: int, frames: int) -> None:
+            self.at.add(worker)
+            if len(self.at) == 2:
+                cluster.kill(workers[0])
+
+    watcher = Killer()
+    found = evaluate(
+        spec, FOLDER, read_suite(FOLDER, data), open_store(spec, FOLDER, out), Workers(cluster=cluster.address), watcher
+    )
+    assert workers[0].returncode == -signal.SIGKILL
+    assert found.complete and not found.failures
+    assert sorted(watcher.done) == [(name, None) for name in COUNTS]  # each once
+    assert files(out) == undisturbed
+
+
+def test_a_store_on_object_storage_holds_what_a_folder_holds(
+    data: Path, tmp_path: Path, undisturbed: dict[str, bytes], bucket: str
+) -> None:
+    flag, out = tmp_path / "flag", join(bucket, tmp_path.name)
+    flag.touch()
+    spec = ToySpec(how="raises", mark=1, flag=str(flag))
+    for expected in (["b"], []):  # the second call runs what the first did not
+        quiet = Quiet()
+        found = evaluate(spec, FOLDER, read_suite(FOLDER, data), open_store(spec, FOLDER, out), Workers(2), quiet)
+        assert [f.sequence for f in found.failures] == expected
+        assert sorted(name for name, _ in quiet.done) == (["a", "b", "c", "d"] if expected else ["b"])
+        flag.unlink(missing_ok=True)
+    stored = {name: read_from(join(out, name)) for name in list_files(out)}
+    assert {n: c for n, c in stored.items() if "/times/" not in n and not n.endswith("speed.json")} == undisturbed
+    (entry,) = read_scored([out])
+    assert entry.scores.metrics == found.scores.metrics if found.scores else False
+    with pytest.raises(ConfigError, match="seed = 0, now it is 1"):
+        open_store(spec, FOLDER, out, seed=1)
+
+
+def test_weights_that_are_others_on_a_worker_are_refused(tmp_path: Path) -> None:
+    preset = load_preset("siamfc_lite0")
+    path = tmp_path / "m.safetensors"
+    save_weights(path, preset.model.build(), {"preset": preset_to_json(preset)})
+    spec = find_tracker(str(path))
+    save_weights(path, preset.model.build(), {"preset": preset_to_json(preset)})
+    with pytest.raises(WeightsError, match="expected the weights that m began with"):
+        spec.build()

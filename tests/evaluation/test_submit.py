@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from siamtrack.apps.cli.main import app
 from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
-from siamtrack.evaluation.runner import Settings
+from siamtrack.evaluation.pool import Workers
 from siamtrack.evaluation.submit import SERVERS, check_submission, pack
 from siamtrack.evaluation.suites import find_suite
 from toy_sets import Quiet, ToySpec, draw, lines, path_of
@@ -42,7 +42,7 @@ def stores(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
     for server, folder in (("got10k", "got"), ("trackingnet", "net")):
         suite = find_suite(SERVERS[server].suite)
         store = open_store(ToySpec(), suite, out)
-        result = evaluate(ToySpec(), suite, read_suite(suite, data / folder), store, Settings(), Quiet())
+        result = evaluate(ToySpec(), suite, read_suite(suite, data / folder), store, Workers(), Quiet())
         assert result.complete and result.scores is None  # the truth is the server's secret
         found[server] = store.root
     return found

@@ -58,9 +58,9 @@ def test_the_toolkit_and_siamtrack_run_the_same_tracker_to_the_same_boxes(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from siamtrack.evaluation.evaluate import read_suite
+    from siamtrack.evaluation.runner import run_sequence
     from siamtrack.evaluation.store import Store
     from siamtrack.evaluation.suites import find_suite
-    from siamtrack.evaluation.worker import run_sequence
     from siamtrack.zoo import load
 
     data = otb(tmp_path / "data", monkeypatch)
@@ -68,7 +68,7 @@ def test_the_toolkit_and_siamtrack_run_the_same_tracker_to_the_same_boxes(
     experiment.run(got10k_tracker(weights, name="random", origin=1))
     suite, store = find_suite("otb100"), Store(tmp_path / "store", "ope")
     for sequence in read_suite(suite, data):
-        run_sequence(load(weights), sequence, suite.protocol, store, 0)
+        run_sequence(load(weights), sequence, suite.protocol, store)
         theirs = np.loadtxt(tmp_path / "r" / "OTB2015" / "random" / f"{sequence.name}.txt", delimiter=",")
         # the toolkit reads images with Pillow and writes three decimals
         np.testing.assert_allclose(store.load_raw(sequence.name, "").regions, theirs, atol=0.75)

@@ -19,9 +19,9 @@ from vot.workspace import Workspace
 
 import siamtrack
 from siamtrack.evaluation.protocols import EvaluationProtocol
+from siamtrack.evaluation.runner import run_sequence
 from siamtrack.evaluation.store import Store
 from siamtrack.evaluation.vot_protocols import MultiStart, Reset, Unsupervised
-from siamtrack.evaluation.worker import run_sequence
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.results import read_results
 from siamtrack.formats.sequence import VideoSequence
@@ -145,7 +145,7 @@ def test_the_toolkit_runs_the_tracker(workspace: Workspace, name: str, weights: 
     assert sorted(expected) == pytest.approx(sorted(map(float, f_scores[:3])), abs=1e-6)
     store, tracker = Store(tmp_path, "unsupervised"), load(weights)
     for sequence in sequences:
-        run_sequence(tracker, sequence, Unsupervised(), store, 0)
+        run_sequence(tracker, sequence, Unsupervised(), store)
         own = store.load_raw(sequence.name, "001")
         (theirs,) = runs[sequence.name]
         np.testing.assert_array_equal(theirs.codes, own.codes)
@@ -175,7 +175,7 @@ def test_the_toolkit_scores_our_runs_as_we_do(
     sequences = sequences_of(workspace)
     store = Store(tmp_path, kind)
     for sequence in sequences:
-        run_sequence(Limping(), sequence, protocol, store, 0)
+        run_sequence(Limping(), sequence, protocol, store)
     shutil.copytree(store.root / "results" / "baseline", results_of(workspace, "own") / kind)
     truths = {s.name: s.annotation() for s in sequences}
     runs = {s.name: [store.load_raw(s.name, key) for key in protocol.keys(s)] for s in sequences}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from siamtrack.evaluation.evaluate import Evaluation, evaluate, open_store, read_suite
-from siamtrack.evaluation.runner import Settings
+from siamtrack.evaluation.pool import Workers
 from siamtrack.evaluation.suites import find_suite
 from toy_sets import Blob, Quiet, Stuck, draw, lines, path_of
 
@@ -99,5 +99,5 @@ def run_grades(
     for grade in grades:
         spec = GradedSpec((names or {}).get(grade, grade), grade)
         store = open_store(spec, suite, out)
-        found.append(evaluate(spec, suite, sequences, store, Settings(processes=1), Quiet()))
+        found.append(evaluate(spec, suite, sequences, store, Workers(processes=1), Quiet()))
     return found

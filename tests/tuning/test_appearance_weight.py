@@ -12,7 +12,7 @@ from siamtrack.config import Preset, Track
 from siamtrack.models.families import SaSiam
 from siamtrack.tuning.ledger import Ledger
 from siamtrack.tuning.space import default_grid, make_space
-from siamtrack.tuning.tune import Plan, tune
+from siamtrack.tuning.tune import TuningPlan, tune
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Blended:
 
 def test_tune_finds_the_blend_that_the_videos_want(tmp_path: Path) -> None:
     variants = Blended()
-    plan = Plan(make_space(variants.preset, default_grid(variants.preset)))
+    plan = TuningPlan(make_space(variants.preset, default_grid(variants.preset)))
     ledger = Ledger.open(tmp_path / "scores.jsonl", variants.identity)
     found = tune(variants, sequences(tmp_path / "data", {"a": 0.6, "b": 0.6, "c": 0.6}), plan, ledger, Silent())
     assert [setting[0] for setting in sorted(found.table)] == [n / 10 for n in range(1, 10)]

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from references import embed
 from siamtrack.config import Crops, Preset, Track, preset_to_json
 from siamtrack.evaluation.evaluate import score_store
+from siamtrack.evaluation.runner import run_sequence
 from siamtrack.evaluation.store import Store
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
-from siamtrack.evaluation.worker import run_sequence
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.families import SaSiam, SiamCar
@@ -32,7 +32,7 @@ from siamtrack.tracking.tracker import Tracker
 from siamtrack.tuning.ledger import Ledger
 from siamtrack.tuning.scorer import Decoded, ModelVariants, Scorer, retuned
 from siamtrack.tuning.space import make_space
-from siamtrack.tuning.tune import Plan, tune
+from siamtrack.tuning.tune import TuningPlan, tune
 
 
 @pytest.mark.parametrize("window", [0.31, 0.333333, 0.5])
@@ -40,7 +40,7 @@ def test_the_score_is_that_of_the_evaluation(tmp_path: Path, window: float) -> N
     (one,) = sequences(tmp_path / "data", {"a": 0.4})
     preset = replace(QuickVariants().preset, track=Track(window=window, penalty=0.1))
     suite, store = find_suite("folder"), Store(tmp_path / "store", "ope")
-    run_sequence(QuickTracker(preset.track), one, suite.protocol, store, seed=0)
+    run_sequence(QuickTracker(preset.track), one, suite.protocol, store)
     wanted = score_store(store, suite, [one]).metrics["success_auc"]
     assert Scorer(QuickVariants()).score(preset, one) == wanted
 
@@ -121,7 +121,7 @@ def test_the_window_that_a_real_tracker_needs_is_found(tmp_path: Path) -> None:
     variants = BrightVariants(preset)
     space = make_space(preset, {"track.window": [0.0, 0.5]})
     ledger = Ledger.open(tmp_path / "scores.jsonl", variants.identity)
-    found = tune(variants, read_dataset("folder", tmp_path / "data"), Plan(space), ledger, Silent())
+    found = tune(variants, read_dataset("folder", tmp_path / "data"), TuningPlan(space), ledger, Silent())
     assert found.choice == (0.5,) and found.worth_it
     assert found.table[0.0,].max() < 0.5 and found.table[0.5,].min() > 0.6
 

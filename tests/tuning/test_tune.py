@@ -10,20 +10,21 @@ import pytest
 from quick import QuickVariants, Silent, sequences
 
 from siamtrack.errors import DataError, InputError
+from siamtrack.evaluation.pool import Workers
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.tuning.ledger import Ledger
 from siamtrack.tuning.space import make_space
-from siamtrack.tuning.tune import Plan, Tuning, tune
+from siamtrack.tuning.tune import Tuning, TuningPlan, tune
 
 WINDOWS = [0.2, 0.3, 0.4, 0.5, 0.6]
 SAME = {"a": 0.4, "b": 0.4, "c": 0.4, "d": 0.4}
 
 
-def plan(grid: dict[str, list[float]] | None = None, **more: object) -> Plan:
-    return Plan(make_space(QuickVariants().preset, grid or {"track.window": WINDOWS}), **more)  # type: ignore[arg-type]
+def plan(grid: dict[str, list[float]] | None = None, **more: object) -> TuningPlan:
+    return TuningPlan(make_space(QuickVariants().preset, grid or {"track.window": WINDOWS}), **more)  # type: ignore[arg-type]
 
 
-def run(folder: Path, found: list[VideoSequence], what: Plan, watcher: Silent | None = None) -> Tuning:
+def run(folder: Path, found: list[VideoSequence], what: TuningPlan, watcher: Silent | None = None) -> Tuning:
     variants = QuickVariants()
     ledger = Ledger.open(folder / "scores.jsonl", variants.identity)
     return tune(variants, found, what, ledger, watcher or Silent())
@@ -103,7 +104,7 @@ def test_several_processes_find_the_same_and_a_failing_one_loses_nothing(tmp_pat
     image = frame.read_bytes()
     frame.write_bytes(b"")  # "d" is the last to be run
     with pytest.raises(DataError, match="cannot be decoded"):
-        run(tmp_path / "two", found, plan(processes=2), workers := Silent())
+        run(tmp_path / "two", found, plan(workers=Workers(2)), workers := Silent())
     assert workers.done >= 14  # all of a, b and c, but for one that the other worker was still at
     frame.write_bytes(image)
     two = run(tmp_path / "two", found, plan(), rest := Silent())

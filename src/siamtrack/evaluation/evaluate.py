@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from siamtrack.errors import DataError
-from siamtrack.evaluation.runner import Settings, TrackerFactory, Watcher, pending, run_suite
+from siamtrack.evaluation.pool import Workers
+from siamtrack.evaluation.runner import EvaluationWatcher, TrackerFactory, pending, run_suite
 from siamtrack.evaluation.scoring import score_results
 from siamtrack.evaluation.store import Failure, Store
 from siamtrack.evaluation.suites import Suite
 from siamtrack.formats.archive import sequence_key
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.sequence import VideoSequence
-from siamtrack.io import first_names, write_whole
+from siamtrack.io import first_names
 from siamtrack.metrics.scores import Scores
+from siamtrack.storage import Place, join
 
 __all__ = ["Evaluation", "Speed", "evaluate", "open_store", "read_suite", "score_store"]
 
@@ -40,18 +42,16 @@ class Speed:
 class Evaluation:
     """What became of one tracker on one suite.
 
-    `scores` is None where the truth is not public or nothing ran. `complete` says that every sequence has its
-    results, `settled` that every one has them or failed: nothing is left to another process.
+    `scores` is None where the truth is not public or nothing ran. `complete` says that every sequence has its results.
     """
 
     tracker: str
     suite: str
-    folder: Path
+    folder: Place
     scores: Scores | None
     speed: Speed | None
     failures: list[Failure]
     complete: bool
-    settled: bool
 
 
 def read_suite(suite: Suite, data: str | Path) -> list[VideoSequence]:
@@ -70,8 +70,8 @@ def read_suite(suite: Suite, data: str | Path) -> list[VideoSequence]:
     return [by_key[sequence_key(name)] for name in suite.only]
 
 
-def open_store(tracker: TrackerFactory, suite: Suite, out: Path, seed: int = 0) -> Store:
-    """Open `out/<tracker>/<suite>` for results of this tracker.
+def open_store(tracker: TrackerFactory, suite: Suite, out: Place, seed: int = 0) -> Store:
+    """Open `out/<tracker>/<suite>`, below a path or a URL, for results of this tracker.
 
     Raises `ConfigError` if it holds other settings.
     """
@@ -82,7 +82,7 @@ def open_store(tracker: TrackerFactory, suite: Suite, out: Path, seed: int = 0) 
         "seed": seed,
         **tracker.identity,
     }
-    return Store.open(out / tracker.name / suite.name, suite.kind, manifest)
+    return Store.open(join(out, tracker.name, suite.name), suite.kind, manifest)
 
 
 def evaluate(
@@ -90,29 +90,29 @@ def evaluate(
     suite: Suite,
     sequences: Sequence[VideoSequence],
     store: Store,
-    settings: Settings,
-    watcher: Watcher,
+    workers: Workers,
+    watcher: EvaluationWatcher,
     rules: str | None = None,
 ) -> Evaluation:
     """Run what is missing, then score what there is and write `scores.json` and `speed.json`.
 
-    Sequences that failed are left out of the scores, by name. On several machines the one that finds all
-    sequences done writes the scores.
+    Sequences that failed are left out of the scores, by name.
+
+    Raises:
+        ConfigError: the tracker cannot be built, the rules do not score the suite, or no cluster answers.
+        DataError: two sequences have one name, or the store cannot be read or written.
     """
-    run_suite(tracker, suite, sequences, store, settings, watcher)
-    failed = {f.sequence for f in store.failures()}
+    run_suite(tracker, suite, sequences, store, workers, watcher)
     todo = {s.name for s in pending(store, suite, sequences)}
     done = [s for s in sequences if s.name not in todo]
-    complete, settled = not todo, todo <= failed
-    if not settled or not done:
-        return Evaluation(tracker.name, suite.name, store.root, None, None, store.failures(), complete, settled)
-    speed = measure_speed(store, suite, done)
-    _write_speed(store, speed, settings)
-    scores = None
-    if all(s.has_truth for s in done):
-        scores = score_store(store, suite, done, rules, left_out=sorted(todo))
-        write_whole(store.root / "scores.json", scores.to_json(curves=True) + "\n")
-    return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), complete, settled)
+    speed, scores = None, None
+    if done:
+        speed = measure_speed(store, suite, done)
+        store.write("speed.json", _speed_json(speed, workers))
+        if all(s.has_truth for s in done):
+            scores = score_store(store, suite, done, rules, left_out=sorted(todo))
+            store.write("scores.json", scores.to_json(curves=True) + "\n")
+    return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), not todo)
 
 
 def score_store(
@@ -152,11 +152,12 @@ def _rate(frames: int, seconds: float) -> float:
     return frames / seconds if seconds > 0 else math.nan
 
 
-def _write_speed(store: Store, speed: Speed, settings: Settings) -> None:
+def _speed_json(speed: Speed, workers: Workers) -> str:
     document: Mapping[str, Any] = {
         "fps": {k: None if math.isnan(v) else round(v, 3) for k, v in vars(speed).items()},
-        "processes": settings.processes,
+        "processes": workers.processes,
+        "cluster": workers.cluster,
         "threads": 1,
         "machine": {"processor": platform.processor() or platform.machine(), "system": platform.platform()},
     }
-    write_whole(store.root / "speed.json", json.dumps(document, indent=2) + "\n")
+    return json.dumps(document, indent=2) + "\n"

@@ -1,147 +1,373 @@
-"""Many runs in this process or in several: jobs go out one by one, each score comes back when it is there."""
+"""One way to run jobs: in worker processes of this machine, on a Dask cluster, or right here.
+
+A job is a value that can be sent to another process. What is done with it is opened once in each worker, so that a
+network is loaded once, and then called with one job after the other. Results are told as they come. A worker that is
+silent for too long is ended, one that dies is replaced, and its job is told as failed while the others go on.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any, Generic, TypeVar
 
-from siamtrack.config import Preset
-from siamtrack.errors import DataError, SiamtrackError
-from siamtrack.evaluation.spawn import start_worker
-from siamtrack.formats.sequence import VideoSequence
-from siamtrack.tuning.scorer import Scorer, Variants
-from siamtrack.tuning.space import Setting
+from siamtrack.errors import ConfigError, DataError, SiamtrackError
 
-__all__ = ["Job", "run_jobs"]
+__all__ = [
+    "Advanced",
+    "Beat",
+    "Event",
+    "Failed",
+    "Finished",
+    "OpenWork",
+    "Started",
+    "Workers",
+    "attempt",
+    "one_line",
+    "run_jobs",
+    "use_one_thread",
+]
+
+Job = TypeVar("Job")
+Value = TypeVar("Value")
+Beat = Callable[[], None]
+"""Called by the work now and then, once a frame: a sign of life."""
+OpenWork = Callable[[], Callable[[Job, Beat], Value]]
+"""Called once in each worker; returns the work, which makes a value of a job. Both must be importable."""
+
+_LOOK_EVERY = 0.5
+_BEAT_EVERY = 0.2
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run: a setting, the preset that it stands for, and a sequence."""
+class Workers:
+    """Where jobs run; does not change a result.
 
-    setting: Setting
-    preset: Preset
-    sequence: VideoSequence
+    Attributes:
+        processes: workers on this machine; 0 runs the jobs in this process, which nothing guards against a hang.
+        cluster: the address of a Dask scheduler, as tcp://host:8786; its workers are used in place of processes here.
+        limit: seconds without a beat after which a job counts as hung.
+        start_limit: seconds that opening the work may take.
+    """
+
+    processes: int = 1
+    cluster: str | None = None
+    limit: float = 120.0
+    start_limit: float = 600.0
 
 
-@dataclass
-class _Worker:
-    process: BaseProcess
+@dataclass(frozen=True)
+class Started(Generic[Job]):
+    """A worker has begun a job; `worker` tells those apart that run at the same time."""
+
     job: Job
+    worker: int
+
+
+@dataclass(frozen=True)
+class Advanced(Generic[Job]):
+    """A job has had `beats` beats so far."""
+
+    job: Job
+    worker: int
+    beats: int
+
+
+@dataclass(frozen=True)
+class Finished(Generic[Job, Value]):
+    """A job has given a value."""
+
+    job: Job
+    worker: int
+    value: Value
+
+
+@dataclass(frozen=True)
+class Failed(Generic[Job]):
+    """A job has given none.
+
+    `kind` is error (a `SiamtrackError` of the work, here as it was raised), raised (any other), hung or died; `error`
+    says what happened in one line.
+    """
+
+    job: Job
+    worker: int
+    kind: str
+    error: SiamtrackError
+
+
+Event = Started[Job] | Advanced[Job] | Finished[Job, Value] | Failed[Job]
+Told = Callable[[Event[Job, Value]], None]
 
 
 def run_jobs(
-    variants: Variants,
-    jobs: Iterable[Job],
-    processes: int,
-    memory: int,
-    scored: Callable[[Job, float], None],
+    open_work: OpenWork[Job, Value], jobs: Iterable[Job], workers: Workers, on_event: Told[Job, Value]
 ) -> None:
-    """Score all jobs, in their order or nearly so; jobs of one sequence should stand together.
+    """Run jobs, begun in their order, and tell what becomes of each.
 
     Args:
-        variants: the model.
-        jobs: what to run.
-        processes: 1 runs in this one.
-        memory: bytes of decoded frames that each process may keep.
-        scored: called here with every score as soon as it is known.
+        open_work: called once in each worker; see `OpenWork`.
+        jobs: values that can be sent to another process.
+        workers: where they run.
+        on_event: called here with every event. An exception that it raises ends the run.
 
     Raises:
-        SiamtrackError: what the first failing run raised; the other workers are ended, what they had
-            finished has been told.
+        SiamtrackError: what opening the work raised.
+        ConfigError: a worker cannot start, or no cluster answers. On each way out the workers of this machine are gone.
     """
     waiting = deque(jobs)
-    if processes > 1 and len(waiting) > 1:
-        _Crew(variants, waiting, memory, scored).run(processes)
+    if not waiting:
         return
-    scorer = Scorer(variants, memory) if waiting else None
-    while waiting and scorer is not None:
-        job = waiting.popleft()
-        scored(job, scorer.score(job.preset, job.sequence))
+    if workers.cluster is not None:
+        from siamtrack.evaluation.cluster import run_on_cluster
+
+        run_on_cluster(open_work, waiting, workers, on_event)
+    elif workers.processes > 0:
+        _Processes(open_work, waiting, workers, on_event).run()
+    else:
+        _run_here(open_work, waiting, on_event)
 
 
-class _Crew:
-    """The parent's side of the workers."""
+def _run_here(open_work: OpenWork[Job, Value], jobs: Iterable[Job], on_event: Told[Job, Value]) -> None:
+    work = open_work()
+    for job in jobs:
+        on_event(Started(job, 0))
+        beat = throttled(lambda beats, job=job: on_event(Advanced(job, 0, beats)))  # type: ignore[misc]
+        on_event(outcome(job, 0, attempt(work, job, beat)))
+
+
+def attempt(work: Callable[[Job, Beat], Value], job: Job, beat: Beat) -> tuple[Any, ...]:
+    """Do a job's work; return ("done", value), or ("failed", kind, error) as `Failed` has them."""
+    try:
+        return "done", work(job, beat)
+    except SiamtrackError as error:
+        return "failed", "error", error
+    except Exception as error:  # the work may raise anything, and the other jobs go on
+        return "failed", "raised", DataError(one_line(error))
+
+
+def outcome(job: Job, worker: int, message: tuple[Any, ...]) -> Event[Job, Value]:
+    """Return the event for what `attempt` returned."""
+    return Finished(job, worker, message[1]) if message[0] == "done" else Failed(job, worker, *message[1:])
+
+
+def throttled(tell: Callable[[int], None], every: float = _BEAT_EVERY) -> Beat:
+    """Return a function that counts its calls, and tells the count now and then."""
+    beats, told = 0, 0.0
+
+    def beat() -> None:
+        nonlocal beats, told
+        beats += 1
+        now = time.monotonic()
+        if now - told >= every:
+            told = now
+            tell(beats)
+
+    return beat
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's kind and words on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def use_one_thread() -> None:
+    """Use one thread in this process: results must not depend on the number of cores, and workers share them anyway."""
+    if cv2 := sys.modules.get("cv2"):
+        cv2.setNumThreads(1)
+    if torch := sys.modules.get("torch"):  # work without torch need not wait for its import
+        torch.set_num_threads(1)
+
+
+# The parent's side of worker processes
+
+
+@dataclass
+class _Worker(Generic[Job]):
+    """One process, and what the parent knows of it. `job` holds the job that it is at, if any."""
+
+    number: int
+    process: BaseProcess
+    pipe: Connection
+    ready: bool = False
+    job: tuple[Job] | None = None
+    heard: float = field(default_factory=time.monotonic)
+
+    def end(self) -> None:
+        """Make sure that the process is gone."""
+        self.pipe.close()
+        self.process.kill()
+        self.process.join()
+
+
+class _Processes(Generic[Job, Value]):
+    """Hands jobs to worker processes until none is left."""
 
     def __init__(
-        self, variants: Variants, waiting: deque[Job], memory: int, scored: Callable[[Job, float], None]
+        self,
+        open_work: OpenWork[Job, Value],
+        waiting: deque[Job],
+        workers: Workers,
+        on_event: Told[Job, Value],
     ) -> None:
-        self._arguments = (variants, memory)
+        self._open_work = open_work
         self._waiting = waiting
-        self._scored = scored
-        self._workers: dict[Connection, _Worker] = {}
-        self._processes: list[BaseProcess] = []
+        self._limits = workers
+        self._on_event = on_event
+        self._workers: dict[int, _Worker[Job]] = {}
 
-    def run(self, processes: int) -> None:
+    def run(self) -> None:
         """Run all jobs; whatever happens, no worker is left behind."""
         try:
-            for _ in range(min(processes, len(self._waiting))):
-                self._hire()
+            for number in range(min(self._limits.processes, len(self._waiting))):
+                self._hire(number)
             while self._workers:
-                for pipe in wait(list(self._workers)):
-                    self._hear(pipe)  # type: ignore[arg-type]
+                self._look()
         finally:
-            for process in self._processes:
-                process.kill()
-                process.join()
+            for worker in self._workers.values():
+                worker.end()
 
-    def _hire(self) -> None:
-        pipe, process = start_worker(_serve, *self._arguments)
-        self._processes.append(process)
-        self._give(pipe, process)
+    def _hire(self, number: int) -> None:
+        # spawned, not forked: torch's threads do not survive a fork
+        context = get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self._open_work), daemon=True)
+        with _without_ctrl_c():
+            process.start()
+        theirs.close()  # so that the end of the worker closes the pipe
+        self._workers[number] = _Worker(number, process, ours)
 
-    def _give(self, pipe: Connection, process: BaseProcess) -> None:
+    def _look(self) -> None:
+        """Hear all workers that have something to say, then look for silent ones."""
+        waited = {worker.pipe: worker for worker in self._workers.values()}
+        heard = wait(list(waited), timeout=_LOOK_EVERY)
+        for worker in [worker for pipe, worker in waited.items() if pipe in heard]:
+            try:
+                message = worker.pipe.recv()
+            except (EOFError, OSError):
+                self._died(worker)
+                continue
+            worker.heard = time.monotonic()
+            self._hear(worker, message)
+        for worker in list(self._workers.values()):
+            limit = self._limits.limit if worker.ready else self._limits.start_limit
+            busy = worker.job is not None or not worker.ready
+            if busy and time.monotonic() - worker.heard > limit:
+                self._hung(worker, limit)
+
+    def _hear(self, worker: _Worker[Job], message: tuple[Any, ...]) -> None:
+        if message[0] == "broken":
+            raise message[1]
+        if message[0] == "beat":
+            if worker.job is not None:
+                self._on_event(Advanced(worker.job[0], worker.number, message[1]))
+            return
+        worker.ready = True
+        if worker.job is not None:
+            (job,), worker.job = worker.job, None
+            self._on_event(outcome(job, worker.number, message))
+        self._next(worker)
+
+    def _next(self, worker: _Worker[Job]) -> None:
+        """Give a free worker the next job, or send it home."""
+        if not self._waiting:
+            self._dismiss(worker)
+            return
         job = self._waiting.popleft()
-        self._workers[pipe] = _Worker(process, job)
+        worker.job = (job,)
         try:
-            pipe.send((job.preset, job.sequence))
+            worker.pipe.send((job,))
         except OSError:
-            self._died(pipe)
-
-    def _hear(self, pipe: Connection) -> None:
-        try:
-            found: float | SiamtrackError = pipe.recv()
-        except (EOFError, OSError):
-            self._died(pipe)
+            self._died(worker)
             return
-        worker = self._workers.pop(pipe)
-        if isinstance(found, SiamtrackError):
-            raise found
-        self._scored(worker.job, found)
-        if self._waiting:
-            self._give(pipe, worker.process)
-        else:
-            pipe.close()
+        self._on_event(Started(job, worker.number))
 
-    def _died(self, pipe: Connection) -> None:
-        worker = self._workers.pop(pipe)
+    def _died(self, worker: _Worker[Job]) -> None:
         worker.process.join(timeout=5)
-        raise DataError(
-            f"{worker.job.sequence.name}: the worker ended with code {worker.process.exitcode}; "
-            "its own message stands above, the same command goes on from here"
-        )
+        code = worker.process.exitcode
+        if not worker.ready:
+            raise ConfigError(f"a worker process ended with code {code} before it was ready")
+        self._replace(worker, "died", f"its process ended with code {code}")
+
+    def _hung(self, worker: _Worker[Job], limit: float) -> None:
+        if not worker.ready:
+            raise ConfigError(f"a worker was not ready after {limit:g} s")
+        self._replace(worker, "hung", f"no frame was finished in {limit:g} s")
+
+    def _replace(self, worker: _Worker[Job], kind: str, message: str) -> None:
+        self._dismiss(worker)
+        if worker.job is not None:
+            self._on_event(Failed(worker.job[0], worker.number, kind, DataError(message)))
+        if self._waiting:
+            self._hire(worker.number)
+
+    def _dismiss(self, worker: _Worker[Job]) -> None:
+        del self._workers[worker.number]
+        worker.end()
 
 
-def _serve(pipe: Connection, variants: Variants, memory: int) -> None:
-    """A worker: answer each (preset, sequence) with a score or an error, until the parent is gone."""
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Hold Ctrl-C back; a process that is started meanwhile never gets it, not even while it loads libraries."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # the first start would do it, and let Ctrl-C through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# The worker's side
+
+
+def _serve(pipe: Connection, open_work: OpenWork[Any, Any]) -> None:
+    """Serve the parent at the other end of `pipe` until it goes away.
+
+    Sent are ("ready",), ("beat", beats), what `attempt` returns, and ("broken", error) if the work cannot be opened.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    scorer: Scorer | None = None
-    while True:
+    _end_with_parent()
+    try:
         try:
-            preset, sequence = pipe.recv()
-        except (EOFError, OSError):
-            return
-        answer: float | SiamtrackError
-        try:
-            scorer = scorer or Scorer(variants, memory)
-            answer = scorer.score(preset, sequence)
+            work = open_work()
         except SiamtrackError as error:
-            answer = error
-        try:
-            pipe.send(answer)
-        except OSError:
+            pipe.send(("broken", error))
             return
+        except Exception as error:
+            pipe.send(("broken", ConfigError(f"a worker cannot start: {one_line(error)}")))
+            return
+        use_one_thread()
+        pipe.send(("ready",))
+        while True:
+            (job,) = pipe.recv()
+            pipe.send(attempt(work, job, throttled(lambda beats: pipe.send(("beat", beats)))))
+    except (EOFError, OSError):
+        return
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, however that was killed."""
+    parent = parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,40 +1,33 @@
-"""Running a tracker over a suite: sequences are shared out to worker processes, and to machines by torchrun.
+"""Running a tracker over a suite: a job a sequence, whose results the worker writes itself.
 
-A worker builds the tracker, runs one sequence after the other and writes each result itself. The parent hands
-out sequences and watches: a worker that is silent for too long is killed, one that dies is replaced, and the
-sequence is recorded as failed while the rest goes on. What is in the store already is not run again; failures
-are tried anew.
+What is in the store already is not run again; failures are tried anew.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+import random
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
+import cv2
+import numpy as np
+
 from siamtrack.errors import ConfigError, DataError
-from siamtrack.evaluation.spawn import start_worker
+from siamtrack.evaluation.pool import Advanced, Beat, Event, Failed, Started, Workers, one_line, run_jobs
+from siamtrack.evaluation.protocols import EvaluationProtocol
 from siamtrack.evaluation.store import Failure, Store
 from siamtrack.evaluation.suites import Suite
-from siamtrack.evaluation.tracker_session import TrackerLike
-from siamtrack.evaluation.worker import work
+from siamtrack.evaluation.tracker_session import BadPredictionError, Session, TrackerLike
 from siamtrack.formats.sequence import VideoSequence
 
-__all__ = ["Settings", "TrackerFactory", "Watcher", "pending", "ranks", "run_suite", "share"]
-
-_LOOK_EVERY = 0.5
+__all__ = ["EvaluationWatcher", "TrackerFactory", "pending", "run_sequence", "run_suite"]
 
 
 class TrackerFactory(Protocol):
-    """What describes a tracker to the runner.
-
-    A value that can be sent to another process (see `TrackerSpec`).
-    """
+    """What describes a tracker to the runner: a value that can be sent to another process (see `TrackerSpec`)."""
 
     @property
     def name(self) -> str:
@@ -48,7 +41,7 @@ class TrackerFactory(Protocol):
         """Build the tracker in this process."""
 
 
-class Watcher(Protocol):
+class EvaluationWatcher(Protocol):
     """What is told about progress."""
 
     def started(self, worker: int, sequence: VideoSequence) -> None:
@@ -61,191 +54,10 @@ class Watcher(Protocol):
         """Tell that a sequence is done, or why not."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a suite is run; none of these changes a result.
-
-    Attributes:
-        processes: workers on this machine.
-        limit: seconds without a sign of life after which a worker counts as hung: a frame must not take
-            longer.
-        start_limit: seconds that building the tracker may take.
-        seed: of all random numbers, with the sequence's name (this one is in the manifest).
-    """
-
-    processes: int = 1
-    limit: float = 120.0
-    start_limit: float = 600.0
-    seed: int = 0
-
-
-def ranks() -> tuple[int, int]:
-    """Return (rank, world size) as torchrun sets them, (0, 1) without it."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def share(sequences: Sequence[VideoSequence], rank: int, world: int) -> list[VideoSequence]:
-    """Return the sequences of one rank, long ones first.
-
-    Each goes to the rank with the fewest frames so far.
-    """
-    ordered = sorted(sequences, key=lambda s: (-len(s), s.name))
-    if world == 1:
-        return ordered
-    load = [0] * world
-    mine = []
-    for sequence in ordered:
-        least = load.index(min(load))
-        load[least] += len(sequence)
-        if least == rank:
-            mine.append(sequence)
-    return mine
-
-
 def pending(store: Store, suite: Suite, sequences: Sequence[VideoSequence]) -> list[VideoSequence]:
     """Return the sequences that have a run which is not in the store yet."""
-    return [s for s in sequences if not all(store.has(s.name, key) for key in suite.protocol.keys(s))]
-
-
-@dataclass
-class _Worker:
-    """One worker process and what the parent knows of it."""
-
-    number: int
-    process: BaseProcess
-    pipe: Connection
-    ready: bool = False
-    sequence: VideoSequence | None = None
-    heard: float = field(default_factory=time.monotonic)
-
-    def silent(self, settings: Settings) -> bool:
-        """Whether it has been silent for longer than it may."""
-        limit = settings.limit if self.ready else settings.start_limit
-        busy = self.sequence is not None or not self.ready
-        return busy and time.monotonic() - self.heard > limit
-
-    def end(self) -> None:
-        """Make sure that the process is gone."""
-        self.pipe.close()
-        self.process.kill()
-        self.process.join()
-
-
-class _Pool:
-    """The parent's side: hands sequences to workers until none is left."""
-
-    def __init__(
-        self,
-        tracker: TrackerFactory,
-        suite: Suite,
-        store: Store,
-        settings: Settings,
-        jobs: list[VideoSequence],
-        watcher: Watcher,
-    ) -> None:
-        self._arguments = (tracker, suite.protocol, store, settings.seed)
-        self._store = store
-        self._settings = settings
-        self._jobs = deque(jobs)
-        self._watcher = watcher
-        self._workers: dict[int, _Worker] = {}
-        self.failures: list[Failure] = []
-
-    def run(self) -> list[Failure]:
-        """Run all jobs and return the failures among them."""
-        try:
-            for number in range(min(self._settings.processes, len(self._jobs))):
-                self._hire(number)
-            while self._workers:
-                self._look()
-        finally:
-            for worker in self._workers.values():
-                worker.end()
-        return self.failures
-
-    def _hire(self, number: int) -> None:
-        pipe, process = start_worker(work, *self._arguments)
-        self._workers[number] = _Worker(number, process, pipe)
-
-    def _look(self) -> None:
-        """Hear all workers that have something to say, then look for silent ones."""
-        by_pipe = {worker.pipe: worker for worker in self._workers.values()}
-        for pipe in wait(list(by_pipe), timeout=_LOOK_EVERY):
-            worker = by_pipe[pipe]  # type: ignore[index]
-            try:
-                message = worker.pipe.recv()
-            except (EOFError, OSError):
-                self._died(worker)
-                continue
-            worker.heard = time.monotonic()
-            self._hear(worker, message)
-        for worker in list(self._workers.values()):
-            if worker.silent(self._settings):
-                self._hung(worker)
-
-    def _hear(self, worker: _Worker, message: tuple[Any, ...]) -> None:
-        kind = message[0]
-        if kind == "beat":
-            self._watcher.advanced(worker.number, message[1])
-        elif kind == "broken":
-            raise ConfigError(f"the tracker cannot be built: {message[1]}")
-        else:
-            worker.ready = True
-            if kind != "ready":
-                self._finish(worker, None if kind == "done" else Failure(_name(worker), kind, message[1]))
-            self._next(worker)
-
-    def _next(self, worker: _Worker) -> None:
-        """Give a free worker the next sequence, or send it home."""
-        if not self._jobs:
-            self._dismiss(worker)
-            return
-        sequence = self._jobs.popleft()
-        worker.sequence = sequence
-        try:
-            worker.pipe.send(sequence)
-        except OSError:
-            self._died(worker)
-            return
-        self._watcher.started(worker.number, sequence)
-
-    def _finish(self, worker: _Worker, failure: Failure | None) -> None:
-        sequence, worker.sequence = worker.sequence, None
-        if sequence is None:
-            return
-        if failure is None:
-            self._store.forgive(sequence.name)
-        else:
-            self._store.fail(failure)
-            self.failures.append(failure)
-        self._watcher.finished(worker.number, sequence, failure)
-
-    def _died(self, worker: _Worker) -> None:
-        worker.process.join(timeout=5)
-        code = worker.process.exitcode
-        if not worker.ready:
-            raise ConfigError(f"the tracker's process ended with code {code} before it was ready")
-        self._replace(worker, Failure(_name(worker), "died", f"the tracker's process ended with code {code}"))
-
-    def _hung(self, worker: _Worker) -> None:
-        if not worker.ready:
-            raise ConfigError(f"the tracker was not ready after {self._settings.start_limit:g} s")
-        message = f"no frame was finished in {self._settings.limit:g} s"
-        self._replace(worker, Failure(_name(worker), "hung", message))
-
-    def _replace(self, worker: _Worker, failure: Failure) -> None:
-        self._dismiss(worker)
-        self._finish(worker, failure)
-        if self._jobs:
-            self._hire(worker.number)
-
-    def _dismiss(self, worker: _Worker) -> None:
-        del self._workers[worker.number]
-        worker.end()
-
-
-def _name(worker: _Worker) -> str:
-    return worker.sequence.name if worker.sequence is not None else "?"
+    done = store.done()
+    return [s for s in sequences if not all(store.place(s.name, key) in done for key in suite.protocol.keys(s))]
 
 
 def run_suite(
@@ -253,23 +65,99 @@ def run_suite(
     suite: Suite,
     sequences: Sequence[VideoSequence],
     store: Store,
-    settings: Settings,
-    watcher: Watcher,
+    workers: Workers,
+    watcher: EvaluationWatcher,
 ) -> list[Failure]:
-    """Run what the store does not hold yet, on this rank's share of the sequences.
+    """Run what the store does not hold yet, long sequences first.
 
     Returns:
         The failures of this call; they are in the store too, and are tried again by the next call.
 
     Raises:
         ConfigError: the tracker cannot be built at all.
-        DataError: two sequences have one name.
+        DataError: two sequences have one name, or workers write to another place than the store here.
     """
     names = [s.name for s in sequences]
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DataError(f"{suite.name}: two sequences are called {twice}; their results would share a file")
-    todo = pending(store, suite, share(sequences, *ranks()))
-    for sequence in todo:  # an old failure must not look like this run's to another rank
-        store.forgive(sequence.name)
-    return _Pool(tracker, suite, store, settings, todo, watcher).run()
+    todo = sorted(pending(store, suite, sequences), key=lambda s: (-len(s), s.name))
+    failures: list[Failure] = []
+
+    def on_event(event: Event[VideoSequence, None]) -> None:
+        if isinstance(event, Started):
+            watcher.started(event.worker, event.job)
+            return
+        if isinstance(event, Advanced):
+            watcher.advanced(event.worker, event.beats)
+            return
+        failure = _failure(event) if isinstance(event, Failed) else None
+        if failure is None:
+            store.forgive(event.job.name)
+        else:
+            store.fail(failure)
+            failures.append(failure)
+        watcher.finished(event.worker, event.job, failure)
+
+    run_jobs(partial(_open, tracker, suite.protocol, store), todo, workers, on_event)
+    lost = {s.name for s in pending(store, suite, todo)} - {failure.sequence for failure in failures}
+    if lost:
+        raise DataError(
+            f"{min(lost)} is done, but its results are not in {store.root}: "
+            "give an --out that is the same place on all workers"
+        )
+    return failures
+
+
+def _open(tracker: TrackerFactory, protocol: EvaluationProtocol, store: Store) -> Callable[[VideoSequence, Beat], None]:
+    """Build the tracker in a worker; return the work, which makes all runs of a sequence that the store does not hold.
+
+    Raises:
+        ConfigError: the tracker cannot be built.
+    """
+    try:
+        built = tracker.build()
+    except Exception as error:
+        raise ConfigError(f"the tracker cannot be built: {_told(error)}") from None
+
+    def run(sequence: VideoSequence, beat: Beat) -> None:
+        run_sequence(built, sequence, protocol, store, beat)
+
+    return run
+
+
+def run_sequence(
+    tracker: TrackerLike,
+    sequence: VideoSequence,
+    protocol: EvaluationProtocol,
+    store: Store,
+    beat: Beat | None = None,
+) -> None:
+    """Make the runs of a sequence that the store does not hold yet, and write each when it is complete."""
+    for key in protocol.keys(sequence):
+        if not store.has(sequence.name, key):
+            _seed(store.seed, f"{sequence.name}/{key}")
+            store.save(sequence, key, protocol.run(Session(tracker, beat), sequence, key))
+
+
+def _seed(seed: int, name: str) -> None:
+    """Make random numbers a function of the seed and the run, whichever process makes it and when."""
+    value = zlib.crc32(f"{seed}/{name}".encode())
+    random.seed(value)
+    np.random.seed(value)
+    cv2.setRNGSeed(value & 0x7FFFFFFF)
+    if torch := sys.modules.get("torch"):  # a tracker without torch need not wait for its import
+        torch.manual_seed(value)
+
+
+def _failure(event: Failed[VideoSequence]) -> Failure:
+    if event.kind != "error":
+        return Failure(event.job.name, event.kind, str(event.error))
+    kinds = {BadPredictionError: "answer", DataError: "data"}
+    kind = next((name for of, name in kinds.items() if isinstance(event.error, of)), "raised")
+    return Failure(event.job.name, kind, _told(event.error))
+
+
+def _told(error: Exception) -> str:
+    plain = isinstance(error, BadPredictionError | DataError)
+    return " ".join(str(error).split()) if plain else one_line(error)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 
+from siamtrack.evaluation.pool import Beat
 from siamtrack.evaluation.suites import Suite, find_suite
 from siamtrack.evaluation.tracker_session import Session, TrackerLike
 from siamtrack.evaluation.vot_protocols import RealTime
@@ -82,11 +83,11 @@ def score(
     return score_runs(truths, runs, task, leave_out=leave_out)
 
 
-def score_sequence(tracker: TrackerLike, sequence: VideoSequence) -> float:
+def score_sequence(tracker: TrackerLike, sequence: VideoSequence, beat: Beat | None = None) -> float:
     """The area under the success curve in [0, 1] of one pass over a sequence, by the rules of the suite `folder`.
 
     The number that `siamtrack eval --suite folder` gives it; nothing is stored. On one thread, as all evaluations: a
-    result must not depend on the number of cores.
+    result must not depend on the number of cores. `beat` is called after each frame.
 
     Raises:
         SiamtrackError: a frame that cannot be read, a prediction that is no box, a tracker that cannot run.
@@ -94,7 +95,7 @@ def score_sequence(tracker: TrackerLike, sequence: VideoSequence) -> float:
     suite = find_suite("folder")
     with _one_thread():
         (key,) = suite.protocol.keys(sequence)
-        timed = suite.protocol.run(Session(tracker), sequence, key)
+        timed = suite.protocol.run(Session(tracker, beat), sequence, key)
     raw = Predictions(to_file(timed.run.regions, sequence.origin), timed.run.codes)
     # Through the text of a result file, whose decimals are what `siamtrack eval` scores.
     run = parse_regions(region_lines(raw).encode(), sequence.name)

@@ -8,7 +8,8 @@
         scores.json     metrics, sequences, attributes and curves, once all sequences are done
         speed.json      frames a second, and the machine that they were measured on
 
-Every file is written whole or not at all, the result last: a sequence is done when all its results are there.
+OUT is a path, or a URL of object storage. Every file is written whole or not at all, the result last: a sequence is
+done when all its results are there.
 A store never mixes settings: it is opened with a manifest and refuses one that differs from its own.
 """
 
@@ -31,7 +32,17 @@ from siamtrack.formats.records import Predictions
 from siamtrack.formats.results import region_lines, result_path
 from siamtrack.formats.sequence import VideoSequence, from_file, to_file
 from siamtrack.geometry.regions import FloatArray
-from siamtrack.io import read_bytes, read_json, sweep_drafts, write_whole
+from siamtrack.io import sweep_drafts
+from siamtrack.storage import (
+    Place,
+    exists,
+    join,
+    list_files,
+    read_from,
+    read_json_from,
+    remove,
+    write_whole_to,
+)
 
 __all__ = ["Failure", "Store", "Timing"]
 
@@ -60,34 +71,38 @@ class Timing:
 
 
 class Store:
-    """The results of one tracker on one suite.
+    """The results of one tracker on one suite. A small value that can be sent to another process.
 
     Args:
-        root: its folder.
+        root: its folder, a path or a URL.
         kind: the suite's protocol, which decides where files lie.
+        seed: of the random numbers that trackers may draw.
     """
 
-    def __init__(self, root: Path, kind: str) -> None:
+    def __init__(self, root: Place, kind: str, seed: int = 0) -> None:
         self.root = root
         self.kind = kind
+        self.seed = seed
 
     @classmethod
-    def open(cls, root: Path, kind: str, manifest: Mapping[str, Any]) -> Store:
+    def open(cls, root: Place, kind: str, manifest: Mapping[str, Any]) -> Store:
         """Open a store to write to: a new one, or one whose manifest says the same.
 
         Raises:
             ConfigError: the store holds results of other settings; the first that differs is named.
             DataError: the folder or its manifest cannot be read or written.
         """
-        sweep_drafts(root)
-        path = root / "manifest.json"
+        store = cls(root, kind, int(manifest.get("seed", 0)))
+        if isinstance(root, Path):
+            sweep_drafts(root)
+        path = join(root, "manifest.json")
         wanted = {"format": _FORMAT, **manifest}
-        if not path.exists():
-            if (root / "results").is_dir():
+        if not exists(path):
+            if store.done():
                 raise DataError(f"{root} holds results without a manifest; delete the folder or choose another --out")
-            write_whole(path, json.dumps(wanted, indent=2) + "\n")
-            return cls(root, kind)
-        held = read_json(path)
+            write_whole_to(path, json.dumps(wanted, indent=2) + "\n")
+            return store
+        held = read_json_from(path)
         for key in {**wanted, **held}:
             if held.get(key) != wanted.get(key):
                 name, old, new = _first_difference(key, held.get(key), wanted.get(key))
@@ -95,18 +110,23 @@ class Store:
                     f"{root} holds results made with {name} = {old}, now it is {new}; "
                     "choose another --out or delete the folder"
                 )
-        return cls(root, kind)
+        return store
 
-    def path(self, sequence: str, key: str) -> Path:
+    def place(self, sequence: str, key: str) -> Place:
         """Return the raw result file of a run."""
-        return self.root / "results" / result_path(self.kind, sequence, key)
+        return join(self.root, "results", str(result_path(self.kind, sequence, key)))
 
-    def _times(self, sequence: str, key: str) -> Path:
-        return (self.root / "times" / result_path(self.kind, sequence, key)).with_suffix(".json")
+    def _times(self, sequence: str, key: str) -> Place:
+        return join(self.root, "times", str(result_path(self.kind, sequence, key).with_suffix(".json")))
 
     def has(self, sequence: str, key: str) -> bool:
         """Whether a run is done."""
-        return self.path(sequence, key).is_file()
+        return exists(self.place(sequence, key))
+
+    def done(self) -> set[Place]:
+        """Return the raw result files that are there: those of all runs that are done."""
+        folder = join(self.root, "results")
+        return {join(folder, name) for name in list_files(folder)}
 
     def save(self, sequence: VideoSequence, key: str, timed: TimedRun) -> None:
         """Write one run in the data set's own coordinates.
@@ -115,18 +135,21 @@ class Store:
         """
         assert timed.run.codes is not None  # Predictions fills it in
         run = Predictions(to_file(timed.run.regions, sequence.origin), timed.run.codes, timed.run.confidence)
-        target = self.path(sequence.name, key)
         times = {
             "seconds": [round(s, 6) for s in timed.seconds.tolist()],
             "network": None if math.isnan(timed.network) else round(timed.network, 6),
             "reading": round(timed.reading, 6),
         }
-        write_whole(self._times(sequence.name, key), json.dumps(times) + "\n")
+        write_whole_to(self._times(sequence.name, key), json.dumps(times) + "\n")
         if self.kind == "longterm" and run.confidence is not None:
             # the first frame has no confidence of its own: VOT leaves its line empty
             values = ["", *(f"{c:.6f}" for c in run.confidence[1:].tolist())]
-            write_whole(target.with_name(f"{target.stem}_confidence.value"), "\n".join(values) + "\n")
-        write_whole(target, region_lines(run))
+            write_whole_to(self._confidence(sequence.name, key), "\n".join(values) + "\n")
+        write_whole_to(self.place(sequence.name, key), region_lines(run))
+
+    def _confidence(self, sequence: str, key: str) -> Place:
+        path = result_path(self.kind, sequence, key)
+        return join(self.root, "results", str(path.with_name(f"{path.stem}_confidence.value")))
 
     def load(self, sequence: VideoSequence, key: str) -> Predictions:
         """Read one run back, in continuous pixels.
@@ -139,15 +162,15 @@ class Store:
 
     def load_raw(self, sequence: str, key: str) -> Predictions:
         """Read one run back in the data set's own coordinates, which official scorers work in."""
-        path = self.path(sequence, key)
-        run = parse_regions(read_bytes(path), f"results of {sequence}")
-        beside = path.with_name(f"{path.stem}_confidence.value")
-        confidence = parse_column(read_bytes(beside), f"confidence of {sequence}") if self.kind == "longterm" else None
+        run = parse_regions(read_from(self.place(sequence, key)), f"results of {sequence}")
+        confidence = None
+        if self.kind == "longterm":
+            confidence = parse_column(read_from(self._confidence(sequence, key)), f"confidence of {sequence}")
         return Predictions(run.regions, run.codes, confidence, int(key) if self.kind == "multistart" else None)
 
     def timing(self, sequence: str, key: str) -> Timing:
         """Read how long a run took."""
-        found = read_json(self._times(sequence, key))
+        found = read_json_from(self._times(sequence, key))
         network = found.get("network")
         return Timing(
             np.array(found["seconds"]),
@@ -155,22 +178,27 @@ class Store:
             float(found["reading"]),
         )
 
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the store, as `scores.json`."""
+        write_whole_to(join(self.root, name), text)
+
     def fail(self, failure: Failure) -> None:
         """Record that a sequence could not be finished."""
         text = json.dumps({"sequence": failure.sequence, "kind": failure.kind, "message": failure.message}, indent=2)
-        write_whole(self.root / "failed" / f"{failure.sequence}.json", text + "\n")
+        self.write(f"failed/{failure.sequence}.json", text + "\n")
 
     def forgive(self, sequence: str) -> None:
         """Take back the record of a failure; a folder that it leaves empty goes too."""
-        folder = self.root / "failed"
-        (folder / f"{sequence}.json").unlink(missing_ok=True)
-        with suppress(OSError):  # not empty, or not there
-            folder.rmdir()
+        folder = join(self.root, "failed")
+        remove(join(folder, f"{sequence}.json"))
+        if isinstance(folder, Path):
+            with suppress(OSError):  # not empty, or not there
+                folder.rmdir()
 
     def failures(self) -> list[Failure]:
         """Return the recorded failures, by sequence name."""
-        files = sorted((self.root / "failed").glob("*.json"))
-        return [Failure(**read_json(path)) for path in files]
+        folder = join(self.root, "failed")
+        return [Failure(**read_json_from(join(folder, name))) for name in list_files(folder) if name.endswith(".json")]
 
 
 def _first_difference(key: str, old: Any, new: Any) -> tuple[str, str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -22,7 +22,8 @@ from siamtrack.evaluation.store import Store
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.parse import parse_boxes, parse_column
 from siamtrack.geometry.regions import FloatArray, as_rectangles
-from siamtrack.io import read_json, write_whole
+from siamtrack.io import first_names, write_whole
+from siamtrack.storage import Place, join, list_files, read_json_from
 
 __all__ = ["SERVERS", "Server", "check_submission", "find_server", "guess_server", "pack", "stored_server"]
 
@@ -65,14 +66,14 @@ def find_server(name: str) -> Server:
     return SERVERS[key]
 
 
-def stored_server(root: Path) -> Server:
+def stored_server(root: Place) -> Server:
     """Return the server that a store's results are for.
 
     Raises:
         DataError: the folder is no store.
         ConfigError: its suite has no server.
     """
-    suite = read_json(root / "manifest.json").get("suite")
+    suite = read_json_from(join(root, "manifest.json")).get("suite")
     for server in SERVERS.values():
         if server.suite == suite:
             return server
@@ -86,11 +87,11 @@ def guess_server(path: Path) -> Server:
     return SERVERS["got10k" if got10k else "trackingnet"]
 
 
-def pack(root: Path, out: Path, lengths: Mapping[str, int] | None = None) -> Server:
+def pack(root: Place, out: Path, lengths: Mapping[str, int] | None = None) -> Server:
     """Pack a store for its server; a file that the server would reject is not written.
 
     Args:
-        root: `OUT/<tracker>/<suite>` of an evaluation.
+        root: `OUT/<tracker>/<suite>` of an evaluation, a path or a URL.
         out: the .zip file.
         lengths: the frames of every sequence, if known.
 
@@ -100,7 +101,7 @@ def pack(root: Path, out: Path, lengths: Mapping[str, int] | None = None) -> Ser
     """
     server = stored_server(root)
     store = Store(root, "ope")
-    names = sorted(path.stem for path in (root / "results").glob("*.txt"))
+    names = sorted(PurePosixPath(name).stem for name in list_files(join(root, "results")) if name.endswith(".txt"))
     if not names:
         raise DataError(f"{root}: no results; run `siamtrack eval --suite {server.suite}` first")
     buffer = io.BytesIO()
@@ -153,15 +154,15 @@ def _check(server: Server, contents: Mapping[str, bytes], lengths: Mapping[str, 
     boxes, times, strangers = _sorted_out(server, contents)
     problems = []
     if strangers:
-        problems.append(f"unexpected files, expected {server.member('<sequence>')}: {_some(strangers)}")
+        problems.append(f"unexpected files, expected {server.member('<sequence>')}: {first_names(strangers, _SHOWN)}")
     wanted = sorted(lengths) if lengths is not None else None
     if wanted is not None:
         missing = [name for name in wanted if name not in boxes]
         if missing:
-            problems.append(f"{len(missing)} of {len(wanted)} sequences are missing: {_some(missing)}")
+            problems.append(f"{len(missing)} of {len(wanted)} sequences are missing: {first_names(missing, _SHOWN)}")
         surplus = [name for name in boxes if name not in (lengths or {})]
         if surplus:
-            problems.append(f"unknown sequences: {_some(surplus)}")
+            problems.append(f"unknown sequences: {first_names(surplus, _SHOWN)}")
     elif len(boxes) != server.count:
         problems.append(f"{len(boxes)} sequences; the server expects {server.count}")
     for name in sorted(boxes):
@@ -220,8 +221,3 @@ def _check_times(name: str, data: bytes | None, rows: int) -> list[str]:
     if len(seconds) != rows:
         return [f"{name}_time.txt: {len(seconds)} lines for {rows} boxes"]
     return [] if (seconds >= 0).all() else [f"{name}_time.txt: expected seconds, 0 or more"]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

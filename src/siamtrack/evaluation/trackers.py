@@ -6,14 +6,13 @@ A `TrackerSpec` is a small value that can be sent to another process, which buil
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.evaluation.tracker_session import TrackerLike
 from siamtrack.io import file_sha256
 
@@ -48,12 +47,19 @@ class TrackerSpec:
     identity: dict[str, Any]
 
     def build(self) -> TrackerLike:
-        """Build the tracker in this process; raises what loading raises."""
+        """Build the tracker in this process; raises what loading raises.
+
+        Raises:
+            WeightsError: the weights are others than where the tracker was named, as on another machine.
+        """
         if self.model.startswith(_OPENCV):
             from siamtrack.integrations.opencv import opencv_tracker
 
             return opencv_tracker(self.model.removeprefix(_OPENCV))
-        return _TimedTracker(self.model, _own_device(self.device))
+        weights = _weights_file(self.model)
+        if file_sha256(weights) != self.identity["weights"]:
+            raise WeightsError(f"{weights}: expected the weights that {self.name} began with; this file holds others")
+        return _TimedTracker(self.model, self.device)
 
 
 def find_tracker(model: str, device: str = "cpu") -> TrackerSpec:
@@ -78,12 +84,10 @@ def find_tracker(model: str, device: str = "cpu") -> TrackerSpec:
             identity["weights"] = [file_sha256(Path(part)) for part in files.split(",")]
         return TrackerSpec(f"opencv_{kind}", model, "cpu", identity)
     from siamtrack.config import preset_to_json
-    from siamtrack.zoo import load, packaged_weights
+    from siamtrack.zoo import load
 
     preset = load(model, device).preset
-    weights = Path(model) if model.endswith(".safetensors") else packaged_weights(model)
-    if weights is None:
-        raise ConfigError(f"{model} has no weights file")
+    weights = _weights_file(model)
     identity["weights"] = file_sha256(weights)
     identity["preset"] = json.loads(preset_to_json(preset))
     name = Path(model).stem if model.endswith(".safetensors") else model
@@ -91,10 +95,14 @@ def find_tracker(model: str, device: str = "cpu") -> TrackerSpec:
     return TrackerSpec(name, absolute, device, identity)
 
 
-def _own_device(device: str) -> str:
-    """Return this process's GPU: under torchrun every local rank has its own."""
-    local = os.environ.get("LOCAL_RANK")
-    return f"cuda:{local}" if device == "cuda" and local is not None else device
+def _weights_file(model: str) -> Path:
+    """Return the file that a model is loaded from; raises `ConfigError` for a model without weights."""
+    from siamtrack.zoo import packaged_weights
+
+    weights = Path(model) if model.endswith(".safetensors") else packaged_weights(model)
+    if weights is None:
+        raise ConfigError(f"{model} has no weights file")
+    return weights
 
 
 class TimedMatcher:

@@ -27,6 +27,7 @@ from siamtrack.report.tables import (
     sequence_table,
     setting_table,
 )
+from siamtrack.storage import Place
 
 __all__ = ["Report", "write_report"]
 
@@ -68,7 +69,7 @@ class _Section:
 
 
 def write_report(
-    results: Iterable[Path],
+    results: Iterable[Place],
     out: Path,
     *,
     title: str = "Tracking results",

@@ -9,14 +9,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.evaluation.scoring import score
 from siamtrack.evaluation.store import Failure, Store
-from siamtrack.io import first_names, read_json
+from siamtrack.io import first_names
 from siamtrack.metrics.scores import Scores
+from siamtrack.storage import Place, exists, join, list_files, read_json_from
 
 __all__ = ["Comparison", "RawSource", "Scored", "compare", "is_loss", "label", "number", "read_scored", "short", "slug"]
 
@@ -46,7 +47,7 @@ class Scored:
 
     tracker: str
     scores: Scores
-    folder: Path
+    folder: Place
     kind: str = ""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     speed: Mapping[str, Any] = field(default_factory=dict)
@@ -214,7 +215,7 @@ class Comparison:
         return max(known) - min(known) if len(known) > 1 else -known[0]
 
 
-def read_scored(results: Iterable[Path], raw: RawSource | None = None) -> list[Scored]:
+def read_scored(results: Iterable[Place], raw: RawSource | None = None) -> list[Scored]:
     """Read stores: each path is an evaluation's OUT, a tracker's folder in it, or a suite's in that.
 
     A path without a store below it is taken for raw results where `raw` says how to score them.
@@ -223,21 +224,21 @@ def read_scored(results: Iterable[Path], raw: RawSource | None = None) -> list[S
         DataError: no results, results without scores, or a store that cannot be read.
         ConfigError: `raw` names an unknown suite or rules.
     """
-    found: dict[Path, Scored] = {}
-    unscored: list[Path] = []
+    found: dict[Place, Scored] = {}
+    unscored: list[Place] = []
     for path in results:
-        manifests = [path / "manifest.json", *sorted(path.glob("*/manifest.json")), *path.glob("*/*/manifest.json")]
-        folders = sorted(manifest.parent for manifest in manifests if manifest.is_file())
+        inside = [name.split("/")[:-1] for name in list_files(path) if PurePosixPath(name).name == "manifest.json"]
+        folders = [join(path, *names) for names in inside if len(names) <= 2]
         if not folders and raw is None:
             raise DataError(
                 f"{path}: expected results of `siamtrack eval`; there is no manifest.json "
                 "(raw results of other programs need --suite and --truth)"
             )
         if not folders and raw is not None:
-            found[path.resolve()] = _score_raw(path, raw)
+            found[_resolved(path)] = _score_raw(Path(path), raw)
         for folder in folders:
-            if (folder / "scores.json").is_file():
-                found[folder.resolve()] = _read_store(folder)
+            if exists(join(folder, "scores.json")):
+                found[_resolved(folder)] = _read_store(folder)
             else:
                 unscored.append(folder)
     if not found:
@@ -248,9 +249,13 @@ def read_scored(results: Iterable[Path], raw: RawSource | None = None) -> list[S
     return _with_names_of_their_own(list(found.values()))
 
 
-def _read_store(folder: Path) -> Scored:
-    manifest, tree = read_json(folder / "manifest.json"), read_json(folder / "scores.json")
-    speed = folder / "speed.json"
+def _resolved(place: Place) -> Place:
+    return place.resolve() if isinstance(place, Path) else place
+
+
+def _read_store(folder: Place) -> Scored:
+    manifest, tree = read_json_from(join(folder, "manifest.json")), read_json_from(join(folder, "scores.json"))
+    speed = join(folder, "speed.json")
     try:
         kind = str(manifest["protocol"]["kind"])
         return Scored(
@@ -259,7 +264,7 @@ def _read_store(folder: Path) -> Scored:
             folder,
             kind,
             manifest,
-            read_json(speed) if speed.is_file() else {},
+            read_json_from(speed) if exists(speed) else {},
             Store(folder, kind).failures(),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -279,7 +284,7 @@ def _with_names_of_their_own(found: list[Scored]) -> list[Scored]:
         return tracker.scores.suite, tracker.scores.rules, tracker.tracker
 
     def origin(tracker: Scored) -> str:
-        folder = tracker.folder.resolve()
+        folder = Path(_resolved(tracker.folder))
         # a store lies in OUT/<tracker>/<suite>
         return (folder.parents[1] if tracker.manifest and len(folder.parents) > 1 else folder.parent).name
 

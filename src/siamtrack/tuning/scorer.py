@@ -10,15 +10,27 @@ from typing import Any, Protocol, cast
 from torch import nn
 
 from siamtrack.config import Preset, preset_from_json
+from siamtrack.evaluation.pool import Beat
 from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.tracker_session import TrackerLike
 from siamtrack.evaluation.trackers import TrackerSpec
 from siamtrack.formats.sequence import FrameList, Image, VideoSequence
 from siamtrack.models.folding import fold_norms
 from siamtrack.tracking.tracker import Tracker
+from siamtrack.tuning.space import Setting
 from siamtrack.zoo import load
 
-__all__ = ["MEMORY", "Decoded", "Make", "ModelVariants", "Scorer", "Variants", "retuned"]
+__all__ = [
+    "MEMORY",
+    "Decoded",
+    "Make",
+    "ModelVariants",
+    "Scorer",
+    "TuningJob",
+    "Variants",
+    "open_scorer",
+    "retuned",
+]
 
 MEMORY = 512 * 2**20
 """Bytes of decoded frames that a worker keeps of the sequence that it is at."""
@@ -129,8 +141,23 @@ class Scorer:
         self._memory = memory
         self._at: VideoSequence | None = None
 
-    def score(self, preset: Preset, sequence: VideoSequence) -> float:
+    def score(self, preset: Preset, sequence: VideoSequence, beat: Beat | None = None) -> float:
         """What `score_sequence` gives for a setting on a sequence, and its errors."""
         if self._at is None or self._at.name != sequence.name:
             self._at = replace(sequence, frames=Decoded(sequence.frames, self._memory))
-        return score_sequence(self._make(preset), self._at)
+        return score_sequence(self._make(preset), self._at, beat)
+
+
+@dataclass(frozen=True)
+class TuningJob:
+    """One run: a setting, the preset that it stands for, and a sequence."""
+
+    setting: Setting
+    preset: Preset
+    sequence: VideoSequence
+
+
+def open_scorer(variants: Variants, memory: int) -> Callable[[TuningJob, Beat], float]:
+    """Load a model in a worker; return the work, which scores a setting on a sequence."""
+    scorer = Scorer(variants, memory)
+    return lambda job, beat: scorer.score(job.preset, job.sequence, beat)

@@ -7,28 +7,28 @@ was held out is the honest estimate of what tuning in this way gives on new sequ
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from siamtrack.errors import DataError
-from siamtrack.evaluation.pool import Job, run_jobs
+from siamtrack.errors import DataError, SiamtrackError
+from siamtrack.evaluation.pool import Event, Failed, Finished, Workers, run_jobs
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.tuning.ledger import Ledger, sequence_digest
-from siamtrack.tuning.scorer import MEMORY, Variants
-from siamtrack.tuning.search import Kind, Outcome, search
-from siamtrack.tuning.select import fold_names, paired_gain, plateau
+from siamtrack.tuning.scorer import MEMORY, TuningJob, Variants, open_scorer
+from siamtrack.tuning.search import Outcome, SearchKind, fold_names, paired_gain, plateau, search
 from siamtrack.tuning.space import Setting, Space
 
-__all__ = ["Fold", "Plan", "Tuning", "Watcher", "tune"]
+__all__ = ["Fold", "Tuning", "TuningPlan", "TuningWatcher", "as_dict", "as_lines", "as_toml", "tune"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TuningPlan:
     """How to search.
 
     Attributes:
@@ -36,25 +36,25 @@ class Plan:
         kind: "grid" or "coordinate".
         folds: of the cross-validation; None for 5, or fewer where there are fewer videos.
         seed: of the sharing out into folds.
-        processes: workers; does not change a score.
+        workers: where the runs are made; does not change a score.
         memory: bytes of decoded frames that each worker may keep.
     """
 
     space: Space
-    kind: Kind = "grid"
+    kind: SearchKind = "grid"
     folds: int | None = None
     seed: int = 0
-    processes: int = 1
+    workers: Workers = field(default_factory=lambda: Workers(processes=0))
     memory: int = MEMORY
 
 
-class Watcher(Protocol):
+class TuningWatcher(Protocol):
     """What is told about progress."""
 
-    def planned(self, jobs: Sequence[Job]) -> None:
+    def planned(self, jobs: Sequence[TuningJob]) -> None:
         """Tell which runs come next; a coordinate search plans several times."""
 
-    def scored(self, job: Job, score: float) -> None:
+    def scored(self, job: TuningJob, score: float) -> None:
         """Tell that a run is done."""
 
 
@@ -80,7 +80,7 @@ class Tuning:
         folds: the cross-validation.
     """
 
-    plan: Plan
+    plan: TuningPlan
     names: tuple[str, ...]
     table: dict[Setting, FloatArray]
     choice: Setting
@@ -121,7 +121,7 @@ class Tuning:
 
 
 def tune(
-    variants: Variants, sequences: Sequence[VideoSequence], plan: Plan, ledger: Ledger, watcher: Watcher
+    variants: Variants, sequences: Sequence[VideoSequence], plan: TuningPlan, ledger: Ledger, watcher: TuningWatcher
 ) -> Tuning:
     """Tune a model on a development set. A call that was stopped is gone on with by the same call.
 
@@ -147,12 +147,22 @@ def tune(
             break
         watcher.planned(jobs)
 
-        def keep(job: Job, score: float) -> None:
-            known.add(job.setting, job.sequence.name, score)
-            watcher.scored(job, score)
+        def on_event(event: Event[TuningJob, float]) -> None:
+            if isinstance(event, Failed):
+                raise _told(event)
+            if isinstance(event, Finished):
+                known.add(event.job.setting, event.job.sequence.name, event.value)
+                watcher.scored(event.job, event.value)
 
-        run_jobs(variants, jobs, plan.processes, plan.memory, keep)
+        run_jobs(partial(open_scorer, variants, plan.memory), jobs, plan.workers, on_event)
     return _result(plan, known, folds, outcomes)
+
+
+def _told(failed: Failed[TuningJob]) -> SiamtrackError:
+    """Return what ends the tuning: the run's own error, or one that names the sequence."""
+    if failed.kind == "error":
+        return failed.error
+    return DataError(f"{failed.job.sequence.name}: {failed.error}; the same command goes on from here")
 
 
 class _Known:
@@ -188,7 +198,9 @@ def _check(sequences: Sequence[VideoSequence]) -> None:
             raise DataError(f"{sequence.name}: the first frame has no box to start from; expected x,y,w,h")
 
 
-def _jobs(space: Space, known: _Known, sequences: Sequence[VideoSequence], outcomes: Iterable[Outcome]) -> list[Job]:
+def _jobs(
+    space: Space, known: _Known, sequences: Sequence[VideoSequence], outcomes: Iterable[Outcome]
+) -> list[TuningJob]:
     """What has to be run next: every wanted setting on all sequences, for each fold asks for most of them.
 
     Those of one sequence stand together, so that its frames are decoded once; long sequences come first.
@@ -197,14 +209,14 @@ def _jobs(space: Space, known: _Known, sequences: Sequence[VideoSequence], outco
     wanted = {setting: space.resolve(setting) for setting in dict.fromkeys([space.default, *asked])}
     ordered = sorted(sequences, key=lambda s: (-len(s), s.name))
     return [
-        Job(setting, preset, sequence)
+        TuningJob(setting, preset, sequence)
         for sequence in ordered
         for setting, preset in wanted.items()
         if known.score(setting, sequence.name) is None
     ]
 
 
-def _result(plan: Plan, known: _Known, folds: list[list[str]], outcomes: list[Outcome]) -> Tuning:
+def _result(plan: TuningPlan, known: _Known, folds: list[list[str]], outcomes: list[Outcome]) -> Tuning:
     space = plan.space
     table = {}
     for setting in dict.fromkeys([space.default, *space.settings()]):
@@ -223,3 +235,94 @@ def _result(plan: Plan, known: _Known, folds: list[list[str]], outcomes: list[Ou
     tried = [setting for setting in table if setting in on_axes]
     flat = plateau(space, tried, np.stack([table[setting] for setting in tried]))
     return Tuning(plan, tuple(known.names), table, whole, tuple(tried[i] for i in flat), tuple(found))
+
+
+def as_toml(found: Tuning, model: str) -> str:
+    """The chosen values under their sections, with what they were measured to be worth as comments."""
+    lines = [f"# siamtrack tune {model}", *(f"# {line}" for line in as_lines(found)[1:])]
+    sections: dict[str, list[str]] = {}
+    for key, value in found.plan.space.named(found.choice).items():
+        section, name = key.split(".")
+        # numbers, words, switches and lists are written alike in JSON and TOML
+        sections.setdefault(section, []).append(f"{name} = {json.dumps(value)}")
+    for section, rows in sections.items():
+        lines += ["", f"[{section}]", *rows]
+    return "\n".join(lines) + "\n"
+
+
+def as_lines(found: Tuning) -> list[str]:
+    """What a person wants to know, the setting first."""
+    gain, error = found.gain
+    tried = len(found.table)
+    return [
+        _shown(found, found.choice),
+        f"success AUC over {len(found.names)} sequences, rules otb; {tried} settings, {found.plan.kind} search",
+        f"chosen {_mean(found, found.choice)} (on the sequences that it was chosen on), "
+        f"best {_mean(found, found.best)}, plateau of {len(found.plateau)}",
+        f"preset {_mean(found, found.default)}: {_shown(found, found.default)}",
+        f"held out, {len(found.folds)} folds: {found.held_out.mean():.4f}, "
+        f"{gain:+.4f} to the preset with a standard error of {error:.4f}",
+        "the gain is more than its standard error"
+        if found.worth_it
+        else "the gain is not more than its standard error: keep the preset's values",
+    ]
+
+
+def as_dict(found: Tuning, model: str) -> dict[str, Any]:
+    """Everything that was found as a tree of plain values; settings by dotted key, scores by sequence."""
+    space = found.plan.space
+    gain, error = found.gain
+    rows = sorted(found.table.items(), key=lambda item: -float(item[1].mean()))
+    flat = set(found.plateau)
+    return {
+        "model": model,
+        "metric": "success_auc",
+        "rules": "otb",
+        "search": found.plan.kind,
+        "seed": found.plan.seed,
+        "grid": {axis.key: list(axis.values) for axis in space.axes},
+        "sequences": list(found.names),
+        "chosen": _row(found, found.choice),
+        "best": _row(found, found.best),
+        "default": _row(found, found.default),
+        "held_out": {
+            "success_auc": float(found.held_out.mean()),
+            "gain": gain,
+            "standard_error": error,
+            "worth_it": found.worth_it,
+            "sequences": dict(zip(found.names, found.held_out.tolist(), strict=True)),
+        },
+        "folds": [
+            {
+                "sequences": list(fold.names),
+                "setting": space.named(fold.setting),
+                "success_auc": float(fold.scores.mean()),
+            }
+            for fold in found.folds
+        ],
+        "settings": [
+            {
+                "setting": space.named(setting),
+                "success_auc": float(scores.mean()),
+                "plateau": setting in flat,
+                "sequences": dict(zip(found.names, scores.tolist(), strict=True)),
+            }
+            for setting, scores in rows
+        ],
+    }
+
+
+def _row(found: Tuning, setting: Setting) -> dict[str, Any]:
+    return {
+        "setting": found.plan.space.named(setting),
+        "success_auc": float(found.table[setting].mean()),
+    }
+
+
+def _mean(found: Tuning, setting: Setting) -> str:
+    return f"{found.table[setting].mean():.4f}"
+
+
+def _shown(found: Tuning, setting: Setting) -> str:
+    named = found.plan.space.named(setting)
+    return ", ".join(f"{key} = {json.dumps(value)}" for key, value in named.items())

@@ -12,9 +12,7 @@ from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from siamtrack.evaluation.evaluate import Evaluation
-    from siamtrack.evaluation.suites import Suite
     from siamtrack.evaluation.trackers import TrackerSpec
-    from siamtrack.formats.sequence import VideoSequence
 
 __all__ = ["eval_command"]
 
@@ -29,12 +27,19 @@ def eval_command(
     ],
     suite: Annotated[str, typer.Option(help="What to run: otb100, vot2018, lasot, got10k-val, folder, ..")],
     data: Annotated[Path, typer.Option(metavar="DIR", help="The data set, as it is distributed.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where results and scores are kept.")],
+    out: Annotated[
+        str,
+        typer.Option(metavar="DIR", help="Where results and scores are kept: a folder, or a URL as s3://bucket/out."),
+    ],
     rules: Annotated[
         str | None, typer.Option(help="The scorer; by default the suite's own. See `siamtrack score --help`.")
     ] = None,
     processes: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core, one on a GPU.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler, as tcp://host:8786."),
     ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
     limit: Annotated[
@@ -51,9 +56,13 @@ def eval_command(
     Results are kept in OUT/<tracker>/<suite>. What is there already is not run again, so a run that was
     stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
     """
-    from siamtrack.evaluation.evaluate import read_suite
+    from siamtrack.apps.cli.progress import EvaluationBoard
+    from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
+    from siamtrack.evaluation.pool import Workers
+    from siamtrack.evaluation.runner import pending
     from siamtrack.evaluation.scoring import scoring_task
     from siamtrack.evaluation.suites import find_suite, with_speed
+    from siamtrack.storage import parse_place
 
     chosen = find_suite(suite)
     if tracker_fps is not None:
@@ -61,11 +70,19 @@ def eval_command(
     scoring_task(chosen, rules)
     specs = _find(model, device)
     sequences = read_suite(chosen, data)
-    workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
-    found = [_evaluate(spec, chosen, sequences, out, rules, workers, limit, seed) for spec in specs]
+    place = parse_place(out)
+    if isinstance(place, Path) and place.exists() and not place.is_dir():
+        raise InputError(f"--out expects a folder; '{out}' is a file")
+    count = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
+    workers = Workers(count, cluster, limit)
+    found = []
+    for spec in specs:
+        store = open_store(spec, chosen, place, seed)
+        todo = pending(store, chosen, sequences)
+        with EvaluationBoard(f"{spec.name} on {chosen.name}", len(todo), sum(map(len, todo))) as board:
+            found.append(evaluate(spec, chosen, sequences, store, workers, board, rules))
     _print(found)
-    # torchrun ends all processes when one of them fails: that waits for the last one
-    if all(e.settled for e in found) and any(e.failures for e in found):
+    if any(e.failures for e in found):
         raise typer.Exit(1)
 
 
@@ -78,30 +95,6 @@ def _find(models: list[str], device: str) -> list[TrackerSpec]:
         twice = next(n for n in names if names.count(n) > 1)
         raise ConfigError(f"two models are called '{twice}'; their results would share a folder, rename one")
     return specs
-
-
-def _evaluate(
-    spec: TrackerSpec,
-    suite: Suite,
-    sequences: list[VideoSequence],
-    out: Path,
-    rules: str | None,
-    workers: int,
-    limit: float,
-    seed: int,
-) -> Evaluation:
-    from siamtrack.apps.cli.progress import EvaluationBoard
-    from siamtrack.evaluation.evaluate import evaluate, open_store
-    from siamtrack.evaluation.runner import Settings, pending, ranks, share
-
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out expects a folder; '{out}' is a file")
-    store = open_store(spec, suite, out, seed)
-    todo = pending(store, suite, share(sequences, *ranks()))
-    frames = sum(map(len, todo))
-    settings = Settings(processes=workers, limit=limit, seed=seed)
-    with EvaluationBoard(f"{spec.name} on {suite.name}", len(todo), frames) as board:
-        return evaluate(spec, suite, sequences, store, settings, board, rules)
 
 
 def _cell(value: float) -> str:
@@ -132,8 +125,6 @@ def _print(found: list[Evaluation]) -> None:
         typer.echo("  ".join(cells).rstrip())
     for e in found:
         typer.echo(f"results: {e.folder}")
-        if not e.settled:
-            typer.echo("other processes are still at work on this; the last one prints the scores", err=True)
         for failure in e.failures:
             typer.echo(f"failed: {failure.sequence} ({failure.kind}): {failure.message}", err=True)
         if e.failures:

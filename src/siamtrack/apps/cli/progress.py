@@ -23,9 +23,9 @@ from rich.progress import (
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from siamtrack.evaluation.pool import Job
     from siamtrack.evaluation.store import Failure
     from siamtrack.formats.sequence import VideoSequence
+    from siamtrack.tuning.scorer import TuningJob
 
 __all__ = ["Bar", "Display", "EvaluationBoard", "TuningBoard", "counting", "training"]
 
@@ -215,14 +215,14 @@ class TuningBoard:
     ) -> None:
         self._display.__exit__(kind, error, trace)
 
-    def planned(self, jobs: Sequence[Job]) -> None:
+    def planned(self, jobs: Sequence[TuningJob]) -> None:
         """Add runs to what has to be done."""
         for job in jobs:
             self._total += len(job.sequence)
             self._open[job.sequence.name] = self._open.get(job.sequence.name, 0) + 1
         self._bar.set(self._done, self._total)
 
-    def scored(self, job: Job, score: float) -> None:
+    def scored(self, job: TuningJob, score: float) -> None:
         """Count a finished run."""
         name = job.sequence.name
         self._open[name] -= 1

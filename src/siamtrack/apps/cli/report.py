@@ -14,10 +14,10 @@ __all__ = ["report_command"]
 
 def report_command(
     results: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            help="What `siamtrack eval` kept: OUT, OUT/<tracker> or OUT/<tracker>/<suite>. With --suite and "
-            "--truth also raw results of other programs, a folder or zip file for each tracker."
+            help="What `siamtrack eval` kept: OUT, OUT/<tracker> or OUT/<tracker>/<suite>, a folder or a URL. "
+            "With --suite and --truth also raw results of other programs, a folder or zip file for each tracker."
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where index.html, plots and clips go.")],
@@ -45,6 +45,7 @@ def report_command(
     A section for each suite and set of rules: scores by different rules are not set side by side.
     """
     from siamtrack.report import RawSource, write_report
+    from siamtrack.storage import parse_place
 
     if (suite is None) != (truth is None):
         raise ConfigError("raw results need both --suite and --truth")
@@ -55,6 +56,8 @@ def report_command(
     def tell(line: str) -> None:
         typer.echo(line, err=True)
 
-    report = write_report(results, out, title=title, raw=raw, data=data, clips=clips, tell=tell)
+    report = write_report(
+        [parse_place(place) for place in results], out, title=title, raw=raw, data=data, clips=clips, tell=tell
+    )
     counted = f", {len(report.clips)} clips" if data is not None else ""
     typer.echo(f"{report.page} ({report.plots} plots{counted})")

@@ -17,7 +17,7 @@ __all__ = ["submit_command"]
 
 def submit_command(
     results: Annotated[
-        Path,
+        str,
         typer.Argument(help="What `siamtrack eval` kept, OUT/<tracker>/<suite>; with --check the file to be sent."),
     ],
     out: Annotated[
@@ -41,19 +41,24 @@ def submit_command(
     reject.
     """
     from siamtrack.evaluation.submit import check_submission, find_server, guess_server, pack, stored_server
+    from siamtrack.storage import parse_place
 
-    if not results.exists():
+    place = parse_place(results)
+    if isinstance(place, Path) and not place.exists():
         raise InputError(f"no such file or folder: '{results}'")
     if not check:
-        chosen = stored_server(results)
+        chosen = stored_server(place)
         if server is not None and find_server(server) != chosen:
             raise InputError(f"these results are for the {chosen.name} server, not for '{server}'")
-        target = out or Path(f"{results.resolve().parent.name}-{chosen.name}.zip")
-        pack(results, target, _lengths(chosen, data))
+        tracker = Path(place).resolve().parent.name
+        target = out or Path(f"{tracker}-{chosen.name}.zip")
+        pack(place, target, _lengths(chosen, data))
         typer.echo(f"packed for the {chosen.name} server: {target}")
         return
-    chosen = find_server(server) if server is not None else guess_server(results)
-    problems = check_submission(results, chosen, _lengths(chosen, data))
+    if not isinstance(place, Path):
+        raise InputError(f"--check expects a file or folder of this machine; '{results}' is a URL")
+    chosen = find_server(server) if server is not None else guess_server(place)
+    problems = check_submission(place, chosen, _lengths(chosen, data))
     for problem in problems:
         typer.echo(problem)
     if problems:

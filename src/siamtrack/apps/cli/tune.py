@@ -15,7 +15,7 @@ from siamtrack.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from siamtrack.formats.sequence import VideoSequence
     from siamtrack.tuning.scorer import ModelVariants
-    from siamtrack.tuning.tune import Plan, Tuning
+    from siamtrack.tuning.tune import Tuning, TuningPlan
 
 __all__ = ["tune_command"]
 
@@ -50,21 +50,26 @@ def tune_command(
     processes: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core, one on a GPU.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler, as tcp://host:8786."),
+    ] = None,
 ) -> None:
     """Choose tracking hyper-parameters on a development set, and say by cross-validation what they are worth.
 
     Every finished run is kept: after Ctrl-C or a kill the same command goes on where it was.
     """
     from siamtrack.config import parse_grid
+    from siamtrack.evaluation.pool import Workers
     from siamtrack.tuning.space import default_grid, make_space
-    from siamtrack.tuning.tune import Plan
+    from siamtrack.tuning.tune import TuningPlan
 
     kept = _ledger_path(out)
     wanted = parse_grid(grid or [])
     variants = _find(model, device)
     space = make_space(variants.preset, wanted or default_grid(variants.preset))
     workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
-    plan = Plan(space, search.value, folds, seed, workers)
+    plan = TuningPlan(space, search.value, folds, seed, Workers(workers if workers > 1 else 0, cluster))
     found = _tune(variants, _sequences(data, folds), plan, kept)
     _write(found, variants.name, out)
 
@@ -73,14 +78,14 @@ def _sequences(data: Path, folds: int | None) -> list[VideoSequence]:
     """The development set; that it is too small for the folds is told before anything is written."""
     from siamtrack.evaluation.evaluate import read_suite
     from siamtrack.evaluation.suites import find_suite
-    from siamtrack.tuning.select import fold_names
+    from siamtrack.tuning.search import fold_names
 
     sequences = read_suite(find_suite("folder"), data)
     fold_names([s.name for s in sequences], folds)
     return sequences
 
 
-def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: Plan, kept: Path) -> Tuning:
+def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: TuningPlan, kept: Path) -> Tuning:
     """Tune with progress on the terminal; every score goes into the ledger `kept`, from which Ctrl-C can be made good.
 
     Raises:
@@ -105,7 +110,7 @@ def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: Plan, k
 def _write(found: Tuning, model: str, out: Path) -> None:
     """Write `out` and the .json beside it, and print what was found."""
     from siamtrack.io import write_whole
-    from siamtrack.tuning.report import as_dict, as_lines, as_toml
+    from siamtrack.tuning.tune import as_dict, as_lines, as_toml
 
     write_whole(out.with_suffix(".json"), json.dumps(as_dict(found, model), indent=1) + "\n")
     write_whole(out, as_toml(found, model))
