@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamtrack.config import Data, load_preset
-from siamtrack.data.pairs import NAMELESS, Pairs, PairSampler, check_sources, generator
+from siamtrack.data.pairs import NAMELESS, Pairs, PairSampler, check_sources, generator, unmet_gaps
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel
 from siamtrack.errors import ConfigError
@@ -115,3 +115,69 @@ def test_unknown_sources_are_named_with_the_nearest(small_set: ResidentSet):
     check_sources(["shots", "film"], small_set.source_names, "data.gaps")
     with pytest.raises(ConfigError, match="leave no crop"):
         PairSampler(small_set, Data(source_weights={"film": 0.0, "shots": 0.0}))
+
+
+def test_a_source_counts_as_many_objects_as_it_is_said_to(small_set: ResidentSet):
+    """PySOT's NUM_USE: three objects of `film` count as 9, the three of `shots` as they are."""
+    data = Data(source_counts={"film": 9.0, "elsewhere": 5.0}, frames_weight=1.0)
+    search = PairSampler(small_set, data).draw(COUNT, generator(0, 0, 0)).search
+    share = torch.bincount(small_set.tracks[search], minlength=6).double() / COUNT
+    assert torch.allclose(share, torch.tensor([3, 3, 3, 1, 1, 1]).double() / 12, atol=0.01)
+
+
+def test_negatives_of_any_category(small_set: ResidentSet):
+    data = Data(negative=1.0, negative_same="any", frames_weight=1.0, same_category=True)
+    pairs = PairSampler(small_set, data).draw(COUNT, generator(0, 0, 0))
+    assert not bool(pairs.present.any())
+    # Of the 30 pairs of two of the six objects, 2 are of two persons and 2 of two dogs.
+    assert float(pairs.alike.float().mean()) == pytest.approx(4 / 30, abs=0.01)
+    never = PairSampler(small_set, replace(data, negative_same=0.0)).draw(COUNT, generator(0, 0, 0))
+    assert not bool(never.alike.any())
+
+
+def test_two_frames_of_an_object_are_two_where_there_are_two(small_set: ResidentSet):
+    data = Data(gap=4, distinct_frames=True)
+    pairs = PairSampler(small_set, data).draw(COUNT, generator(0, 0, 0))
+    track, same = small_set.tracks[pairs.search], pairs.template == pairs.search
+    assert not bool(same[track < 2].any()) and bool(same[track >= 2].all())  # the dog's frames are 300 apart
+    apart = (small_set.frames[pairs.template] - small_set.frames[pairs.search])[track == 1]
+    share = torch.bincount(apart + 4, minlength=9).double() / len(apart)
+    # Frames 0 to 4, all within the gap: the four others are equally likely, so that d comes up (5 - |d|) / 20 times.
+    expected = torch.tensor([1, 2, 3, 4, 0, 4, 3, 2, 1]).double() / 20
+    assert torch.allclose(share, expected, atol=0.015)
+
+
+def test_gaps_that_no_object_meets(small_set: ResidentSet):
+    assert unmet_gaps(small_set, Data(gap=1)) == {}
+    far = ResidentSet.listed(
+        [("", CropLabel(f"t{frame % 2}", 50 * frame, (0.0, 0.0, 9.0, 9.0), "dog", "film")) for frame in range(6)]
+        + [("", CropLabel("still", 0, (0.0, 0.0, 9.0, 9.0), "dog", "shots"))]
+    )
+    assert unmet_gaps(far, Data(gap=99)) == {"film": (99, 100)}
+    assert unmet_gaps(far, Data(gap=1, gaps={"film": 100})) == {}
+    assert unmet_gaps(far, Data(gap=0)) == {} == unmet_gaps(far, Data(gap=1, source_weights={"film": 0.0}))
+
+
+AS_PYSOT: dict[str, object] = {"negative_same": "any", "frames_weight": 1.0, "gap": 100}
+PUBLISHED = {
+    # pysot/core/config.py: DATASET.VID, .YOUTUBEBB, .NEG; experiments/*/config.yaml where they differ.
+    "siamrpn_r50": {**AS_PYSOT, "negative": 0.2, "vid": (100, 100_000), "youtubebb": (3, None)},
+    "siamrpn_alex": {**AS_PYSOT, "negative": 0.05, "vid": (100, 100_000), "youtubebb": (3, None)},
+    # The same file of SiamCAR's code, with .GOT and .LaSOT.
+    "siamcar_r50": {
+        **AS_PYSOT, "negative": 0.0, "vid": (100, 100_000), "youtubebb": (3, None),
+        "got10k": (50, 100_000), "lasot": (100, 100_000),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_paper_presets_draw_as_the_authors_code(name: str):
+    data = load_preset(name).data
+    for key, value in PUBLISHED[name].items():
+        if isinstance(value, tuple):
+            assert (data.gaps.get(key, data.gap), data.source_counts.get(key)) == value, key
+        else:
+            assert getattr(data, key) == value, key
+    assert data.search.law == data.template.law == "uniform"
+    assert (data.template.shift, data.template.scale, data.search.shift, data.search.scale) == (4, 0.05, 64, 0.18)

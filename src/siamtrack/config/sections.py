@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -129,12 +129,18 @@ class Data:
     Attributes:
         gap: largest distance between template and search frame, in frames.
         gaps: the same for single sources, by name.
+        distinct_frames: template and search region show different frames wherever the object has two within the gap;
+            by default they are drawn apart from each other, and of an object with 2 crops half of the pairs show one
+            frame twice.
         negative: share of pairs whose template is another object.
         negative_same: share of the negative pairs whose two objects have one category, where the data name
-            categories. 0.5 here and negative = 0.5 give the 2 : 1 : 1 of SPM's generalized training.
+            categories. 0.5 here and negative = 0.5 give the 2 : 1 : 1 of SPM's generalized training. "any" draws the
+            other object whatever its category, as PySOT does.
         same_category: SPM's generalized training: a pair of one category is positive for the coarse stage and
             negative for the fine stage; other families ignore it.
         source_weights: factor on how often a source's objects are drawn, by name; 1 for sources without one.
+        source_counts: number of objects that a source counts as, by name, whatever their number in the data; as many
+            as it has for sources without one. PySOT's NUM_USE.
         frames_weight: an object with n crops is drawn sqrt(n) times as often as a still, at most this many times.
         video_share: share of the pairs whose object has several frames (SPM draws 4 video pairs for each still:
             0.8); None leaves it to the weights.
@@ -159,10 +165,12 @@ class Data:
 
     gap: int = Field(default=100, ge=0)
     gaps: dict[str, int] = Field(default_factory=dict)
+    distinct_frames: bool = False
     negative: float = Field(default=0.0, ge=0, le=1)
-    negative_same: float = Field(default=0.5, ge=0, le=1)
+    negative_same: Annotated[float, Field(ge=0, le=1)] | Literal["any"] = 0.5
     same_category: bool = False
     source_weights: dict[str, float] = Field(default_factory=dict)
+    source_counts: dict[str, float] = Field(default_factory=dict)
     frames_weight: float = Field(default=4.0, ge=1)
     video_share: float | None = Field(default=None, ge=0, le=1)
     template: Jitter = Field(default_factory=lambda: Jitter(shift=4, scale=0.05))
@@ -183,8 +191,8 @@ class Data:
 
     @model_validator(mode="after")
     def _consistent(self) -> Data:
-        if any(weight < 0 for weight in self.source_weights.values()):
-            raise ValueError("source_weights are 0 or more")
+        if any(weight < 0 for weight in (*self.source_weights.values(), *self.source_counts.values())):
+            raise ValueError("source_weights and source_counts are 0 or more")
         if any(gap < 0 for gap in self.gaps.values()):
             raise ValueError("gaps are 0 or more")
         if self.distract + self.occlude > 1:

@@ -21,7 +21,7 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.geometry.crop import Region, target_region
 from siamtrack.models.losses import TrainingBatch
 
-__all__ = ["Batch", "Plan", "jittered", "plan_batch", "render_batch", "shows_fill"]
+__all__ = ["Batch", "Plan", "Preview", "jittered", "plan_batch", "render_batch", "shows_fill"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,22 @@ class Plan:
     others_alike: Tensor
     pairs: Pairs
     keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Planned pairs with what is known of their crops.
+
+    Attributes:
+        plan: of the pairs.
+        crops: that the plan's indices count.
+        listed: all crops that could be drawn, without their pixels in a stream, where it is the first window; its
+            tracks, sources and categories have the numbers of those of `crops`.
+    """
+
+    plan: Plan
+    crops: ResidentSet
+    listed: ResidentSet
 
 
 def render_batch(plan: Plan, crops: ResidentSet) -> Batch:

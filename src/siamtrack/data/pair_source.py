@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from siamtrack.config import Crops, Data
-from siamtrack.data.augment import Batch, Plan, plan_batch, render_batch
+from siamtrack.data.augment import Batch, Plan, Preview, plan_batch, render_batch
 from siamtrack.data.pairs import PairSampler, generator
 from siamtrack.data.prefetch import Prefetch
 from siamtrack.data.resident import ResidentSet
@@ -44,8 +44,12 @@ class PairSource(Protocol):
         """
         ...
 
+    def preview(self, count: int, seed: int) -> Preview:
+        """Plan `count` pairs of the first step for a look at them; what is drawn for training stays as it is."""
+        ...
+
     def close(self) -> None:
-        """Stop working ahead."""
+        """Stop preparing batches."""
         ...
 
 
@@ -78,6 +82,10 @@ class ResidentPairs:
         """See `PairSource.draw`."""
         plan, rng = (self._ahead.take if self._ahead else self._prepare)(count, seed, part, step)
         return render_batch(plan, self.crops), rng
+
+    def preview(self, count: int, seed: int) -> Preview:
+        """See `PairSource.preview`."""
+        return Preview(self._prepare(count, seed, 0, 0)[0], self.crops, self.crops)
 
     def _prepare(self, count: int, seed: int, part: int, step: int) -> tuple[Plan, torch.Generator]:
         rng = generator(seed, part, step)

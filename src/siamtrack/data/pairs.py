@@ -14,7 +14,7 @@ from siamtrack.config import Data
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError, did_you_mean
 
-__all__ = ["NAMELESS", "PairSampler", "Pairs", "check_sources", "generator"]
+__all__ = ["NAMELESS", "PairSampler", "Pairs", "check_sources", "generator", "unmet_gaps"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -64,11 +64,13 @@ class PairSampler:
     """Draws pairs of a set by the rules of its `Data` section.
 
     An object is drawn by the weight of its source (1 unless the preset says otherwise), scaled by the root of
-    its number of crops up to `data.frames_weight`, so that objects with real motion come up more often;
-    `data.video_share` sets the share of those outright. Both crops are of that object, at most `data.gap` frames
-    apart (a still is paired with itself, as in DaSiamRPN, section 3.2); with probability `data.negative` the
-    template is of another object, of the same category for `data.negative_same` of these. Where no object is
-    left to draw, as in a set of one category, the nearest kind of pair takes its place.
+    its number of crops up to `data.frames_weight`, so that objects with real motion come up more often; a source in
+    `data.source_counts` counts as that many objects of weight 1, and `data.video_share` sets the share of objects
+    with several frames outright. Both crops are of that object, at most `data.gap` frames apart, and with
+    `data.distinct_frames` of two frames where there are two (a still is paired with itself, as in DaSiamRPN, section
+    3.2); with probability `data.negative` the template is of another object, of the same category for
+    `data.negative_same` of these, or of any. Where no object is left to draw, as in a set of one
+    category, the nearest kind of pair takes its place.
 
     Args:
         crops: listed ones; their pixels are not looked at.
@@ -90,7 +92,13 @@ class PairSampler:
         sources = crops.sources.numpy()[first]
         named = np.array([data.source_weights.get(name, 1.0) for name in crops.source_names])
         self._gaps: Ints = np.array([data.gaps.get(name, data.gap) for name in crops.source_names])[sources]
-        weights = _weights(named[sources], self._lengths, data)
+        weights = named[sources] * np.minimum(np.sqrt(self._lengths), data.frames_weight)
+        for name, count in data.source_counts.items():
+            mine = sources == (crops.source_names.index(name) if name in crops.source_names else -1)
+            if weights[mine].sum() > 0:
+                weights[mine] *= count * data.source_weights.get(name, 1.0) / weights[mine].sum()
+        weights = _split(weights, self._lengths, data)
+        weights = weights / max(float(weights.sum()), 1e-300)
         if not weights.sum() > 0:
             raise ConfigError("data.source_weights leave no crop to draw; give a source of the data a weight above 0")
         self._bounds: Floats = np.concatenate([[0.0], np.cumsum(weights)])
@@ -110,13 +118,14 @@ class PairSampler:
         """Draw `batch` pairs."""
         u = torch.rand(batch, 9, generator=rng, dtype=torch.float64).numpy()
         negative = u[:, 0] < self._data.negative
-        same_kind = negative & (u[:, 1] < self._data.negative_same) & bool(self._mated[-1] > 0)
+        share = self._data.negative_same
+        same_kind = negative & (u[:, 1] < (0.0 if share == "any" else share)) & bool(self._mated[-1] > 0)
         tracks = np.where(same_kind, _search(self._mated, u[:, 2]), _search(self._bounds, u[:, 2]))
         low, high = self._kind_low[tracks], self._kind_high[tracks]
         own_low, own_high = self._bounds[tracks], self._bounds[tracks + 1]
         mates = self._between(u[:, 3], low, high, own_low, own_high)
         strangers = self._between(u[:, 3], 0.0, self._bounds[-1], low, high)
-        lone = strangers < 0  # one category only: any other object
+        lone = (strangers < 0) | (share == "any")  # also where there is one category only: any other object
         strangers = np.where(lone, self._between(u[:, 3], 0.0, self._bounds[-1], own_low, own_high), strangers)
         rivals = np.where(same_kind, mates, strangers)
         negative &= rivals >= 0
@@ -162,7 +171,13 @@ class PairSampler:
         high = np.searchsorted(self._clock, self._clock[search] + self._gaps[tracks], "right")
         low = np.maximum(low, self._starts[tracks])
         high = np.minimum(high, self._starts[tracks] + self._lengths[tracks])
-        near: Ints = low + np.minimum((u * (high - low)).astype(np.int64), high - low - 1)
+        count = high - low
+        if self._data.distinct_frames:
+            # The range without the search frame, whose place the last one takes.
+            count = np.maximum(count - 1, 1)
+        near: Ints = low + np.minimum((u * count).astype(np.int64), count - 1)
+        if self._data.distinct_frames:
+            near = np.where(near >= search, np.minimum(near + 1, high - 1), near)
         return near
 
     def _other(self, tracks: Ints, shown: Ints, u: Floats) -> Ints:
@@ -175,15 +190,31 @@ class PairSampler:
         return np.where(other < 0, -1, self._order[self._crop(np.maximum(other, 0), u[:, 2])])
 
 
+def unmet_gaps(crops: ResidentSet, data: Data) -> dict[str, tuple[int, int]]:
+    """Sources of which no object has two frames within the source's gap: each of their pairs shows one frame twice.
+
+    Sources of stills, and those that are never drawn, are no such sources, nor is one whose gap is 0.
+
+    Returns:
+        By source, its gap and the distance of the two nearest frames of an object.
+    """
+    frames, tracks, sources = crops.frames.numpy(), crops.tracks.numpy(), crops.sources.numpy()
+    order = np.lexsort((frames, tracks))
+    follows = np.diff(tracks[order]) == 0
+    apart, source = np.diff(frames[order])[follows], sources[order][1:][follows]
+    apart, source = apart[apart > 0], source[apart > 0]
+    found = {}
+    for number, name in enumerate(crops.source_names):
+        own, gap = apart[source == number], data.gaps.get(name, data.gap)
+        if len(own) and gap and int(own.min()) > gap and data.source_weights.get(name, 1.0) > 0:
+            found[name] = gap, int(own.min())
+    return found
+
+
 def _category_of_tracks(tracks: Ints, categories: Ints) -> Ints:
     """Each crop's category, the first one of its track where a track has several."""
     _, first, number = np.unique(tracks, return_index=True, return_inverse=True)
     return categories[first][number]
-
-
-def _weights(named: Floats, lengths: Ints, data: Data) -> Floats:
-    weights = _split(named * np.minimum(np.sqrt(lengths), data.frames_weight), lengths, data)
-    return weights / max(float(weights.sum()), 1e-300)
 
 
 def _split(weights: Floats, lengths: Ints, data: Data) -> Floats:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Crops, Data
-from siamtrack.data.augment import Batch, Plan, plan_batch, render_batch
+from siamtrack.data.augment import Batch, Plan, Preview, plan_batch, render_batch
 from siamtrack.data.pairs import Pairs, PairSampler, generator
 from siamtrack.data.prefetch import Prefetch
 from siamtrack.data.resident import ResidentSet
@@ -118,6 +118,11 @@ class StreamedPairs:
         """
         drawn = self._ahead.take(count, seed, part, step)
         return render_batch(drawn.plan, drawn.crops.to(self._device)), drawn.rng
+
+    def preview(self, count: int, seed: int) -> Preview:
+        """See `PairSource.preview`."""
+        drawn = self._prepare(count, seed, 0, 0)
+        return Preview(drawn.plan, drawn.crops, self._windows[0].listed)
 
     def close(self) -> None:
         """Stop reading and decoding ahead."""

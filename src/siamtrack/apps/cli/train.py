@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,11 @@ import typer
 from siamtrack.errors import InputError, missing_package
 
 if TYPE_CHECKING:
+    import torch
+
     from siamtrack.config import Preset
+    from siamtrack.data.pair_source import PairSource
+    from siamtrack.training.preview import DrawnPairs
 
 __all__ = ["train"]
 
@@ -58,6 +62,18 @@ _Replay = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Play a failed step again, from a file in OUT/failures; then end."),
 ]
+_DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Train nothing: print which pairs are drawn and how they are changed, the schedule, and what a few "
+        "steps take here in time and memory.",
+    ),
+]
+_Picture = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="A dry run that also draws pairs with their labels on a page (.png or .jpg)."),
+]
 
 
 def train(
@@ -71,6 +87,8 @@ def train(
     device: _Device = "cpu",
     tensorboard: _TensorBoard = False,
     replay: _Replay = None,
+    dry_run: _DryRun = False,
+    picture: _Picture = None,
 ) -> None:
     """Train a preset's network: --out ends with a .safetensors file that --model accepts.
 
@@ -80,9 +98,16 @@ def train(
     if replay is not None:
         _replay(replay, device)
         return
-    if preset is None or data is None or out is None:
-        raise InputError("train needs a preset, --data DIR|URL and --out DIR; or --replay FILE alone")
+    dry_run = dry_run or picture is not None
+    if preset is None or data is None or (out is None and not dry_run):
+        raise InputError("train needs a preset, --data DIR|URL and --out DIR (or --dry-run); or --replay FILE alone")
+    from siamtrack.apps.cli.interrupts import Interrupts
     from siamtrack.config import load_preset, parse_settings
+    from siamtrack.data.pair_source import open_pairs
+    from siamtrack.training.distributed import join_processes
+    from siamtrack.training.loop import train as learn
+    from siamtrack.training.preview import check_gaps
+    from siamtrack.training.validate import find_clips
 
     changes = parse_settings(settings or [])
     chosen = load_preset(preset, changes)
@@ -90,53 +115,108 @@ def train(
         chosen = load_preset(preset, changes | {"train.steps": steps})
     until = min(steps or chosen.train.steps, chosen.train.steps)
     with _one_line_warnings(), ExitStack() as stack:
-        _run(stack, chosen, changes, data, out, resume, until, val, device, tensorboard)
+        clips = find_clips(val, chosen.train.validate_frames) if val else ()
+        world = stack.enter_context(join_processes(device))
+        pairs = open_pairs(data, chosen.crops, chosen.data, world.device(device))
+        stack.callback(pairs.close)
+        _check_sources(changes, pairs.source_names)
+        check_gaps(pairs, chosen)
+        if out is None or dry_run:
+            typer.echo(f"{data}: {pairs.about}")
+            _dry_run(chosen, pairs, world.device(device), picture)
+            return
+        if world.main:
+            typer.echo(f"{data}: {pairs.about}")
+            if not resume:
+                typer.echo(_shares(chosen, pairs))
+        reports = _reports(stack, until, out if tensorboard else None) if world.main else []
+        interrupts = stack.enter_context(Interrupts())
+        interrupts.hold()
+
+        def report(row: dict[str, float]) -> None:
+            """Show a row of the log: as progress, and to TensorBoard."""
+            for show in reports:
+                show(row)
+
+        path = learn(
+            chosen, pairs, out, device, resume, until, report,
+            clips=clips, stop=lambda: interrupts.pending, world=world,
+        )  # fmt: skip
+        if interrupts.pending:
+            again = [*sys.argv[1:], *([] if resume else ["--resume"])]
+            typer.echo(f"stopped with a checkpoint; go on with: siamtrack {shlex.join(again)}")
+            raise typer.Exit(128 + interrupts.came)
+        if world.main:
+            typer.echo(f"weights: {path}")
 
 
-def _run(
-    stack: ExitStack,
-    preset: Preset,
-    changes: dict[str, Any],
-    data: str,
-    out: Path,
-    resume: bool,
-    until: int,
-    val: Path | None,
-    device: str,
-    tensorboard: bool,
-) -> None:
-    from siamtrack.apps.cli.interrupts import Interrupts
-    from siamtrack.data.pair_source import open_pairs
-    from siamtrack.training.distributed import join_processes
-    from siamtrack.training.loop import train as learn
-    from siamtrack.training.validate import find_clips
+def _measured(preset: Preset, pairs: PairSource) -> DrawnPairs:
+    from siamtrack.data.pair_source import ResidentPairs
+    from siamtrack.training.preview import measure_pairs
 
-    clips = find_clips(val, preset.train.validate_frames) if val else ()
-    world = stack.enter_context(join_processes(device))
-    pairs = open_pairs(data, preset.crops, preset.data, world.device(device))
-    stack.callback(pairs.close)
-    _check_sources(changes, pairs.source_names)
-    if world.main:
-        typer.echo(f"{data}: {pairs.about}")
-    reports = _reports(stack, until, out if tensorboard else None) if world.main else []
-    interrupts = stack.enter_context(Interrupts())
-    interrupts.hold()
+    # A stream has to decode what is drawn.
+    return measure_pairs(pairs, preset, 4000 if isinstance(pairs, ResidentPairs) else 256)
 
-    def report(row: dict[str, float]) -> None:
-        """Show a row of the log in every way that was asked for."""
-        for show in reports:
-            show(row)
 
-    path = learn(
-        preset, pairs, out, device, resume, until, report,
-        clips=clips, stop=lambda: interrupts.pending, world=world,
-    )  # fmt: skip
-    if interrupts.pending:
-        again = [*sys.argv[1:], *([] if resume else ["--resume"])]
-        typer.echo(f"stopped with a checkpoint; go on with: siamtrack {shlex.join(again)}")
-        raise typer.Exit(128 + interrupts.came)
-    if world.main:
-        typer.echo(f"weights: {path}")
+def _shares(preset: Preset, pairs: PairSource) -> str:
+    """What is likely to be wrong with a recipe, in one line."""
+    drawn = _measured(preset, pairs)
+    return (
+        f"{_percent(drawn.one_frame)} of the positive pairs show one frame twice"
+        f" ({_percent(drawn.video_one_frame)} of those of objects with several frames);"
+        f" {_percent(drawn.fill)} of the search crops show flat fill"
+    )
+
+
+def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: Path | None) -> None:
+    """Print what training would do: pairs, augmentation, schedule, time and memory."""
+    from siamtrack.training.preview import draw_page, measure_pace, stages
+
+    cfg, data = preset.train, preset.data
+    drawn = _measured(preset, pairs)
+    sources = ", ".join(f"{name} {_percent(share)}" for name, share in drawn.sources.items())
+    chances = {
+        name: getattr(data, name)
+        for name in ("flip", "grey", "blur", "noise", "distract", "occlude", "object_part_prob")
+    }
+    typer.echo(f"{cfg.steps * cfg.batch} pairs: {cfg.steps} steps of {cfg.batch}; of {drawn.count} drawn ones:")
+    for name, said in {
+        "sources": sources,
+        "negative": _percent(drawn.negative),
+        "one frame twice": f"{_percent(drawn.one_frame)} of the positive pairs, "
+        f"{_percent(drawn.video_one_frame)} of those of objects with several frames",
+        "frames apart": _range(drawn.distance, 0),
+        "flat fill": f"{_percent(drawn.fill)} of the search crops, {_percent(drawn.template_fill)} of the templates",
+        "other objects": f"in {_percent(drawn.others)} of the search crops",
+        "shift, pixels": f"{_range(drawn.shift, 0)} (up to {data.search.shift:g}, {data.search.law} law)",
+        "scale": _range(drawn.scale, 2),
+        "aspect": _range(drawn.aspect, 2),
+        "colour": f"{data.colour:g}",
+        "chances": ", ".join(f"{name} {_percent(chance)}" for name, chance in chances.items()),
+    }.items():
+        typer.echo(f"  {name:16} {said}")
+    typer.echo("schedule:")
+    for stage in stages(cfg):
+        trained = "head and backbone" if stage.backbone else "head"
+        typer.echo(f"  step {stage.step:<10} learning rate {stage.rate:<10.3g} {trained}")
+    if picture is not None:
+        draw_page(pairs, preset, picture)
+        typer.echo(f"picture: {picture}")
+    pace = measure_pace(pairs, preset, device)
+    parts = {"backbone frozen": pace.frozen, "backbone trained": pace.whole}
+    paces = ", ".join(f"{seconds:.2f} s a step ({name})" for name, seconds in parts.items() if seconds == seconds)
+    typer.echo(f"on {device}: {paces}; about {pace.hours:.1f} hours and {pace.memory / 1e9:.1f} GB of memory")
+
+
+def _percent(share: float) -> str:
+    if share != share:  # nan: there are none
+        return "none"
+    return f"{100 * share:.0f}%" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{100 * share:.2g}%"
+
+
+def _range(quantiles: Sequence[float], digits: int) -> str:
+    low, middle, high = (f"{value:.{digits}f}" for value in quantiles)
+    return "none" if low == "nan" else f"{low} to {high} (90% of them), median {middle}"
 
 
 def _check_sources(changes: dict[str, Any], known: tuple[str, ...] | None) -> None:

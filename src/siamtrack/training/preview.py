@@ -1,0 +1,246 @@
+"""What a recipe will do with some data, before it does it: pairs, augmentation, schedule, time and memory."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from siamtrack.config import Preset, Train
+from siamtrack.data.augment import render_batch, shows_fill
+from siamtrack.data.pair_source import PairSource
+from siamtrack.data.pairs import generator, unmet_gaps
+from siamtrack.errors import ConfigError
+from siamtrack.geometry.crop import context_side
+from siamtrack.io import write_whole
+from siamtrack.training.loop import build_network
+from siamtrack.training.objective import objective
+from siamtrack.training.parameters import make_optimiser, set_rates, settings_in_force, unfreeze_backbone
+from siamtrack.training.schedule import backbone_trains, learning_rate
+
+__all__ = ["DrawnPairs", "Pace", "Stage", "check_gaps", "draw_page", "measure_pace", "measure_pairs", "stages"]
+
+_QUANTILES = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True)
+class DrawnPairs:
+    """What was measured of some drawn pairs; triples are the quantiles 0.05, 0.5 and 0.95, nan where there is nothing.
+
+    Attributes:
+        count: pairs that were drawn.
+        sources: share of the pairs by the source of the search crop, largest first.
+        negative: share of the pairs whose template is another object.
+        one_frame: share of the positive pairs that show one frame twice, as all pairs of stills do.
+        video_one_frame: the same of the positive pairs whose object has several frames.
+        distance: frames between template and search crop of these pairs, those of one frame left out.
+        fill: share of the search crops that show flat fill from beyond the stored crop.
+        template_fill: the same of the templates.
+        shift: distance of the target from the middle of the search crop in its pixels, the larger of x and y.
+        scale: side of the search region over that without jitter.
+        aspect: width over height of the search region.
+        others: share of the search crops that show another labelled object.
+    """
+
+    count: int
+    sources: dict[str, float]
+    negative: float
+    one_frame: float
+    video_one_frame: float
+    distance: tuple[float, ...]
+    fill: float
+    template_fill: float
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+    aspect: tuple[float, ...]
+    others: float
+
+
+def measure_pairs(source: PairSource, preset: Preset, count: int = 2000) -> DrawnPairs:
+    """Draw pairs as the first step would, without making their pixels, and measure them."""
+    seen = source.preview(count, preset.train.seed)
+    plan, crops, pairs = seen.plan, seen.crops, seen.plan.pairs
+    template, search, picture = plan.template.index, pairs.search, crops.images.shape[-1]
+    drawn = torch.bincount(crops.sources[search], minlength=len(crops.source_names)).double() / len(search)
+    shares = {name: share for name, share in zip(crops.source_names, drawn.tolist(), strict=True) if share}
+    same = template == search
+    frames = torch.bincount(seen.listed.tracks)[crops.tracks[search]]
+    moving = pairs.present & (frames > 1)
+    apart = (crops.frames[template] - crops.frames[search]).abs()[moving & ~same]
+    extent = plan.search.region.extent().abs()
+    away = (plan.boxes[:, :2] + plan.boxes[:, 2:] - preset.crops.search).abs() / 2
+    # The target's size in its picture; the box of a turned target is a little larger.
+    size = (plan.boxes[:, 2:] - plan.boxes[:, :2]) * extent / preset.crops.search
+    plain = context_side(size, preset.crops.context) * preset.crops.search / preset.crops.template
+    return DrawnPairs(
+        count=len(search),
+        sources=dict(sorted(shares.items(), key=lambda item: -item[1])),
+        negative=float((~pairs.present).float().mean()),
+        one_frame=_share(same, pairs.present),
+        video_one_frame=_share(same, moving),
+        distance=_quantiles(apart),
+        fill=float(shows_fill(plan.search.region, picture).float().mean()),
+        template_fill=float(shows_fill(plan.template.region, picture).float().mean()),
+        shift=_quantiles(away.amax(1)),
+        scale=_quantiles(extent.prod(1).sqrt() / plain),
+        aspect=_quantiles(extent[:, 0] / extent[:, 1]),
+        others=float((~plan.others[..., 0].isnan()).any(1).float().mean()),
+    )
+
+
+def _share(part: Tensor, whole: Tensor) -> float:
+    return float((part & whole).sum() / whole.sum())
+
+
+def _quantiles(values: Tensor) -> tuple[float, ...]:
+    if not len(values):
+        return (float("nan"),) * len(_QUANTILES)
+    found: list[float] = torch.quantile(values.double(), torch.tensor(_QUANTILES, dtype=torch.float64)).tolist()
+    return tuple(found)
+
+
+def check_gaps(source: PairSource, preset: Preset) -> None:
+    """Check that the objects of each source have frames near enough to be paired.
+
+    Raises:
+        ConfigError: no object of a source has two frames within its gap.
+    """
+    listed = source.preview(1, preset.train.seed).listed
+    for name, (gap, nearest) in unmet_gaps(listed, preset.data).items():
+        raise ConfigError(
+            f"the gap of {gap} frames cannot be met in '{name}': the nearest two frames of an object are {nearest} "
+            f"apart, and each pair would show one frame twice; use --set data.gaps.{name}={2 * nearest}, or pack "
+            "frames that are nearer"
+        )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the schedule: its first step, the learning rate there, and whether the whole backbone is trained."""
+
+    step: int
+    rate: float
+    backbone: bool
+
+
+def stages(train: Train) -> list[Stage]:
+    """The schedule by epoch, or by tenth of the steps where there are no epochs."""
+    cfg = settings_in_force(train)
+    parts = cfg.epochs or min(10, cfg.steps)
+    steps = [number * cfg.steps // parts for number in range(parts)]
+    return [Stage(step, learning_rate(cfg, step), backbone_trains(cfg, step)) for step in steps]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What steps cost on a device.
+
+    Attributes:
+        frozen: seconds a step while the backbone's later stages are frozen; nan if they never are.
+        whole: seconds a step while they are trained; nan if they never are.
+        memory: bytes at the most: of the GPU, or of the whole process on a CPU.
+        hours: for all steps of the schedule.
+    """
+
+    frozen: float
+    whole: float
+    memory: int
+    hours: float
+
+
+def measure_pace(source: PairSource, preset: Preset, device: torch.device, steps: int = 3) -> Pace:
+    """Train a few steps of each part of the schedule, and throw them away; the first of each is not timed."""
+    cfg = settings_in_force(preset.train)
+    first = round(cfg.unfreeze_at * cfg.steps) if cfg.backbone_rate else cfg.steps
+    net = build_network(preset, device, pretrain=False)
+    optimiser = make_optimiser(net, cfg)
+    seconds = {}
+    for opened, count in ((False, min(first, cfg.steps)), (True, max(cfg.steps - first, 0))):
+        if count:
+            times = []
+            unfreeze_backbone(net, cfg, first if opened else 0)
+            for number in range(steps + 1):
+                begun = time.perf_counter()
+                batch, _ = source.draw(cfg.batch, cfg.seed, 0, number)
+                set_rates(optimiser, cfg, 0)
+                with torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
+                    rngs = [generator(cfg.seed, 0, number)]
+                    terms = objective(net, batch, cfg.loss_weights, rngs, cfg.smooth_l1)
+                optimiser.zero_grad(set_to_none=True)
+                terms["total"].backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(net.parameters(), cfg.clip)
+                optimiser.step()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                times.append(time.perf_counter() - begun)
+            seconds[opened] = float(np.median(times[1:])), count
+    total = sum(each * count for each, count in seconds.values())
+    frozen, whole = (seconds.get(opened, (float("nan"), 0))[0] for opened in (False, True))
+    return Pace(frozen, whole, _peak_memory(device), total / 3600)
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def draw_page(source: PairSource, preset: Preset, path: Path, count: int = 24) -> None:
+    """Draw pairs on a page, four in a row: template, search crop, and the boxes that training learns from.
+
+    The target is green, or red where the template shows another object; other labelled objects are yellow, and blue
+    where they are of the template's category.
+
+    Raises:
+        ConfigError: the name of the file has no suffix of an image format.
+        DataError: it cannot be written.
+    """
+    seen = source.preview(count, preset.train.seed)
+    batch = render_batch(seen.plan, seen.crops)
+    height = max(batch.search.shape[-1], batch.template.shape[-1]) + 18
+    tiles = []
+    for row in range(len(batch.present)):
+        template, search = (
+            np.ascontiguousarray(pixels[row].round().byte().cpu().permute(1, 2, 0).numpy()[..., ::-1])
+            for pixels in (batch.template, batch.search)
+        )
+        present = bool(batch.present[row])
+        if batch.others is not None and batch.others_alike is not None:
+            for box, alike in zip(batch.others[row].tolist(), batch.others_alike[row].tolist(), strict=True):
+                if box[0] == box[0]:  # not nan
+                    _outline(search, box, (255, 128, 0) if alike else (0, 220, 255))
+        _outline(search, batch.boxes[row].tolist(), (0, 220, 0) if present else (0, 0, 255))
+        if batch.template_boxes is not None:
+            _outline(template, batch.template_boxes[row].tolist(), (0, 220, 0) if present else (0, 0, 255))
+        tile = np.full((height, template.shape[1] + search.shape[1] + 6, 3), 255, np.uint8)
+        tile[: template.shape[0], : template.shape[1]] = template
+        tile[: search.shape[0], template.shape[1] + 2 : -4] = search
+        number = int(seen.plan.pairs.search[row])
+        names = seen.crops.source_names[int(seen.crops.sources[number])], seen.crops.keys[number]
+        said = f"{names[0]} {names[1]}{'' if present else ' (negative)'}".encode("ascii", "replace").decode()
+        cv2.putText(tile, said, (2, height - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
+        tiles.append(tile)
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 4)
+    page = np.vstack([np.hstack(tiles[first : first + 4]) for first in range(0, len(tiles), 4)])
+    try:
+        done, content = cv2.imencode(path.suffix, page)
+    except cv2.error:
+        done = False
+    if not done:
+        raise ConfigError(f"--picture expects the name of a .png or .jpg file; got {path}")
+    write_whole(path, content.tobytes())
+
+
+def _outline(image: np.ndarray, box: list[float], colour: tuple[int, int, int]) -> None:
+    low, high = (tuple(max(-9999, min(9999, round(v))) for v in ends) for ends in (box[:2], box[2:]))
+    cv2.rectangle(image, low, high, colour, 1, cv2.LINE_AA)
