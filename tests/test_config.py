@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from siamtrack.config import (
-    Jitter,
     changed_preset,
     load_preset,
     parse_settings,
@@ -115,7 +115,7 @@ def test_a_preset_has_the_values_of_the_one_that_it_extends(tmp_path: Path) -> N
     assert (child.name, child.description, child.published) == ("mine", "", ())
     assert parent.published and child.model == parent.model and child.crops == parent.crops
     assert (child.track.window, child.track.rate, child.track.select) == (0.2, parent.track.rate, "upsampled")
-    assert child.data.search == Jitter(shift=32, scale=parent.data.search.scale)
+    assert child.data.search == replace(parent.data.search, shift=32)
     assert child.train.steps == 7 and child.train.lr == parent.train.lr
 
 

@@ -20,7 +20,6 @@ from siamtrack.errors import ConfigError
 from siamtrack.geometry.crop import context_side
 from siamtrack.io import write_whole
 from siamtrack.training.loop import build_network
-from siamtrack.training.objective import objective
 from siamtrack.training.parameters import make_optimiser, set_rates, settings_in_force, unfreeze_backbone
 from siamtrack.training.schedule import backbone_trains, learning_rate
 
@@ -170,8 +169,7 @@ def measure_pace(source: PairSource, preset: Preset, device: torch.device, steps
                 batch, _ = source.draw(cfg.batch, cfg.seed, 0, number)
                 set_rates(optimiser, cfg, 0)
                 with torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
-                    rngs = [generator(cfg.seed, 0, number)]
-                    terms = objective(net, batch, cfg.loss_weights, rngs, cfg.smooth_l1)
+                    terms = preset.model.loss(net, batch, [generator(cfg.seed, 0, number)])
                 optimiser.zero_grad(set_to_none=True)
                 terms["total"].backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(net.parameters(), cfg.clip)
