@@ -126,7 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     demo = Path(str(resources.files("siamtrack.video"))) / "demo"
     clip = demo / "clip.mp4"
-    box = tuple(map(float, (demo / "truth.txt").read_text().splitlines()[0].split(",")))
+    box = tuple(map(float, (demo / "clip.txt").read_text().splitlines()[0].split(",")))
     table = Table("subject", "threads", *PARTS, "total 25-75%", "fps", title="median ms a frame")
     with tempfile.TemporaryDirectory() as folder:
         for threads in options.threads:
