@@ -11,6 +11,7 @@ import pytest
 
 got10k_experiments = pytest.importorskip("got10k.experiments", reason="the GOT-10k toolkit is not installed")
 
+from doc_pages import ROOT, blocks  # noqa: E402
 from siamtrack.evaluation.scoring import score  # noqa: E402
 from siamtrack.integrations.got10k import got10k_tracker  # noqa: E402
 from toy_sets import Blob, draw, lines, path_of  # noqa: E402
@@ -75,7 +76,7 @@ def test_the_toolkit_and_siamtrack_run_the_same_tracker_to_the_same_boxes(
 
 
 @pytest.mark.usefixtures("quiet_plots")
-def test_got10k(tmp_path: Path, weights: Path) -> None:
+def test_got10k(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"GOT-10k_Val_{n:06d}" for n in (1, 2)]
     split = tmp_path / "data" / "val"
     for n, name in enumerate(names):
@@ -88,15 +89,13 @@ def test_got10k(tmp_path: Path, weights: Path) -> None:
         (split / name / "cut_by_image.label").write_text("\n".join("0" * count))
         (split / name / "meta_info.ini").write_text(META)
     (split / "list.txt").write_text("\n".join(names))
-    experiment = got10k_experiments.ExperimentGOT10k(
-        str(tmp_path / "data"), subset="val", result_dir=str(tmp_path / "r"), report_dir=str(tmp_path / "p")
-    )
-    tracker = got10k_tracker(weights)
-    experiment.run(tracker)
-    experiment.report([tracker.name])
-    report = next((tmp_path / "p").rglob("performance.json"))
-    theirs = json.loads(report.read_text())[tracker.name]["overall"]
-    ours = score("got10k", split, tmp_path / "r" / "GOT-10k" / tracker.name, "got10k")
+    (shown,) = ["\n".join(b.lines) for b in blocks(ROOT / "docs" / "integrations.md") if b.language == "py"]
+    monkeypatch.chdir(tmp_path)
+    here: dict[str, Any] = {}
+    exec(shown.replace('"siamcar_lite0"', repr(str(weights))), here)
+    name = here["tracker"].name
+    theirs = json.loads(next((tmp_path / "reports").rglob("performance.json")).read_text())[name]["overall"]
+    ours = score("got10k-val", split, tmp_path / "results" / "GOT-10k" / name, "got10k")
     assert ours.metrics["AO"] == pytest.approx(theirs["ao"], abs=1e-12)
     assert ours.metrics["SR0.5"] == pytest.approx(theirs["sr"], abs=1e-12)
     assert 0 < ours.metrics["AO"] < 1

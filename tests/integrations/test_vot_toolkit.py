@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from vot.analysis.processor import AnalysisProcessor
 from vot.workspace import Workspace
 
 import siamtrack
+from doc_pages import ROOT, blocks
 from siamtrack.evaluation.protocols import EvaluationProtocol
 from siamtrack.evaluation.runner import run_sequence
 from siamtrack.evaluation.store import Store
@@ -57,28 +60,21 @@ experiments:
         low: 4
         high: 12
 """
-TRACKERS = """
-[python_model]
-label = python_model
-protocol = python
-command = siamtrack.integrations.vot:VotTracker
-convert = rectangle
-timeout = 600
-arg_model = {weights}
 
-[trax_model]
-label = trax_model
-protocol = traxpython
-command = siamtrack.integrations.vot
-timeout = 600
-paths = {source}
-env_SIAMTRACK_MODEL = {weights}
 
-[own]
-label = own
-protocol = traxpython
-command = siamtrack.integrations.vot
-"""
+def registry(weights: Path) -> str:
+    """The trackers.ini that docs/integrations.md shows, with the tests' model and time enough, and one more tracker."""
+    (shown,) = ["\n".join(b.lines) for b in blocks(ROOT / "docs" / "integrations.md") if b.language == "ini"]
+    source = Path(siamtrack.__file__).parents[1]  # the toolkit gives its trackers a path of their own
+    trackers = ConfigParser()
+    trackers.optionxform = str  # type: ignore[assignment,method-assign]
+    trackers.read_string(shown.replace("= siamcar_lite0", f"= {weights}"))
+    trackers["own"] = {"label": "own", "protocol": "traxpython", "command": "siamtrack.integrations.vot"}
+    for name in trackers.sections():
+        trackers[name].update({"timeout": "600"} | ({} if name == "siamtrack" else {"paths": str(source)}))
+    text = io.StringIO()
+    trackers.write(text)
+    return text.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +97,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Worksp
             f"channels.color=color/%08d.jpg\nfps=30\nformat=default\nname={name}\nwidth=64\nheight=48\n"
         )
     (root / "sequences" / "list.txt").write_text("slide\ndrift\n")
-    source = Path(siamtrack.__file__).parents[1]  # the toolkit gives its trackers a path of their own
-    (root / "trackers.ini").write_text(TRACKERS.format(weights=weights, source=source))
+    (root / "trackers.ini").write_text(registry(weights))
     vot.config.results_binary = False  # as text, the public format
     return Workspace.load(str(root))
 
@@ -126,7 +121,7 @@ def sequences_of(workspace: Workspace) -> list[VideoSequence]:
     return read_dataset("vot", Path(workspace.directory))
 
 
-@pytest.mark.parametrize("name", ["python_model", "trax_model"])
+@pytest.mark.parametrize("name", ["siamtrack", "siamtrack_trax"])
 def test_the_toolkit_runs_the_tracker(workspace: Workspace, name: str, weights: Path, tmp_path: Path) -> None:
     """By both protocols: the boxes of our own run, and the same scores by both scorers of the files."""
     from siamtrack.zoo import load

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import ConfigError, InputError
+from siamtrack.errors import InputError, missing_package
 from siamtrack.evaluation.tracker_session import TrackerLike, read_prediction
 
 __all__ = ["got10k_tracker"]
@@ -38,7 +38,7 @@ def got10k_tracker(
     try:
         from got10k.trackers import Tracker
     except ImportError as error:
-        raise ConfigError(f"cannot import the GOT-10k toolkit ({error}); pip install 'got10k==0.1.3'") from error
+        raise missing_package("this bridge", "got10k==0.1.3", "got10k") from error
     if isinstance(model, str | Path):
         from siamtrack.zoo import load
 

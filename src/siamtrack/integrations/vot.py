@@ -1,13 +1,6 @@
-"""siamtrack's tracker for vot-toolkit, by its Python protocol or by TraX.
+"""siamtrack's tracker for vot-toolkit, by its Python protocol (`VotTracker`) or by TraX (this module as a program).
 
-A `trackers.ini` of a VOT workspace with either:
-
-    [siamtrack]                                        [siamtrack_trax]
-    label = siamtrack                                  label = siamtrack
-    protocol = python                                  protocol = traxpython
-    command = siamtrack.integrations.vot:VotTracker    command = siamtrack.integrations.vot
-    convert = rectangle                                env_SIAMTRACK_MODEL = siamcar_lite0
-    arg_model = siamcar_lite0                          env_SIAMTRACK_DEVICE = cpu
+docs/integrations.md shows a `trackers.ini` with both.
 """
 
 from __future__ import annotations
@@ -18,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from siamtrack.errors import ConfigError, InputError
+from siamtrack.errors import InputError, missing_package
 from siamtrack.evaluation.tracker_session import Prediction, TrackerLike, read_prediction
 from siamtrack.formats.sequence import Image, ImageFiles
 
@@ -99,7 +92,7 @@ def serve(model: str, device: str = "cpu") -> None:
     try:
         trax: Any = import_module("trax")
     except ImportError as error:
-        raise ConfigError(f"TraX cannot be imported ({error}); pip install 'vot-toolkit==0.9.0'") from error
+        raise missing_package("the TraX protocol", "vot-trax", "vot") from error
     tracker = VotTracker(model, device)
     with trax.Server([trax.Region.RECTANGLE], [trax.Image.PATH], tracker_name="siamtrack") as server:
         while True:
