@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -18,9 +19,11 @@ from typer.testing import CliRunner
 from siamtrack.apps.cli.main import app
 from siamtrack.apps.cli.progress import EvaluationBoard
 from siamtrack.errors import ConfigError, InputError, SiamtrackError, WeightsError
+from siamtrack.evaluation.protocols import OnePass, SpatialRobustness, TemporalRobustness
 from siamtrack.evaluation.store import Failure
-from siamtrack.evaluation.suites import find_suite, with_speed
+from siamtrack.evaluation.suites import SUITES, find_suite, with_speed
 from siamtrack.evaluation.trackers import find_tracker
+from siamtrack.evaluation.vot_protocols import LongTerm, MultiStart, RealTime, Reset, Unsupervised
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.integrations.opencv import OpenCvTracker, opencv_tracker
 from toy_sets import folder_set
@@ -153,6 +156,26 @@ def test_progress_is_a_live_table_on_a_terminal_and_lines_elsewhere(data: Path) 
         assert ("frames/s" in shown) == terminal
         assert ("[1/2] a: 8 frames" in shown) != terminal
         assert "[2/2] b: failed (raised): out of luck" in shown
+
+
+def test_the_page_lists_every_suite_with_its_protocol_and_rules() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    told = {}
+    for row in re.findall(r"^\| (`.*`) \| (.*) \| `([\w-]+)` \|$", page.split("### Suites")[1], re.M):
+        told |= dict.fromkeys(re.findall(r"`([^`]+)`", row[0]), row[1:])
+    words = {
+        OnePass: "one pass",
+        TemporalRobustness: "temporal robustness",
+        SpatialRobustness: "spatial robustness",
+        Reset: "started anew",
+        MultiStart: "from many starts",
+        RealTime: "against the clock",
+        Unsupervised: "one run, never corrected",
+        LongTerm: "long-term",
+    }
+    assert {name: rules for name, (_, rules) in told.items()} == {name: s.rules for name, s in SUITES.items()}
+    for name, suite in SUITES.items():
+        assert words[type(suite.protocol)] in told[name][0], name
 
 
 def test_a_given_speed_makes_real_time_repeatable() -> None:
