@@ -29,6 +29,7 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel
 from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import DataError
+from siamtrack.evaluation.pool import Workers
 from siamtrack.formats.objects import find_object_layout
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 
@@ -106,6 +107,24 @@ def test_packing_is_a_function_of_the_seed(tmp_path: Path):
     for name, seed in (("a", 0), ("b", 0)):
         pack([index], str(tmp_path / name), Packing(seed=seed, size=64))
     assert (tmp_path / "a/train-000000.tar").read_bytes() == (tmp_path / "b/train-000000.tar").read_bytes()
+
+
+def test_several_processes_write_the_same_shards_and_tell_the_same_problems(tmp_path: Path):
+    for number in range(6):
+        for frame in range(4):
+            save(tmp_path / f"d/s{number}/{frame:03d}.jpg", 10 * number + frame)
+        write(tmp_path / f"d/s{number}.txt", rows(range(4)))
+    index = indexed(tmp_path / "d")
+    (tmp_path / "d/s2/001.jpg").write_bytes(b"no picture")
+    told: list[tuple[int, int]] = []
+    how = Packing(shard=5, size=64)
+    alone, missed = pack([index], str(tmp_path / "alone"), how)
+    shared, missed_too = pack([index], str(tmp_path / "shared"), how, lambda *done: told.append(done), Workers(2))
+    assert missed == missed_too and len(missed) == 1
+    assert [s.name for s in alone] == [s.name for s in shared] and len(alone) > 2
+    for shard in alone:
+        assert (tmp_path / "alone" / shard.name).read_bytes() == (tmp_path / "shared" / shard.name).read_bytes()
+    assert told == [(n, 6) for n in range(7)]
 
 
 def test_packing_refuses_to_mix(tmp_path: Path):

@@ -12,6 +12,7 @@ import tarfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -22,6 +23,7 @@ from siamtrack.data.frames import read_pictures, video_of
 from siamtrack.data.index import Index
 from siamtrack.data.shards import MANIFEST, CropLabel, Image, ShardFile, write_manifest
 from siamtrack.errors import DataError
+from siamtrack.evaluation.pool import Beat, Event, Failed, Finished, Workers, run_jobs
 from siamtrack.formats.layout import Problem
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.storage import Place, is_url, join, parse_place, write_whole_to
@@ -84,6 +86,7 @@ def pack(
     out: Place,
     how: Packing = Packing(),
     report: Callable[[int, int], None] = lambda done, total: None,
+    workers: Workers | None = None,
 ) -> tuple[list[ShardFile], list[Problem]]:
     """Write shards of the objects of some indexes, in a random order, and the list of them.
 
@@ -92,29 +95,47 @@ def pack(
         out: an empty or new folder, or the URL of one (s3, gs, or http where the server takes PUT).
         how: see `Packing`.
         report: called with the numbers of groups of objects that are done, and of all.
+        workers: where crops are cut, by default in this process; the shards do not depend on it.
 
     Returns:
         The shards, and the frames that could not be used.
 
     Raises:
         DataError: shards are there already, two indexes have one name, or nothing can be packed.
+        SiamtrackError: a worker was lost or hung.
     """
     place = parse_place(str(out))
     if not is_url(place) and (any(Path(place).glob("*.tar")) or (Path(place) / MANIFEST).exists()):
         raise DataError(f"{place} holds shards already; give a new folder, or delete them")
     if len({index.source for index in indexes}) != len(indexes):
         raise DataError("two indexes have one name, which would mix their tracks; make one again with another --name")
-    groups = [(index, rows) for index in indexes for rows in _groups(index, how)]
+    groups = [(number, rows) for number, index in enumerate(indexes) for rows in _groups(index, how)]
+    order = np.random.default_rng(how.seed).permutation(len(groups)).tolist()
+    jobs = [_Group(turn, *groups[number]) for turn, number in enumerate(order)]
     problems: list[Problem] = []
     written = _Written(place)
-    for done, number in enumerate(np.random.default_rng(how.seed).permutation(len(groups)).tolist()):
-        report(done, len(groups))
-        for crops in _crops(groups[number][0], groups[number][1], how, problems):
-            written.rows += crops
-            if len(written.rows) >= how.shard:
-                written.flush()
+    early: dict[int, _Cut] = {}  # finished before their turn
+    taken = 0
+
+    def on_event(event: Event[_Group, _Cut]) -> None:
+        nonlocal taken
+        if isinstance(event, Failed):
+            raise event.error
+        if not isinstance(event, Finished):
+            return
+        early[event.job.turn] = event.value
+        while (found := early.pop(taken, None)) is not None:
+            taken += 1
+            problems.extend(found.problems)
+            for crops in found.objects:
+                written.rows += crops
+                if len(written.rows) >= how.shard:
+                    written.flush()
+            report(taken, len(jobs))
+
+    report(0, len(jobs))
+    run_jobs(partial(_open_cutter, tuple(indexes), how), jobs, workers or Workers(processes=0), on_event)
     written.flush()
-    report(len(groups), len(groups))
     if not written.done:
         raise DataError("nothing to pack: no box with an area in a readable frame; see `siamtrack data check`")
     write_manifest(place, written.done, written.sources)
@@ -139,15 +160,36 @@ def _groups(index: Index, how: Packing) -> Iterator[list[int]]:
     yield from groups.values()
 
 
-def _crops(
-    index: Index, rows: list[int], how: Packing, problems: list[Problem]
-) -> Iterator[list[tuple[bytes, CropLabel]]]:
-    """The crops of a group, object by object."""
+@dataclass(frozen=True)
+class _Group:
+    """Objects that share frames: the rows of an index, by its number, and when it is their turn to be written."""
+
+    turn: int
+    index: int
+    rows: list[int]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The crops of a group, object by object, and the frames that could not be used."""
+
+    objects: list[list[tuple[bytes, CropLabel]]]
+    problems: list[Problem]
+
+
+def _open_cutter(indexes: Sequence[Index], how: Packing) -> Callable[[_Group, Beat], _Cut]:
+    """Return the work of a worker: cutting the crops of a group."""
+    return lambda group, beat: _cut_group(indexes[group.index], group.rows, how, beat)
+
+
+def _cut_group(index: Index, rows: list[int], how: Packing, beat: Beat) -> _Cut:
+    problems: list[Problem] = []
     frames: defaultdict[str, list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (index.frame[row], index.image[row])):
         frames[index.image_names[index.image[row]]].append(row)
     made: defaultdict[int, list[tuple[bytes, CropLabel]]] = defaultdict(list)
     for name, picture, wrong in read_pictures(index.root, frames):
+        beat()
         if picture is None:
             problems.append(Problem(wrong, str(index.root / name), f"{len(frames[name])} boxes"))
             continue
@@ -155,7 +197,7 @@ def _crops(
             x0, y0, x1, y1 = index.boxes[row].tolist()
             if x1 > 0 and y1 > 0 and x0 < picture.shape[1] and y0 < picture.shape[0]:
                 made[int(index.track[row])].append(_crop(index, row, picture, how))
-    yield from made.values()
+    return _Cut(list(made.values()), problems)
 
 
 def _crop(index: Index, row: int, picture: Image, how: Packing) -> tuple[bytes, CropLabel]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -76,10 +77,16 @@ def pack(
     shard: Annotated[int, typer.Option(min=1, help="Crops a shard, about.")] = 1000,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG files.")] = 92,
     seed: Annotated[int, typer.Option(min=0, help="Of the objects' order.")] = 0,
+    processes: Annotated[int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core.")] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Cut crops on the workers of this Dask scheduler, as tcp://host:8786."),
+    ] = None,
 ) -> None:
     """Write shards of crops, from which `siamtrack train` reads: locally or from a URL."""
     from siamtrack.data.index import load_index
     from siamtrack.data.pack import Packing, pack
+    from siamtrack.evaluation.pool import Workers
 
     problems: list[Problem] = []
     indexes: list[Index] = []
@@ -91,8 +98,11 @@ def pack(
             indexes.append(made)
             problems += found
     how = Packing(size, per_track, smallest, shard, quality, seed)
+    count = processes or os.cpu_count() or 1
+    # a picture far into a long video comes late: patience
+    workers = Workers(count if count > 1 else 0, cluster, limit=600.0)
     with counting("packing") as report:
-        shards, found = pack(indexes, out, how, report)
+        shards, found = pack(indexes, out, how, report, workers)
     crops, size_mb = sum(s.crops or 0 for s in shards), sum(s.size or 0 for s in shards) / 1e6
     typer.echo(f"{crops} crops in {len(shards)} shards, {size_mb:.1f} MB: {out}")
     _tell(problems + found, everything=False)
