@@ -1,4 +1,8 @@
-"""Files: written whole or not at all, read with errors that name them. The only module that writes final paths."""
+"""Files: written whole or not at all, read with errors that name them.
+
+Every file is written through `whole_file` or `write_whole`, but for those that must hold what was reached however a
+program ends: a run's boxes and video (`siamtrack.video`) and logs of one line an event, which are appended to.
+"""
 
 from __future__ import annotations
 

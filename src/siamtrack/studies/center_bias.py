@@ -22,6 +22,7 @@ from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import DataError
 from siamtrack.formats.sequence import VideoSequence
+from siamtrack.io import write_whole
 from siamtrack.models.siamese import Candidates, Matcher
 from siamtrack.models.weights import load_weights
 from siamtrack.training.log import Report
@@ -214,9 +215,7 @@ def run_shift(
     found = measure(net, preset, tested, count, device)
     if clips:
         found = replace(found, success=validate(net, preset, clips, torch.device(device)))
-    draft = folder / ".result.json.part"
-    draft.write_text(json.dumps(asdict(found)), encoding="utf-8")
-    draft.replace(folder / "result.json")
+    write_whole(folder / "result.json", json.dumps(asdict(found)))
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +28,7 @@ def import_command(
     if not out.parent.is_dir():
         raise InputError(f"--out: the folder {out.parent} does not exist; make it first")
     from siamtrack.config import load_preset, preset_to_json
+    from siamtrack.io import file_sha256
     from siamtrack.models.importing import check_source, import_state_dict, read_checkpoint
     from siamtrack.models.weights import save_weights
 
@@ -37,9 +37,7 @@ def import_command(
     state = read_checkpoint(checkpoint)
     net = chosen.model.build()
     report = import_state_dict(state, source, net)
-    with checkpoint.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    note = {"preset": preset_to_json(chosen), "imported_from": source, "imported_sha256": digest}
+    note = {"preset": preset_to_json(chosen), "imported_from": source, "imported_sha256": file_sha256(checkpoint)}
     save_weights(out, net, note, half=False)
     count = sum(parameter.numel() for parameter in net.parameters())
     typer.echo(f"{len(report.names)} tensors, {count:,} parameters of {preset} from {source}")
