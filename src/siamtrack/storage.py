@@ -15,7 +15,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from siamtrack.errors import ConfigError, DataError, reason
+from siamtrack.errors import ConfigError, DataError, missing_package, reason
 from siamtrack.io import parse_json, read_bytes, write_whole
 
 __all__ = [
@@ -154,10 +154,9 @@ def _connect(place: Place) -> tuple[Any, str]:
             options["client_kwargs"] = {"timeout": patience}
         system, path = url_to_fs(str(place), **options)
     except ImportError:
-        raise ConfigError(
-            f"{place}: reading and writing URLs needs fsspec and a library for this kind of storage; "
-            "pip install '.[remote]' in the checkout (s3), or gcsfs (gs) or adlfs (az)"
-        ) from None
+        scheme = urlsplit(str(place)).scheme.lower()
+        packages = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}.get(scheme, "fsspec aiohttp")
+        raise missing_package(str(place), packages, "remote") from None
     except ValueError as error:
         raise ConfigError(f"{place}: expected a path or a URL such as s3://bucket/folder: {error}") from None
     return system, path
