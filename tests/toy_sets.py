@@ -137,7 +137,7 @@ class Quiet:
 def main(data: str, out: str, delay: float, processes: int) -> None:
     """Evaluate the toy: what the killing tests start and kill."""
     from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
-    from siamtrack.evaluation.pool import Workers
+    from siamtrack.evaluation.jobs import Workers
     from siamtrack.evaluation.suites import find_suite
 
     suite = find_suite("folder")

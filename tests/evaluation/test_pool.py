@@ -13,7 +13,8 @@ from dask_cluster import Cluster
 from pool_work import open_broken, open_crash, open_fault, open_square
 
 from siamtrack.errors import ConfigError, InputError
-from siamtrack.evaluation.pool import Advanced, Event, Failed, Finished, Started, Workers, run_jobs
+from siamtrack.evaluation.jobs import Advanced, Event, Failed, Finished, Started, Workers
+from siamtrack.evaluation.pool import run_jobs
 
 
 class Notes:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from siamtrack.apps.cli.main import app
 from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
-from siamtrack.evaluation.pool import Workers
+from siamtrack.evaluation.jobs import Workers
 from siamtrack.evaluation.submit import SERVERS, check_submission, pack
 from siamtrack.evaluation.suites import find_suite
 from toy_sets import Quiet, ToySpec, draw, lines, path_of

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from siamtrack.evaluation.evaluate import Evaluation, evaluate, open_store, read_suite
-from siamtrack.evaluation.pool import Workers
+from siamtrack.evaluation.jobs import Workers
 from siamtrack.evaluation.suites import find_suite
 from toy_sets import Blob, Quiet, Stuck, draw, lines, path_of
 

@@ -10,7 +10,7 @@ import pytest
 from quick import QuickVariants, Silent, sequences
 
 from siamtrack.errors import DataError, InputError
-from siamtrack.evaluation.pool import Workers
+from siamtrack.evaluation.jobs import Workers
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.tuning.ledger import Ledger
 from siamtrack.tuning.space import make_space

@@ -16,7 +16,7 @@ from typing import Any, Generic
 
 from siamtrack import __version__
 from siamtrack.errors import ConfigError, DataError, SiamtrackError, missing_package
-from siamtrack.evaluation.pool import (
+from siamtrack.evaluation.jobs import (
     Advanced,
     Failed,
     Job,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from siamtrack.errors import DataError
-from siamtrack.evaluation.pool import Workers
+from siamtrack.evaluation.jobs import Workers
 from siamtrack.evaluation.runner import EvaluationWatcher, TrackerFactory, pending, run_suite
 from siamtrack.evaluation.scoring import score_results
 from siamtrack.evaluation.store import Failure, Store

@@ -1,113 +1,44 @@
 """One way to run jobs: in worker processes of this machine, on a Dask cluster, or right here.
 
-A job is a value that can be sent to another process. What is done with it is opened once in each worker, so that a
-network is loaded once, and then called with one job after the other. Results are told as they come. A worker that is
-silent for too long is ended, one that dies is replaced, and its job is told as failed while the others go on.
+Results are told as they come. A worker that is silent for too long is ended, one that dies is replaced, and its job is
+told as failed while the others go on.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from siamtrack.errors import ConfigError, DataError, SiamtrackError
+from siamtrack.evaluation.jobs import (
+    Advanced,
+    Failed,
+    Job,
+    OpenWork,
+    Started,
+    Told,
+    Value,
+    Workers,
+    attempt,
+    one_line,
+    outcome,
+    throttled,
+    use_one_thread,
+)
 
-__all__ = [
-    "Advanced",
-    "Beat",
-    "Event",
-    "Failed",
-    "Finished",
-    "OpenWork",
-    "Started",
-    "Workers",
-    "attempt",
-    "one_line",
-    "run_jobs",
-    "use_one_thread",
-]
-
-Job = TypeVar("Job")
-Value = TypeVar("Value")
-Beat = Callable[[], None]
-"""Called by the work now and then, once a frame: a sign of life."""
-OpenWork = Callable[[], Callable[[Job, Beat], Value]]
-"""Called once in each worker; returns the work, which makes a value of a job. Both must be importable."""
+__all__ = ["run_jobs"]
 
 _LOOK_EVERY = 0.5
-_BEAT_EVERY = 0.2
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Where jobs run; does not change a result.
-
-    Attributes:
-        processes: workers on this machine; 0 runs the jobs in this process, which nothing guards against a hang.
-        cluster: the address of a Dask scheduler, as tcp://host:8786; its workers are used in place of processes here.
-        limit: seconds without a beat after which a job counts as hung.
-        start_limit: seconds that opening the work may take.
-    """
-
-    processes: int = 1
-    cluster: str | None = None
-    limit: float = 120.0
-    start_limit: float = 600.0
-
-
-@dataclass(frozen=True)
-class Started(Generic[Job]):
-    """A worker has begun a job; `worker` tells those apart that run at the same time."""
-
-    job: Job
-    worker: int
-
-
-@dataclass(frozen=True)
-class Advanced(Generic[Job]):
-    """A job has had `beats` beats so far."""
-
-    job: Job
-    worker: int
-    beats: int
-
-
-@dataclass(frozen=True)
-class Finished(Generic[Job, Value]):
-    """A job has given a value."""
-
-    job: Job
-    worker: int
-    value: Value
-
-
-@dataclass(frozen=True)
-class Failed(Generic[Job]):
-    """A job has given none.
-
-    `kind` is error (a `SiamtrackError` of the work, here as it was raised), raised (any other), hung or died; `error`
-    says what happened in one line.
-    """
-
-    job: Job
-    worker: int
-    kind: str
-    error: SiamtrackError
-
-
-Event = Started[Job] | Advanced[Job] | Finished[Job, Value] | Failed[Job]
-Told = Callable[[Event[Job, Value]], None]
 
 
 def run_jobs(
@@ -144,50 +75,6 @@ def _run_here(open_work: OpenWork[Job, Value], jobs: Iterable[Job], on_event: To
         on_event(Started(job, 0))
         beat = throttled(lambda beats, job=job: on_event(Advanced(job, 0, beats)))  # type: ignore[misc]
         on_event(outcome(job, 0, attempt(work, job, beat)))
-
-
-def attempt(work: Callable[[Job, Beat], Value], job: Job, beat: Beat) -> tuple[Any, ...]:
-    """Do a job's work; return ("done", value), or ("failed", kind, error) as `Failed` has them."""
-    try:
-        return "done", work(job, beat)
-    except SiamtrackError as error:
-        return "failed", "error", error
-    except Exception as error:  # the work may raise anything, and the other jobs go on
-        return "failed", "raised", DataError(one_line(error))
-
-
-def outcome(job: Job, worker: int, message: tuple[Any, ...]) -> Event[Job, Value]:
-    """Return the event for what `attempt` returned."""
-    return Finished(job, worker, message[1]) if message[0] == "done" else Failed(job, worker, *message[1:])
-
-
-def throttled(tell: Callable[[int], None], every: float = _BEAT_EVERY) -> Beat:
-    """Return a function that counts its calls, and tells the count now and then."""
-    beats, told = 0, 0.0
-
-    def beat() -> None:
-        nonlocal beats, told
-        beats += 1
-        now = time.monotonic()
-        if now - told >= every:
-            told = now
-            tell(beats)
-
-    return beat
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's kind and words on one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def use_one_thread() -> None:
-    """Use one thread in this process: results must not depend on the number of cores, and workers share them anyway."""
-    if cv2 := sys.modules.get("cv2"):
-        cv2.setNumThreads(1)
-    if torch := sys.modules.get("torch"):  # work without torch need not wait for its import
-        torch.set_num_threads(1)
 
 
 # The parent's side of worker processes

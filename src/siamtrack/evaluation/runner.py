@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from siamtrack.errors import ConfigError, DataError
-from siamtrack.evaluation.pool import Advanced, Beat, Event, Failed, Started, Workers, one_line, run_jobs
+from siamtrack.evaluation.jobs import Advanced, Beat, Event, Failed, Started, Workers, one_line
+from siamtrack.evaluation.pool import run_jobs
 from siamtrack.evaluation.protocols import EvaluationProtocol
 from siamtrack.evaluation.store import Failure, Store
 from siamtrack.evaluation.suites import Suite

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from siamtrack.evaluation.pool import Beat
+from siamtrack.evaluation.jobs import Beat
 from siamtrack.evaluation.suites import Suite, find_suite
 from siamtrack.evaluation.tracker_session import Session, TrackerLike
 from siamtrack.evaluation.vot_protocols import RealTime

@@ -53,7 +53,7 @@ class TrackerSpec:
             WeightsError: the weights are others than where the tracker was named, as on another machine.
         """
         if self.model.startswith(_OPENCV):
-            from siamtrack.integrations.opencv import opencv_tracker
+            from siamtrack.evaluation.opencv import opencv_tracker
 
             return opencv_tracker(self.model.removeprefix(_OPENCV))
         weights = _weights_file(self.model)
@@ -75,7 +75,7 @@ def find_tracker(model: str, device: str = "cpu") -> TrackerSpec:
     if model.startswith(_OPENCV):
         import cv2
 
-        from siamtrack.integrations.opencv import opencv_tracker
+        from siamtrack.evaluation.opencv import opencv_tracker
 
         kind, _, files = model.removeprefix(_OPENCV).partition("=")
         opencv_tracker(model.removeprefix(_OPENCV))

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from torch import nn
 
 from siamtrack.config import Preset, preset_from_json
-from siamtrack.evaluation.pool import Beat
+from siamtrack.evaluation.jobs import Beat
 from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.tracker_session import TrackerLike
 from siamtrack.evaluation.trackers import TrackerSpec

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from siamtrack.errors import DataError, SiamtrackError
-from siamtrack.evaluation.pool import Event, Failed, Finished, Workers, run_jobs
+from siamtrack.evaluation.jobs import Event, Failed, Finished, Workers
+from siamtrack.evaluation.pool import run_jobs
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.tuning.ledger import Ledger, sequence_digest

@@ -58,7 +58,7 @@ def eval_command(
     """
     from siamtrack.apps.cli.progress import EvaluationBoard
     from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
-    from siamtrack.evaluation.pool import Workers
+    from siamtrack.evaluation.jobs import Workers
     from siamtrack.evaluation.runner import pending
     from siamtrack.evaluation.scoring import scoring_task
     from siamtrack.evaluation.suites import find_suite, with_speed

@@ -60,7 +60,7 @@ def tune_command(
     Every finished run is kept: after Ctrl-C or a kill the same command goes on where it was.
     """
     from siamtrack.config import parse_grid
-    from siamtrack.evaluation.pool import Workers
+    from siamtrack.evaluation.jobs import Workers
     from siamtrack.tuning.space import default_grid, make_space
     from siamtrack.tuning.tune import TuningPlan
 
