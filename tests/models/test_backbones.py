@@ -184,3 +184,34 @@ def test_mobilenet_files_that_number_layers_without_a_break(tmp_path: Path) -> N
         load_imagenet(small, "mobilenetv2", path)
     with pytest.raises(WeightsError, match="no such file"):
         load_imagenet(small, "mobilenetv2", tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "levels", "size"),
+    [
+        ("alexnet", (2, 3, 4, 5), 255),
+        ("alexnet_padded", (2, 4, 5), 255),
+        ("resnet18", (2, 3, 4), 447),
+        ("mobilenetv2", (2, 3, 4), 447),
+        *(("efficientnet_lite0", (2, 3, 4), size) for size in (447, 448, 450, 455)),
+    ],
+)
+def test_a_cell_looks_where_the_backbone_says(
+    name: str, levels: tuple[int, ...], size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pixels that a cell in the middle depends on lie evenly around the place that `first_cells` leads to."""
+    # The mean depends on all that a maximum may depend on.
+    monkeypatch.setattr(F, "max_pool2d", lambda x, kernel, stride, padding=0: F.avg_pool2d(x, kernel, stride, padding))
+    net = build_backbone(name, levels).eval()
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    image = torch.full((1, 3, size, size), 1e-3, requires_grad=True)
+    for features, first, stride in zip(net(image), net.first_cells(size), net.strides, strict=True):
+        cell = features.shape[-1] // 2
+        (gradient,) = torch.autograd.grad(features[..., cell, cell].sum(), image, retain_graph=True)
+        seen = gradient.abs().sum((0, 1)).amax(0).nonzero()[:, 0]
+        assert int(seen.min()) > 0 and int(seen.max()) < size - 1, "the image is too small for this test"
+        assert (int(seen.min()) + int(seen.max()) + 1) / 2 == first + cell * stride

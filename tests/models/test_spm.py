@@ -22,6 +22,7 @@ from siamtrack.models.families.spm import (
     refine_boxes,
 )
 from siamtrack.models.heads.rpn import LightRpnHead, RpnHead
+from siamtrack.models.roi_align import roi_align
 from small_spm import answer, build, patches
 
 
@@ -155,3 +156,27 @@ def test_the_target_s_size_is_seen() -> None:
     with torch.inference_mode():
         again = timed.match(timed.embed(z, wide), x, wide)
     assert torch.equal(again.centres, found.centres) and timed.seconds > 0
+
+
+def test_the_pooled_cells_lie_where_the_backbone_looks() -> None:
+    """A map whose cells hold their own place in pixels gives the bins' places, if it is read where its cells lie."""
+    first, stride, cells = 6.5, 8.0, 16
+    ramp = (first + torch.arange(cells) * stride).expand(1, 1, cells, cells)
+    boxes = torch.tensor([[[20.0, 30, 68, 90]]])
+    for middle, off in ((first, 0.0), (None, first - stride / 2)):
+        pooled = roi_align(ramp, boxes, stride, 6, first=middle)[0, 0, 0]
+        middles = 20 + (torch.arange(6) + 0.5) * 8
+        assert torch.allclose(pooled[0], middles + off, atol=1e-3)
+
+
+def test_alignment_is_the_backbones_and_can_be_as_it_was() -> None:
+    aligned, stride = build(alignment="backbone"), build(alignment="stride")
+    assert torch.equal(*(net.head.coarse.cls.weight for net in (aligned, stride)))
+    assert not torch.equal(answer(aligned).scores, answer(stride).scores)
+    z, _ = patches()
+    with torch.inference_mode():
+        levels = aligned.features(z, template=True)[1:]
+        boxes = torch.tensor([[[20.0, 20, 70, 60]]] * 2)
+        first = aligned.backbone.first_cells(z.shape[-1])
+        wanted = aligned.head.fine.pool(levels, boxes, tuple(first[i] for i in aligned.fine_levels))
+        assert torch.equal(aligned.pool(levels, boxes, z.shape[-1]), wanted)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from siamtrack.config import load_preset
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.models.families import spm
 from siamtrack.models.families.spm import FineSamples, Spm, SpmNet, fine_loss, fine_samples, refine_boxes
-from siamtrack.models.heads.anchors import AnchorCoder, AnchorTargets
+from siamtrack.models.heads.anchors import AnchorCoder, AnchorTargets, anchor_terms
 from siamtrack.models.losses import Terms, TrainingBatch
 from siamtrack.training.batches import pick
 from small_spm import SMALL, build, patches
@@ -129,3 +131,107 @@ def test_generalized_training_teaches_the_two_stages_opposite_things() -> None:
     print("coarse and fine scores of another object:", scores)
     assert scores[True][0] > 0.6 and scores[False][0] < 0.4
     assert scores[True][1] < 0.4 and scores[False][1] < 0.4
+
+
+def test_the_published_network_s_first_steps_are_finite() -> None:
+    """AlexNet with random weights and up-channel correlation: proposals of any size come out of it."""
+    preset = load_preset("spm")
+    torch.manual_seed(0)
+    net = preset.model.build().train()
+    rng = torch.Generator().manual_seed(0)
+    crops = [torch.rand(2, 3, side, side, generator=rng) * 255 for side in (127, 271)]
+    inner = torch.tensor([[30.0, 40, 95, 80]] * 2)
+    given = TrainingBatch(*crops, inner + 72, torch.tensor([True, False]), inner)
+    optimiser = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9)
+    for step in range(3):
+        terms = preset.model.loss(net, given, [torch.Generator().manual_seed(step)])
+        optimiser.zero_grad()
+        terms["total"].backward()
+        norm = torch.nn.utils.clip_grad_norm_(net.parameters(), preset.train.clip)
+        assert all(torch.isfinite(term) for term in terms.values()) and torch.isfinite(norm), step
+        optimiser.step()
+
+
+@pytest.mark.parametrize("log_size", [-1e4, -30.0, 30.0, 1e4])
+def test_proposals_without_extent_leave_the_loss_finite(log_size: float) -> None:
+    """Whatever sizes an untrained coarse stage predicts."""
+    net = build(scale=6).train()
+    with torch.no_grad():
+        net.head.coarse.loc.bias.view(4, -1)[2:] = log_size
+    terms = loss(net, batch(None))
+    assert all(torch.isfinite(term) for term in terms.values())
+    terms["total"].backward()
+    assert all(torch.isfinite(p.grad).all() for p in net.parameters() if p.grad is not None)
+
+
+def test_the_template_s_box_is_pooled_where_it_lies() -> None:
+    """Training jitters the template crop: its box is not in the middle, and the features are those of the box."""
+    net = build().eval()
+    given, seen = batch(None), []
+    net.head.fine.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        loss(net, replace(given, template_boxes=given.template_boxes + 15))
+        moved = net.embed_boxes(given.template, given.template_boxes + 15)[1]
+        centred = net.embed(given.template, given.template_sizes)[1]
+    assert torch.equal(seen[0], moved) and not torch.allclose(moved, centred)
+
+
+def test_an_ablation_is_trained_with_the_weights_of_the_terms_that_it_has() -> None:
+    preset = load_preset("spm_lite0", {"model.fine": "none"})
+    net = preset.model.build()
+    terms = preset.model.loss(net, batch(None), [torch.Generator().manual_seed(0)])
+    assert list(terms) == ["cls", "loc", "total"]
+    assert float(terms["total"].detach()) == pytest.approx(
+        float((terms["cls"] + 1.2 * terms["loc"]).detach()), rel=1e-5
+    )
+    for change, names in (({"branches": "semantic"}, ["semantic"]), ({"joint": True}, ["cls"])):
+        wide = load_preset("sasiam_lite0", {f"model.{key}": value for key, value in change.items()})
+        crops = torch.rand(2, 3, 255, 255, generator=torch.Generator().manual_seed(0)) * 255
+        inner = torch.tensor([[100.0, 100, 150, 150]] * 2)
+        pair = TrainingBatch(crops, crops, inner, torch.tensor([True, True]), inner)
+        assert list(wide.model.loss(wide.model.build(), pair, [])) == [*names, "total"]
+
+
+def test_the_gain_scales_the_up_channel_correlation_and_the_first_gradients() -> None:
+    norms = {}
+    for gain in (1.0, 0.001):
+        preset = load_preset("siamrpn", {"model.correlation_gain": gain})
+        torch.manual_seed(0)
+        net = preset.model.build().train()
+        rng = torch.Generator().manual_seed(0)
+        crops = [torch.rand(2, 3, side, side, generator=rng) * 255 for side in (127, 255)]
+        inner = torch.tensor([[30.0, 40, 95, 80]] * 2)
+        given = TrainingBatch(*crops, inner + 64, torch.tensor([True, True]), inner)
+        preset.model.loss(net, given, [torch.Generator().manual_seed(0)])["total"].backward()
+        norms[gain] = float(torch.nn.utils.clip_grad_norm_(net.parameters(), 1e9))
+    print("norm of the first gradient with and without the gain:", norms)
+    assert norms[0.001] < 50 < norms[1.0]
+
+
+def test_objects_of_the_category_beside_the_target_are_targets_of_the_coarse_stage() -> None:
+    """Figure 3: their anchors are positive and lead to them; those of other categories stay background."""
+    coder = AnchorCoder(positives=1000, samples=8000)
+    box = torch.tensor([[96.0, 96, 160, 160]])
+    others = torch.tensor([[[8.0, 96, 72, 160], [160, 10, 220, 70]]]), torch.tensor([[True, False]])
+    given = TrainingBatch(
+        torch.zeros(1), torch.zeros(1, 3, 255, 255), box, torch.tensor([True]), box, torch.tensor([True]), *others
+    )
+    maps = {"cls": torch.zeros(1, 10, 25, 25), "loc": torch.zeros(1, 20, 25, 25)}
+    seen: list[AnchorTargets] = []
+    encode = AnchorCoder.encode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AnchorCoder, "encode", lambda *a: seen.append(encode(*a)) or seen[-1])
+        for batch_, alike in ((given, True), (given, False), (replace(given, others_alike=~others[1]), True)):
+            anchor_terms(maps, coder, batch_, [torch.Generator().manual_seed(0)], False, alike)
+    both, own, beside = ((t.labels == 1).flatten(1)[0] for t in seen)
+    anchors = coder.anchors(25, 255)
+    assert own.any() and (both & own).sum() == own.sum()
+    extra = both & ~own
+    overlap = box_iou(cxcywh_to_xyxy(anchors), others[0][:, :1])[0]
+    assert torch.equal(extra, (overlap > 0.6) & ~own)
+    assert (anchors[beside & ~own][:, :2] - torch.tensor([190.0, 40])).abs().amax() < 40
+    found = coder.decode({"cls": maps["cls"], "loc": seen[0].deltas.flatten(1, 2)}, 255)
+    decoded = cxcywh_to_xyxy(torch.cat([found.centres, found.sizes], -1))[0]
+    assert torch.allclose(decoded[extra], others[0][0, 0].expand(int(extra.sum()), 4), atol=1e-2)
+    assert torch.allclose(decoded[own], box.expand(int(own.sum()), 4), atol=1e-2)
+    assert not ((seen[0].labels == 0).flatten(1)[0] & (overlap >= 0.3)).any()

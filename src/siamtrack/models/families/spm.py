@@ -162,16 +162,17 @@ class Spm:
         """Forward pass and loss of one batch: `cls`, `loc`, with a fine stage `fine_cls`, `fine_loc`, and `total`.
 
         The gradients of both stages reach the backbone; none flows through the proposals' places. Generalized training
-        (`data.same_category`): two objects of one category are a positive pair for the coarse stage, which is to find
-        what looks alike, and a negative one for the fine stage, which is to tell them apart. `rngs` draw the anchors
-        and proposals to learn from. The template's box is pooled where it really lies in the jittered crop.
+        (`data.same_category`): all objects of the template's category are targets of the coarse stage, which is to find
+        what looks alike (figure 3); of the fine stage, which is to tell them apart, the object itself is the only one.
+        `rngs` draw the anchors and proposals to learn from. The template's box is pooled where it really lies in the
+        jittered crop.
         """
         if not isinstance(net, SpmNet):
             raise TypeError(f"expected the network that this family builds; got {type(net).__name__}")
         size = batch.search.shape[-1]
         template, search = net.embed_boxes(batch.template, batch.template_boxes), net.features(batch.search, False)
         maps, fine = net.head(template, search), net.head.fine
-        terms = anchor_terms(maps, net.coder, batch, rngs, self.smooth_l1, batch.alike)
+        terms = anchor_terms(maps, net.coder, batch, rngs, self.smooth_l1, alike=True)
         if fine is not None:
             with torch.no_grad():
                 found = net.coder.decode(maps, size)

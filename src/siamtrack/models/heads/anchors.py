@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -105,7 +106,13 @@ class AnchorCoder:
         return box_iou(boxes[:, None], anchors[None])
 
     def encode(
-        self, boxes: Tensor, present: Tensor, cells: int, size: int, generator: torch.Generator | None = None
+        self,
+        boxes: Tensor,
+        present: Tensor,
+        cells: int,
+        size: int,
+        generator: torch.Generator | None = None,
+        others: Tensor | None = None,
     ) -> AnchorTargets:
         """Boxes in search crops -> what the maps should say.
 
@@ -115,19 +122,26 @@ class AnchorCoder:
             cells: side R of the response map.
             size: side of the search crop in pixels.
             generator: draws which anchors are kept where there are more than wanted.
+            others: (B, M, 4) xyxy of further objects that count as targets too; rows of nan are none. An anchor learns
+                the offsets to the box that it overlaps most.
         """
         anchors = self.anchors(cells, size).to(boxes)
         target = xyxy_to_cxcywh(boxes)[:, None]
+        overlap = self.overlaps(boxes, cells, size)
+        own = overlap.masked_fill(~present[:, None], 0.0)
+        beside = torch.zeros_like(overlap)
+        if others is not None:
+            beside, nearest = box_iou(others[:, :, None], cxcywh_to_xyxy(anchors)).nan_to_num(0.0).max(1)
+            closest = xyxy_to_cxcywh(others.nan_to_num(0.0).gather(1, nearest[..., None].expand(-1, -1, 4)))
+            target = torch.where((beside > own)[..., None], closest, target)
         offset = (target[..., :2] - anchors[:, :2]) / anchors[:, 2:]
         stretch = (target[..., 2:].clamp(min=1e-3) / anchors[:, 2:]).log()
-        overlap = self.overlaps(boxes, cells, size)
-        here = present[:, None]
-        positive = draw_some((overlap > self.high) & here, self.positives, generator)
-        around = self.around(boxes, cells, size)
+        positive = draw_some(torch.maximum(own, beside) > self.high, self.positives, generator)
+        free = beside < self.low
         negative = torch.where(
-            here,
-            draw_some(overlap < self.low, self.samples - self.positives, generator),
-            draw_some(around, self.positives, generator),
+            present[:, None],
+            draw_some((overlap < self.low) & free, self.samples - self.positives, generator),
+            draw_some(self.around(boxes, cells, size) & free, self.positives, generator),
         )
         labels = positive.long() - (~positive & ~negative).long()
         count = positive.sum(1, keepdim=True).clamp(min=1)
@@ -175,7 +189,7 @@ def rpn_loss(maps: Maps, targets: AnchorTargets, smooth: bool = False) -> Terms:
 
 
 def anchor_terms(
-    maps: Maps, coder: AnchorCoder, batch: TrainingBatch, rngs: Generators, smooth: bool, present: Tensor | None = None
+    maps: Maps, coder: AnchorCoder, batch: TrainingBatch, rngs: Generators, smooth: bool, alike: bool = False
 ) -> Terms:
     """`rpn_loss` of a batch: anchors are drawn by each part's generator.
 
@@ -185,13 +199,19 @@ def anchor_terms(
         batch: B pairs.
         rngs: of the batch's parts.
         smooth: as in `rpn_loss`.
-        present: (B,) bool, which pairs are positive, where these are not `batch.present`.
+        alike: objects of the template's category are targets too, the search crop's own and those beside it, as far
+            as the batch knows of them (SPM's generalized training).
     """
     cells, size = maps["cls"].shape[-1], batch.search.shape[-1]
 
-    def targets(boxes: Tensor, here: Tensor, rng: torch.Generator) -> AnchorTargets:
+    def targets(boxes: Tensor, present: Tensor, *rest: Any) -> AnchorTargets:
         """What the maps of one part should say."""
-        return coder.encode(boxes, here, cells, size, rng)
+        *others, rng = rest
+        return coder.encode(boxes, present, cells, size, rng, *others)
 
-    here = batch.present if present is None else present
-    return rpn_loss(maps, by_part(targets, rngs, batch.boxes, here), smooth)
+    if not alike or batch.alike is None:
+        return rpn_loss(maps, by_part(targets, rngs, batch.boxes, batch.present), smooth)
+    given = [batch.boxes, batch.alike]
+    if batch.others is not None and batch.others_alike is not None:
+        given.append(batch.others.masked_fill(~batch.others_alike[..., None], torch.nan))
+    return rpn_loss(maps, by_part(targets, rngs, *given), smooth)

@@ -96,7 +96,7 @@ class RpnHead(Head):
         fusion: "weighted" takes a softmax over learned weights, apart for `cls` and `loc`; "mean" the mean.
         hidden: channels of the depth-wise correlation; default: each level's own width.
         gain: factor on the up-channel correlation. SPM's authors train with 0.001; PySOT's code, and the weights
-            published for it, have none (1). Without it the first gradients of an untrained head are a thousand times
+            published for it, have none (1). Without it the first gradients of an untrained head are hundreds of times
             larger than what clipping lets through.
     """
 
