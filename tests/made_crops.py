@@ -26,8 +26,8 @@ def jpeg(seed: int, size: int = 368) -> bytes:
 
 def write_tar(path: Path, rows: Sequence[tuple[str, bytes, CropLabel]]) -> None:
     with tarfile.open(path, "w") as tar:
-        for key, image, note in rows:
-            for name, data in ((f"{key}.jpg", image), (f"{key}.json", note.as_json())):
+        for key, image, label in rows:
+            for name, data in ((f"{key}.jpg", image), (f"{key}.json", label.as_json())):
                 member = tarfile.TarInfo(name)
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
@@ -39,6 +39,6 @@ def make_set(tracks: Sequence[tuple[str, str, Sequence[int]]], seed: int = 0, si
     for number, (source, category, frames) in enumerate(tracks):
         for frame in frames:
             x, y = 150.0 + number % 7, 140.0
-            note = CropLabel(f"t{number}", frame, (x, y, x + 60 + frame % 5, y + 80), category, source)
-            rows.append((f"{number:03d}_{frame:03d}", jpeg(seed + 100 * number + frame, size), note))
+            label = CropLabel(f"t{number}", frame, (x, y, x + 60 + frame % 5, y + 80), category, source)
+            rows.append((f"{number:03d}_{frame:03d}", jpeg(seed + 100 * number + frame, size), label))
     return ResidentSet.decode(rows, "made")

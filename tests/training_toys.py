@@ -128,7 +128,7 @@ def write_shard(
         for track in range(number * tracks, (number + 1) * tracks):
             for frame in range(frames):
                 key = f"{track:03d}_{frame:03d}"
-                note = {
+                label = {
                     "track_id": f"t{track}",
                     "frame": frame,
                     "box": [SIDE / 2 - 24, SIDE / 2 - 24, SIDE / 2 + 24, SIDE / 2 + 24],
@@ -137,7 +137,7 @@ def write_shard(
                 }
                 jpg = cv2.imencode(".jpg", _picture(rng, track), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
                 jpg = jpg[: len(jpg) // (2 if key in damaged else 1)]
-                for kind, blob in (("jpg", jpg), ("json", json.dumps(note).encode())):
+                for kind, blob in (("jpg", jpg), ("json", json.dumps(label).encode())):
                     entry = tarfile.TarInfo(f"{key}.{kind}")
                     entry.size = len(blob)
                     tar.addfile(entry, io.BytesIO(blob))

@@ -12,10 +12,8 @@ import torch
 from siamtrack.config import Crops, Data, Jitter
 from siamtrack.data.augment import jittered, plan_batch, render_batch, shows_fill
 from siamtrack.data.pairs import Pairs, PairSampler, generator
-from siamtrack.data.paste import PasteSpec
 from siamtrack.data.photometric import PhotometricParams, draw_photometric, recolour, recolour_one
-from siamtrack.data.pixels import edge_colour, region_warps
-from siamtrack.data.render import View, _batched, _each
+from siamtrack.data.render import PasteSpec, View, _batched, _each, edge_colour, region_warps
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel, OtherObject
 from siamtrack.geometry.crop import Region, cut, target_region

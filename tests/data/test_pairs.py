@@ -21,13 +21,13 @@ COUNT = 40_000
 
 def table(rng: np.random.Generator, tracks: int):
     """Annotations of random tracks with 1 to 6 frames, in random order."""
-    notes = []
+    labels = []
     for track in range(tracks):
         source, category = f"s{rng.integers(3)}", ("object", "dog", "cat", "car")[rng.integers(4)]
         for frame in rng.choice(500, rng.integers(1, 7), replace=False):
-            notes.append(CropLabel(f"t{track}", int(frame), (0.0, 0.0, 9.0, 9.0), category, source))
-    rng.shuffle(notes)
-    return ResidentSet.listed([("", note) for note in notes])
+            labels.append(CropLabel(f"t{track}", int(frame), (0.0, 0.0, 9.0, 9.0), category, source))
+    rng.shuffle(labels)
+    return ResidentSet.listed([("", label) for label in labels])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 12), st.floats(0, 1), st.floats(0, 1), st.integers(0, 200))

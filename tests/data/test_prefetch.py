@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from siamtrack.data.prefetch import Prefetch, Wanted
+from siamtrack.data.streaming import Prefetch, Wanted
 
 
 def test_steps_come_in_the_order_in_which_they_are_asked_for() -> None:

@@ -39,8 +39,10 @@ def fill(folder: Path) -> Path:
         rows = []
         for crop in range(CROPS):
             track = f"s{shard}t{crop // 4}"
-            note = CropLabel(track, crop % 4, (60.0, 70, 110, 115), ("dog", "cat")[crop // 4 % 2], f"source{shard % 2}")
-            rows.append((f"c{crop:03d}", jpeg(100 * shard + crop, 184), note))
+            label = CropLabel(
+                track, crop % 4, (60.0, 70, 110, 115), ("dog", "cat")[crop // 4 % 2], f"source{shard % 2}"
+            )
+            rows.append((f"c{crop:03d}", jpeg(100 * shard + crop, 184), label))
         write_tar(folder / f"part-{shard:02d}.tar", rows)
     return folder
 
@@ -58,8 +60,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in sorted(folder.glob("*.tar")):
         rows = []
         with path.open("rb") as stream:
-            for key, image, note in iterate_shard(stream, path.name):
-                rows.append((key, image[:-2] + b"\xff\xfe\x60\x02" + bytes(24576) + image[-2:], note))
+            for key, image, label in iterate_shard(stream, path.name):
+                rows.append((key, image[:-2] + b"\xff\xfe\x60\x02" + bytes(24576) + image[-2:], label))
         write_tar(path, rows)
     return folder
 
@@ -220,8 +222,8 @@ def damaged(folder: Path, bad: set[int]) -> Path:
     rows = []
     for crop in range(40):
         image = jpeg(crop, 184)
-        note = CropLabel(f"t{crop // 4}", crop % 4, (60.0, 70, 110, 115), "dog", "s")
-        rows.append((f"c{crop:03d}", image[: len(image) // 2] if crop in bad else image, note))
+        label = CropLabel(f"t{crop // 4}", crop % 4, (60.0, 70, 110, 115), "dog", "s")
+        rows.append((f"c{crop:03d}", image[: len(image) // 2] if crop in bad else image, label))
     write_tar(folder / "only.tar", rows)
     return folder
 
@@ -264,19 +266,19 @@ def test_too_many_corrupt_crops_stop_the_run(tmp_path: Path):
 
 
 def test_a_shard_larger_than_the_memory_is_refused(tmp_path: Path):
-    note = CropLabel("t", 0, (60.0, 70, 110, 115), "dog", "s")
+    label = CropLabel("t", 0, (60.0, 70, 110, 115), "dog", "s")
     noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3)).astype(np.uint8)
     image = cv2.imencode(".png", noise)[1].tobytes()
-    write_tar(tmp_path / "a.tar", [("a", image, note)])
+    write_tar(tmp_path / "a.tar", [("a", image, label)])
     with pytest.raises(DataError, match=r"more than data\.stream_memory = 1 MB; raise it or pack smaller"):
         StreamedPairs(tmp_path, SIZES, Data(stream_memory=1))
 
 
 @pytest.mark.parametrize("damage", ["text", "cut", "lacks", "box"])
 def test_broken_shards_are_named(tmp_path: Path, damage: str):
-    note = CropLabel("t", 0, (60.0, 70, 110, 115), "dog", "s")
+    label = CropLabel("t", 0, (60.0, 70, 110, 115), "dog", "s")
     path = tmp_path / "a.tar"
-    write_tar(path, [("a", jpeg(1, 184), note), ("b", jpeg(2, 184), note)])
+    write_tar(path, [("a", jpeg(1, 184), label), ("b", jpeg(2, 184), label)])
     whole = path.read_bytes()
     changed = {
         "text": b"no tar at all",

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from siamtrack.config import Crops, Data, Jitter
 from siamtrack.data.pairs import NAMELESS, Pairs
-from siamtrack.data.paste import draw_paste
 from siamtrack.data.photometric import draw_photometric
-from siamtrack.data.render import View, render
+from siamtrack.data.render import View, draw_paste, render
 from siamtrack.data.resident import ResidentSet
 from siamtrack.geometry.crop import Region, target_region
 from siamtrack.models.losses import TrainingBatch
@@ -101,10 +100,10 @@ def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: 
     region, boxes = _regions(own[1], sizes.search, sizes, data.search, flip, picture, rng)
     others = _others(crops, pairs.search, region, sizes.search)
     alike = ~others[..., 0].isnan() & _same_category(crops, pairs) & ~part[:, None]
-    pieces = draw_paste(boxes, sizes.search, crops, pairs.other, data, rng)
+    pasted = draw_paste(boxes, sizes.search, crops, pairs.other, data, rng)
     grey = torch.rand(count, generator=rng) < data.grey
-    looks = [draw_photometric(grey, data, rng) for _ in range(2)]
-    views = View(index, near, wide, looks[0]), View(pairs.search, region, sizes.search, looks[1], pieces)
+    photometric = [draw_photometric(grey, data, rng) for _ in range(2)]
+    views = View(index, near, wide, photometric[0]), View(pairs.search, region, sizes.search, photometric[1], pasted)
     names = zip(index.tolist(), pairs.search.tolist(), strict=True)
     keys = tuple(f"{crops.keys[t]}/{crops.keys[s]}" for t, s in names)
     return Plan(*views, boxes, inner, others, alike, pairs, keys)

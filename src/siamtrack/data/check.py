@@ -71,7 +71,7 @@ def check_shards(place: str, report: Report = lambda done, total: None) -> Itera
         count = 0
         try:
             with open_shard(shard) as stream:
-                for key, jpeg, note in iterate_shard(stream, str(shard.place)):
+                for key, jpeg, label in iterate_shard(stream, str(shard.place)):
                     count += 1
                     where = f"{shard.place}: {key}"
                     picture = decode(jpeg)
@@ -81,9 +81,9 @@ def check_shards(place: str, report: Report = lambda done, total: None) -> Itera
                     size = size or picture.shape
                     if picture.shape != size:
                         yield Problem("wrong size", where, f"{picture.shape}, others {size}")
-                    x0, y0, x1, y1 = note.box
+                    x0, y0, x1, y1 = label.box
                     if x1 <= 0 or y1 <= 0 or x0 >= picture.shape[1] or y0 >= picture.shape[0]:
-                        yield Problem("box outside", where, f"box {note.box}")
+                        yield Problem("box outside", where, f"box {label.box}")
         except DataError as error:
             yield Problem("unreadable shard", str(shard.place), str(error))
         if shard.crops is not None and count != shard.crops:

@@ -70,14 +70,14 @@ class _Written:
         first, name = sum(shard.crops or 0 for shard in self.done), f"train-{len(self.done):06d}.tar"
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode="w") as tar:
-            for number, (jpeg, note) in enumerate(self.rows, first):
-                for kind, blob in (("jpg", jpeg), ("json", note.as_json())):
+            for number, (jpeg, label) in enumerate(self.rows, first):
+                for kind, blob in (("jpg", jpeg), ("json", label.as_json())):
                     member = tarfile.TarInfo(f"{number:09d}.{kind}")
                     member.size = len(blob)
                     tar.addfile(member, io.BytesIO(blob))
         write_whole_to(join(self.place, name), content.getbuffer())
         self.done.append(ShardFile(name, join(self.place, name), len(self.rows), content.getbuffer().nbytes))
-        self.sources |= {note.source for _, note in self.rows}
+        self.sources |= {label.source for _, label in self.rows}
         self.rows.clear()
 
 

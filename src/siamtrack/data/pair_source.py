@@ -10,10 +10,9 @@ import torch
 from siamtrack.config import Crops, Data
 from siamtrack.data.augment import Batch, Plan, Preview, plan_batch, render_batch
 from siamtrack.data.pairs import PairSampler, generator
-from siamtrack.data.prefetch import Prefetch
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import ShardFile, decode, list_shards, read_shard
-from siamtrack.data.streaming import StreamedPairs
+from siamtrack.data.streaming import Prefetch, StreamedPairs
 
 __all__ = ["PairSource", "ResidentPairs", "open_pairs"]
 
@@ -61,7 +60,7 @@ class ResidentPairs:
         self._sizes, self._data = sizes, data
         self._sampler = PairSampler(crops, data)
         # A GPU leaves the CPU time to plan the next step; where the CPU makes the pixels too, there is none to gain.
-        self._ahead = Prefetch(self._prepare) if crops.images.device.type != "cpu" else None
+        self._prefetch = Prefetch(self._prepare) if crops.images.device.type != "cpu" else None
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -80,7 +79,7 @@ class ResidentPairs:
 
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
         """See `PairSource.draw`."""
-        plan, rng = (self._ahead.take if self._ahead else self._prepare)(count, seed, part, step)
+        plan, rng = (self._prefetch.take if self._prefetch else self._prepare)(count, seed, part, step)
         return render_batch(plan, self.crops), rng
 
     def preview(self, count: int, seed: int) -> Preview:
@@ -94,8 +93,8 @@ class ResidentPairs:
 
     def close(self) -> None:
         """See `PairSource.close`."""
-        if self._ahead:
-            self._ahead.close()
+        if self._prefetch:
+            self._prefetch.close()
 
 
 def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device | str = "cpu") -> PairSource:

@@ -69,48 +69,48 @@ def draw_photometric(grey: Tensor, data: Data, rng: torch.Generator) -> Photomet
     return PhotometricParams(coloured, mix, lift, blurred, kernels, motion, noisy, seeds)
 
 
-def recolour(x: Tensor, looks: PhotometricParams) -> None:
+def recolour(x: Tensor, photometric: PhotometricParams) -> None:
     """Change B crops (B, 3, S, S) of RGB 0..255 in place, all at once; they stay in that range."""
     device = x.device
-    if looks.coloured:
-        mix, lift = (torch.from_numpy(a).to(device, non_blocking=True) for a in (looks.mix, looks.lift))
+    if photometric.coloured:
+        mix, lift = (torch.from_numpy(a).to(device, non_blocking=True) for a in (photometric.mix, photometric.lift))
         offset = (lift * x.mean((1, 2, 3))[:, None])[..., None]
         x.copy_(torch.baddbmm(offset, mix, x.flatten(2)).view_as(x))
-    if len(rows := np.flatnonzero(looks.blurred)):
+    if len(rows := np.flatnonzero(photometric.blurred)):
         chosen = torch.from_numpy(rows).to(device, non_blocking=True)
-        x[chosen] = _blur(x[chosen], torch.from_numpy(looks.kernels[rows]).to(device, non_blocking=True))
-    if len(rows := np.flatnonzero(looks.noisy)):
+        x[chosen] = _blur(x[chosen], torch.from_numpy(photometric.kernels[rows]).to(device, non_blocking=True))
+    if len(rows := np.flatnonzero(photometric.noisy)):
         chosen = torch.from_numpy(rows).to(device, non_blocking=True)
         # Noise for a GPU is made there: drawing and sending it would take longer than all the rest.
-        local = torch.Generator(device).manual_seed(int(looks.seeds[rows[0]]))
+        local = torch.Generator(device).manual_seed(int(photometric.seeds[rows[0]]))
         x[chosen] += _NOISE * torch.randn(len(rows), *x.shape[1:], generator=local, device=device)
     x.clamp_(0, 255)
 
 
-def recolour_one(cut: Image, looks: PhotometricParams, row: int, made: Floats) -> None:
+def recolour_one(cut: Image, photometric: PhotometricParams, row: int, made: Floats) -> None:
     """Write crop number `row` of them, changed, into `made`: what `recolour` does, but for the noise's own values.
 
     Args:
         cut: (S, S, 3) the crop as it was cut; it is changed too.
-        looks: what becomes of it.
+        photometric: what becomes of it.
         row: its number.
         made: (S, S, 3) float32. A crop that is neither blurred nor noisy has whole grey levels, as every image has.
     """
-    blurred, noisy = looks.blurred[row], looks.noisy[row]
-    if looks.coloured:
-        shift = looks.lift[row] * (sum(cv2.mean(cut)[:3]) / 3)
-        mix = np.concatenate([looks.mix[row], shift[:, None]], 1)
+    blurred, noisy = photometric.blurred[row], photometric.noisy[row]
+    if photometric.coloured:
+        shift = photometric.lift[row] * (sum(cv2.mean(cut)[:3]) / 3)
+        mix = np.concatenate([photometric.mix[row], shift[:, None]], 1)
         if not (blurred or noisy):
             cut = cv2.transform(cut, mix)  # type: ignore[assignment]
     made[:] = cut
     if not (blurred or noisy):
         return
-    if looks.coloured:
+    if photometric.coloured:
         cv2.transform(made, mix, dst=made)
     if blurred:
-        made[:] = _filtered(made, looks.kernels[row], bool(looks.motion[row]))
+        made[:] = _filtered(made, photometric.kernels[row], bool(photometric.motion[row]))
     if noisy:
-        local = torch.Generator().manual_seed(int(looks.seeds[row]))
+        local = torch.Generator().manual_seed(int(photometric.seeds[row]))
         made += _NOISE * torch.randn(made.shape, generator=local).numpy()
     np.clip(made, 0, 255, out=made)
 

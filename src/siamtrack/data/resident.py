@@ -67,23 +67,23 @@ class ResidentSet:
     @staticmethod
     def listed(rows: Sequence[tuple[str, CropLabel]]) -> ResidentSet:
         """What keys and annotations say of some crops, without their pixels."""
-        notes = [note for _, note in rows]
-        tracks, _ = _number([note.track for note in notes])
-        sources, source_names = _number([note.source for note in notes])
-        beside = [(row, place, other) for row, note in enumerate(notes) for place, other in enumerate(note.others)]
-        named = [note.category for note in notes] + [other.category for _, _, other in beside]
+        labels = [label for _, label in rows]
+        tracks, _ = _number([label.track for label in labels])
+        sources, source_names = _number([label.source for label in labels])
+        beside = [(row, place, other) for row, label in enumerate(labels) for place, other in enumerate(label.others)]
+        named = [label.category for label in labels] + [other.category for _, _, other in beside]
         numbers, category_names = _number(named)
-        others = torch.full((len(notes), MOST_OTHERS, 4), torch.nan)
-        other_categories = torch.full((len(notes), MOST_OTHERS), -1)
-        for (row, place, other), number in zip(beside, numbers[len(notes) :], strict=True):
+        others = torch.full((len(labels), MOST_OTHERS, 4), torch.nan)
+        other_categories = torch.full((len(labels), MOST_OTHERS), -1)
+        for (row, place, other), number in zip(beside, numbers[len(labels) :], strict=True):
             others[row, place] = torch.tensor(other.box)
             other_categories[row, place] = number
-        boxes = torch.tensor([note.box for note in notes], dtype=torch.float32).reshape(-1, 4)
-        frames = torch.tensor([note.frame for note in notes], dtype=torch.int64)
-        images = torch.empty(len(notes), 3, 0, 0, dtype=torch.uint8, device="meta")
+        boxes = torch.tensor([label.box for label in labels], dtype=torch.float32).reshape(-1, 4)
+        frames = torch.tensor([label.frame for label in labels], dtype=torch.int64)
+        images = torch.empty(len(labels), 3, 0, 0, dtype=torch.uint8, device="meta")
         keys = tuple(key for key, _ in rows)
         return ResidentSet(
-            images, boxes, tracks, frames, sources, numbers[: len(notes)], others, other_categories,
+            images, boxes, tracks, frames, sources, numbers[: len(labels)], others, other_categories,
             source_names, category_names, keys,
         )  # fmt: skip
 
@@ -107,7 +107,7 @@ class ResidentSet:
         images: np.ndarray | None = None
         kept: list[tuple[str, CropLabel]] = []
         skipped: list[str] = []
-        for key, jpeg, note in rows:
+        for key, jpeg, label in rows:
             image = decode(jpeg)
             if image is None:
                 skipped.append(key)
@@ -120,7 +120,7 @@ class ResidentSet:
                     f"{images.shape[2]}×{images.shape[1]}; shards hold crops of one size"
                 )
             images[len(kept)] = image
-            kept.append((key, note))
+            kept.append((key, label))
         if images is None or len(skipped) > max_skipped * len(rows):
             raise DataError(
                 f"{len(skipped)} of {len(rows)} crops in {where} cannot be decoded, more than "

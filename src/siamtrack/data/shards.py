@@ -150,7 +150,7 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Cro
         DataError: no tar, cut short, or an annotation that is not of the format.
     """
     pictures: dict[str, bytes] = {}
-    notes: dict[str, CropLabel] = {}
+    labels: dict[str, CropLabel] = {}
     try:
         with tarfile.open(fileobj=shard, mode="r|") as tar:
             for member in tar:
@@ -161,13 +161,13 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Cro
                 if kind in ("jpg", "jpeg", "png"):
                     pictures[key] = stored.read()
                 elif kind == "json":
-                    notes[key] = _label(json.loads(stored.read()), f"{name}: the annotation {key}.json")
-                if key in pictures and key in notes:
-                    yield key, pictures.pop(key), notes.pop(key)
+                    labels[key] = _label(json.loads(stored.read()), f"{name}: the annotation {key}.json")
+                if key in pictures and key in labels:
+                    yield key, pictures.pop(key), labels.pop(key)
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         raise DataError(f"{name} is no readable WebDataset shard: {error}") from error
-    for key, note in notes.items():
-        yield key, b"", note
+    for key, label in labels.items():
+        yield key, b"", label
 
 
 def _label(fields: Any, what: str) -> CropLabel:

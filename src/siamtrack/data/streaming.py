@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,12 +24,16 @@ from torch import Tensor
 from siamtrack.config import Crops, Data
 from siamtrack.data.augment import Batch, Plan, Preview, plan_batch, render_batch
 from siamtrack.data.pairs import Pairs, PairSampler, generator
-from siamtrack.data.prefetch import Prefetch
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import Image, Rows, decode, list_shards, read_shard
 from siamtrack.errors import DataError
 
-__all__ = ["StreamedPairs"]
+__all__ = ["Prefetch", "StreamedPairs", "Wanted"]
+
+T = TypeVar("T")
+
+Wanted = tuple[int, int, int, int]
+"""How many pairs, and the seed, part and step that they are drawn from."""
 
 _TRIES = 10  # batches that are drawn anew where no pair of one is whole
 _ORDER = 1  # the purpose of the generators that shuffle shards, apart from those of batches
@@ -52,6 +58,32 @@ class _Drawn:
     crops: ResidentSet
     plan: Plan
     rng: torch.Generator
+
+
+class Prefetch(Generic[T]):
+    """Prepares the next step of each part in a thread; a step that was not prepared is prepared when it is taken.
+
+    Args:
+        prepare: a function of its arguments alone, called from one thread at a time.
+    """
+
+    def __init__(self, prepare: Callable[[int, int, int, int], T]) -> None:
+        self._prepare = prepare
+        self._thread = ThreadPoolExecutor(1, "prefetch")
+        self._next: dict[int, tuple[Wanted, Future[T]]] = {}
+
+    def take(self, count: int, seed: int, part: int, step: int) -> T:
+        """Return what `prepare` gives for a step, and begin with that of the next one."""
+        wanted, following = (count, seed, part, step), (count, seed, part, step + 1)
+        ready = self._next.pop(part, None)
+        future = ready[1] if ready and ready[0] == wanted else self._thread.submit(self._prepare, *wanted)
+        prepared = future.result()
+        self._next[part] = following, self._thread.submit(self._prepare, *following)
+        return prepared
+
+    def close(self) -> None:
+        """Prepare nothing more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 class StreamedPairs:
@@ -98,7 +130,7 @@ class StreamedPairs:
         self._decoders = ThreadPoolExecutor(workers or min(16, os.cpu_count() or 1), "decode")
         self._fetcher = ThreadPoolExecutor(1, "shards")
         self._coming: dict[int, Future[Rows]] = {}
-        self._ahead = Prefetch(self._prepare)
+        self._prefetch = Prefetch(self._prepare)
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -116,7 +148,7 @@ class StreamedPairs:
 
         The batch's indices are those of its own decoded crops; its keys tell where these came from.
         """
-        drawn = self._ahead.take(count, seed, part, step)
+        drawn = self._prefetch.take(count, seed, part, step)
         return render_batch(drawn.plan, drawn.crops.to(self._device)), drawn.rng
 
     def preview(self, count: int, seed: int) -> Preview:
@@ -125,8 +157,8 @@ class StreamedPairs:
         return Preview(drawn.plan, drawn.crops, self._windows[0].listed)
 
     def close(self) -> None:
-        """Stop reading and decoding ahead."""
-        self._ahead.close()
+        """Stop reading and decoding."""
+        self._prefetch.close()
         for pool in (self._fetcher, self._decoders):
             pool.shutdown(wait=False, cancel_futures=True)
 
