@@ -21,8 +21,9 @@ from siamtrack.evaluation.pool import run_jobs
 from siamtrack.evaluation.protocols import EvaluationProtocol
 from siamtrack.evaluation.store import Failure, Store
 from siamtrack.evaluation.suites import Suite
-from siamtrack.evaluation.tracker_session import BadPredictionError, Session, TrackerLike
+from siamtrack.evaluation.tracker_session import BadPredictionError, Session
 from siamtrack.formats.sequence import VideoSequence
+from siamtrack.tracking.interface import TrackerLike
 
 __all__ = ["EvaluationWatcher", "TrackerFactory", "pending", "run_sequence", "run_suite"]
 

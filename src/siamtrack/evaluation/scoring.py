@@ -11,7 +11,7 @@ import cv2
 
 from siamtrack.evaluation.jobs import Beat
 from siamtrack.evaluation.suites import Suite, find_suite
-from siamtrack.evaluation.tracker_session import Session, TrackerLike
+from siamtrack.evaluation.tracker_session import Session
 from siamtrack.evaluation.vot_protocols import RealTime
 from siamtrack.formats.datasets import read_truths
 from siamtrack.formats.parse import parse_regions
@@ -20,6 +20,7 @@ from siamtrack.formats.results import read_results, region_lines
 from siamtrack.formats.sequence import VideoSequence, to_file
 from siamtrack.metrics.rules import AnyRuns, AnyTruth, Task, find_rule, score_runs, without_sequences
 from siamtrack.metrics.scores import Scores
+from siamtrack.tracking.interface import TrackerLike
 
 __all__ = ["score", "score_results", "score_sequence", "scoring_task"]
 

@@ -16,24 +16,15 @@ import numpy as np
 from siamtrack.errors import SiamtrackError
 from siamtrack.formats.sequence import FrameList, Image
 from siamtrack.geometry.regions import FloatArray
+from siamtrack.tracking.interface import TrackerLike
 
-__all__ = ["BadPredictionError", "Prediction", "Session", "SessionLike", "TrackerLike", "read_prediction"]
+__all__ = ["BadPredictionError", "Prediction", "Session", "SessionLike", "read_prediction"]
 
 Clock = Callable[[], float]
 
 
 class BadPredictionError(SiamtrackError):
     """A tracker that answered with something other than a finite box."""
-
-
-class TrackerLike(Protocol):
-    """What can be evaluated."""
-
-    def init(self, frame: Image, box: Any) -> Any:
-        """Begin with a frame, RGB uint8 (H, W, 3), and a box x, y, w, h in continuous pixels."""
-
-    def update(self, frame: Image) -> Any:
-        """Return what `read_prediction` understands."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from siamtrack.errors import ConfigError, WeightsError
-from siamtrack.evaluation.tracker_session import TrackerLike
 from siamtrack.io import file_sha256
+from siamtrack.tracking.interface import TrackerLike
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from siamtrack.errors import InputError, missing_package
-from siamtrack.evaluation.tracker_session import TrackerLike, read_prediction
+from siamtrack.evaluation.tracker_session import read_prediction
+from siamtrack.tracking.interface import TrackerLike
 
 __all__ = ["got10k_tracker"]
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from siamtrack.errors import InputError, missing_package
-from siamtrack.evaluation.tracker_session import Prediction, TrackerLike, read_prediction
+from siamtrack.evaluation.tracker_session import Prediction, read_prediction
 from siamtrack.formats.sequence import Image, ImageFiles
+from siamtrack.tracking.interface import TrackerLike
 
 __all__ = ["VotTracker", "serve"]
 

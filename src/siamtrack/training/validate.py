@@ -14,7 +14,6 @@ from siamtrack.errors import DataError
 from siamtrack.evaluation.evaluate import read_suite
 from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.suites import find_suite
-from siamtrack.evaluation.tracker_session import TrackerLike
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.tracker import Tracker
@@ -55,7 +54,7 @@ def validate(
         DataError: a frame that cannot be read.
     """
     world = world or ProcessGroup()
-    tracker = cast(TrackerLike, Tracker(cast(Matcher, net), preset, device))
+    tracker = Tracker(cast(Matcher, net), preset, device)
     scores = [score_sequence(tracker, clip) for clip in clips[world.rank :: world.size]]
     sums = {"score": float(sum(scores)), "count": float(len(scores))}
     joint = world.mean({name: torch.tensor(value, device=device) for name, value in sums.items()})

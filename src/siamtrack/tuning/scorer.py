@@ -12,10 +12,10 @@ from torch import nn
 from siamtrack.config import Preset, preset_from_json
 from siamtrack.evaluation.jobs import Beat
 from siamtrack.evaluation.scoring import score_sequence
-from siamtrack.evaluation.tracker_session import TrackerLike
 from siamtrack.evaluation.trackers import TrackerSpec
 from siamtrack.formats.sequence import FrameList, Image, VideoSequence
 from siamtrack.models.folding import fold_norms
+from siamtrack.tracking.interface import TrackerLike
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.tuning.space import Setting
 from siamtrack.zoo import load
@@ -81,7 +81,7 @@ class ModelVariants:
     def open(self) -> Make:
         """Load the weights."""
         base = load(self.spec.model, self.spec.device)
-        return lambda preset: cast(TrackerLike, retuned(base, preset))
+        return lambda preset: retuned(base, preset)
 
 
 def retuned(base: Tracker, preset: Preset) -> Tracker:

@@ -5,24 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 
 from siamtrack.geometry.boxes import Box
+from siamtrack.tracking.interface import TrackerLike
 from siamtrack.tracking.tracker import Result
 
-__all__ = ["Step", "TrackerLike", "follow"]
-
-
-class TrackerLike(Protocol):
-    """What `follow` needs of a tracker: `siamtrack.Tracker` has it, and so may any other."""
-
-    def init(self, frame: np.ndarray, boxes: Any) -> None:
-        """Begin with the boxes (N, 4) xywh of a frame, RGB uint8 (H, W, 3)."""
-
-    def update(self, frame: np.ndarray) -> Any:
-        """Return a list of N results, as `siamtrack.Result`."""
+__all__ = ["Step", "follow"]
 
 
 @dataclass(frozen=True)

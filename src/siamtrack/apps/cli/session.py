@@ -14,8 +14,9 @@ from siamtrack.apps.cli.interrupts import Interrupts
 from siamtrack.apps.cli.progress import Display
 
 if TYPE_CHECKING:
+    from siamtrack.tracking.interface import TrackerLike
     from siamtrack.tracking.tracker import Result
-    from siamtrack.video.follow import Step, TrackerLike
+    from siamtrack.video.follow import Step
     from siamtrack.video.reader import FrameSource
 
 __all__ = ["DEFAULT_MODEL", "Outputs", "Tally", "run_session"]
