@@ -29,7 +29,7 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel
 from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import DataError
-from siamtrack.evaluation.pool import Workers
+from siamtrack.evaluation.jobs import Workers
 from siamtrack.formats.objects import find_object_layout
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 

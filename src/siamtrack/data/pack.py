@@ -23,7 +23,8 @@ from siamtrack.data.frames import read_pictures, video_of
 from siamtrack.data.index import Index
 from siamtrack.data.shards import MANIFEST, CropLabel, Image, ShardFile, write_manifest
 from siamtrack.errors import DataError
-from siamtrack.evaluation.pool import Beat, Event, Failed, Finished, Workers, run_jobs
+from siamtrack.evaluation.jobs import Beat, Event, Failed, Finished, Workers
+from siamtrack.evaluation.pool import run_jobs
 from siamtrack.formats.layout import Problem
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.storage import Place, is_url, join, parse_place, write_whole_to

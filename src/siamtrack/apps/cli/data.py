@@ -86,7 +86,7 @@ def pack(
     """Write shards of crops, from which `siamtrack train` reads: locally or from a URL."""
     from siamtrack.data.index import load_index
     from siamtrack.data.pack import Packing, pack
-    from siamtrack.evaluation.pool import Workers
+    from siamtrack.evaluation.jobs import Workers
 
     problems: list[Problem] = []
     indexes: list[Index] = []
