@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,18 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
             del needs[name]
     circle = "\n".join(f"{name} -> {', '.join(sorted(below & needs.keys()))}" for name, below in sorted(needs.items()))
     assert not circle, f"\n{circle}"
+
+
+def test_the_design_page_names_rooms_and_places_that_exist() -> None:
+    page = (PACKAGE.parents[1] / "docs" / "design.md").read_text()
+    for room in {name.partition(".")[0] for name in modules()} - OUTSIDE:
+        assert f"`{room}/`" in page or f"`{room}.py`" in page, f"docs/design.md has no row for {room}"
+    for path, names in re.findall(r"`([a-z_0-9/]+\.py)`((?:,?\s+`\w+`)*)", page):
+        if path.startswith("tests/"):
+            continue
+        text = (PACKAGE / path).read_text()
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^(?:def|class) {name}\b|^{name}(:|\s*=)", text, re.M), f"{path} defines no {name}"
 
 
 @pytest.mark.parametrize("limit", [0.2])
