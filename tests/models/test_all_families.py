@@ -1,4 +1,4 @@
-"""All six families side by side: the light presets' geometry, their size, and that each can learn a clip by heart."""
+"""All families side by side: the light presets' geometry, their size, and that each can learn a clip by heart."""
 
 from __future__ import annotations
 

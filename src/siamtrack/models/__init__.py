@@ -1,1 +1,4 @@
-"""Networks: backbones, necks, correlations, heads, and the families built from them."""
+"""Networks: `families/` has one file a tracker family; backbones, necks, correlations and heads are what they share.
+
+`siamese.py` says what tracking needs of a network (`Matcher`), `losses.py` has what the families' losses share.
+"""

@@ -90,7 +90,7 @@ class Backbone(nn.Module):
     Attributes:
         channels: of the levels.
         strides: of the levels in pixels.
-        centred: the middle of each map is that of the image also where its side is even, as without padding.
+        centred: the middle of each map lies on the image's middle also where its side is even, as without padding.
     """
 
     channels: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, cut after the last level that is asked for, with timm's parameter names.
+"""EfficientNet-Lite0, cut after the last level that is used, with timm's parameter names.
 
 Lite0 is EfficientNet-B0 without squeeze-and-excitation and with ReLU6; its ImageNet weights were trained with
 TensorFlow's SAME padding and a BatchNorm epsilon of 1e-3, so both are kept.

@@ -156,7 +156,7 @@ class Branches(Backbone):
 
     @property
     def stride(self) -> int:
-        """The coarser of the branches' finest strides: that of their responses."""
+        """The coarser of the branches' finest strides, at which both respond."""
         parts = (self.appearance, None if self.semantic is None else self.semantic.net)
         return max(part.stride for part in parts if part is not None)
 

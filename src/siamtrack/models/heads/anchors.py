@@ -63,8 +63,8 @@ class AnchorCoder:
         ratios: height / width of each anchor.
         high: an anchor whose overlap with the box is above is positive.
         low: an anchor whose overlap with the box is below is negative.
-        positives: at most so many positives of a pair are learned.
-        samples: at most so many anchors of a pair are learned in all, `samples - positives` of them
+        positives: at most this many positives of a pair are learned.
+        samples: at most this many anchors of a pair are learned in all, `samples - positives` of them
             negative; of a negative pair as many as `positives`.
     """
 

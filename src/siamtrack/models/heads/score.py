@@ -46,7 +46,7 @@ class ScoreHead(Head):
 class PointCoder:
     """Reads places from a response that is first enlarged, for a finer grid (SiamFC, section 4.1).
 
-    The scores are the raw response: SiamFC compares that of several scales, then normalises the best.
+    The scores are the raw response: SiamFC compares the responses of several scales, then normalises the best.
 
     Attributes:
         stride: of the response in crop pixels.
