@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -160,3 +161,34 @@ def test_linked_folders_are_followed(tmp_path: Path):
     (tmp_path / "near" / "two").symlink_to(tmp_path / "far" / "two")
     index, problems = read(tmp_path / "near")
     assert (len(index), problems) == (11, [])
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_lasot_test_sequences_are_never_trained_on(tmp_path: Path, listed: bool):
+    truth = lasot(tmp_path)
+    if not listed:
+        (tmp_path / "testing_set.txt").unlink()
+    index, _ = read(tmp_path)
+    assert (index.source, set(index.track_names)) == ("lasot", set(truth))
+    shutil.rmtree(tmp_path / "airplane" / "airplane-3")
+    for name in ("", "folder"):  # nor where only test sequences are left, by any layout
+        with pytest.raises(DataError, match="found no annotations"):
+            find_object_layout(tmp_path, name)
+
+
+def test_got10k_validation_is_not_taken_for_ones_own_clips(tmp_path: Path):
+    folder = tmp_path / "val" / "GOT-10k_Val_000001"
+    save(folder / "00000001.jpg")
+    write(folder / "groundtruth.txt", "1,2,3,4\n")
+    with pytest.raises(DataError, match="found no annotations"):
+        find_object_layout(tmp_path)
+
+
+@pytest.mark.parametrize("case", ["got10k", "lasot", "trackingnet", "coco", "vid", "youtubebb", "cvat_images", "mot"])
+def test_zip_files_are_read_as_folders(tmp_path: Path, case: str):
+    truth = LAYOUTS[case][1](tmp_path / "data")
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "data"))
+    index, problems = read(packed)
+    assert problems == []
+    assert {track: set(frames) for track, frames in boxes(index).items()} == {t: set(f) for t, f in truth.items()}
+    assert all(picture is not None for _, picture, _ in read_pictures(index.root, index.image_names))
