@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import csv
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
+import numpy as np
 
 from made_crops import picture
 
@@ -100,6 +103,7 @@ def coco_video(root: Path) -> Truth:
 
 
 def youtubebb(root: Path) -> Truth:
+    root.mkdir(exist_ok=True)
     with (root / "yt_bb_detection_train.csv").open("w", newline="") as file:
         table = csv.writer(file)
         for frame in range(3):
@@ -231,6 +235,125 @@ def sequences(root: Path) -> Truth:
     return {"one": {f: box(f) for f in range(10)}, "two": {f: box(f) for f in range(11)}}
 
 
+def cvat_coco(root: Path) -> Truth:
+    """CVAT's export as COCO 1.0: track ids under `attributes`, frames numbered by the names of their files."""
+    table = {
+        "images": [{"id": f + 1, "file_name": f"frame_{f:06d}.PNG", "width": 160, "height": 120} for f in range(3)],
+        "annotations": [
+            {"id": f + 1, "image_id": f + 1, "category_id": 1, "bbox": xywh(f), "iscrowd": 0,
+             "attributes": {"occluded": False, "track_id": 4, "keyframe": True}}
+            for f in range(3)
+        ],
+        "categories": [{"id": 1, "name": "cup", "supercategory": ""}],
+    }  # fmt: skip
+    for frame in range(3):
+        save(root / f"images/frame_{frame:06d}.PNG", frame)
+    write(root / "annotations/instances_default.json", json.dumps(table))
+    return {"instances_default/0/4": {frame: box(frame) for frame in range(3)}}
+
+
+def voc_file(names: dict[str, tuple[float, float, float, float]], track: str = "") -> str:
+    """Pascal VOC: the first and last pixel of each box, counted from 1."""
+    things = ""
+    for name, (x0, y0, x1, y1) in names.items():
+        corners = f"<xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
+        things += f"<object><name>{name}</name>{track}<bndbox>{corners}</bndbox></object>"
+    return f"<annotation><filename>a picture</filename>{things}</annotation>"
+
+
+def voc_stills(root: Path) -> Truth:
+    save(root / "JPEGImages/2007_000027.jpg")
+    other = (1.0, 2.0, 30.0, 40.0)
+    write(root / "Annotations/2007_000027.xml", voc_file({"person": box(0), "dog": other}))
+    return {"Annotations/2007_000027/0": {0: box(0)}, "Annotations/2007_000027/1": {0: other}}
+
+
+def voc_tracks(root: Path) -> Truth:
+    for frame in range(3):
+        save(root / f"JPEGImages/walk/{frame:04d}.jpg", frame)
+        write(root / f"Annotations/walk/{frame:04d}.xml", voc_file({"dog": box(frame)}, "<trackid>3</trackid>"))
+    return {"Annotations/walk/3": {frame: box(frame) for frame in range(3)}}
+
+
+def voc_video(root: Path) -> Truth:
+    """A folder is a video: the one dog of its frames is one track."""
+    for frame in range(3):
+        save(root / f"walk/{frame:04d}.png", frame)
+        write(root / f"walk/{frame:04d}.xml", voc_file({"dog": box(frame)}))
+    return {"walk/dog": {frame: box(frame) for frame in range(3)}}
+
+
+def yolo_line(kind: int, frame: int, track: str = "") -> str:
+    x, y, w, h = xywh(frame)
+    return f"{kind} {(x + w / 2) / WIDTH} {(y + h / 2) / HEIGHT} {w / WIDTH} {h / HEIGHT}{track}\n"
+
+
+def yolo_stills(root: Path) -> Truth:
+    write(root / "data.yaml", "train: images/train\nnc: 2\nnames:\n  0: cat\n  1: 'dog'\n")
+    save(root / "images/train/a.jpg")
+    x0, y0, x1, y1 = box(1)
+    points = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+    polygon = "0 " + " ".join(f"{x / WIDTH} {y / HEIGHT}" for x, y in points)
+    write(root / "labels/train/a.txt", yolo_line(1, 0) + polygon + "\n")
+    save(root / "images/train/b.jpg")
+    write(root / "labels/train/b.txt", "")
+    return {"labels/train/a/0": {0: box(0)}, "labels/train/a/1": {0: box(1)}}
+
+
+def yolo_tracks(root: Path) -> Truth:
+    """As trackers write it: labels beside frames, the number of the track behind the box."""
+    write(root / "classes.txt", "person\ndog\n")
+    for frame in range(3):
+        save(root / f"walk_{frame + 1}.jpg", frame)
+        write(root / f"walk_{frame + 1}.txt", yolo_line(1, frame, " 12"))
+    return {"./12": {frame + 1: box(frame) for frame in range(3)}}
+
+
+def yolo_video(root: Path) -> Truth:
+    write(root / "data.yaml", "names: [cat, dog]\n")
+    for frame in range(3):
+        save(root / f"walk/frames/{frame:03d}.png", frame)
+        write(root / f"walk/labels/{frame:03d}.txt", yolo_line(1, frame))
+    return {"walk/labels/dog": {frame: box(frame) for frame in range(3)}}
+
+
+def palette_png(path: Path, numbers: np.ndarray) -> None:
+    """A PNG of indices into a palette, as DAVIS has it, which OpenCV cannot write."""
+    palette = b"".join(bytes([i, i // 2, 7 * i % 256]) for i in range(256))
+    lines = b"".join(b"\0" + row.tobytes() for row in numbers)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", numbers.shape[1], numbers.shape[0], 8, 3, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"PLTE", palette), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts))
+
+
+def masks(root: Path) -> Truth:
+    """DAVIS 2017 with two objects in a palette, DAVIS 2016 with one in white."""
+    second = (100.0, 5.0, 130.0, 25.0)
+    for frame in range(3):
+        numbers = np.zeros((HEIGHT, WIDTH), np.uint8)
+        for number, (x0, y0, x1, y1) in ((1, box(frame)), (2, second)):
+            if not (number == 2 and frame == 1):
+                numbers[int(y0) : int(y1), int(x0) : int(x1)] = number
+        numbers[100:110, 100:110] = 255
+        palette_png(root / f"Annotations/480p/bear/{frame:05d}.png", numbers)
+        save(root / f"JPEGImages/480p/bear/{frame:05d}.jpg", frame)
+        white = (numbers == 1).astype(np.uint8) * 255
+        place = root / f"Annotations/480p/old/{frame:05d}.png"
+        place.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(place), white)
+        save(root / f"JPEGImages/480p/old/{frame:05d}.jpg", frame)
+    return {
+        "480p/bear/1": {frame: box(frame) for frame in range(3)},
+        "480p/bear/2": dict.fromkeys((0, 2), second),
+        "480p/old/255": {frame: box(frame) for frame in range(3)},
+    }
+
+
 LAYOUTS = {
     "vid": ("vid", vid, "n02084071"),
     "det": ("det", det, "n01440764"),
@@ -247,4 +370,14 @@ LAYOUTS = {
     "cvat_images": ("cvat", cvat_images, "cup"),
     "cvat_video": ("cvat", cvat_video, "cup"),
     "sequences": ("folder", sequences, ""),
+    "cvat_coco": ("coco", cvat_coco, "cup"),
+    "voc_stills": ("voc", voc_stills, "dog"),
+    "voc_tracks": ("voc", voc_tracks, "dog"),
+    "yolo_stills": ("yolo", yolo_stills, "cat"),
+    "yolo_tracks": ("yolo", yolo_tracks, "dog"),
+    "masks": ("masks", masks, ""),
 }
+"""Those that are recognised: the layout's name, what makes it, a category that it has."""
+
+BY_NAME = {"voc-video": voc_video, "yolo-video": yolo_video}
+"""Those that have to be named."""

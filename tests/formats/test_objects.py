@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from layouts import HEIGHT, LAYOUTS, WIDTH, got10k, lasot, mot, save, sequences, trackingnet, write
+from layouts import BY_NAME, HEIGHT, LAYOUTS, WIDTH, got10k, lasot, mot, save, sequences, trackingnet, write
 from made_crops import picture
 from siamtrack.data.frames import read_pictures
 from siamtrack.data.index import Index, build_index, load_index, save_index
@@ -49,6 +49,27 @@ def test_a_layout_is_recognised_and_read(tmp_path: Path, case: str):
     assert [(p.shape if p is not None else None, wrong) for _, p, wrong in pictures] == [
         ((HEIGHT, WIDTH, 3), "") for _ in index.image_names
     ]
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_layout_is_read_by_its_name(tmp_path: Path, name: str):
+    truth = BY_NAME[name](tmp_path)
+    index, problems = read(tmp_path, name)
+    assert problems == []
+    assert index.category_names == ("dog",)
+    found = boxes(index)
+    assert found.keys() == truth.keys()
+    for track, frames in truth.items():
+        assert {f: pytest.approx(b, abs=1e-3) for f, b in frames.items()} == found[track]
+    assert not any(track in truth for track in read(tmp_path)[0].track_names)  # else they are stills
+
+
+def test_objects_of_one_class_in_one_frame_are_no_track(tmp_path: Path):
+    BY_NAME["yolo-video"](tmp_path)
+    label = tmp_path / "walk/labels/001.txt"
+    label.write_text(label.read_text() * 2)
+    index, _ = read(tmp_path, "yolo-video")
+    assert len(index.track_names) == 4 and set(index.frame.tolist()) == {0}
 
 
 def test_frames_of_a_sequence_are_in_natural_order(tmp_path: Path):
