@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from collections import Counter
@@ -11,22 +12,26 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from layouts import LAYOUTS, box, coco, cvat_video, got10k, mot, rows, save, sequences, write
 from made_crops import jpeg, write_tar
 from siamtrack.apps.cli.main import app
-from siamtrack.config import Crops, Data, Jitter
-from siamtrack.data.check import check_benchmark, check_index, check_shards
+from siamtrack.config import Crops, Data, Jitter, Preset, load_preset
+from siamtrack.data.augment import jittered, shows_fill
+from siamtrack.data.check import check_benchmark, check_index, check_shards, draw_crops
 from siamtrack.data.frames import read_pictures
 from siamtrack.data.index import build_index, load_index
 from siamtrack.data.pack import Packing, pack
 from siamtrack.data.pair_source import ResidentPairs, open_pairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import CropLabel
+from siamtrack.data.shards import CropLabel, iterate_shard
 from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import DataError
 from siamtrack.evaluation.jobs import Workers
@@ -282,3 +287,124 @@ def test_from_the_command_line(tmp_path: Path):
     assert crops.source_names == ("mine",)
     assert np.array_equal(crops.frames.numpy(), [0, 1, 2])
     assert run("data", "check", tmp_path / "i.npz")[0] == 0
+
+
+def walk(root: Path, frames: range, shown: int | None = None) -> None:
+    """Two objects in each frame; `shown` makes all pictures the same."""
+    images, annotations = [], []
+    for frame in frames:
+        save(root / f"images/f{frame:04d}.png", frame if shown is None else shown)
+        images.append({"id": frame, "file_name": f"f{frame:04d}.png", "video_id": 1, "frame_id": frame})
+        for track, (x, y) in ((1, (20 + (0 if shown is not None else 5 * (frame % 9)), 40)), (2, (75, 45))):
+            place = {"image_id": frame, "track_id": track, "category_id": track, "bbox": [x, y, 30, 24]}
+            annotations.append({"id": len(annotations), **place})
+    names = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    table = {"images": images, "annotations": annotations, "categories": names}
+    write(root / "labels.json", json.dumps(table))
+
+
+def labels(place: Path) -> list[CropLabel]:
+    found = []
+    for path in sorted(place.glob("*.tar")):
+        with path.open("rb") as stream:
+            found += [label for _, _, label in iterate_shard(stream, path.name)]
+    return found
+
+
+def test_other_objects_in_a_crop_are_written_with_it(tmp_path: Path):
+    walk(tmp_path / "d", range(3))
+    pack([indexed(tmp_path / "d")], str(tmp_path / "o"), Packing())
+    found = labels(tmp_path / "o")
+    assert len(found) == 6
+    for label in found:
+        (other,) = label.others
+        assert (label.category, other.category) in {("dog", "cat"), ("cat", "dog")}
+        partner = next(o for o in found if o.frame == label.frame and o.category == other.category)
+        # the same two boxes, seen from either: equal offsets once each crop's own scale is taken out
+        offset = np.subtract(other.box[:2], label.box[:2]) / (label.box[2] - label.box[0])
+        back = np.subtract(partner.others[0].box[:2], partner.box[:2]) / (partner.box[2] - partner.box[0])
+        np.testing.assert_allclose(offset, -back, atol=1e-2)
+    picture = tmp_path / "page.png"
+    code, said = run("data", "check", tmp_path / "o", "--picture", picture)
+    assert (code, said.splitlines()[0]) == (0, f"crops with their boxes: {picture}")
+    page = cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB)
+    assert page.shape == (240, 6 * 240, 3)
+    tile, label = page[:, :240], found[0]
+    for drawn, colour in ((label.box, (0, 220, 0)), (label.others[0].box, (255, 140, 0))):
+        x, y = (round(v * 240 / 368) for v in (drawn[0], (drawn[1] + drawn[3]) / 2))
+        assert tile[y, x].tolist() == list(colour)
+    for name in ("page", "page.doc"):
+        with pytest.raises(DataError, match=r"ends in \.png or \.jpg"):
+            draw_crops(str(tmp_path / "o"), tmp_path / name)
+
+
+def test_what_does_not_change_is_packed_once(tmp_path: Path):
+    walk(tmp_path / "still", range(6), shown=1)
+    walk(tmp_path / "moving", range(6))
+    for name, how, count in (
+        ("still", Packing(), 2), ("still", Packing(least_change=0), 12), ("moving", Packing(), 12),
+    ):  # fmt: skip
+        out = tmp_path / f"{name}-{how.least_change}"
+        pack([indexed(tmp_path / name)], str(out), how)
+        assert len(labels(out)) == count
+
+
+@pytest.mark.parametrize(
+    ("how", "frames"),
+    [
+        (Packing(per_track=4), [0, 13, 27, 40]),
+        (Packing(per_track=100, spacing=12), [0, 12, 24, 36]),
+        (Packing(per_track=3, gaps={"": 10}), [0, 10, 20, 30, 40]),
+        (Packing(per_track=3, gaps={"": 10, "d": 20}), [0, 20, 40]),
+        (Packing(per_track=3, gaps={"": 0}), [0, 20, 40]),
+    ],
+)
+def test_frames_are_spread_as_told(tmp_path: Path, how: Packing, frames: list[int]):
+    walk(tmp_path / "d", range(41))
+    pack([indexed(tmp_path / "d", "d")], str(tmp_path / "o"), replace(how, size=64))
+    assert sorted(label.frame for label in labels(tmp_path / "o") if label.category == "dog") == frames
+
+
+def test_published_jitter_needs_429_pixels(tmp_path: Path):
+    preset = changed(Jitter(shift=64, scale=0.18, law="uniform"))
+    assert Packing.for_preset(preset).size == 429
+    assert Packing.for_preset(preset).scale == pytest.approx(429 / 127)
+
+
+def changed(search: Jitter) -> Preset:
+    preset = load_preset("siamrpn_r50")
+    return replace(preset, crops=Crops(), data=replace(preset.data, search=search, template=Jitter()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.floats(0, 80), st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 60), st.sampled_from(["log", "uniform"]),
+    st.integers(0, 2**31),
+)  # fmt: skip
+def test_packed_crops_hold_every_region_that_a_preset_draws(
+    shift: float, scale: float, aspect: float, turn: float, law: str, seed: int
+):
+    jitter = Jitter(shift=shift, scale=scale, aspect=aspect, turn=turn, law=law)
+    how = Packing.for_preset(changed(jitter))
+    rng = torch.Generator().manual_seed(seed)
+    boxes = torch.rand(500, 4, generator=rng) * 60 + torch.tensor([300.0, 300, 400, 400])
+    boxes[:, 2:] += torch.rand(500, 2, generator=rng) * 90
+    crop = target_region(boxes, how.context, how.scale)
+    inner = crop.to_crop(boxes, how.size)
+    u = torch.rand(500, 5, generator=rng) * 2 - 1
+    u[:32, :4] = u[:32, :4].sign()  # the corners of what can be drawn
+    region = jittered(target_region(inner, how.context, 255 / 127), 255, jitter, u[:, :4])
+    region = replace(region, turn=u[:, 4] * math.radians(turn))
+    assert not shows_fill(region, how.size).any()
+
+
+def test_pack_for_a_preset_from_the_command_line(tmp_path: Path):
+    mot(tmp_path / "d")
+    preset = load_preset("siamcar_lite0")
+    code, _ = run("data", "pack", tmp_path / "d", "-o", tmp_path / "shards", "--for", "siamcar_lite0")
+    assert code == 0
+    assert ResidentSet.load(tmp_path / "shards").images.shape[-1] == Packing.for_preset(preset).size
+    for options, size in ((("--context", "3.4"), 431), (("--size", "96", "--context", "2"), 96)):
+        out = tmp_path / "-".join(options)
+        assert run("data", "pack", tmp_path / "d", "-o", out, *options)[0] == 0
+        assert ResidentSet.load(out).images.shape[-1] == size

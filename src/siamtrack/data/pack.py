@@ -1,27 +1,30 @@
 """Packing: crops of the objects of an index, in shards that train from anywhere.
 
 A crop shows 2.9 times the template's square around its object, resampled so that a template takes 127 of its 368
-pixels: room for a search region of twice the template, its shift and its scale. All crops of an object are in one
-shard, so that every window of a stream can pair them.
+pixels, unless told otherwise: `Packing.for_preset` gives the size that a preset's regions need. All crops of an object
+are in one shard, so that every window of a stream can pair them.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import tarfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from siamtrack.config import Jitter, Preset
 from siamtrack.data.frames import read_pictures, video_of
 from siamtrack.data.index import Index
-from siamtrack.data.shards import MANIFEST, CropLabel, Image, ShardFile, write_manifest
+from siamtrack.data.shards import MANIFEST, MOST_OTHERS, CropLabel, Image, OtherObject, ShardFile, write_manifest
 from siamtrack.errors import DataError
 from siamtrack.evaluation.jobs import Beat, Event, Failed, Finished, Workers
 from siamtrack.evaluation.pool import run_jobs
@@ -31,7 +34,8 @@ from siamtrack.storage import Place, is_url, join, parse_place, write_whole_to
 
 __all__ = ["Packing", "pack"]
 
-_WIDE = 2.9
+_ALIKE = 0.9
+"""Boxes that overlap by this much (IoU) are the same box as far as `Packing.least_change` goes."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,13 @@ class Packing:
 
     Attributes:
         size: side of a crop in pixels.
-        per_track: at most so many frames of an object, spread evenly over its time.
+        scale: how many times the template's square a crop shows (`geometry.crop.target_region`).
+        context: share of width + height that the template's square adds, as `crops.context` of a preset.
+        per_track: at most this many frames of an object, spread evenly over its time; more where `gaps` ask for it.
+        spacing: least distance of two of them, in frames.
+        gaps: by source, the largest distance of neighbouring frames of an object; "" for other sources. 0 for any.
+        least_change: a crop whose pixels differ by less than this from the one before it, on average (0 to 255), and
+            whose box is nearly the same, is left out; 0 to keep all.
         smallest: boxes whose smaller side has fewer pixels are left out.
         shard: crops a shard, about: an object is not split.
         quality: of the JPEG files, 1 to 100.
@@ -48,11 +58,42 @@ class Packing:
     """
 
     size: int = 368
+    scale: float = 2.9
+    context: float = 0.5
     per_track: int = 10
+    spacing: int = 1
+    gaps: Mapping[str, int] = field(default_factory=dict)
+    least_change: float = 1.0
     smallest: float = 8.0
     shard: int = 1000
     quality: int = 92
     seed: int = 0
+
+    @staticmethod
+    def for_preset(preset: Preset) -> Packing:
+        """The crops that a preset's training needs.
+
+        They hold its template and search regions at their largest shift, scale, aspect and turn, so that none shows
+        what lies beyond a crop unless the frame ends there, and follow each other closely enough for its gaps.
+        """
+        crops, data = preset.crops, preset.data
+        sides = (
+            _largest_side(crops.template_side, data.template),
+            _largest_side(crops.search, data.search),
+        )
+        size = math.ceil(max(sides))
+        return Packing(size, size / crops.template, crops.context, gaps={"": data.gap, **data.gaps})
+
+
+def _largest_side(size: int, jitter: Jitter) -> float:
+    """Side of the square that holds every jittered region of a crop of `size` pixels (see `data.augment.jittered`)."""
+    if jitter.law == "uniform":
+        half, shift = size / 2 * (1 + jitter.scale), jitter.shift
+    else:
+        half = size / 2 * (1 + jitter.scale) * math.sqrt(1 + jitter.aspect)
+        shift = jitter.shift * (1 + jitter.scale)
+    turn = math.radians(min(jitter.turn, 45))
+    return 2 * (half * (math.cos(turn) + math.sin(turn)) + shift)
 
 
 @dataclass
@@ -151,14 +192,41 @@ def _groups(index: Index, how: Packing) -> Iterator[list[int]]:
     for row in np.flatnonzero(usable).tolist():
         tracks[int(index.track[row])].append(row)
     groups: defaultdict[str, list[int]] = defaultdict(list)
+    gap = how.gaps.get(index.source, how.gaps.get("", 0))
     for rows in tracks.values():
         rows.sort(key=lambda row: index.frame[row])
         name = index.image_names[index.image[rows[0]]]
         video = video_of(name)
         together = video[0] if video else name if len(rows) == 1 else name.rpartition("/")[0]
-        spread = np.linspace(0, len(rows) - 1, min(len(rows), how.per_track)).round().astype(int)
-        groups[together] += [rows[i] for i in spread.tolist()]
+        groups[together] += _spread(rows, index.frame[rows].tolist(), gap, how)
     yield from groups.values()
+
+
+def _spread(rows: list[int], frames: list[int], gap: int, how: Packing) -> list[int]:
+    """Some rows of an object, in order of their frames, spread evenly over them."""
+    kept: list[int] = []
+    for place, frame in enumerate(frames):
+        if not kept or frame - frames[kept[-1]] >= how.spacing or how.spacing <= 1:
+            kept.append(place)
+    wanted = max(how.per_track, math.ceil((frames[-1] - frames[0]) / gap) + 1 if gap else 0)
+    spread = np.linspace(0, len(kept) - 1, min(len(kept), wanted)).round().astype(int)
+    return [rows[kept[i]] for i in spread.tolist()]
+
+
+class _Neighbours:
+    """All rows of an index by their image."""
+
+    def __init__(self, index: Index) -> None:
+        self._order = np.argsort(index.image, kind="stable")
+        self._starts = np.searchsorted(index.image[self._order], np.arange(len(index.image_names) + 1))
+
+    def of(self, index: Index, row: int) -> npt.NDArray[np.int64]:
+        """The rows of other objects in the image of a row, whose boxes have an area."""
+        image = int(index.image[row])
+        rows = self._order[self._starts[image] : self._starts[image + 1]]
+        boxes = index.boxes[rows]
+        real = np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+        return np.asarray(rows[real & (index.track[rows] != index.track[row])])
 
 
 @dataclass(frozen=True)
@@ -180,15 +248,17 @@ class _Cut:
 
 def _open_cutter(indexes: Sequence[Index], how: Packing) -> Callable[[_Group, Beat], _Cut]:
     """Return the work of a worker: cutting the crops of a group."""
-    return lambda group, beat: _cut_group(indexes[group.index], group.rows, how, beat)
+    neighbours = [_Neighbours(index) for index in indexes]
+    return lambda group, beat: _cut_group(indexes[group.index], neighbours[group.index], group.rows, how, beat)
 
 
-def _cut_group(index: Index, rows: list[int], how: Packing, beat: Beat) -> _Cut:
+def _cut_group(index: Index, neighbours: _Neighbours, rows: list[int], how: Packing, beat: Beat) -> _Cut:
     problems: list[Problem] = []
     frames: defaultdict[str, list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (index.frame[row], index.image[row])):
         frames[index.image_names[index.image[row]]].append(row)
     made: defaultdict[int, list[tuple[bytes, CropLabel]]] = defaultdict(list)
+    last: dict[int, tuple[int, Image]] = {}
     for name, picture, wrong in read_pictures(index.root, frames):
         beat()
         if picture is None:
@@ -196,17 +266,52 @@ def _cut_group(index: Index, rows: list[int], how: Packing, beat: Beat) -> _Cut:
             continue
         for row in frames[name]:
             x0, y0, x1, y1 = index.boxes[row].tolist()
-            if x1 > 0 and y1 > 0 and x0 < picture.shape[1] and y0 < picture.shape[0]:
-                made[int(index.track[row])].append(_crop(index, row, picture, how))
+            if x1 <= 0 or y1 <= 0 or x0 >= picture.shape[1] or y0 >= picture.shape[0]:
+                continue
+            track = int(index.track[row])
+            box = torch.from_numpy(index.boxes[row : row + 1])
+            crop = cut(picture, target_region(box, how.context, how.scale), how.size, mean_colour(picture)[None])
+            pixels = crop.pixels[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
+            if track in last and how.least_change > 0 and _unchanged(index, last[track], (row, pixels), how):
+                continue
+            last[track] = row, pixels
+            beside = neighbours.of(index, row)
+            boxes = torch.cat([box, torch.from_numpy(index.boxes[beside])])[None]
+            own, *others = crop.to_crop(boxes)[0].tolist()
+            made[track].append((_encode(pixels, how), _label(index, row, beside, own, others, how)))
     return _Cut(list(made.values()), problems)
 
 
-def _crop(index: Index, row: int, picture: Image, how: Packing) -> tuple[bytes, CropLabel]:
-    box = torch.from_numpy(index.boxes[row : row + 1])
-    crop = cut(picture, target_region(box, 0.5, _WIDE), how.size, mean_colour(picture)[None])
-    pixels = crop.pixels[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
-    stored = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, how.quality])[1]
-    x0, y0, x1, y1 = crop.to_crop(box)[0].tolist()
+def _unchanged(index: Index, before: tuple[int, Image], now: tuple[int, Image], how: Packing) -> bool:
+    """Whether an object lies where it lay in the frame, and its crop looks as it did."""
+    boxes = index.boxes[[before[0], now[0]]].astype(np.float64)
+    sides = np.clip(boxes[:, 2:].min(0) - boxes[:, :2].max(0), 0, None)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
+    if sides.prod() < _ALIKE * (areas.sum() - sides.prod()):
+        return False
+    return float(cv2.absdiff(before[1], now[1]).mean()) < how.least_change
+
+
+def _label(
+    index: Index, row: int, beside: npt.NDArray[np.int64], own: list[float], others: list[list[float]], how: Packing
+) -> CropLabel:
+    """The annotation of a crop, with those of the other objects that lie in it, nearest first."""
+
+    def distance(box: list[float]) -> float:
+        return math.hypot(box[0] + box[2] - own[0] - own[2], box[1] + box[3] - own[1] - own[3])
+
+    found = [
+        (distance(box), OtherObject((box[0], box[1], box[2], box[3]), index.category_names[index.category[other]]))
+        for other, box in zip(beside.tolist(), others, strict=True)
+        if box[2] > 0 and box[3] > 0 and box[0] < how.size and box[1] < how.size
+    ]
+    nearest = sorted(found, key=lambda pair: pair[0])[:MOST_OTHERS]
     track = f"{index.source}/{index.track_names[index.track[row]]}"
     category = index.category_names[index.category[row]]
-    return stored.tobytes(), CropLabel(track, int(index.frame[row]), (x0, y0, x1, y1), category, index.source)
+    box = own[0], own[1], own[2], own[3]
+    return CropLabel(track, int(index.frame[row]), box, category, index.source, tuple(other for _, other in nearest))
+
+
+def _encode(pixels: Image, how: Packing) -> bytes:
+    quality = [cv2.IMWRITE_JPEG_QUALITY, how.quality]
+    return cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), quality)[1].tobytes()

@@ -154,9 +154,11 @@ class Archive:
     def open(self, member: str) -> IO[bytes]:
         """Open a member as a stream of bytes; raises `DataError` where that is not possible."""
         try:
-            if self._zip is None:
-                return self._path(member).open("rb")
-            return self._zip.open(self._members[member])
+            if self._zip is not None:
+                return self._zip.open(self._members[member])
+            if not _is_inside(member) or not self._path(member).is_file():
+                raise DataError(f"{self.where(member)}: no such file or directory")
+            return self._path(member).open("rb")
         except _BROKEN as error:
             raise DataError(f"{self.where(member)}: cannot be read: {reason(error)}") from None
 

@@ -25,6 +25,7 @@ __all__ = ["YOUTUBEBB", "picture_size"]
 
 _COLUMNS = 10
 _STEP = 1000  # milliseconds between annotations
+_MOST_REFUSED = 10_000
 
 
 def _find(archive: Archive) -> dict[str, str]:
@@ -36,15 +37,20 @@ def _read(archive: Archive, split: str, member: str, report_problem: ReportProbl
     where = archive.where(member)
 
     def refuse(detail: str) -> None:
+        nonlocal refused
+        refused += 1
         report_problem(Problem("unreadable annotation", where, detail))
 
-    image, size = "", None
+    image, size, refused = "", None, 0
     try:
         with archive.open(member) as stream:
             lines = csv.reader(io.TextIOWrapper(stream, encoding="utf-8", newline=""))
             for number, row in enumerate(lines, 1):
                 if number == 1 and row[:1] == ["youtube_id"]:
                     continue
+                if refused > _MOST_REFUSED:
+                    refuse(f"line {number} and the rest are not read: this is no table of YouTube-BB")
+                    return
                 if len(row) != _COLUMNS:
                     refuse(f"line {number}: {len(row)} columns, not {_COLUMNS}")
                     continue

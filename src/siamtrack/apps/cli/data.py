@@ -25,7 +25,8 @@ _Layout = Annotated[
     typer.Option(
         "--as",
         metavar="LAYOUT",
-        help="vid, det, youtubebb, got10k, lasot, trackingnet, mot, cvat, coco or sequences; found out by default.",
+        help="vid, det, youtubebb, got10k, lasot, trackingnet, mot, cvat, coco, masks, voc, yolo, folder, voc-video or "
+        "yolo-video; found out by default.",
     ),
 ]
 
@@ -53,11 +54,19 @@ def check(
     layout: _Layout = "",
     benchmark: Annotated[str, typer.Option(metavar="NAME", help="Check it as this benchmark of `eval`.")] = "",
     everything: Annotated[bool, typer.Option("--all", help="List every finding, not the first of a kind.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw some crops of shards with their boxes (.png or .jpg).")
+    ] = None,
 ) -> None:
     """Look for missing files, boxes outside or of no area, wrong lengths and frames that cannot be decoded.
 
     Exit code 1 where something was found.
     """
+    if picture is not None:
+        from siamtrack.data.check import draw_crops
+
+        draw_crops(place, picture)
+        typer.echo(f"crops with their boxes: {picture}")
     problems = _check(place, layout, benchmark)
     _tell(problems, everything)
     if problems:
@@ -71,9 +80,21 @@ def pack(
     out: Annotated[
         str, typer.Option("-o", "--out", help="Folder or URL for the shards (s3://, gs://, or http with PUT).")
     ],
+    preset: Annotated[
+        str, typer.Option("--for", metavar="PRESET", help="Make size, context and gaps what this preset's pairs need.")
+    ] = "",
     per_track: Annotated[int, typer.Option(min=1, help="At most so many frames of an object.")] = 10,
+    spacing: Annotated[int, typer.Option(min=1, help="Least distance of two frames of an object.")] = 1,
+    least_change: Annotated[
+        float, typer.Option(min=0, max=255, help="Leave out crops that differ by less from the one before; 0: none.")
+    ] = 1.0,
     smallest: Annotated[float, typer.Option(min=1, help="Leave out boxes with a side of fewer pixels.")] = 8.0,
-    size: Annotated[int, typer.Option(min=64, max=2048, help="Side of the crops in pixels.")] = 368,
+    size: Annotated[
+        int | None, typer.Option(min=64, max=2048, help="Side of the crops in pixels. [by --context: 368, or by --for]")
+    ] = None,
+    context: Annotated[
+        float | None, typer.Option(min=1, max=20, help="Width of a crop in template squares. [2.9, or by --for]")
+    ] = None,
     shard: Annotated[int, typer.Option(min=1, help="Crops a shard, about.")] = 1000,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG files.")] = 92,
     seed: Annotated[int, typer.Option(min=0, help="Of the objects' order.")] = 0,
@@ -84,9 +105,27 @@ def pack(
     ] = None,
 ) -> None:
     """Write shards of crops, from which `siamtrack train` reads: locally or from a URL."""
+    from dataclasses import replace
+
+    from siamtrack.config import load_preset
     from siamtrack.data.index import load_index
     from siamtrack.data.pack import Packing, pack
     from siamtrack.evaluation.jobs import Workers
+
+    how = Packing.for_preset(load_preset(preset)) if preset else Packing()
+    if context is not None:  # at the same number of pixels for the template
+        how = replace(how, size=round(how.size * context / how.scale), scale=context)
+    how = replace(
+        how,
+        size=size or how.size,
+        per_track=per_track,
+        spacing=spacing,
+        least_change=least_change,
+        smallest=smallest,
+        shard=shard,
+        quality=quality,
+        seed=seed,
+    )
 
     problems: list[Problem] = []
     indexes: list[Index] = []
@@ -97,7 +136,6 @@ def pack(
             made, found = _build(source, "", "")
             indexes.append(made)
             problems += found
-    how = Packing(size, per_track, smallest, shard, quality, seed)
     count = processes or os.cpu_count() or 1
     # a picture far into a long video comes late: patience
     workers = Workers(count if count > 1 else 0, cluster, limit=600.0)
