@@ -173,8 +173,11 @@ class Archive:
             return None
         if self._zip is None:
             return image_size(self._path(member))
-        with self.open(member) as stream:
-            return image_size(stream.read(_HEADER))
+        try:
+            with self._zip.open(self._members[member]) as stream:
+                return image_size(stream.read(_HEADER))
+        except _BROKEN:
+            return None
 
     def images(self, at: str) -> list[str]:
         """Return the images in a folder as members, in natural order: `2.jpg` before `10.jpg`."""

@@ -62,9 +62,11 @@ def _object(
 ) -> ObjectBox:
     """One annotation as a box; KeyError, TypeError, ValueError, OverflowError or AttributeError where it is none."""
     image = images[annotation["image_id"]]
+    if not isinstance(annotation["bbox"], list):
+        raise TypeError("a box that is no list")
     x, y, w, h = (float(v) for v in annotation["bbox"])
     if not math.isfinite(x + y + w + h):
-        raise ValueError(f"a box of {annotation['bbox']}")
+        raise ValueError("a box of numbers that are not finite")
     track, frame = f"{stem}/{int(annotation['id'])}", image.get("frame_id", image.get("frame_index"))
     attributes = annotation.get("attributes")
     inner = attributes.get("track_id") if isinstance(attributes, dict) else None

@@ -255,7 +255,7 @@ def _read_pysot(path: Path) -> list[Truth]:
             raise DataError(f"{path}: {name[:80]}: expected a list 'gt_rect' or 'gt'")
         try:
             found.append(_pysot_truth(name, entry, _table(boxes), document.get("image_size")))
-        except (TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError) as error:
+        except (TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError, DataError) as error:
             raise DataError(f"{path}: {name[:80]}: expected lists of boxes and flags: {error}") from None
     return found
 

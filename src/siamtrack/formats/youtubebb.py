@@ -36,12 +36,14 @@ def _find(archive: Archive) -> dict[str, str]:
 def _read(archive: Archive, split: str, member: str, report_problem: ReportProblem) -> Iterator[ObjectBox]:
     where = archive.where(member)
 
+    refused = 0
+
     def refuse(detail: str) -> None:
         nonlocal refused
         refused += 1
         report_problem(Problem("unreadable annotation", where, detail))
 
-    image, size, refused = "", None, 0
+    image, size = "", None
     try:
         with archive.open(member) as stream:
             lines = csv.reader(io.TextIOWrapper(stream, encoding="utf-8", newline=""))
