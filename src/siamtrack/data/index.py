@@ -26,6 +26,7 @@ from siamtrack.io import write_whole
 __all__ = ["Index", "build_index", "collect", "load_index", "save_index"]
 
 _VERSION = 1
+_LONGEST = 400  # characters of a problem
 _FARTHEST = 1e7  # pixels; no image is as wide
 _COLUMNS = ("image", "track", "frame", "category", "boxes")
 _NAMES = ("image_names", "track_names", "category_names")
@@ -77,18 +78,26 @@ def build_index(
         The index, and what was wrong: with the annotations, and images that are not there, whose boxes are left out.
     """
     problems: list[Problem] = []
+
+    def report_problem(problem: Problem) -> None:
+        """Files may hold anything: what is told of them is one line."""
+        problems.append(Problem(problem.kind, _one_line(problem.path), _one_line(problem.detail)))
+
     with Archive(root) as archive:
         parts = layout.find(archive)
 
         def boxes() -> Iterator[ObjectBox]:
             for done, (part, member) in enumerate(parts.items()):
                 report(done, len(parts))
-                yield from _usable(
-                    archive, member, layout.read(archive, part, member, problems.append), problems.append
-                )
+                yield from _usable(archive, member, layout.read(archive, part, member, report_problem), report_problem)
             report(len(parts), len(parts))
 
         return collect(boxes(), root, name or layout.name), problems
+
+
+def _one_line(text: str) -> str:
+    shown = text if text.isprintable() else repr(text)[1:-1]
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
 
 
 def _usable(
