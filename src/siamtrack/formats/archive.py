@@ -119,7 +119,7 @@ class Archive:
             return [self.path.name]
         return sorted(_join(at, name) for at in self._walk("", 0) for name in self._list(at)[1] if _is_text(name))
 
-    def names_at_top(self) -> bool:
+    def has_files_on_top(self) -> bool:
         """Whether there is more at the top than folders and what packers add: a text that may be an annotation."""
         return any(not name.lower().startswith(("readme", "license")) for name in self.files())
 

@@ -19,15 +19,17 @@ import numpy as np
 
 from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.formats.archive import Archive, sequence_key
+from siamtrack.formats.dtb70 import DTB70
 from siamtrack.formats.folder import FOLDER
 from siamtrack.formats.got10k import GOT10K_TEST, GOT10K_VAL
 from siamtrack.formats.lasot import LASOT
 from siamtrack.formats.layout import Annotated, Layout, Problem
+from siamtrack.formats.nfs import NFS30, NFS240
 from siamtrack.formats.otb import OTB
 from siamtrack.formats.parse import parse_column, parse_flags
 from siamtrack.formats.records import Truth
 from siamtrack.formats.sequence import VideoSequence
-from siamtrack.formats.small import DTB70, NFS30, NFS240, TC128
+from siamtrack.formats.tc128 import TC128
 from siamtrack.formats.trackingnet import TRACKINGNET
 from siamtrack.formats.uav123 import UAV20L, UAV123, UAV123_10FPS
 from siamtrack.formats.vot import VOT
@@ -129,7 +131,7 @@ def _places(path: Path, find: Callable[[Archive], Mapping[str, str]]) -> Iterato
             members = find(archive)
             yield archive, members
             inside = archive.folders()
-            if members or len(inside) != 1 or archive.names_at_top():
+            if members or len(inside) != 1 or archive.has_files_on_top():
                 return
             below = f"{below}/{inside[0]}".lstrip("/")
 

@@ -1,0 +1,61 @@
+"""Need for Speed at 30 and 240 frames a second: `<seq>/30/<seq>.txt` and `<seq>/30/<seq>/00001.jpg`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from siamtrack.errors import DataError
+from siamtrack.formats.archive import Archive
+from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regions
+from siamtrack.geometry.regions import FloatArray
+
+__all__ = ["NFS30", "NFS240"]
+
+_RATIO = 8  # annotations at 240 fps for frames at 30
+
+
+def _layout(rate: str) -> Layout:
+    def find(archive: Archive) -> dict[str, str]:
+        members = {name: f"{name}/{rate}/{name}.txt" for name in archive.folders() if rate in archive.folders(name)}
+        return {name: member for name, member in members.items() if archive.has(member)}
+
+    def read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
+        """Read `<seq>/<rate>/<seq>.txt` with frames `<seq>/<rate>/<seq>/00001.jpg`.
+
+        Of an annotation at 240 frames a second for frames at 30 every eighth line is taken; one frame or one line
+        too many is dropped.
+        """
+        regions = _regions(archive, member)
+        frames = tuple(archive.images(member.removesuffix(".txt")))
+        fast = member.replace("/30/", "/240/")
+        if frames:
+            dense = abs(len(regions) / len(frames) - _RATIO) < 1
+        else:  # without frames the annotation at 240 frames a second tells it, of which this is a copy
+            dense = rate == "30" and fast != member and archive.has(fast)
+            dense = dense and len(_regions(archive, fast)) == len(regions)
+        if dense:
+            regions = regions[::_RATIO]
+        if abs(len(regions) - len(frames)) == 1:
+            count = min(len(regions), len(frames))
+            regions, frames = regions[:count], frames[:count]
+        return Annotated(name, archive.where(member), regions, frames)
+
+    return Layout(f"nfs{rate}", f"airboard_1/{rate}/airboard_1.txt", find, read)
+
+
+def _regions(archive: Archive, member: str) -> FloatArray:
+    """Read lines `index left top right bottom frame lost occluded generated "label"`, or of plain boxes."""
+    data = archive.read(member)
+    if b'"' not in data:
+        return read_regions(archive, member)
+    rows = [line.split()[1:5] for line in data.splitlines() if line.strip()]
+    try:
+        corners = np.array(rows, dtype=np.float64).reshape(len(rows), 4)
+    except ValueError:
+        expected = 'expected lines `index left top right bottom frame .. "label"`'
+        raise DataError(f"{archive.where(member)}: {expected}") from None
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
+
+NFS30 = _layout("30")
+NFS240 = _layout("240")
