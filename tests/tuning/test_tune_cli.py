@@ -92,7 +92,7 @@ def test_ctrl_c_keeps_the_scores_and_the_same_command_goes_on(
         (["--grid", "track.window=0.1 0.2"], "--grid track.window: expected values"),
         (["--grid", "track.window=0.1,7"], "track.window"),
         (["--folds", "4"], "at least 4 videos"),
-        (["--data", "nowhere"], "nowhere: expected the folder"),
+        (["--data", "nowhere"], "nowhere: expected a folder or a zip file"),
         (["--data", "empty"], "there are none"),
         (["--out", "quick.txt"], "--out expects a .toml file"),
         (["--out", "mine.toml"], "was not made by tune"),

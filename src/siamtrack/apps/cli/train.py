@@ -148,6 +148,9 @@ def train(
             raise typer.Exit(128 + interrupts.came)
         if world.main:
             typer.echo(f"weights: {path}")
+            named = shlex.quote(str(path))
+            typer.echo(f"track with them: siamtrack track VIDEO --box X,Y,W,H --model {named} --video tracked.mp4")
+            typer.echo(f"score them:      siamtrack eval {named} --suite folder --data SEQUENCES --out results")
 
 
 def _measured(preset: Preset, pairs: PairSource) -> DrawnPairs:
