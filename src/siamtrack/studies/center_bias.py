@@ -20,16 +20,16 @@ from torch import Tensor, nn
 from siamtrack.config import Jitter, Preset, load_preset
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, InputError, missing_package
 from siamtrack.formats.sequence import VideoSequence
-from siamtrack.io import write_whole
+from siamtrack.io import whole_file, write_whole
 from siamtrack.models.siamese import Candidates, Matcher
 from siamtrack.models.weights import load_weights
 from siamtrack.training.log import Report
 from siamtrack.training.loop import train
 from siamtrack.training.validate import validate
 
-__all__ = ["REACH", "Bias", "bias_preset", "heat_map", "hold_out", "measure", "read_results", "run_shift"]
+__all__ = ["REACH", "Bias", "bias_preset", "heat_map", "hold_out", "measure", "plot_bias", "read_results", "run_shift"]
 
 REACH = 64
 """How far the test crops' targets lie from the middle at most, in pixels, along each axis."""
@@ -114,8 +114,7 @@ def bias_preset(out: Path, shift: int, overrides: dict[str, Any]) -> Preset:
     """The study's preset with one shift; its file is put into `out`, to be read and changed."""
     path = out / "center_bias.toml"
     if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(_PRESET, encoding="utf-8")
+        write_whole(path, _PRESET)
     return load_preset(path, overrides | {"data.search.shift": shift, "name": f"shift-{shift}"})
 
 
@@ -223,3 +222,51 @@ def read_results(out: Path) -> list[Bias]:
     """What has been measured so far, by shift."""
     found = [Bias(**json.loads(path.read_text(encoding="utf-8"))) for path in out.glob("shift-*/result.json")]
     return sorted(found, key=lambda bias: bias.shift)
+
+
+def plot_bias(results: Sequence[Bias], path: Path) -> None:
+    """Draw results as SiamRPN++'s figures 1 and 2 have them, into a PNG file.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+        InputError: there are no results.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise missing_package("the picture", "matplotlib", "report") from None
+    if not results:
+        raise InputError("there is nothing to draw: no shift has been measured yet")
+    count = len(results)
+    figure = Figure(figsize=(2.6 * max(count, 2), 6), layout="constrained")
+    parts: Any = figure.subfigures(2, 1)
+    upper, lower = parts
+    for axes, bias in zip(upper.subplots(1, count, squeeze=False)[0], results, strict=True):
+        half = len(bias.heat) * 4
+        axes.imshow(bias.heat, cmap="magma", extent=(-half, half, half, -half), vmin=0)
+        axes.set_title(f"shift {bias.shift}\nmiddle {bias.middle:.2f}", fontsize=9)
+        axes.tick_params(labelsize=7)
+    upper.suptitle("Mean response to uniformly placed targets (px from the middle)", fontsize=10)
+    left, right = lower.subplots(1, 2)
+    _draw_hits(left, results)
+    _draw_success(right, results)
+    with whole_file(path) as draft:
+        figure.savefig(draft, format="png", dpi=130)
+
+
+def _draw_hits(axes: Any, results: Sequence[Bias]) -> None:
+    for bias in results:
+        axes.plot(("up to 16", "16 to 32", "32 to 64"), bias.hits, marker="o", label=f"shift {bias.shift}")
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("target's distance from the middle (px)")
+    axes.set_ylabel("found within 16 px")
+    axes.legend(fontsize=7)
+
+
+def _draw_success(axes: Any, results: Sequence[Bias]) -> None:
+    known = [(f"{bias.shift}", bias.success) for bias in results if bias.success is not None]
+    axes.bar([name for name, _ in known], [score for _, score in known], width=0.6)
+    for place, (_, score) in enumerate(known):
+        axes.annotate(f"{score:.3f}", (place, score), ha="center", va="bottom", fontsize=8)
+    axes.set_xlabel("shift in training (px)")
+    axes.set_ylabel("success (AUC) of tracking")

@@ -51,8 +51,7 @@ def center_bias(
     from siamtrack.apps.cli.progress import training
     from siamtrack.config import parse_settings
     from siamtrack.data.resident import ResidentSet
-    from siamtrack.studies.center_bias import bias_preset, read_results, run_shift
-    from siamtrack.studies.center_bias_plot import plot_bias
+    from siamtrack.studies.center_bias import bias_preset, plot_bias, read_results, run_shift
     from siamtrack.training.validate import find_clips
 
     overrides = parse_settings(settings or [])
