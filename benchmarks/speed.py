@@ -30,7 +30,7 @@ from siamtrack.errors import SiamtrackError
 from siamtrack.evaluation.opencv import opencv_tracker
 from siamtrack.evaluation.trackers import TimedMatcher
 from siamtrack.models.folding import fold_norms
-from siamtrack.tracking import state as tracking
+from siamtrack.tracking import view as tracking
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.video.boxes import BoxWriter
 from siamtrack.video.reader import open_source
@@ -83,7 +83,7 @@ def run_ours(tracker: Tracker, clip: Path, box: tuple[float, ...], frames: int, 
             frame = next(stream)
             read = time.perf_counter()
             timed.seconds = 0.0
-            result = run.update_all(frame)[0]
+            result = run.update(frame)
             tracked = time.perf_counter()
             writer.write(number, [result])
             ended = time.perf_counter()

@@ -99,11 +99,27 @@ def test_wrong_calls_of_a_tracker_say_what_is_expected() -> None:
             tracker.init(wrong, (10, 10, 20, 20))  # type: ignore[arg-type]
     tracker.init(frame, (10, 10, 20, 20))
     assert isinstance(tracker.update(frame), siamtrack.Result)
-    tracker.init(frame, torch.tensor([[10.0, 10, 20, 20]], requires_grad=True))
-    with pytest.raises(siamtrack.SiamtrackError, match="above 0"):
-        tracker.init(frame, (10, 10, 0, 20))
-    found = tracker.update(frame)  # a refused call has changed nothing
-    assert isinstance(found, list) and len(found) == 1
+    state = tracker.state
+    for wrong, words in (((10, 10, 0, 20), "above 0"), ([(1, 2, 30, 20), (40, 9, 9, 9)], "use a MultiTracker")):
+        with pytest.raises(siamtrack.SiamtrackError, match=words):
+            tracker.init(frame, wrong)  # type: ignore[arg-type]
+    assert tracker.state is state  # a refused call has changed nothing
+
+
+def test_several_targets_are_a_list_in_their_order_also_when_there_is_one() -> None:
+    loaded = siamtrack.load()
+    frame = np.random.default_rng(5).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    boxes = [(10.0, 10.0, 30.0, 20.0), (60.0, 40.0, 20.0, 30.0)]
+    many = siamtrack.MultiTracker(loaded.net, loaded.preset)
+    with pytest.raises(siamtrack.SiamtrackError, match="call init"):
+        many.update(frame)
+    for given in (boxes, torch.tensor(boxes, requires_grad=True), boxes[:1]):
+        many.init(frame, given)
+        found = many.update(frame)
+        assert isinstance(found, list) and len(found) == len(given)
+        for result, box in zip(found, boxes, strict=False):
+            loaded.init(frame, box)
+            np.testing.assert_allclose(result.box, loaded.update(frame).box, atol=1e-3)
 
 
 def test_trackers_in_two_threads_share_one_network() -> None:
@@ -114,7 +130,7 @@ def test_trackers_in_two_threads_share_one_network() -> None:
     def boxes(first: tuple[float, ...]) -> list[siamtrack.Box]:
         tracker = siamtrack.Tracker(shared.net, shared.preset)
         tracker.init(frames[0], first)
-        return [result.box for frame in frames[1:] for result in tracker.update_all(frame)]
+        return [result.box for result in map(tracker.update, frames[1:])]
 
     starts = [(10.0, 10.0, 30.0, 20.0), (60.0, 40.0, 20.0, 30.0)]
     apart = [boxes(first) for first in starts]

@@ -15,17 +15,19 @@ if TYPE_CHECKING:
     from siamtrack.errors import SiamtrackError
     from siamtrack.geometry.boxes import Box
     from siamtrack.tracking.state import TrackState, start, step
-    from siamtrack.tracking.tracker import Result, Tracker
-    from siamtrack.zoo import load
+    from siamtrack.tracking.tracker import MultiTracker, Result, Tracker
+    from siamtrack.zoo import load, load_multi
 
 __all__ = [
     "Box",
+    "MultiTracker",
     "Preset",
     "Result",
     "SiamtrackError",
     "TrackState",
     "Tracker",
     "load",
+    "load_multi",
     "load_preset",
     "start",
     "step",
@@ -35,12 +37,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Box": "siamtrack.geometry.boxes",
+    "MultiTracker": "siamtrack.tracking.tracker",
     "Preset": "siamtrack.config",
     "Result": "siamtrack.tracking.tracker",
     "SiamtrackError": "siamtrack.errors",
     "TrackState": "siamtrack.tracking.state",
     "Tracker": "siamtrack.tracking.tracker",
     "load": "siamtrack.zoo",
+    "load_multi": "siamtrack.zoo",
     "load_preset": "siamtrack.config",
     "start": "siamtrack.tracking.state",
     "step": "siamtrack.tracking.state",

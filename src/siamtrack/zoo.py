@@ -1,20 +1,36 @@
-"""The models that can be loaded by name, and the one way from a name or a file to a `Tracker`."""
+"""The models that can be loaded by name: their weights, the trackers made of them, and what their networks cost."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from siamtrack.config import Crops, load_preset, preset_from_json, preset_names
+from siamtrack.config import Crops, Preset, changed_preset, load_preset, preset_from_json, preset_names
 from siamtrack.errors import ConfigError, WeightsError, did_you_mean
+from siamtrack.models.families import Family
 from siamtrack.models.folding import fold_norms
+from siamtrack.models.heads.rpn import Correlation, RpnHead
 from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import load_weights, read_metadata
-from siamtrack.tracking.tracker import Tracker, check_device
+from siamtrack.tracking.tracker import MultiTracker, Tracker, check_device
 
-__all__ = ["DEFAULT_MODEL", "check_crops", "load", "packaged_weights"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Cost",
+    "check_crops",
+    "count_cost",
+    "load",
+    "load_multi",
+    "packaged_weights",
+    "proposal_parameters",
+]
 
 DEFAULT_MODEL = "siamcar_lite0"
 
@@ -25,42 +41,95 @@ def packaged_weights(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def load(model: str | Path = DEFAULT_MODEL, device: torch.device | str = "cpu") -> Tracker:
-    """A tracker from a packaged model's name, or from a `.safetensors` file that siamtrack wrote.
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    device: torch.device | str = "cpu",
+    preset: str | Path | Preset | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Tracker:
+    """Load a tracker of one target.
+
+    Args:
+        model: a packaged model's name, or a `.safetensors` file that siamtrack wrote.
+        device: "cpu" or "cuda".
+        preset: a preset, its name or its `.toml` file, whose settings replace those stored with the weights.
+        settings: values by dotted key, as `{"track.window": 0.3}`, over those of the preset; keys of the sections
+            model, crops and track.
 
     Raises:
-        ConfigError: an unknown name (the nearest is offered), or a device that is not there.
-        WeightsError: no weights for that name, or a file that is corrupt or foreign.
+        ConfigError: an unknown name (the nearest is offered), setting or device, or a preset of another family.
+        WeightsError: no weights for that name, a file that is corrupt or foreign, or settings that do not fit it.
     """
+    return Tracker(*_open(model, device, preset, settings), device)
+
+
+def load_multi(
+    model: str | Path = DEFAULT_MODEL,
+    device: torch.device | str = "cpu",
+    preset: str | Path | Preset | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> MultiTracker:
+    """Load a tracker of several targets; arguments and errors are those of `load`."""
+    return MultiTracker(*_open(model, device, preset, settings), device)
+
+
+def _open(
+    model: str | Path,
+    device: torch.device | str,
+    preset: str | Path | Preset | None,
+    settings: Mapping[str, Any] | None,
+) -> tuple[Matcher, Preset]:
+    """The network with its weights, on the CPU, and the preset that it tracks with."""
     check_device(device)
+    stored, path = _find(model)
+    chosen = _chosen(stored, preset, settings or {})
+    net = chosen.model.build()
+    load_weights(path, net)
+    fold_norms(net)
+    check_crops(net.eval(), chosen.crops, str(path))
+    return net, chosen
+
+
+def _find(model: str | Path) -> tuple[Preset, Path]:
+    """The preset that belongs to a model, and its weights file."""
     path = Path(model)
-    if path.suffix != ".safetensors":
-        shipped = [name for name in preset_names() if packaged_weights(name)]
-        if str(model) not in preset_names():
-            if path.is_file():
-                raise WeightsError(f"'{model}' is not a weights file of siamtrack; expected a .safetensors file")
-            raise ConfigError(
-                f"unknown model '{model}'{did_you_mean(str(model), preset_names())} Expected a model with weights "
-                f"({', '.join(shipped) or 'none is packaged'}) or a .safetensors file"
-            )
-        found = packaged_weights(str(model))
-        if found is None:
-            raise WeightsError(
-                f"no weights come with '{model}'; train or import it, and give the .safetensors file "
-                f"(models with weights: {', '.join(shipped)})"
-            )
-        preset, path = load_preset(str(model)), found
-    else:
+    if path.suffix == ".safetensors":
         stored = read_metadata(path).get("preset")
         if stored is None:
             made = "`siamtrack train` or `siamtrack import`"
             raise WeightsError(f"{path} holds no siamtrack preset; make it with {made}")
-        preset = preset_from_json(stored, str(path))
-    net = preset.model.build()
-    load_weights(path, net)
-    fold_norms(net)
-    check_crops(net.eval(), preset.crops, str(path))
-    return Tracker(net, preset, device)
+        return preset_from_json(stored, str(path)), path
+    shipped = [name for name in preset_names() if packaged_weights(name)]
+    if str(model) not in preset_names():
+        if path.is_file():
+            raise WeightsError(f"'{model}' is not a weights file of siamtrack; expected a .safetensors file")
+        raise ConfigError(
+            f"unknown model '{model}'{did_you_mean(str(model), preset_names())} Expected a model with weights "
+            f"({', '.join(shipped) or 'none is packaged'}) or a .safetensors file"
+        )
+    found = packaged_weights(str(model))
+    if found is None:
+        raise WeightsError(
+            f"no weights come with '{model}'; train or import it, and give the .safetensors file "
+            f"(models with weights: {', '.join(shipped)})"
+        )
+    return load_preset(str(model)), found
+
+
+def _chosen(stored: Preset, preset: str | Path | Preset | None, settings: Mapping[str, Any]) -> Preset:
+    chosen = stored
+    if preset is not None:
+        chosen = preset if isinstance(preset, Preset) else load_preset(preset)
+        if chosen.model.family != stored.model.family:
+            raise ConfigError(
+                f"the preset '{chosen.name}' is of the family {chosen.model.family}, the weights are of "
+                f"{stored.model.family}; give a preset of that family"
+            )
+    for key in settings:
+        section = key.partition(".")[0]
+        if section in ("data", "train", "name", "description", "published"):
+            raise ConfigError(f"'{key}' has no effect on a trained model; expected model.*, crops.* or track.*")
+    return changed_preset(chosen, settings, "settings") if settings else chosen
 
 
 def check_crops(net: Matcher, crops: Crops, where: str) -> None:
@@ -74,7 +143,7 @@ def check_crops(net: Matcher, crops: Crops, where: str) -> None:
     Raises:
         WeightsError: a map becomes too small for the next layer, or the correlation has another number of channels.
     """
-    template, search = crops.template_crop or crops.template, crops.search
+    template, search = crops.template_side, crops.search
     sizes = torch.full((1, 2), crops.template / 2)
     try:
         with torch.inference_mode():
@@ -85,3 +154,60 @@ def check_crops(net: Matcher, crops: Crops, where: str) -> None:
             f"{where}: its network does not take crops of {template} (template) and {search} pixels (search); make it "
             f"again with crops that fit its layers ({' '.join(str(error).split())[:200]})"
         ) from None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters, and multiply-accumulates of convolutions, correlations and matrix products.
+
+    Attributes:
+        parameters: of the whole network; statistics of BatchNorm are not among them.
+        head_parameters: of what comes after backbone and neck.
+        macs_template: of one template crop, once for each target.
+        macs_search: of one search crop: a frame, or one scale of a search pyramid.
+    """
+
+    parameters: int
+    head_parameters: int
+    macs_template: int
+    macs_search: int
+
+
+def count_cost(preset: Preset) -> Cost:
+    """Count a preset's network at the sizes of its crops, from shapes alone: nothing is computed."""
+    crops = preset.crops
+    # On the meta device tensors have shapes and no values.
+    with torch.device("meta"), torch.inference_mode():
+        net = preset.model.build().eval()
+        sizes = torch.empty(1, 2)
+        with FlopCounterMode(display=False) as embedding:
+            template = net.embed(torch.empty(1, 3, *[crops.template_side] * 2), sizes)
+        with FlopCounterMode(display=False) as matching:
+            net.match(template, torch.empty(1, 3, crops.search, crops.search), sizes)
+    # The counter counts a multiplication and an addition as two.
+    return Cost(
+        _parameters(net),
+        _parameters(net.head),
+        embedding.get_total_flops() // 2,
+        matching.get_total_flops() // 2,
+    )
+
+
+def proposal_parameters(model: Family) -> dict[str, int]:
+    """Parameters of the proposal head with each kind of correlation, whichever the model has (SiamRPN++, section 3.4).
+
+    Returns:
+        By `model.correlation`: "up", "depthwise"; empty for families without that choice.
+    """
+    if not hasattr(model, "correlation") or getattr(model, "correlations", False):
+        return {}
+    counted = {}
+    with torch.device("meta"):
+        for kind in get_args(Correlation):
+            net = replace(model, correlation=kind).build()
+            counted[kind] = sum(_parameters(part) for part in net.modules() if isinstance(part, RpnHead))
+    return counted
+
+
+def _parameters(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())

@@ -18,7 +18,7 @@ CLIP, TRUTH = (Path(str(resources.files("siamtrack.video"))) / "demo" / name for
 
 
 def test_the_demo_tracks_its_clip_and_tells_the_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": TemplateMatcher())
+    monkeypatch.setattr(siamtrack, "load_multi", lambda *given, **named: TemplateMatcher())
     out = tmp_path / "deep" / "demo"
     result = CliRunner().invoke(app, ["demo", "--out", str(out), "--end", "12"])
     assert result.exit_code == 0, result.output
@@ -31,7 +31,7 @@ def test_the_demo_tracks_its_clip_and_tells_the_overlap(tmp_path: Path, monkeypa
 
 
 def test_the_demo_refuses_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": TemplateMatcher())
+    monkeypatch.setattr(siamtrack, "load_multi", lambda *given, **named: TemplateMatcher())
     (tmp_path / "file").touch()
     result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "file")])
     assert "cannot write" in str(result.exception)

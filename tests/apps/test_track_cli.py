@@ -24,7 +24,7 @@ from siamtrack.apps.cli.track import parse_box
 from siamtrack.config import load_preset, preset_to_json
 from siamtrack.errors import InputError
 from siamtrack.models.weights import save_weights
-from siamtrack.zoo import load
+from siamtrack.zoo import load_multi
 from template_matcher import Found, TemplateMatcher
 
 BOX = "40,30,32,24"
@@ -37,7 +37,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def matcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": TemplateMatcher())
+    monkeypatch.setattr(siamtrack, "load_multi", lambda *given, **named: TemplateMatcher())
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -188,7 +188,7 @@ def test_bad_sources_are_one_line_and_code_2(
 def test_unknown_model_and_device_are_one_line_and_code_2(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(siamtrack, "load", load)  # the package's own
+    monkeypatch.setattr(siamtrack, "load_multi", load_multi)  # the package's own
     out = tmp_path / "out.txt"
     for arguments, message in (
         (("--model", "siamcar_lit0"), "unknown model 'siamcar_lit0'"),
@@ -247,7 +247,7 @@ def test_a_lost_target_is_told(
             lost = self.frame in (3, 4, 5, 8)
             return [replace(first, presence=0.1, status="lost") if lost else first, *others]
 
-    monkeypatch.setattr(siamtrack, "load", lambda name, device="cpu": Losing())
+    monkeypatch.setattr(siamtrack, "load_multi", lambda *given, **named: Losing())
     out = tmp_path / "out.json"
     assert call(monkeypatch, "track", clip, "--box", BOX, "--output", out, "--end", 10) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "lost 2 times, 4 frames"
@@ -303,7 +303,7 @@ def child(code: str, *arguments: object, pause: float = 0.0) -> subprocess.Popen
                 time.sleep({pause})
                 return super().update(frame)
 
-        siamtrack.load = lambda name, device="cpu": Slow()
+        siamtrack.load_multi = lambda *given, **named: Slow()
     """
     return subprocess.Popen(
         [
@@ -349,11 +349,11 @@ def test_ctrl_c_while_the_model_is_loaded_ends_at_once_without_a_word(tmp_path: 
     loading = """
         from pathlib import Path
 
-        def load(name, device="cpu"):
+        def load(*given, **named):
             Path(sys.argv[-1]).with_name("loading").touch()
             time.sleep(60)
 
-        siamtrack.load = load
+        siamtrack.load_multi = load
     """
     process = child(textwrap.dedent(loading), "track", clip, "--box", BOX, "--output", tmp_path / "out.txt")
     deadline = time.monotonic() + 60
@@ -403,7 +403,7 @@ def test_weights_whose_crops_do_not_fit_are_one_line(
     model = tmp_path / "odd.safetensors"
     chosen = load_preset(preset, {f"crops.{name}": side for name, side in crops.items()})
     save_weights(model, chosen.model.build(), {"preset": preset_to_json(chosen)})
-    monkeypatch.setattr(siamtrack, "load", load)  # the package's own
+    monkeypatch.setattr(siamtrack, "load_multi", load_multi)  # the package's own
     assert call(monkeypatch, "track", clip, "--box", BOX, "--model", model) == 2
     told = capsys.readouterr()
     assert told.out == ""

@@ -35,9 +35,8 @@ from siamtrack.models.families import (
     family_names,
 )
 from siamtrack.models.heads.rpn import LightRpnHead, RpnHead
-from siamtrack.summary import count_cost, proposal_parameters
 from siamtrack.training.loop import train
-from siamtrack.zoo import load
+from siamtrack.zoo import count_cost, load, proposal_parameters
 from training_toys import small_model
 
 LIGHT = {
@@ -243,7 +242,7 @@ def test_ten_pairs_are_learned_by_heart(family: str, tmp_path: Path) -> None:
     pairs = ResidentPairs(ten_crops(frames, boxes), preset.crops, preset.data)
     tracker = load(train(preset, pairs, tmp_path, report=print))
     tracker.init(frames[0], boxes[0])
-    found = np.array([tracker.update(frame).box for frame in frames[1:]])  # type: ignore[union-attr]
+    found = np.array([tracker.update(frame).box for frame in frames[1:]])
     overlap = box_iou(*(xywh_to_xyxy(torch.from_numpy(b)) for b in (found, boxes[1:])))
     print(family, "mean overlap", float(overlap.mean()))
     assert float(overlap.mean()) > 0.7

@@ -15,12 +15,12 @@ from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import xyxy_to_xywh
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.siamese import Candidates, Template
-from siamtrack.tracking.rank import choose
+from siamtrack.tracking.select import best, neighbours, rank, upsampled
 from siamtrack.tracking.state import TrackState, start, step
-from siamtrack.tracking.upsampled import choose_upsampled
 
 FRAME = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
 BOX = (140.0, 100.0, 40.0, 40.0)
+SAME = torch.ones(1, 2)  # crops at the frame's own scale
 
 
 class Scripted:
@@ -134,13 +134,24 @@ def test_the_published_selection_knows_stride_and_template() -> None:
     """Twice the stride, crops and template: the same answer, twice as large."""
     track = Track(window=0.2, penalty=0.05, rate=0.5, select="upsampled")
     previous = torch.tensor([[60.0, 50.0]])
-    one = choose_upsampled(car(25, 8.0, 255), previous, 255, track, 127)
-    two = choose_upsampled(car(25, 16.0, 510), 2 * previous, 510, track, 254)
+    one = upsampled(car(25, 8.0, 255), previous, 255, track, 127, SAME)
+    two = upsampled(car(25, 16.0, 510), 2 * previous, 510, track, 254, SAME)
     assert one.centres[0].tolist() == pytest.approx([127.5 + 12, 127.5 - 8], abs=1)
     assert one.sizes[0].tolist() == pytest.approx([64, 48], rel=0.02)
     assert two.centres[0].tolist() == pytest.approx((2 * one.centres[0]).tolist(), abs=2)
     assert two.sizes[0].tolist() == pytest.approx((2 * one.sizes[0]).tolist(), rel=0.02)
     assert float(two.rates) == pytest.approx(float(one.rates), rel=0.02)
+
+
+def test_the_published_rate_compares_frame_pixels_with_crop_pixels() -> None:
+    """A target of 15 pixels in crops at 4.2 times its size: SiamCAR's code takes it for one that shrank by that."""
+    track = Track(window=0.2, penalty=0.2, rate=0.4, select="upsampled")
+    previous, scale = torch.tensor([[64.0, 48.0]]), torch.tensor([[30 / 127, 30 / 127]])
+    ours = upsampled(car(25, 8.0, 255), previous, 255, track, 127, scale)
+    theirs = upsampled(car(25, 8.0, 255), previous, 255, replace(track, mixed_units=True), 127, scale)
+    assert torch.equal(ours.centres, theirs.centres) and torch.equal(ours.sizes, theirs.sizes)
+    assert float(ours.rates / ours.scores) == pytest.approx(0.4, rel=0.01)
+    assert float(theirs.rates / theirs.scores) == pytest.approx(0.4 * np.exp(-0.2 * (127 / 30 - 1)), rel=0.01)
 
 
 def test_the_template_bounds_how_far_the_fine_peak_is_looked_for() -> None:
@@ -155,7 +166,7 @@ def test_the_template_bounds_how_far_the_fine_peak_is_looked_for() -> None:
     found.quality[0, 0] = 0.0  # type: ignore[index]
     track = Track(window=0.9, penalty=0.0, select="upsampled")
     reached = {
-        side: float(choose_upsampled(found, torch.tensor([[160.0, 160.0]]), 255, track, side).centres[0, 0])
+        side: float(upsampled(found, torch.tensor([[160.0, 160.0]]), 255, track, side, SAME).centres[0, 0])
         for side in (63, 127)
     }
     assert reached[127] == pytest.approx(127.5 + 24, abs=3) and reached[63] < 127.5 + 14
@@ -165,6 +176,7 @@ def test_the_template_bounds_how_far_the_fine_peak_is_looked_for() -> None:
     ("change", "select", "expected"),
     [
         ({"response_size": 0}, "neighbours", "track.select 'neighbours'"),
+        ({"response_size": 0}, "neighbours_weighted", "track.select 'neighbours_weighted'"),
         ({"sizes": None}, "best", "track.scales"),
     ],
 )
@@ -173,7 +185,8 @@ def test_a_selection_that_the_network_cannot_serve_is_one_line(
 ) -> None:
     found = replace(car(25, 8.0, 255), **change)
     with pytest.raises(ConfigError, match=expected) as caught:
-        choose(found, torch.tensor([[60.0, 50.0]]), Track(select=select))
+        track = Track(select=select)
+        (best if select == "best" else neighbours)(rank(found, torch.tensor([[60.0, 50.0]]), track), track)
     assert "\n" not in str(caught.value)
 
 
@@ -182,7 +195,7 @@ def test_a_selection_that_the_network_cannot_serve_is_one_line(
 )
 def test_the_published_selection_is_for_its_own_maps(change: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="SiamCAR"):
-        choose_upsampled(replace(car(25, 8.0, 255), **change), torch.tensor([[60.0, 50.0]]), 255, Track(), 127)
+        upsampled(replace(car(25, 8.0, 255), **change), torch.tensor([[60.0, 50.0]]), 255, Track(), 127, SAME)
 
 
 def test_a_memory_of_places_without_sizes_is_refused() -> None:

@@ -144,14 +144,15 @@ def test_a_box_stays_in_the_frame_and_keeps_some_size() -> None:
             assert found.sizes is not None
             return replace(found, centres=found.centres + 4000, sizes=found.sizes * 1e-4)
 
-    state = start(Leaves(), PRESET, scene(path(0), [RED, BLUE]), path(0))
-    for t in range(1, 12):
-        state = step(Leaves(), PRESET, scene(path(t), [RED, BLUE]), state)
-    boxes = xyxy_to_xywh(state.boxes)
-    assert bool(torch.isfinite(boxes).all())
-    assert float(boxes[:, 2:].min()) >= 4 - 1e-4
-    centres = boxes[:, :2] + boxes[:, 2:] / 2
-    assert bool((centres <= torch.tensor([320.0, 240.0])).all())
+    frame = scene(path(0), [RED, BLUE])
+    for smallest in (4.0, 10.0):
+        track = replace(PRESET.track, penalty=0.0, rate=1.0, smallest_side=smallest)
+        preset = replace(PRESET, track=track)
+        boxes = xyxy_to_xywh(step(Leaves(), preset, frame, start(Leaves(), preset, frame, path(0))).boxes)
+        assert bool(torch.isfinite(boxes).all())
+        assert boxes[:, 2:].numpy() == pytest.approx(smallest, abs=1e-3)
+        centres = boxes[:, :2] + boxes[:, 2:] / 2
+        assert centres.numpy() == pytest.approx(np.array([[320.0, 240.0]] * 2))
 
 
 def test_a_frame_of_another_size_is_refused() -> None:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from siamtrack.tracking.tracker import Status
 
 from siamtrack.errors import InputError
 from siamtrack.geometry.boxes import Box
-from siamtrack.tracking.presence import Status
 from siamtrack.tracking.tracker import Result
 from siamtrack.video.boxes import BoxWriter, box_paths
 

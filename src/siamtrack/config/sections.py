@@ -52,10 +52,14 @@ class Track:
         select: how the winner becomes a box.
             "best": the best candidate's own box.
             "neighbours": the mean box of the 3 best of the winner's 8 neighbours, by score with penalty and window.
+            "neighbours_weighted": SiamCAR, section 3.3, to the letter: winner and neighbours are ranked by the
+            classification alone (equation 9), and the 3 boxes are weighted by classification times penalty.
             "upsampled": what SiamCAR's published code does on enlarged maps.
         scales: factors of the search pyramid; empty for heads that predict sizes.
         scale_penalty: factor on the response of every scale but the middle one (SiamFC, section 4.1).
         smallest_side: no box becomes narrower or lower than this many frame pixels (PySOT: 10).
+        mixed_units: for "upsampled": the penalty within the size's rate compares the new size in frame pixels with
+            the old one in crop pixels, as SiamCAR's published code does; otherwise both are in crop pixels.
         lost_search: side in pixels of the search crop while the target is lost (DaSiamRPN; SiamRPN++ long-term);
             0 for short-term tracking.
         lost_step: pixels by which the search crop grows with every lost frame, from its usual side up to
@@ -75,10 +79,11 @@ class Track:
     window: float = Field(default=0.4, ge=0, le=1)
     penalty: float = Field(default=0.05, ge=0, le=2)
     rate: float = Field(default=0.35, ge=0, le=1)
-    select: Literal["best", "neighbours", "upsampled"] = "best"
+    select: Literal["best", "neighbours", "neighbours_weighted", "upsampled"] = "best"
     scales: tuple[float, ...] = ()
     scale_penalty: float = Field(default=1.0, gt=0, le=1)
     smallest_side: float = Field(default=4.0, ge=1, le=100)
+    mixed_units: bool = False
     lost_search: int = Field(default=0, ge=0, le=2047)
     lost_step: int = Field(default=0, ge=0, le=2047)
     search_lost_below: float = Field(default=0.85, ge=0, le=1)

@@ -133,14 +133,15 @@ class TimedMatcher:
 
 
 class _TimedTracker:
-    """`siamtrack.Tracker` with one target, and the time that its network takes."""
+    """`siamtrack.Tracker`, and the time that its network takes."""
 
     def __init__(self, model: str, device: str) -> None:
+        from siamtrack.tracking.tracker import Tracker
         from siamtrack.zoo import load
 
-        self._tracker = load(model, device)
-        self._net = TimedMatcher(self._tracker.net, device)
-        self._tracker.net = self._net
+        loaded = load(model, device)
+        self._net = TimedMatcher(loaded.net, device)
+        self._tracker = Tracker(self._net, loaded.preset, device)
 
     @property
     def network_seconds(self) -> float:

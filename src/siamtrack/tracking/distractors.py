@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from siamtrack.config import Preset
-from siamtrack.errors import ConfigError
+from siamtrack.config import Crops, Preset
 from siamtrack.geometry.boxes import cxcywh_to_xyxy, nms
-from siamtrack.geometry.crop import Frame, Region, cut, target_region
-from siamtrack.models.siamese import Candidates, Matcher, Template
+from siamtrack.models.siamese import Matcher, Template
+from siamtrack.tracking.select import Ranking
+from siamtrack.tracking.view import View
 
 __all__ = ["Memory", "recall", "remember", "rerank"]
 
@@ -71,56 +71,36 @@ def recall(memory: Memory, seen: Tensor, weight: float) -> Tensor:
     return (seen * (target - weight * rivals)[:, None]).sum(-1)
 
 
-def rerank(
-    net: Matcher, preset: Preset, frame: Frame, found: Candidates, ranked: Tensor, region: Region, size: int,
-    fill: Tensor, memory: Memory,
-) -> tuple[Tensor, Memory]:  # fmt: skip
+def rerank(net: Matcher, preset: Preset, view: View, ranking: Ranking, memory: Memory) -> tuple[Tensor, Memory]:
     """Choose among the best proposals by rank and memory, and remember what was seen.
 
     Args:
         net: embeds the proposals, cut from the frame as templates are.
         preset: for its crops and the settings of the memory.
-        frame: the frame.
-        found: N x P candidates with sizes.
-        ranked: (N, P) their scores with penalty and window.
-        region: the N search regions.
-        size: side of the search crops.
-        fill: (N, 3) colour of what lies outside the frame.
+        view: of the N search regions.
+        ranking: of the N x K candidates found there.
         memory: of the frames before.
 
     Returns:
         (N, 1) index of the chosen candidate, and the new memory.
-
-    Raises:
-        ConfigError: the candidates have no sizes.
     """
-    if found.sizes is None:
-        raise ConfigError("track.rerank needs a network that predicts sizes; set it to 0 with this one")
-    track = preset.track
-    boxes = torch.cat([found.centres, found.sizes], -1)
-    best = nms(cxcywh_to_xyxy(boxes), ranked, min(track.rerank, ranked.shape[1]))
-    chosen = boxes.gather(1, best[..., None].expand(-1, -1, 4))
-    seen = _look_at(net, preset, frame, chosen, region, size, fill)
-    rank = ranked.gather(1, best) + recall(memory, seen, track.distractor_weight)
-    winner = rank.argmax(1, keepdim=True)
-    rivals = (found.scores.gather(1, best) > track.distractor_over).scatter(1, winner, False)
-    return best.gather(1, winner), _updated(memory, seen, winner, rivals, track.memory_rate)
+    track, ranks = preset.track, ranking.ranks
+    boxes = torch.cat([ranking.candidates.centres, ranking.sizes], -1)
+    proposals = nms(cxcywh_to_xyxy(boxes), ranks, min(track.rerank, ranks.shape[1]))
+    seen = _look_at(net, preset.crops, view, boxes.gather(1, proposals[..., None].expand(-1, -1, 4)))
+    likely = ranks.gather(1, proposals) + recall(memory, seen, track.distractor_weight)
+    winner = likely.argmax(1, keepdim=True)
+    rivals = (ranking.scores.gather(1, proposals) > track.distractor_over).scatter(1, winner, False)
+    return proposals.gather(1, winner), _updated(memory, seen, winner, rivals, track.memory_rate)
 
 
-def _look_at(
-    net: Matcher, preset: Preset, frame: Frame, boxes: Tensor, region: Region, size: int, fill: Tensor
-) -> Tensor:
+def _look_at(net: Matcher, crops: Crops, view: View, boxes: Tensor) -> Tensor:
     """(N, K, 4) centre and size in search crops -> (N, K, D) template features of what is there."""
-    count, crops, device = boxes.shape[1], preset.crops, boxes.device
-    extent = (region.extent() / size)[:, None]
-    centres = region.centre[:, None] + (boxes[..., :2].cpu() - size / 2) * extent
-    sizes = boxes[..., 2:].cpu() * extent
-    corners = cxcywh_to_xyxy(torch.cat([centres, sizes], -1)).flatten(0, 1)
-    side = crops.template_crop or crops.template
-    around = target_region(corners, crops.context, side / crops.template)
-    patch = cut(frame, around, side, fill.repeat_interleave(count, 0), device, preset.crops.rounding)
-    inside = sizes.flatten(0, 1) / (around.extent() / side)
-    return _features(net.embed(patch.pixels, inside.to(device))).reshape(len(boxes), count, -1)
+    count = boxes.shape[1]
+    corners = cxcywh_to_xyxy(view.to_frame(boxes)).flatten(0, 1)
+    fill = view.fill.repeat_interleave(count, 0)
+    close = View.around(view.frame, corners, crops, crops.template_side, fill, boxes.device)
+    return _features(net.embed(close.pixels(), close.sizes_of(corners))).reshape(len(boxes), count, -1)
 
 
 def _features(template: Template) -> Tensor:

@@ -1,24 +1,34 @@
-"""What everything that runs a tracker expects of it; it needs no torch."""
+"""What everything that runs a tracker expects of it, for one target or several; it needs no torch."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TrackerLike"]
+if TYPE_CHECKING:
+    from siamtrack.tracking.tracker import Result
+
+__all__ = ["MultiTrackerLike", "TrackerLike"]
 
 
 class TrackerLike(Protocol):
-    """A tracker: `siamtrack.Tracker` is one, and so is any object with these two methods."""
+    """A tracker of one target, as `siamtrack.Tracker`; frames are RGB (H, W, 3)."""
 
-    def init(self, frame: npt.NDArray[np.uint8], boxes: Any, /) -> Any:
-        """Begin with a frame, RGB uint8 (H, W, 3), and a box x, y, w, h in continuous pixels, or (N, 4) of them."""
+    def init(self, frame: npt.NDArray[np.uint8], box: Any, /) -> Any:
+        """Begin with a frame and the target's box x, y, w, h in it, in continuous pixels."""
 
     def update(self, frame: npt.NDArray[np.uint8], /) -> Any:
-        """Return what was found in the next frame.
+        """Return the target's box x, y, w, h in the next frame, or an object that has it as `box`."""
 
-        For one box that is what `evaluation.tracker_session.read_prediction` understands; for N boxes a list of N
-        results, as `siamtrack.Result`.
-        """
+
+class MultiTrackerLike(Protocol):
+    """A tracker of several targets at once, as `siamtrack.MultiTracker`; frames are RGB (H, W, 3)."""
+
+    def init(self, frame: npt.NDArray[np.uint8], boxes: Any, /) -> Any:
+        """Begin with a frame and N boxes (N, 4) x, y, w, h in it, in continuous pixels."""
+
+    def update(self, frame: npt.NDArray[np.uint8], /) -> Sequence[Result]:
+        """Return N results of the next frame, in the order of the boxes."""

@@ -12,11 +12,12 @@ from torch import Tensor
 from siamtrack.config import Preset
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
-from siamtrack.geometry.crop import Frame, Region, cut, frame_size, mean_colour, target_region
+from siamtrack.geometry.crop import Frame, frame_size, mean_colour
 from siamtrack.models.siamese import Matcher, Template
+from siamtrack.tracking import select
 from siamtrack.tracking.distractors import Memory, remember, rerank
-from siamtrack.tracking.rank import Choice, choose, choose_scale, rank
-from siamtrack.tracking.upsampled import choose_upsampled
+from siamtrack.tracking.select import Choice
+from siamtrack.tracking.view import View
 
 __all__ = ["TrackState", "search_sides", "start", "step"]
 
@@ -69,17 +70,14 @@ def start(
     """
     track = preset.track
     if track.rerank and (track.scales or track.select == "upsampled"):
-        raise ConfigError("track.rerank needs track.select 'best' or 'neighbours' and no track.scales; set it to 0")
+        raise ConfigError("track.rerank works neither with track.select 'upsampled' nor with track.scales; set it to 0")
     size = frame_size(frame)
     corners = as_boxes(boxes, size)
     count = len(corners)
     fill = mean_colour(frame)[None].expand(count, -1)
-    crops = preset.crops
-    side = crops.template_crop or crops.template
-    region = target_region(corners, crops.context, side / crops.template)
+    view = View.around(frame, corners, preset.crops, preset.crops.template_side, fill, device)
     with torch.inference_mode():
-        crop = cut(frame, region, side, fill, device, crops.rounding)
-        template = net.embed(crop.pixels, _sizes_in(corners, region, side).to(device))
+        template = net.embed(view.pixels(), view.sizes_of(corners))
         memory = remember(template, track.memory_rate) if track.rerank else None
     none = torch.zeros(count, dtype=torch.long)
     return TrackState(corners, torch.ones(count), template, fill, none.bool(), size, none, memory)
@@ -100,17 +98,11 @@ def step(
     if size != state.size:
         first = f"{state.size[0]}x{state.size[1]}"
         raise InputError(f"expected a frame of {first} pixels as the first; got {size[0]}x{size[1]}")
-    if not preset.track.lost_search:
-        boxes, scores, memory = _advance(net, preset, frame, state, preset.crops.search, device)
+    crops, track = preset.crops, preset.track
+    if not track.lost_search:
+        boxes, scores, memory = _advance(net, preset, frame, state, crops.search, device)
         return replace(state, boxes=boxes, scores=scores, memory=memory)
-    return _step_longterm(net, preset, frame, state, device)
-
-
-def _step_longterm(
-    net: Matcher, preset: Preset, frame: Frame, state: TrackState, device: torch.device | str
-) -> TrackState:
-    """As `step`, where lost targets are searched for in a larger region than the others."""
-    track = preset.track
+    # Long-term: targets that are lost are searched for in a larger region than the others.
     boxes, scores, memory = state.boxes.clone(), state.scores.clone(), state.memory
     sides = search_sides(preset, state)
     for search in sorted(set(sides.tolist())):
@@ -138,11 +130,6 @@ def _lost_for(state: TrackState) -> Tensor:
     return torch.zeros(len(state.boxes), dtype=torch.long) if state.lost_for is None else state.lost_for
 
 
-def _sizes_in(boxes: Tensor, region: Region, size: int) -> Tensor:
-    """(N, 2) width and height of xyxy frame boxes in pixels of crops of `size` pixels."""
-    return (boxes[:, 2:] - boxes[:, :2]) / (region.extent() / size)
-
-
 def _rows(state: TrackState, index: Tensor) -> TrackState:
     if len(index) == len(state.boxes):
         return state
@@ -158,46 +145,37 @@ def _rows(state: TrackState, index: Tensor) -> TrackState:
 def _advance(
     net: Matcher, preset: Preset, frame: Frame, state: TrackState, search: int, device: torch.device | str
 ) -> tuple[Tensor, Tensor, Memory | None]:
-    crops = preset.crops
-    region = target_region(state.boxes, crops.context, search / crops.template)
-    choice, memory = _look(net, preset, frame, state, region, search, device)
+    """Boxes (N, 4) xyxy, scores (N,) and memory in the next frame, looked for in crops of `search` pixels."""
+    view = View.around(frame, state.boxes, preset.crops, search, state.fill, device)
+    choice, memory = _look(net, preset, view, state)
     found = torch.cat([choice.centres, choice.sizes, choice.rates[:, None], choice.scores[:, None]], 1).float().cpu()
-    extent = region.extent() / search
-    centres = region.centre + (found[:, :2] - search / 2) * extent
-    sizes = found[:, 2:4] * extent
-    rates, scores = found[:, 4:5], found[:, 5]
+    target, rates, scores = view.to_frame(found[:, :4]), found[:, 4:5], found[:, 5]
     before = xyxy_to_cxcywh(state.boxes)
-    after = torch.cat([centres, before[:, 2:] * (1 - rates) + sizes * rates], 1)
+    after = torch.cat([target[:, :2], before[:, 2:] * (1 - rates) + target[:, 2:] * rates], 1)
     return _bounded(after, before, state.size, preset.track.smallest_side), scores.nan_to_num(0.0), memory
 
 
-def _look(
-    net: Matcher, preset: Preset, frame: Frame, state: TrackState, region: Region, search: int,
-    device: torch.device | str,
-) -> tuple[Choice, Memory | None]:  # fmt: skip
+def _look(net: Matcher, preset: Preset, view: View, state: TrackState) -> tuple[Choice, Memory | None]:
     """Cut the search regions, match them and choose, all in crop pixels."""
-    track = preset.track
-    if search > preset.crops.search:
+    track, memory = preset.track, state.memory
+    if view.size > preset.crops.search:
         track = replace(track, window=_LOST_WINDOW)
-    previous = _sizes_in(state.boxes, region, search).to(device, non_blocking=True)
+    previous = view.sizes_of(state.boxes)
     if track.scales:
-        count = len(track.scales)
-        factors = torch.tensor(track.scales).repeat(len(state.boxes))
-        pyramid = Region(region.centre.repeat_interleave(count, 0), region.side.repeat_interleave(count) * factors)
-        fill = state.fill.repeat_interleave(count, 0)
-        crop = cut(frame, pyramid, search, fill, device, preset.crops.rounding)
-        template = tuple(level.repeat_interleave(count, 0) for level in state.template)
-        sizes = previous.repeat_interleave(count, 0) / factors.to(previous)[:, None]
-        return choose_scale(net.match(template, crop.pixels, sizes), previous, search, track), None
-    crop = cut(frame, region, search, state.fill, device, preset.crops.rounding)
-    found = net.match(state.template, crop.pixels, previous)
+        factors = torch.tensor(track.scales)
+        template = tuple(level.repeat_interleave(len(factors), 0) for level in state.template)
+        zoomed = view.pyramid(factors)
+        sizes = zoomed.sizes_of(state.boxes.repeat_interleave(len(factors), 0))
+        found = net.match(template, zoomed.pixels(), sizes)
+        return select.pyramid(found, previous, view.size, track), None
+    found = net.match(state.template, view.pixels(), previous)
     if track.select == "upsampled":
-        return choose_upsampled(found, previous, search, track, preset.crops.template), None
-    ranks = rank(found, previous, track)
-    if state.memory is None:
-        return choose(found, previous, track, ranks), None
-    best, memory = rerank(net, preset, frame, found, ranks[0], region, search, state.fill, state.memory)
-    return choose(found, previous, track, ranks, best), memory
+        return select.upsampled(found, previous, view.size, track, preset.crops.template, view.scale), None
+    ranking, winner = select.rank(found, previous, track), None
+    if memory is not None:
+        winner, memory = rerank(net, preset, view, ranking, memory)
+    choose = select.best if track.select == "best" else select.neighbours
+    return choose(ranking, track, winner), memory
 
 
 def _bounded(boxes: Tensor, before: Tensor, size: tuple[int, int], smallest: float) -> Tensor:

@@ -1,23 +1,25 @@
-"""The tracker that people use: `init` it with a box, `update` it with every frame."""
+"""The trackers that people use: `init` with a box or several, `update` with every frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from siamtrack.config import Preset
+from siamtrack.config import Preset, Track
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import Box, xyxy_to_xywh
 from siamtrack.geometry.crop import Frame
 from siamtrack.models.siamese import Matcher
-from siamtrack.tracking.presence import Status, presence, status
 from siamtrack.tracking.state import TrackState, start, step
 
-__all__ = ["Result", "Tracker", "check_device"]
+__all__ = ["MultiTracker", "Result", "Status", "Tracker", "check_device", "results"]
+
+Status = Literal["tracking", "uncertain", "lost"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class Result:
     Attributes:
         box: in frame pixels; where the target is lost, the last guess.
         score: the network's own score in [0, 1].
-        presence: estimate in [0, 1] that the box is on the target.
-        status: "tracking", "uncertain" or "lost", by the preset's thresholds on `presence`.
+        presence: estimate in [0, 1] that the box is on the target: the score on the scale of the preset's two
+            thresholds, piecewise linear from 0 at score 0 over 1/3 at `track.status_lost_below` and 2/3 at
+            `track.sure_over` to 1 at score 1.
+        status: "lost" for a presence below 1/3, "uncertain" below 2/3, else "tracking".
     """
 
     box: Box
@@ -37,11 +41,29 @@ class Result:
     status: Status
 
 
-class Tracker:
-    """One network that follows N targets; for several videos at once use `start` and `step` with a state each.
+def results(state: TrackState, track: Track) -> list[Result]:
+    """What a state says of its N targets; `track` has the thresholds of the status."""
+    rows = zip(xyxy_to_xywh(state.boxes).tolist(), state.scores.tolist(), strict=True)
+    return [Result(Box(*box), score, *_presence(score, track)) for box, score in rows]
+
+
+def _presence(score: float, track: Track) -> tuple[float, Status]:
+    low, high = track.status_lost_below, track.sure_over
+    if score < low:
+        return score / low / 3, "lost"
+    if score < high:
+        return (1 + (score - low) / (high - low)) / 3, "uncertain"
+    return (2 + (score - high) / (1 - high)) / 3, "tracking"
+
+
+class MultiTracker:
+    """One network that follows N targets of a video together; each frame is read once.
+
+    Several trackers, in several threads too, can share one network: it holds weights and nothing else. For a service
+    without sessions, or to go back to an earlier frame, use `start` and `step` with states of your own.
 
     Args:
-        net: the network.
+        net: the network; put on the device and into evaluation mode.
         preset: its preset.
         device: "cpu" or "cuda".
 
@@ -50,44 +72,80 @@ class Tracker:
     """
 
     def __init__(self, net: Matcher, preset: Preset, device: torch.device | str = "cpu") -> None:
-        check_device(device)
-        self.preset = preset
-        self.device = torch.device(device)
-        if isinstance(net, nn.Module):
-            net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = _place(net, device)
         self.net = net
+        self.preset = preset
         self.state: TrackState | None = None
-        self._single = True
 
-    def init(self, frame: Frame, boxes: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor) -> None:
-        """Begin with the targets of the first frame: one (x, y, w, h) or a list of them.
+    def init(self, frame: Frame, boxes: Sequence[Sequence[float]] | np.ndarray | Tensor) -> None:
+        """Begin with the targets of the first frame: a list of x, y, w, h.
 
         Raises:
             InputError: a box or frame that cannot be used.
         """
         self.state = start(self.net, self.preset, frame, boxes, self.device)
-        self._single = np.ndim(boxes) == 1
 
-    def update(self, frame: Frame) -> Result | list[Result]:
-        """Follow the targets into the next frame: one Result for one box, a list for a list.
+    def update(self, frame: Frame) -> list[Result]:
+        """Follow the targets into the next frame: one result for each, in the order of the boxes.
 
         Raises:
             InputError: `init` was not called, or the frame cannot be used.
         """
-        results = self.update_all(frame)
-        return results[0] if self._single else results
+        self.state = step(self.net, self.preset, frame, _begun(self.state), self.device)
+        return results(self.state, self.preset.track)
 
-    def update_all(self, frame: Frame) -> list[Result]:
-        """As `update`, always a list."""
-        if self.state is None:
-            raise InputError("call init(frame, box) before update(frame)")
-        self.state = step(self.net, self.preset, frame, self.state, self.device)
-        rows = zip(xyxy_to_xywh(self.state.boxes).tolist(), self.state.scores.tolist(), strict=True)
-        return [self._result(Box(*box), score) for box, score in rows]
 
-    def _result(self, box: Box, score: float) -> Result:
-        share = presence(score, self.preset.track)
-        return Result(box, score, share, status(share))
+class Tracker:
+    """One network that follows one target; `MultiTracker` follows several.
+
+    Args:
+        net: the network; put on the device and into evaluation mode.
+        preset: its preset.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ConfigError: a device that is not there.
+    """
+
+    def __init__(self, net: Matcher, preset: Preset, device: torch.device | str = "cpu") -> None:
+        self.device = _place(net, device)
+        self.net = net
+        self.preset = preset
+        self.state: TrackState | None = None
+
+    def init(self, frame: Frame, box: Sequence[float] | np.ndarray | Tensor) -> None:
+        """Begin with the target of the first frame: its box x, y, w, h.
+
+        Raises:
+            InputError: a box or frame that cannot be used, or several boxes.
+        """
+        state = start(self.net, self.preset, frame, box, self.device)
+        if len(state.boxes) > 1:
+            raise InputError(f"a Tracker follows one box x,y,w,h; got {len(state.boxes)}: use a MultiTracker for them")
+        self.state = state
+
+    def update(self, frame: Frame) -> Result:
+        """Follow the target into the next frame.
+
+        Raises:
+            InputError: `init` was not called, or the frame cannot be used.
+        """
+        self.state = step(self.net, self.preset, frame, _begun(self.state), self.device)
+        return results(self.state, self.preset.track)[0]
+
+
+def _begun(state: TrackState | None) -> TrackState:
+    if state is None:
+        raise InputError("call init before update: a tracker begins with the first frame and its targets")
+    return state
+
+
+def _place(net: Matcher, device: torch.device | str) -> torch.device:
+    """Put a network on a device, in evaluation mode; a stand-in without weights stays as it is."""
+    check_device(device)
+    if isinstance(net, nn.Module):
+        net.eval().to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return torch.device(device)
 
 
 def check_device(name: torch.device | str) -> None:

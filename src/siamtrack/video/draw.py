@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from siamtrack.tracking.presence import Status
+from siamtrack.tracking.tracker import Status
 
 __all__ = ["PALETTE", "Mark", "Trails", "colour_of", "draw"]
 

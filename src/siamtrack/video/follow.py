@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from siamtrack.geometry.boxes import Box
-from siamtrack.tracking.interface import TrackerLike
+from siamtrack.tracking.interface import MultiTrackerLike
 from siamtrack.tracking.tracker import Result
 
 __all__ = ["Step", "follow"]
@@ -33,7 +33,7 @@ class Step:
 
 
 def follow(
-    tracker: TrackerLike, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int = 0
+    tracker: MultiTrackerLike, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int = 0
 ) -> Iterator[Step]:
     """Track boxes through frames: the first step has the given boxes, the others what the tracker finds.
 

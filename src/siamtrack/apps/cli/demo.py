@@ -31,7 +31,7 @@ def demo(
         from siamtrack.io import write_whole
         from siamtrack.video.reader import open_source
 
-        tracker = siamtrack.load(model, device=device)
+        tracker = siamtrack.load_multi(model, device)
     clip, truth = out / "clip.mp4", out / "clip.txt"
     for path in (clip, truth):
         write_whole(path, resources.files("siamtrack.video").joinpath("demo", path.name).read_bytes())

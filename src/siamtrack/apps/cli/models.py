@@ -32,8 +32,7 @@ def _row(name: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from siamtrack.config import load_preset
-    from siamtrack.summary import count_cost, proposal_parameters
-    from siamtrack.zoo import packaged_weights
+    from siamtrack.zoo import count_cost, packaged_weights, proposal_parameters
 
     preset = load_preset(name)
     return {

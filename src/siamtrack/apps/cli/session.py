@@ -14,7 +14,7 @@ from siamtrack.apps.cli.interrupts import Interrupts
 from siamtrack.apps.cli.progress import Display
 
 if TYPE_CHECKING:
-    from siamtrack.tracking.interface import TrackerLike
+    from siamtrack.tracking.interface import MultiTrackerLike
     from siamtrack.tracking.tracker import Result
     from siamtrack.video.follow import Step
     from siamtrack.video.reader import FrameSource
@@ -94,7 +94,7 @@ def _plural(count: int, noun: str) -> str:
 
 
 def run_session(
-    tracker: TrackerLike, source: FrameSource, boxes: Sequence[Sequence[float]], outputs: Outputs, tally: Tally
+    tracker: MultiTrackerLike, source: FrameSource, boxes: Sequence[Sequence[float]], outputs: Outputs, tally: Tally
 ) -> None:
     """Track `boxes` (N, 4) xywh through `source` and write what was asked for.
 

@@ -67,7 +67,7 @@ def track(
             frames = stack.enter_context(open_source(source, start, end))
             as_boxes(boxes, frames.size)
             files = _check_outputs(source, output, video, len(boxes), overwrite)
-            tracker = siamtrack.load(model, device=device)
+            tracker = siamtrack.load_multi(model, device)
         tally = Tally()
         try:
             run_session(tracker, frames, boxes, Outputs(output, video, trails), tally)

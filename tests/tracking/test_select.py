@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from siamtrack.config import Track
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.siamese import Candidates
-from siamtrack.tracking.rank import choose, choose_scale, shape_penalty
+from siamtrack.tracking.select import Choice, best, neighbours, pyramid, rank, shape_penalty
 
 CELLS = 25
+
+
+def choose(found: Candidates, previous: torch.Tensor, track: Track) -> Choice:
+    return (best if track.select == "best" else neighbours)(rank(found, previous, track), track)
 
 
 def candidates(scores: torch.Tensor) -> Candidates:
@@ -84,11 +88,62 @@ def test_the_pyramid_takes_the_scale_of_the_highest_peak() -> None:
     scores[2, 14 * CELLS + 11] = 5.0
     points = grid_points(CELLS, 8, 255)[None].expand(3, -1, -1)
     found = Candidates(points, None, scores, grid_positions(CELLS), CELLS)
-    chosen = choose_scale(found, torch.tensor([[50.0, 30.0]]), 255, track)
+    chosen = pyramid(found, torch.tensor([[50.0, 30.0]]), 255, track)
     assert torch.allclose(chosen.sizes, torch.tensor([[55.0, 33.0]]))
     assert torch.allclose(chosen.centres[0], 127.5 + (grid_points(CELLS, 8, 255)[14 * CELLS + 11] - 127.5) * 1.1)
     # A peak that is higher by less than the damping takes away does not win.
     scores[1, 12 * CELLS + 12] = 4.9
-    assert torch.allclose(
-        choose_scale(found, torch.tensor([[50.0, 30.0]]), 255, track).sizes, torch.tensor([[50.0, 30.0]])
-    )
+    assert torch.allclose(pyramid(found, torch.tensor([[50.0, 30.0]]), 255, track).sizes, torch.tensor([[50.0, 30.0]]))
+
+
+def five_by_five(classes: list[list[float]], quality: list[list[float]]) -> Candidates:
+    """A 5 x 5 map, boxes of 40 + 2 n pixels in cell n: whose box is taken can be read off its size."""
+    points = grid_points(5, 8, 127)[None]
+    sides = 40 + 2 * torch.arange(25.0)
+    found = torch.tensor(classes).reshape(1, -1)
+    kept = torch.tensor(quality).reshape(1, -1)
+    return Candidates(points, torch.stack([sides, sides], -1)[None], found * kept, grid_positions(5), 5, found, kept)
+
+
+def test_the_paper_s_neighbours_are_ranked_by_classification_and_weighted_by_it() -> None:
+    """A hand case of SiamCAR's section 3.3: winner 12, with the neighbours 6 7 8 11 13 16 17 18.
+
+    By classification the best three are 13, 7 and 17; by classification times centre-ness 7, 13 and 6.
+    """
+    classes = [[0.1] * 5 for _ in range(5)]
+    quality = [[0.5] * 5 for _ in range(5)]
+    for cell, score, centred in ((12, 0.9, 0.9), (13, 0.8, 0.5), (7, 0.6, 0.8), (17, 0.4, 0.25), (6, 0.3, 0.9)):
+        classes[cell // 5][cell % 5], quality[cell // 5][cell % 5] = score, centred
+    found, previous = five_by_five(classes, quality), torch.tensor([[64.0, 64.0]])
+    side = {cell: 40 + 2 * cell for cell in range(25)}
+    ours = choose(found, previous, Track(window=0, penalty=0, select="neighbours"))
+    assert float(ours.sizes[0, 0]) == pytest.approx((side[13] + side[7] + side[6]) / 3)
+    assert float(ours.scores) == pytest.approx(0.81)
+    paper = choose(found, previous, Track(window=0, penalty=0, select="neighbours_weighted"))
+    weighted = (0.8 * side[13] + 0.6 * side[7] + 0.4 * side[17]) / 1.8
+    assert float(paper.sizes[0, 0]) == pytest.approx(weighted)
+    points = grid_points(5, 8, 127)
+    centre = (0.8 * points[13] + 0.6 * points[7] + 0.4 * points[17]) / 1.8
+    assert torch.allclose(paper.centres[0], centre)
+    assert float(paper.scores) == pytest.approx(0.9) and float(paper.rates) == pytest.approx(0.9 * Track().rate)
+
+
+def test_the_penalty_weighs_the_paper_s_neighbours_and_the_window_does_not() -> None:
+    classes = [[0.5] * 5 for _ in range(5)]
+    classes[2][2] = 1.0
+    found, previous = five_by_five(classes, [[1.0] * 5 for _ in range(5)]), torch.tensor([[56.0, 56.0]])
+    sizes = torch.tensor([52.0, 54.0, 56.0, 62.0, 66.0, 72.0, 74.0, 76.0])  # of the 8 neighbours
+    penalty = shape_penalty(torch.stack([sizes, sizes], -1)[None], previous, 0.3)[0]
+    wanted = float((sizes * penalty)[:3].sum() / penalty[:3].sum())
+    for window in (0.0, 0.6):
+        track = Track(window=window, penalty=0.3, select="neighbours_weighted")
+        assert float(choose(found, previous, track).sizes[0, 0]) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_a_corner_s_three_neighbours_are_all_there_is() -> None:
+    classes = [[0.1] * 5 for _ in range(5)]
+    classes[0][0] = 0.9
+    found = five_by_five(classes, [[1.0] * 5 for _ in range(5)])
+    track = Track(window=0, penalty=0, select="neighbours_weighted")
+    chosen = choose(found, torch.tensor([[40.0, 40.0]]), track)
+    assert float(chosen.sizes[0, 0]) == pytest.approx(40 + 2 * (1 + 5 + 6) / 3)

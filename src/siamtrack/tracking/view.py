@@ -1,0 +1,81 @@
+"""What the tracker looks at in one frame: square regions around targets, and the way back from their crops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from siamtrack.config import Crops
+from siamtrack.geometry.crop import Frame, Region, Rounding, cut, target_region
+
+__all__ = ["View"]
+
+
+@dataclass(frozen=True)
+class View:
+    """N square regions of a frame, to be cut out as crops of `size` pixels.
+
+    Attributes:
+        frame: the frame.
+        region: the N regions, on the CPU.
+        size: side of the crops in pixels.
+        fill: (N, 3) colour 0..255 of what lies outside the frame.
+        rounding: see `cut`.
+        device: where the crops are wanted: the network's device.
+    """
+
+    frame: Frame
+    region: Region
+    size: int
+    fill: Tensor
+    rounding: Rounding
+    device: torch.device | str
+
+    @classmethod
+    def around(
+        cls, frame: Frame, boxes: Tensor, crops: Crops, size: int, fill: Tensor, device: torch.device | str
+    ) -> View:
+        """Look around targets at the preset's scale.
+
+        Args:
+            frame: the frame.
+            boxes: (N, 4) xyxy of the targets in frame pixels.
+            crops: for the scale, which is that of `crops.template`, and the rounding.
+            size: side of the crops: `crops.template_side` for templates, `crops.search` or more to search.
+            fill: (N, 3).
+            device: the network's.
+        """
+        region = target_region(boxes, crops.context, size / crops.template)
+        return cls(frame, region, size, fill, crops.rounding, device)
+
+    @property
+    def scale(self) -> Tensor:
+        """(N, 2) frame pixels per crop pixel, for x and y."""
+        return self.region.extent() / self.size
+
+    def pixels(self) -> Tensor:
+        """Cut the regions out: (N, 3, size, size) float32 0..255."""
+        return cut(self.frame, self.region, self.size, self.fill, self.device, self.rounding).pixels
+
+    def sizes_of(self, boxes: Tensor) -> Tensor:
+        """Xyxy boxes (N, 4) in frame pixels -> (N, 2) width and height in crop pixels, on the device."""
+        return ((boxes[:, 2:] - boxes[:, :2]) / self.scale).to(self.device, non_blocking=True)
+
+    def to_frame(self, boxes: Tensor) -> Tensor:
+        """Map boxes (N, ..., 4), centre and size, from crop pixels to frame pixels, on the CPU."""
+        found = boxes.float().cpu()
+        scale = self.scale.reshape(len(found), *(1,) * (found.ndim - 2), 2)
+        return torch.cat([self.region.to_frame(found[..., :2], self.size), found[..., 2:] * scale], -1)
+
+    def pyramid(self, factors: Tensor) -> View:
+        """The same targets at S scales: N * S regions, the scales of a target in a row.
+
+        Args:
+            factors: (S,) on the regions' sides.
+        """
+        count, region = len(factors), self.region
+        side = region.side.repeat_interleave(count) * factors.repeat(len(region.side))
+        wider = Region(region.centre.repeat_interleave(count, 0), side)
+        return replace(self, region=wider, fill=self.fill.repeat_interleave(count, 0))
