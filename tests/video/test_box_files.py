@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from siamtrack.tracking.tracker import Status
 
 from siamtrack.errors import InputError
 from siamtrack.geometry.boxes import Box
-from siamtrack.tracking.tracker import Result
+from siamtrack.tracking.tracker import Result, Status
 from siamtrack.video.boxes import BoxWriter, box_paths
 
 BOXES = [(10.0, 20.5, 30.25, 40.125), (-3.5, 0.0, 1234.56789, 7.0)]
