@@ -25,6 +25,9 @@ from siamtrack.tracking.state import TrackState, step
 # How many frames the default tests check; the slow test checks all 20 or 40.
 FRAMES = {"pysot_siamrpn_alex_dwxcorr": 10, "siamfc": 8}
 
+# How many pixels a step may differ, where it is less than one.
+LARGEST = {"siamcar_r50": 0.01}
+
 
 @pytest.fixture(scope="module")
 def frames(shared: Path) -> list[np.ndarray]:
@@ -80,7 +83,7 @@ def check_steps(shared: Path, golden: Path, frames: list[np.ndarray], name: str,
         after = step(net, preset, frames[t], before)
         error = float((xyxy_to_cxcywh(after.boxes)[0] - states[t]).abs().max())
         errors.append(error)
-        if not error < 1:
+        if not error < LARGEST.get(name, 1):
             wrong[t] = (round(error, 2), float(margin[t - 1]))
         if "scores" in arrays:
             assert float(after.scores[0]) == pytest.approx(float(arrays["scores"][t]), abs=1e-3)

@@ -148,7 +148,7 @@ def test_the_published_rate_compares_frame_pixels_with_crop_pixels() -> None:
     track = Track(window=0.2, penalty=0.2, rate=0.4, select="upsampled")
     previous, scale = torch.tensor([[64.0, 48.0]]), torch.tensor([[30 / 127, 30 / 127]])
     ours = upsampled(car(25, 8.0, 255), previous, 255, track, 127, scale)
-    theirs = upsampled(car(25, 8.0, 255), previous, 255, replace(track, mixed_units=True), 127, scale)
+    theirs = upsampled(car(25, 8.0, 255), previous, 255, replace(track, published_rate=True), 127, scale)
     assert torch.equal(ours.centres, theirs.centres) and torch.equal(ours.sizes, theirs.sizes)
     assert float(ours.rates / ours.scores) == pytest.approx(0.4, rel=0.01)
     assert float(theirs.rates / theirs.scores) == pytest.approx(0.4 * np.exp(-0.2 * (127 / 30 - 1)), rel=0.01)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from siamtrack.tracking.tracker import Status
 
+from siamtrack.tracking.tracker import Status
 from siamtrack.video.draw import PALETTE, Mark, Trails, colour_of, draw
 
 GREY = np.full((120, 160, 3), 128, np.uint8)

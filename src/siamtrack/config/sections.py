@@ -58,8 +58,9 @@ class Track:
         scales: factors of the search pyramid; empty for heads that predict sizes.
         scale_penalty: factor on the response of every scale but the middle one (SiamFC, section 4.1).
         smallest_side: no box becomes narrower or lower than this many frame pixels (PySOT: 10).
-        mixed_units: for "upsampled": the penalty within the size's rate compares the new size in frame pixels with
-            the old one in crop pixels, as SiamCAR's published code does; otherwise both are in crop pixels.
+        published_rate: for "upsampled": the size's rate as SiamCAR's published code has it. Its penalty compares the
+            new size in frame pixels with the old one in crop pixels, and its classification may pass 1 where the
+            map is enlarged; otherwise both sizes are in crop pixels and the classification stays within [0, 1].
         lost_search: side in pixels of the search crop while the target is lost (DaSiamRPN; SiamRPN++ long-term);
             0 for short-term tracking.
         lost_step: pixels by which the search crop grows with every lost frame, from its usual side up to
@@ -83,7 +84,7 @@ class Track:
     scales: tuple[float, ...] = ()
     scale_penalty: float = Field(default=1.0, gt=0, le=1)
     smallest_side: float = Field(default=4.0, ge=1, le=100)
-    mixed_units: bool = False
+    published_rate: bool = False
     lost_search: int = Field(default=0, ge=0, le=2047)
     lost_step: int = Field(default=0, ge=0, le=2047)
     search_lost_below: float = Field(default=0.85, ge=0, le=1)

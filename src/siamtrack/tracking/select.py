@@ -203,8 +203,8 @@ def upsampled(found: Candidates, previous: Tensor, size: int, track: Track, temp
 
     The peak of the enlarged ranking with the window is the coarse place; within a part of the predicted box around
     it, the peak of the ranking without the window is the target's centre, and the box's size is read there from the
-    enlarged maps. Centre-ness is stretched to [0, 1] over each map. With `track.mixed_units`, the penalty within the
-    size's rate compares the new size in frame pixels with the old one in crop pixels, as the code does.
+    enlarged maps. Centre-ness is stretched to [0, 1] over each map. The size's rate is the code's
+    with `track.published_rate`.
 
     Args:
         found: N x K candidates of a square map, with `classes`, `quality` and `stride`.
@@ -237,10 +237,10 @@ def upsampled(found: Candidates, previous: Tensor, size: int, track: Track, temp
     at = fine.flatten(2).gather(2, peak[:, None, None].expand(-1, fine.shape[1], 1))[..., 0]
     sizes = at[:, 3:5] + at[:, 5:7]
     centres = grid_points(wide, 1.0, size).to(fine)[peak]
-    classes = at[:, 2].clamp(0, 1)
-    compared = sizes * scale.to(sizes) if track.mixed_units else sizes
-    rates = shape_penalty(compared[:, None], previous, track.penalty)[:, 0] * classes * track.rate
-    return Choice(centres, sizes, rates, classes)
+    scores = at[:, 2].clamp(0, 1)
+    compared, confidence = (sizes * scale.to(sizes), at[:, 2]) if track.published_rate else (sizes, scores)
+    rates = shape_penalty(compared[:, None], previous, track.penalty)[:, 0] * confidence * track.rate
+    return Choice(centres, sizes, rates.clamp(0, 1), scores)
 
 
 def _around_peak(ranked: Tensor, sides: Tensor, cells: int, template: int) -> Tensor:
