@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from siamtrack.config import Crops, Data, Track, Train, load_preset, preset_names
-from siamtrack.models.families import FAMILIES
+from siamtrack.models.families import family_class, family_names
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "siamtrack"
 PAGE = (PACKAGE.parents[1] / "docs" / "papers.md").read_text(encoding="utf-8")
@@ -33,12 +33,10 @@ def test_named_modules_exist() -> None:
 
 
 def test_named_settings_exist() -> None:
-    sections = {"crops": [Crops], "track": [Track], "data": [Data], "train": [Train], "model": FAMILIES}
-    known = {
-        f"{section}.{field.name}" for section, kinds in sections.items() for kind in kinds for field in fields(kind)
-    }
-    named = {
-        found[0] for found in (re.match(r"(crops|track|data|train|model)\.\w+", token) for token in TOKENS) if found
-    }
+    sections = [("crops", Crops), ("track", Track), ("data", Data), ("train", Train)]
+    families = [("model", family_class(name)) for name in family_names()]
+    known = {f"{section}.{field.name}" for section, kind in sections + families for field in fields(kind)}
+    found = [re.match(r"(crops|track|data|train|model)\.\w+", token) for token in TOKENS]
+    named = {match[0] for match in found if match}
     assert len(named) > 40
     assert named - known == set()
