@@ -128,6 +128,15 @@ def test_proposal_heads(shared: Path, prefix: str) -> None:
     assert spread_error(maps["loc"], recorded[f"{prefix}_loc"]) < 1e-5
 
 
+def test_weights_without_a_gain_answer_the_same_in_a_network_that_has_one(shared: Path) -> None:
+    recorded = load(shared, "pysot_xcorr_heads")
+    head = import_head(RpnHead((16,), 5, "up", gain=0.001), recorded, "up.")
+    with torch.inference_mode():
+        maps = head((recorded["up_z"],), (recorded["up_x"],))
+    assert spread_error(maps["cls"], recorded["up_cls"]) < 1e-5
+    assert spread_error(maps["loc"], recorded["up_loc"]) < 1e-5
+
+
 def _levels(features: Tensor, levels: int) -> tuple[Tensor, ...]:
     return tuple(features) if features.ndim == 5 else (features,) * levels
 
