@@ -103,7 +103,8 @@ def test_the_command_in_two_pieces(
     ]
     arguments = ["study", "center-bias", "--data", tmp_path / "data", "--out", tmp_path / "out", "--crops", 6]
     arguments += [part for text in tiny for part in ("--set", text)]
-    for extra in (["--shift", 0], ["--shift", 16, "--val", tmp_path / "val"]):
+    two = ["--shift", 0, "--shift", 16, "--processes", 2, "--out", tmp_path / "two"]
+    for extra in (["--shift", 0], ["--shift", 16, "--val", tmp_path / "val"], two):
         monkeypatch.setattr(sys, "argv", ["siamtrack", *map(str, [*arguments, *extra])])
         try:
             run()
@@ -112,5 +113,8 @@ def test_the_command_in_two_pieces(
     results = [json.loads((tmp_path / f"out/shift-{s}/result.json").read_text()) for s in (0, 16)]
     assert [r["shift"] for r in results] == [0, 16] and [r["crops"] for r in results] == [6, 6]
     assert results[0]["success"] is None and 0 <= results[1]["success"] <= 1
+    for alone in results:  # two processes measure what one does
+        shared = json.loads((tmp_path / f"two/shift-{alone['shift']}/result.json").read_text())
+        assert shared | {"success": None} == alone | {"success": None}
     assert (tmp_path / "out" / "center_bias.png").read_bytes().startswith(b"\x89PNG")
     assert "success" in capsys.readouterr().out

@@ -21,13 +21,14 @@ from siamtrack.config import Jitter, Preset, load_preset
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import DataError, InputError, missing_package
+from siamtrack.evaluation.jobs import Beat
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import whole_file, write_whole
 from siamtrack.models.siamese import Candidates, Matcher
 from siamtrack.models.weights import load_weights
 from siamtrack.training.log import Report
 from siamtrack.training.loop import train
-from siamtrack.training.validate import validate
+from siamtrack.training.validate import find_clips, validate
 
 __all__ = ["REACH", "Bias", "bias_preset", "heat_map", "hold_out", "measure", "plot_bias", "read_results", "run_shift"]
 
@@ -216,6 +217,49 @@ def run_shift(
         found = replace(found, success=validate(net, preset, clips, torch.device(device)))
     write_whole(folder / "result.json", json.dumps(asdict(found)))
     return found
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all shifts of a study have in common; a value that can be sent to another process.
+
+    Attributes:
+        data: a folder of shards, of whose crops the last tenth is tested on.
+        out: a folder for networks, numbers and the picture.
+        overrides: settings of the preset by dotted key.
+        val: a folder of sequences to track, or None.
+        crops: how many test crops are looked at.
+        device: "cpu" or "cuda".
+    """
+
+    data: Path
+    out: Path
+    overrides: dict[str, Any]
+    val: Path | None = None
+    crops: int = 512
+    device: str = "cpu"
+
+    @property
+    def preset(self) -> Preset:
+        """The preset, whose shift is each job's own."""
+        return bias_preset(self.out, 0, self.overrides)
+
+
+def open_study(
+    study: Study, report: Report = lambda row: None, stop: Callable[[], bool] = lambda: False
+) -> Callable[[int, Beat], Bias | None]:
+    """Load crops and sequences in a worker; return the work of `pool.run_jobs`: `run_shift` for a shift in pixels."""
+    clips = find_clips(study.val, study.preset.train.validate_frames) if study.val else ()
+    loaded = ResidentSet.load(study.data)
+
+    def work(shift: int, beat: Beat) -> Bias | None:
+        def tell(row: dict[str, float]) -> None:
+            beat()
+            report(row)
+
+        return run_shift(study.out, loaded, shift, study.overrides, clips, study.crops, study.device, tell, stop)
+
+    return work
 
 
 def read_results(out: Path) -> list[Bias]:

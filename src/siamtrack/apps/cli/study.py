@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,14 @@ def center_bias(
     ] = None,
     crops: Annotated[int, typer.Option(metavar="N", min=1, help="Test crops with placed targets.")] = 512,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the networks run.")] = "cpu",
+    processes: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Shifts trained at a time, each in a process of one thread."),
+    ] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Train on the workers of this Dask scheduler, as tcp://host:8786."),
+    ] = None,
 ) -> None:
     """Show how the targets' places in training bias a padded network (SiamRPN++, figures 1 and 2).
 
@@ -50,25 +58,37 @@ def center_bias(
     from siamtrack.apps.cli.interrupts import Interrupts
     from siamtrack.apps.cli.progress import training
     from siamtrack.config import parse_settings
-    from siamtrack.data.resident import ResidentSet
-    from siamtrack.studies.center_bias import bias_preset, plot_bias, read_results, run_shift
-    from siamtrack.training.validate import find_clips
+    from siamtrack.evaluation.jobs import Event, Failed, Finished, Started, Workers
+    from siamtrack.evaluation.pool import run_jobs
+    from siamtrack.studies.center_bias import Study, open_study, plot_bias, read_results
 
-    overrides = parse_settings(settings or [])
-    preset = bias_preset(out, 0, overrides)
-    clips = find_clips(val, preset.train.validate_frames) if val else ()
-    loaded = ResidentSet.load(data)
-    for pixels in shift or (0, 16, 32, 64):
-        typer.echo(f"shift {pixels}: {preset.train.steps} steps")
-        with ExitStack() as stack:
-            report = stack.enter_context(training(preset.train.steps))
+    whole = Study(data, out, parse_settings(settings or []), val, crops, device)
+    steps = whole.preset.train.steps
+    # an hour without a row of the log is a hang
+    workers = Workers(processes if processes > 1 else 0, cluster, limit=3600.0)
+    rows: list[Callable[[dict[str, float]], None]] = []
+    with ExitStack() as stack, ExitStack() as shown:
+
+        def on_event(event: Event[int, Bias | None]) -> None:
+            if isinstance(event, Started):
+                typer.echo(f"shift {event.job}: {steps} steps")
+                if here:
+                    rows.append(shown.enter_context(training(steps)))
+            elif isinstance(event, Failed):
+                raise event.error
+            elif isinstance(event, Finished):
+                shown.close()
+                if event.value is None:
+                    typer.echo("stopped with a checkpoint; give the same command to go on")
+                    raise typer.Exit(130)
+
+        here = workers.processes == 0 and cluster is None
+        opened = partial(open_study, whole)
+        if here:
             interrupts = stack.enter_context(Interrupts())
             interrupts.hold()
-            stop = partial(getattr, interrupts, "pending")
-            found = run_shift(out, loaded, pixels, overrides, clips, crops, device, report, stop)
-        if found is None:
-            typer.echo("stopped with a checkpoint; give the same command to go on")
-            raise typer.Exit(130)
+            opened = partial(opened, report=lambda row: rows[-1](row), stop=lambda: bool(interrupts.pending))
+        run_jobs(opened, shift or (0, 16, 32, 64), workers, on_event)
     results, picture = read_results(out), out / "center_bias.png"
     _show(results)
     plot_bias(results, picture)
