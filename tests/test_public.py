@@ -137,3 +137,20 @@ def test_trackers_in_two_threads_share_one_network() -> None:
     with ThreadPoolExecutor(2) as pool:
         together = list(pool.map(boxes, starts))
     np.testing.assert_allclose(together, apart, atol=1e-3)
+
+
+def test_a_model_tracks_with_other_settings_than_its_own(tmp_path: Path) -> None:
+    own = siamtrack.load().preset
+    changed = siamtrack.load(settings={"track.window": 0.2, "track.select": "best"}).preset
+    assert (changed.track.window, changed.track.select) == (0.2, "best") and changed.track.rate == own.track.rate
+    file = tmp_path / "mine.toml"
+    file.write_text("extends = 'siamcar_lite0'\n[track]\nrate = 0.1")
+    both = siamtrack.load_multi(preset=file, settings={"track.window": 0.2}).preset
+    assert (both.name, both.track.rate, both.track.window) == ("mine", 0.1, 0.2)
+    for arguments, words in (
+        ({"settings": {"track.windw": 1}}, "track.windw"),
+        ({"settings": {"train.lr": 1}}, "no effect on a trained model"),
+        ({"preset": "siamfc"}, "of the family siamfc"),
+    ):
+        with pytest.raises(siamtrack.SiamtrackError, match=words):
+            siamtrack.load(**arguments)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -59,20 +59,30 @@ class TrackerSpec:
         weights = _weights_file(self.model)
         if file_sha256(weights) != self.identity["weights"]:
             raise WeightsError(f"{weights}: expected the weights that {self.name} began with; this file holds others")
-        return _TimedTracker(self.model, self.device)
+        return _TimedTracker(self.model, self.device, json.dumps(self.identity["preset"]))
 
 
-def find_tracker(model: str, device: str = "cpu") -> TrackerSpec:
+def find_tracker(
+    model: str, device: str = "cpu", preset: str | None = None, settings: Mapping[str, Any] | None = None
+) -> TrackerSpec:
     """Resolve a tracker's name, and refuse one that cannot be built before anything is run.
 
+    Args:
+        model: see `TrackerSpec`.
+        device: "cpu" or "cuda".
+        preset: over the settings stored with the weights; see `siamtrack.load`.
+        settings: values by dotted key over those; see `siamtrack.load`.
+
     Raises:
-        ConfigError: an unknown name or device.
+        ConfigError: an unknown name, device or setting, or settings for one of OpenCV's trackers.
         WeightsError: no weights, or a file that cannot be used.
     """
     from siamtrack import __version__
 
     identity: dict[str, Any] = {"version": __version__, "device": device}
     if model.startswith(_OPENCV):
+        if preset is not None or settings:
+            raise ConfigError(f"{model} has no preset; --preset and --set are for siamtrack's models")
         import cv2
 
         from siamtrack.evaluation.opencv import opencv_tracker
@@ -86,10 +96,10 @@ def find_tracker(model: str, device: str = "cpu") -> TrackerSpec:
     from siamtrack.config import preset_to_json
     from siamtrack.zoo import load
 
-    preset = load(model, device).preset
+    chosen = load(model, device, preset, settings).preset
     weights = _weights_file(model)
     identity["weights"] = file_sha256(weights)
-    identity["preset"] = json.loads(preset_to_json(preset))
+    identity["preset"] = json.loads(preset_to_json(chosen))
     name = Path(model).stem if model.endswith(".safetensors") else model
     absolute = str(weights.resolve()) if model.endswith(".safetensors") else model
     return TrackerSpec(name, absolute, device, identity)
@@ -135,11 +145,12 @@ class TimedMatcher:
 class _TimedTracker:
     """`siamtrack.Tracker`, and the time that its network takes."""
 
-    def __init__(self, model: str, device: str) -> None:
+    def __init__(self, model: str, device: str, preset: str) -> None:
+        from siamtrack.config import preset_from_json
         from siamtrack.tracking.tracker import Tracker
         from siamtrack.zoo import load
 
-        loaded = load(model, device)
+        loaded = load(model, device, preset_from_json(preset))
         self._net = TimedMatcher(loaded.net, device)
         self._tracker = Tracker(self._net, loaded.preset, device)
 

@@ -41,6 +41,13 @@ def eval_command(
         str | None,
         typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler, as tcp://host:8786."),
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Settings in place of those stored with the weights.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as track.window=0.3; repeatable."),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
     limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="A frame that takes longer counts as a hang.")
@@ -68,7 +75,7 @@ def eval_command(
     if tracker_fps is not None:
         chosen = with_speed(chosen, tracker_fps)
     scoring_task(chosen, rules)
-    specs = _find(model, device)
+    specs = _find(model, device, preset, settings or [])
     sequences = read_suite(chosen, data)
     place = parse_place(out)
     if isinstance(place, Path) and place.exists() and not place.is_dir():
@@ -86,10 +93,12 @@ def eval_command(
         raise typer.Exit(1)
 
 
-def _find(models: list[str], device: str) -> list[TrackerSpec]:
+def _find(models: list[str], device: str, preset: str | None, settings: list[str]) -> list[TrackerSpec]:
+    from siamtrack.config import parse_settings
     from siamtrack.evaluation.trackers import find_tracker
 
-    specs = [find_tracker(name, device) for name in models]
+    changes = parse_settings(settings)
+    specs = [find_tracker(name, device, preset, changes) for name in models]
     names = [spec.name for spec in specs]
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)

@@ -45,6 +45,13 @@ def track(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
     trails: Annotated[bool, typer.Option(help="Draw the way of each target into the video.")] = True,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Settings in place of those stored with the weights.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as track.window=0.3; repeatable."),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
     start: Annotated[
         int, typer.Option(metavar="N", min=0, help="The frame that the boxes are given for, counted from 0.")
@@ -61,13 +68,14 @@ def track(
     with ExitStack() as stack:
         with ends_at_once():
             import siamtrack
+            from siamtrack.config import parse_settings
             from siamtrack.geometry.boxes import as_boxes
             from siamtrack.video.reader import open_source
 
             frames = stack.enter_context(open_source(source, start, end))
             as_boxes(boxes, frames.size)
             files = _check_outputs(source, output, video, len(boxes), overwrite)
-            tracker = siamtrack.load_multi(model, device)
+            tracker = siamtrack.load_multi(model, device, preset, parse_settings(settings or []))
         tally = Tally()
         try:
             run_session(tracker, frames, boxes, Outputs(output, video, trails), tally)
