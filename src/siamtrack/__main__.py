@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from siamtrack.apps.cli.interrupts import ends_at_once
 
 __all__ = ["main"]
@@ -9,6 +11,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line and exit."""
+    # OpenMP's threads spin while they wait, by default; beside other work that slows a small network down many times.
+    # It reads the variable when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with ends_at_once():
         from siamtrack.apps.cli.main import run
     run()
