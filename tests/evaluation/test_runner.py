@@ -23,7 +23,7 @@ from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import ImageFiles, VideoSequence
 from siamtrack.models.weights import save_weights
-from siamtrack.report.results import read_scored
+from siamtrack.report.page import read_scored
 from siamtrack.storage import join, list_files, read_from
 from toy_sets import Quiet, ToySpec, folder_set
 

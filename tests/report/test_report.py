@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from siamtrack.apps.cli.main import app
 from siamtrack.errors import ConfigError, DataError, InputError
 from siamtrack.report import RawSource, write_report
-from siamtrack.report.results import compare, read_scored
+from siamtrack.report.page import read_scored
+from siamtrack.report.results import compare
 from toy_sets import lines
 
 HOSTILE = '<script>alert(1)</script>,"\n%$_'
@@ -353,7 +354,7 @@ def near(image: np.ndarray, colour: str, within: int = 24) -> int:
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium to look at the page with")
 def test_the_page_in_a_browser(page: Path, tmp_path: Path) -> None:
-    from siamtrack.report.style import DARK, LIGHT
+    from siamtrack.report.drawing import DARK, LIGHT
 
     address = page.resolve().as_uri()
     light = shot(f"{address}#light", tmp_path / "light.png", tmp_path / "a", 1280, 1700)

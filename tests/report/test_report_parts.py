@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from siamtrack.report.differences import paired_bootstrap
-from siamtrack.report.results import number
-from siamtrack.report.style import DARK, LIGHT, Styles
+from siamtrack.report.drawing import DARK, LIGHT, Styles
+from siamtrack.report.results import number, paired_bootstrap
 
 SCORES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30)
 

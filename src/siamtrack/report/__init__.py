@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from siamtrack.report.page import Report, write_report
-from siamtrack.report.results import RawSource
+from siamtrack.report.page import RawSource, Report, write_report
 
 __all__ = ["RawSource", "Report", "write_report"]

@@ -1,4 +1,4 @@
-"""Clips of a sequence with the truth and what each tracker answered, drawn from the raw results of stores."""
+"""Video clips of a sequence with the truth and each tracker's boxes, drawn from the raw results of stores."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from siamtrack.evaluation.evaluate import read_suite
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.formats.sequence import Image, VideoSequence
 from siamtrack.geometry.regions import FloatArray, corners, widen
+from siamtrack.report.drawing import DARK, Styles
 from siamtrack.report.results import Comparison, Scored, slug
-from siamtrack.report.style import DARK, Styles
 from siamtrack.video.writer import VideoWriter
 
 __all__ = ["CLIPPED", "Trajectory", "read_trajectories", "render_clip", "write_clips"]
 
 CLIPPED = frozenset({"ope", "reset", "longterm", "unsupervised"})
-"""The kinds of protocol with a run from the first frame to the last, which can be shown as one clip."""
+"""The kinds of protocol that run from the first frame to the last."""
 
 _FPS = 30.0
 _WIDEST = 640
@@ -31,7 +31,7 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A tracker's answers on a sequence: (N, 8) regions in continuous pixels, nan for none, and its colour."""
+    """A tracker's regions on a sequence, (N, 8) in continuous pixels, nan for none, and its colour."""
 
     name: str
     colour: tuple[int, int, int]
@@ -59,16 +59,13 @@ def write_clips(
 
 
 def read_trajectories(trackers: Sequence[Scored], sequence: VideoSequence, styles: Styles) -> list[Trajectory]:
-    """Return what each tracker's store holds for a sequence: its run, or the first of its repetitions.
-
-    Trackers without a run there are left out.
-    """
+    """Return the run of each tracker on a sequence, or the first of several; trackers without one are left out."""
     found = []
     for tracker in trackers:
         store = tracker.store
         if store is None or tracker.kind not in CLIPPED:
             continue
-        key = "" if tracker.kind == "ope" else "001"  # of repetitions the first
+        key = "" if tracker.kind == "ope" else "001"  # the first repetition
         if store.has(sequence.name, key):
             run = store.load(sequence, key)
             colour = DARK[styles.slot(tracker.tracker)]

@@ -1,39 +1,88 @@
-"""Drawing: curves over thresholds and lengths; points of rank, accuracy, speed, attributes and differences."""
+"""Drawing: colours that people with any colour vision tell apart, curves, and points of rank, accuracy and speed.
+
+A figure is drawn once, in colours for white paper; `page.py` turns them into the page's own, light or dark.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from siamtrack.errors import missing_package
 from siamtrack.geometry.regions import FloatArray
-from siamtrack.report.differences import Difference
-from siamtrack.report.results import Scored, number, short
-from siamtrack.report.style import GRID, INK, MUTED, Styles, legend_below, new_figure, new_grid
+from siamtrack.report.results import Difference, Scored, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
+    "DARK",
+    "GRID",
+    "GROUND",
+    "INK",
+    "LIGHT",
+    "MUTED",
     "Axis",
     "Ranked",
+    "Styles",
+    "draw_accuracy_robustness",
     "draw_attributes",
     "draw_by_attribute",
     "draw_curves",
     "draw_differences",
     "draw_longterm",
-    "draw_plane",
     "draw_precision_recall",
     "draw_radar",
     "draw_ranking",
     "draw_speed",
+    "drawing",
 ]
 
-_FILLED = 4  # areas of more trackers than these add up to grey
+INK, MUTED, GRID, GROUND = "#1b1f24", "#59636e", "#d8dde3", "#fffffe"
+# Okabe and Ito, Color Universal Design, 2008, less its yellow, which is lost on white; the last is the ink.
+LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
+DARK = ("#4a93e0", "#f2742b", "#1fb98a", "#e294c1", "#f0c040", "#a5dcff", "#eceff2")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (6, 1.4, 1.2, 1.4)), (0, (1.2, 1.3)), (0, (9, 2)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_SETTINGS: Mapping[str, Any] = {
+    "text.parse_math": False,  # a $ in a name is a $
+    "svg.fonttype": "none",
+    "svg.hashsalt": "siamtrack",
+    "font.family": ["DejaVu Sans", "sans-serif"],
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 10,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "lines.linewidth": 2,
+    "lines.markersize": 6,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "legend.handlelength": 3.2,
+    "figure.facecolor": "white",
+}
 _DOTTED: Mapping[str, Any] = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (2, 2)), "zorder": 1}
 
 Ranked = Sequence[tuple[Scored, float]]
@@ -43,17 +92,74 @@ ByAttribute = Mapping[str, Mapping[str, float]]
 """A metric by attribute, by tracker."""
 
 
+class Styles:
+    """How each tracker is drawn, the same in all plots of a report; the order of the names decides."""
+
+    def __init__(self, trackers: Iterable[str]) -> None:
+        self._place = {name: n for n, name in enumerate(dict.fromkeys(trackers))}
+
+    def slot(self, tracker: str) -> int:
+        """Return the index of the tracker's colour."""
+        return self._place[tracker] % len(LIGHT)
+
+    def line(self, tracker: str) -> dict[str, Any]:
+        """Return colour and dashes, a different pair for each of the first 35 trackers."""
+        place = self._place[tracker]
+        return {"color": LIGHT[self.slot(tracker)], "linestyle": _DASHES[(place + place // 7) % len(_DASHES)]}
+
+    def point(self, tracker: str) -> dict[str, Any]:
+        """Return colour and marker of a single point."""
+        return {
+            "color": LIGHT[self.slot(tracker)],
+            "marker": _MARKERS[self._place[tracker] % len(_MARKERS)],
+            "linestyle": "none",
+            "markersize": 9,
+            "markeredgecolor": GROUND,
+        }
+
+
+def drawing() -> AbstractContextManager[None]:
+    """Return the context to draw and write figures in: matplotlib with the report's settings.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise missing_package("a report", "matplotlib", "report") from None
+    context: AbstractContextManager[None] = mpl.rc_context(dict(_SETTINGS))  # type: ignore[arg-type]
+    return context
+
+
+def _new_figure(rows: int = 0, height: float = 3.3, polar: bool = False) -> tuple[Figure, Axes]:
+    """Return a figure with one pair of axes and room for `rows` of legend below; height in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.0, height + 0.22 * rows), layout="constrained")
+    return figure, figure.subplots(subplot_kw={"projection": "polar"} if polar else None)
+
+
+def _legend_below(figure: Figure) -> None:
+    """Write the legend below the axes, where it hides no curve however many trackers there are."""
+    shown: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
+            shown.setdefault(text, handle)
+    figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=1, labelspacing=0.3)
+
+
 @dataclass(frozen=True)
 class Axis:
-    """How a curve's values lie on the plot.
+    """The axes of a curve.
 
     Attributes:
-        x: what goes to the right.
-        y: what goes up.
+        x: the label of the abscissa.
+        y: the label of the ordinate.
         first: the x of the first value.
         last: the x of the last value; None where the values are 1 apart.
-        shade: a part of x to be marked, with its name.
-        mark: an x to be marked, with its name.
+        shade: an interval of x to shade, and its name.
+        mark: an x to mark with a line, and its name.
     """
 
     x: str
@@ -70,8 +176,8 @@ class Axis:
 
 
 def draw_curves(ranked: Ranked, curve: str, axis: Axis, styles: Styles) -> Figure:
-    """Draw one curve of each tracker, with a legend in the order of rank that begins with the metric."""
-    figure, axes = new_figure(len(ranked))
+    """Draw one curve of each tracker, with a legend in order of rank."""
+    figure, axes = _new_figure(len(ranked))
     for tracker, value in ranked:
         values = tracker.scores.curves[curve]
         label = f"[{number(value)}]  {tracker.tracker}"
@@ -87,37 +193,46 @@ def draw_curves(ranked: Ranked, curve: str, axis: Axis, styles: Styles) -> Figur
         at, name = axis.mark
         axes.axvline(at, **_DOTTED)
         axes.text(at, 0.02, f" {name}", fontsize=8.5, color=MUTED)
-    legend_below(figure)
+    _legend_below(figure)
     return figure
 
 
 def draw_by_attribute(
     trackers: Sequence[Scored], curve: str, attributes: Sequence[str], axis: Axis, styles: Styles
 ) -> Figure:
-    """Draw one curve of each tracker for every attribute by itself, in small axes of one scale."""
-    figure, grid = new_grid(len(attributes), len(trackers))
+    """Draw one curve of each tracker for every attribute, in small axes of one scale, three to a row."""
+    from matplotlib.figure import Figure
+
+    count = len(attributes)
+    rows = -(-count // 3)
+    figure = Figure(figsize=(5.0, 0.5 + 1.45 * rows + 0.22 * len(trackers)), layout="constrained")
+    every: list[Axes] = list(figure.subplots(rows, 3, sharex=True, sharey=True, squeeze=False).flat)
+    for axes in every[count:]:
+        axes.set_visible(False)
+    grid = every[:count]
     for axes, attribute in zip(grid, attributes, strict=True):
         for tracker in trackers:
             values = tracker.scores.attribute_curves.get(attribute, {}).get(curve)
             if values is not None:
                 style = styles.line(tracker.tracker) | {"linewidth": 1.3, "label": tracker.tracker}
                 axes.plot(axis.grid(len(values)), values, **style)
-        axes.set_title(short(attribute, 24), fontsize=8.5, fontweight="normal")
+        axes.set_title(_short(attribute, 24), fontsize=8.5, fontweight="normal")
         axes.tick_params(labelsize=7.5)
         if axis.mark is not None:
             axes.axvline(axis.mark[0], **_DOTTED)
     grid[0].set(xlim=(axis.first, axis.last), ylim=(0, 1.02))
-    for axes in grid[-3:]:
+    for axes in grid[-3:]:  # nothing is below these
+        axes.tick_params(labelbottom=True)
         axes.set_xlabel(axis.x, fontsize=7)
     for axes in grid[::3]:
         axes.set_ylabel(axis.y, fontsize=7.5)
-    legend_below(figure)
+    _legend_below(figure)
     return figure
 
 
 def draw_precision_recall(ranked: Ranked, styles: Styles) -> Figure:
     """Draw precision over recall with the point of the best F (SiamRPN++, figure 9), and lines of equal F."""
-    figure, axes = new_figure(len(ranked), height=3.9)
+    figure, axes = _new_figure(len(ranked), height=3.9)
     axes.grid(False)
     for f in np.arange(0.1, 1.0, 0.1):
         recall = np.linspace(f / (2 - f) + 1e-6, 1, 200)
@@ -130,13 +245,13 @@ def draw_precision_recall(ranked: Ranked, styles: Styles) -> Figure:
         axes.plot(metrics["recall"], metrics["precision"], **styles.point(tracker.tracker))
     axes.set(xlabel="Recall", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.text(1.0, 1.02, "F", fontsize=8.5, color=MUTED, ha="left", va="bottom")
-    legend_below(figure)
+    _legend_below(figure)
     return figure
 
 
 def draw_longterm(ranked: Ranked, styles: Styles) -> Figure:
     """Draw precision, recall and F of each tracker over the ranks of its confidence thresholds."""
-    figure, axes = new_figure(len(ranked) + 2)
+    figure, axes = _new_figure(len(ranked) + 2)
     for tracker, value in ranked:
         for name in ("F", "precision", "recall"):
             values = tracker.scores.curves[name]
@@ -152,20 +267,20 @@ def draw_longterm(ranked: Ranked, styles: Styles) -> Figure:
                 axes.annotate(letter, place, above, textcoords="offset points", color=INK, fontsize=8)
     axes.set(xlabel="Share of the confidence thresholds passed", ylabel="Precision (P), recall (R), F")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    legend_below(figure)
+    _legend_below(figure)
     return figure
 
 
-def draw_ranking(ranked: Ranked, y: str, styles: Styles) -> Figure:
+def draw_ranking(ranked: Ranked, metric: str, styles: Styles) -> Figure:
     """Draw a metric over the rank, the best on the right, as VOT's reports do."""
-    figure, axes = new_figure(len(ranked))
+    figure, axes = _new_figure(len(ranked))
     for rank, (tracker, value) in enumerate(ranked, start=1):
         axes.vlines(rank, 0, value, color=styles.line(tracker.tracker)["color"], linewidth=1.2, alpha=0.6)
         axes.plot([rank], [value], label=f"[{number(value)}]  {tracker.tracker}", **styles.point(tracker.tracker))
     axes.set_xticks(range(1, len(ranked) + 1))
-    axes.set(xlabel="Rank", ylabel=y, xlim=(len(ranked) + 0.6, 0.4), ylim=(0, _above([v for _, v in ranked])))
+    axes.set(xlabel="Rank", ylabel=metric, xlim=(len(ranked) + 0.6, 0.4), ylim=(0, _above([v for _, v in ranked])))
     axes.grid(axis="x", visible=False)
-    legend_below(figure)
+    _legend_below(figure)
     return figure
 
 
@@ -175,22 +290,22 @@ def _above(values: Sequence[float]) -> float:
     return top * 1.12 if top > 0 else 1.0
 
 
-def draw_plane(
-    ranked: Ranked, x: tuple[str, str], y: tuple[str, str], styles: Styles, *, less_is_better: bool
+def draw_accuracy_robustness(
+    ranked: Ranked, robustness: str, label: str, styles: Styles, *, less_is_better: bool
 ) -> Figure:
-    """Draw two metrics, each (name in the store, label), against each other; better is right and up."""
-    figure, axes = new_figure(len(ranked), height=3.4)
-    for tracker, _ in ranked:
-        across, up = tracker.metric(x[0]), tracker.metric(y[0])
-        label = f"[{number(up)}, {number(across)}]  {tracker.tracker}"
-        axes.plot([across], [up], label=label, **styles.point(tracker.tracker))
-    axes.set(xlabel=x[1], ylabel=y[1], ylim=(0, 1))
-    right = _above([t.metric(x[0]) for t, _ in ranked])
+    """Draw accuracy over robustness, a metric of the store with its label; better is right and up."""
+    figure, axes = _new_figure(len(ranked), height=3.4)
+    for tracker, accuracy in ranked:
+        across = tracker.metric(robustness)
+        text = f"[{number(accuracy)}, {number(across)}]  {tracker.tracker}"
+        axes.plot([across], [accuracy], label=text, **styles.point(tracker.tracker))
+    axes.set(xlabel=label, ylabel="Accuracy", ylim=(0, 1))
+    right = _above([t.metric(robustness) for t, _ in ranked])
     if less_is_better:
         axes.set_xlim(right, -0.04 * right)
     else:
         axes.set_xlim(0, 1.02)
-    legend_below(figure)
+    _legend_below(figure)
     return figure
 
 
@@ -198,7 +313,7 @@ def draw_speed(ranked: Ranked, y: str, styles: Styles) -> Figure:
     """Draw a metric over frames a second on a logarithmic axis (SiamRPN++, figure 8)."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    figure, axes = new_figure(len(ranked), height=3.4)
+    figure, axes = _new_figure(len(ranked), height=3.4)
     axes.set_xscale("log")
     for tracker, value in ranked:
         label = f"[{number(value)} at {number(tracker.fps())} fps]  {tracker.tracker}"
@@ -213,7 +328,7 @@ def draw_speed(ranked: Ranked, y: str, styles: Styles) -> Figure:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(25, **_DOTTED)
     axes.text(25, axes.get_ylim()[1] * 0.02, " 25 fps: real time", fontsize=8.5, color=MUTED)
-    legend_below(figure)
+    _legend_below(figure)
     return figure
 
 
@@ -221,14 +336,14 @@ def draw_radar(values: ByAttribute, attributes: Sequence[str], styles: Styles) -
     """Draw a metric of each attribute on spokes (SiamCAR, figure 6); the best value is at the spoke's end."""
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = new_figure(len(values), height=4.6, polar=True)
+    figure, axes = _new_figure(len(values), height=4.6, polar=True)
     angles = np.linspace(0, 2 * np.pi, len(attributes), endpoint=False)
     closed = np.append(angles, angles[:1])
     for tracker, by_attribute in values.items():
         row = [by_attribute.get(a, math.nan) for a in attributes]
         style = styles.line(tracker)
         axes.plot(closed, [*row, row[0]], label=tracker, **style)
-        if len(values) <= _FILLED:
+        if len(values) <= 4:  # the areas of more add up to grey
             axes.fill(closed, [*row, row[0]], color=style["color"], alpha=0.06, linewidth=0)
     best = [
         max((v[a] for v in values.values() if math.isfinite(v.get(a, math.nan))), default=math.nan) for a in attributes
@@ -243,7 +358,7 @@ def draw_radar(values: ByAttribute, attributes: Sequence[str], styles: Styles) -
     polar.spines["polar"].set_visible(False)
     polar.yaxis.set_major_locator(MaxNLocator(4, prune="lower"))
     polar.set_ylim(0, _above(best))
-    legend_below(figure)
+    _legend_below(figure)
     return figure
 
 
@@ -261,28 +376,34 @@ def draw_attributes(values: ByAttribute, attributes: Sequence[str], x: str, styl
         axes.plot(row, np.arange(len(order)), label=tracker, **styles.point(tracker) | {"markersize": 7})
     axes.set_xlabel(x)
     axes.set_xlim(0, _above([v for by in values.values() for v in by.values()]))
-    legend_below(figure)
+    _legend_below(figure)
     return figure
 
 
-def draw_differences(differences: Sequence[Difference], x: str) -> Figure:
+def _short(name: str, most: int = 19) -> str:
+    """Shorten a name in its middle: names that people compare often differ at their ends."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
+def draw_differences(differences: Sequence[Difference]) -> Figure:
     """Draw the interval of each difference in a row, the first at the top, with a line at zero."""
     rising = differences[::-1]
-    figure, axes = _rows([f"{short(d.first)} − {short(d.second)}" for d in rising])
+    figure, axes = _rows([f"{_short(d.first)} − {_short(d.second)}" for d in rising])
     axes.axvline(0, **_DOTTED)
     for place, found in enumerate(rising):
         interval = found.interval
         axes.hlines(place, interval.low, interval.high, color=INK, linewidth=1.8)
         inside = INK if interval.clear else "none"
         axes.plot([interval.mean], [place], "o", markerfacecolor=inside, markeredgecolor=INK)
-    axes.set_xlabel(x)
+    axes.set_xlabel("Mean difference")
     axes.grid(axis="y", visible=False)
     return figure
 
 
 def _rows(names: Sequence[str], legend: int = 0) -> tuple[Figure, Axes]:
     """Return a figure with a row for each name, the first at the bottom, and room for a legend."""
-    figure, axes = new_figure(legend, height=1.0 + 0.3 * len(names))
+    figure, axes = _new_figure(legend, height=1.0 + 0.3 * len(names))
     axes.set_yticks(range(len(names)), list(names))
     axes.set_ylim(-0.6, len(names) - 0.4)
     return figure, axes

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import re
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from siamtrack import __version__
-from siamtrack.errors import ConfigError, InputError, missing_package
-from siamtrack.io import write_whole
+from siamtrack.errors import ConfigError, DataError, InputError, missing_package
+from siamtrack.evaluation.scoring import score
+from siamtrack.evaluation.store import Store
+from siamtrack.io import first_names, write_whole
 from siamtrack.metrics.rules import RULES
+from siamtrack.metrics.scores import Scores
 from siamtrack.report.clips import write_clips
-from siamtrack.report.differences import find_differences
+from siamtrack.report.drawing import DARK, GRID, GROUND, INK, LIGHT, MUTED, Styles, drawing
 from siamtrack.report.plots import Plot, difference_plot, find_plots
-from siamtrack.report.results import Comparison, RawSource, compare, read_scored
-from siamtrack.report.style import DARK, Styles, drawing, inline_svg, png_bytes, svg_text
+from siamtrack.report.results import Comparison, Scored, compare, find_differences
 from siamtrack.report.tables import (
-    Table,
     attribute_table,
     csv_text,
     difference_table,
@@ -27,14 +32,17 @@ from siamtrack.report.tables import (
     sequence_table,
     setting_table,
 )
-from siamtrack.storage import Place
+from siamtrack.storage import Place, exists, join, list_files, read_json_from
 
-__all__ = ["Report", "write_report"]
+__all__ = ["RawSource", "Report", "read_scored", "write_report"]
+
+_VARIABLES = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", GROUND: "var(--panel)"}
+"""CSS variables of the page for the colours of a plot that are no tracker's."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the page, how many plots, and the clips."""
+    """What was written: the page, the number of plots, and the clips."""
 
     page: Path
     plots: int
@@ -42,30 +50,12 @@ class Report:
 
 
 @dataclass(frozen=True)
-class _Figure:
-    """A plot as the page shows it: what was drawn, the view box and content of its SVG, and its files."""
+class RawSource:
+    """How to score result files that are in no store: the suite, its annotation and the rules."""
 
-    plot: Plot
-    view_box: str
-    svg: str
-    files: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class _Section:
-    """All that the page shows of one suite."""
-
-    comparison: Comparison
-    source: str
-    uneven: Sequence[str]
-    overview: Table
-    figures: Sequence[_Figure]
-    difference_figure: _Figure | None
-    differences: Table | None
-    attributes: Table
-    sequences: Table
-    settings: Table
-    failures: Table
+    suite: str
+    truth: Path
+    rules: str | None = None
 
 
 def write_report(
@@ -86,8 +76,8 @@ def write_report(
         title: the page's heading.
         raw: how to score results that are in no store.
         data: the data set of the one suite that is reported; clips are drawn from its frames.
-        clips: the sequences to draw: "all", names between commas, or how many of the most telling ones.
-        tell: is given a line for each part of the work.
+        clips: the sequences to draw: "all", names between commas, or a number of those that differ most.
+        tell: called with a line for each clip.
 
     Raises:
         ConfigError: matplotlib or jinja2 is missing, clips of several suites at once, or an unknown sequence.
@@ -126,8 +116,85 @@ def write_report(
             dark=list(enumerate(DARK)),
         ),
     )
-    plots = sum(len(s.figures) + (s.difference_figure is not None) for s in sections)
+    plots = sum(len(s["figures"]) + (s["difference_figure"] is not None) for s in sections)
     return Report(page, plots, written)
+
+
+def read_scored(results: Iterable[Place], raw: RawSource | None = None) -> list[Scored]:
+    """Read stores: each path is the OUT of `siamtrack eval`, OUT/<tracker> or OUT/<tracker>/<suite>.
+
+    With `raw` a path without a store below it holds raw results.
+
+    Raises:
+        DataError: no results, results without scores, or a store that cannot be read.
+        ConfigError: `raw` names an unknown suite or rules.
+    """
+    found: dict[Place, Scored] = {}
+    unscored: list[Place] = []
+    for path in results:
+        inside = [name.split("/")[:-1] for name in list_files(path) if PurePosixPath(name).name == "manifest.json"]
+        folders = [join(path, *names) for names in inside if len(names) <= 2]
+        if not folders and raw is None:
+            raise DataError(
+                f"{path}: expected results of `siamtrack eval`; there is no manifest.json "
+                "(raw results of other programs need --suite and --truth)"
+            )
+        if not folders and raw is not None:
+            files = Path(path)
+            name = files.resolve().with_suffix("").name
+            found[_resolved(path)] = Scored(name, score(raw.suite, raw.truth, files, raw.rules), files)
+        for folder in folders:
+            if exists(join(folder, "scores.json")):
+                found[_resolved(folder)] = _read_store(folder)
+            else:
+                unscored.append(folder)
+    if not found:
+        shown = first_names(map(str, unscored), 3) or "no results were named"
+        raise DataError(
+            f"nothing to report: no scores.json ({shown}); finish `siamtrack eval` on a suite whose truth is public"
+        )
+    return _with_unique_names(list(found.values()))
+
+
+def _resolved(place: Place) -> Place:
+    return place.resolve() if isinstance(place, Path) else place
+
+
+def _read_store(folder: Place) -> Scored:
+    manifest, tree = read_json_from(join(folder, "manifest.json")), read_json_from(join(folder, "scores.json"))
+    speed = join(folder, "speed.json")
+    try:
+        kind = str(manifest["protocol"]["kind"])
+        return Scored(
+            str(manifest["tracker"]),
+            Scores.from_dict(tree),
+            folder,
+            kind,
+            manifest,
+            read_json_from(speed) if exists(speed) else {},
+            Store(folder, kind).failures(),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{folder}: not as `siamtrack eval` writes it ({error!r}); score it again by the same command"
+        ) from None
+
+
+def _with_unique_names(found: list[Scored]) -> list[Scored]:
+    """Make the names of trackers on one suite unique: by the folder they came from, then by a number."""
+
+    def key(tracker: Scored) -> tuple[str, str, str]:
+        return tracker.scores.suite, tracker.scores.rules, tracker.tracker
+
+    def origin(tracker: Scored) -> str:
+        folder = Path(_resolved(tracker.folder))
+        # a store lies in OUT/<tracker>/<suite>
+        return (folder.parents[1] if tracker.manifest and len(folder.parents) > 1 else folder.parent).name
+
+    count = Counter(map(key, found))
+    found = [replace(t, tracker=f"{t.tracker} ({origin(t)})") if count[key(t)] > 1 else t for t in found]
+    count = Counter(map(key, found))
+    return [replace(t, tracker=f"{t.tracker} #{n}") if count[key(t)] > 1 else t for n, t in enumerate(found, 1)]
 
 
 def _template() -> Any:
@@ -142,34 +209,55 @@ def _template() -> Any:
     return environment.get_template("page.html.j2")
 
 
-def _section(comparison: Comparison, styles: Styles, clips: Mapping[str, str], out: Path) -> _Section:
+def _section(comparison: Comparison, styles: Styles, clips: Mapping[str, str], out: Path) -> dict[str, Any]:
+    """Write the plots of one suite; return what the template shows of it."""
     differences = find_differences(comparison)
     rule = RULES.get(comparison.rules)
     uneven = []
     if len({frozenset(t.scores.sequences) for t in comparison.trackers}) > 1:  # their means do not compare
         count = {t.tracker: len(t.scores.sequences) for t in comparison.trackers}
         uneven = [f"{name} ({n})" for name, n in count.items() if n < len(comparison.sequences)]
-    return _Section(
-        comparison,
-        "" if rule is None else rule.source,
-        uneven,
-        overview_table(comparison, styles),
-        [_figure(plot, out) for plot in find_plots(comparison, styles)],
-        _figure(difference_plot(comparison, differences), out) if differences else None,
-        difference_table(comparison, differences) if differences else None,
-        attribute_table(comparison, styles),
-        sequence_table(comparison, styles, clips),
-        setting_table(comparison, styles),
-        failure_table(comparison, styles),
-    )
+    return {
+        "comparison": comparison,
+        "source": "" if rule is None else rule.source,
+        "uneven": uneven,
+        "overview": overview_table(comparison, styles),
+        "figures": [_figure(plot, out) for plot in find_plots(comparison, styles)],
+        "difference_figure": _figure(difference_plot(comparison, differences), out) if differences else None,
+        "differences": difference_table(comparison, differences) if differences else None,
+        "attributes": attribute_table(comparison, styles),
+        "sequences": sequence_table(comparison, styles, clips),
+        "settings": setting_table(comparison, styles),
+        "failures": failure_table(comparison, styles),
+    }
 
 
-def _figure(plot: Plot, out: Path) -> _Figure:
-    """Draw a plot and write its files."""
-    figure = plot.draw()
-    svg = svg_text(figure)
-    files = {"PNG": f"plots/{plot.key}.png", "SVG": f"plots/{plot.key}.svg"}
-    write_whole(out / files["PNG"], png_bytes(figure))
-    write_whole(out / files["SVG"], svg)
-    view_box, content = inline_svg(svg, plot.key)
-    return _Figure(plot, view_box, content, files)
+def _figure(plot: Plot, out: Path) -> dict[str, Any]:
+    """Draw a plot, write its PNG, 900 pixels wide, and its SVG; return it as the template shows it."""
+    figure, key = plot.draw(), plot.key
+    png, svg = io.BytesIO(), io.BytesIO()
+    with warnings.catch_warnings():
+        # a name in a script that the font lacks is drawn as boxes in the PNG, and right in the browser
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure.savefig(png, format="png", dpi=180)
+        # without date and program equal figures make equal files
+        figure.savefig(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    files = {"PNG": f"plots/{key}.png", "SVG": f"plots/{key}.svg"}
+    write_whole(out / files["PNG"], png.getvalue())
+    write_whole(out / files["SVG"], svg.getvalue())
+
+    # inside the page: no namespaces and metadata, ids that are unique there, and the page's own colours
+    document = svg.getvalue().decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", document[document.index("<svg") :], flags=re.DOTALL)
+    head, body = text.split(">", 1)
+    box = re.search(r'viewBox="([^"]*)"', head)
+    assert box is not None  # matplotlib always writes one
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', body)
+    body = re.sub(r'xlink:href="#([^"]+)"', rf'href="#{key}-\1"', body)
+    body = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", body)
+    body = re.sub(rf'(<g id="{key}-patch_1">\s*<path [^>]*?)style="fill: #ffffff"', r'\1fill="none"', body)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, variable)
+    for slot, colour in enumerate(LIGHT):
+        body = body.replace(colour, f"var(--s{slot})")
+    return {"plot": plot, "view_box": box.group(1), "svg": body.rsplit("</svg>", 1)[0], "files": files}

@@ -1,4 +1,4 @@
-"""Which plots a comparison gets: those that its scores hold the numbers of."""
+"""The plots of a comparison: those that its scores hold the numbers for."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING
 
 from siamtrack.evaluation.suites import SUITES
 from siamtrack.report import drawing
-from siamtrack.report.differences import LEVEL, RESAMPLES, Difference
-from siamtrack.report.drawing import Axis, Ranked
-from siamtrack.report.results import Comparison, is_loss, label, number, slug
-from siamtrack.report.style import Styles
+from siamtrack.report.drawing import Axis, Ranked, Styles
+from siamtrack.report.results import LEVEL, RESAMPLES, Comparison, Difference, is_loss, label, number, slug
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Plot", "difference_plot", "find_plots"]
-
-_FEWEST_SPOKES = 3
 
 
 @dataclass(frozen=True)
@@ -28,11 +24,11 @@ class Plot:
     """A plot of a report.
 
     Attributes:
-        key: of its files.
+        key: the name of its files.
         title: its heading.
         caption: what it shows and how it was made.
         summary: the picture in words, for those who cannot see it.
-        draw: makes the figure, within `style.drawing()`.
+        draw: makes the figure, within `drawing.drawing()`.
     """
 
     key: str
@@ -43,7 +39,7 @@ class Plot:
 
 
 def find_plots(comparison: Comparison, styles: Styles) -> list[Plot]:
-    """Return the plots of one suite, the ones that papers show first."""
+    """Return the plots of one suite, in the order of importance."""
     return [
         *_one_pass(comparison, styles),
         *_expected_overlap(comparison, styles),
@@ -70,7 +66,7 @@ def _in_words(found: Ranked, what: str) -> str:
 
 @dataclass(frozen=True)
 class _Curve:
-    """A curve of one-pass evaluation, the metric that trackers are ranked by in its plot, and how it lies there."""
+    """A curve of one-pass evaluation, and the metric that its plot ranks trackers by."""
 
     name: str
     metric: str
@@ -207,7 +203,7 @@ def _accuracy_robustness(comparison: Comparison, styles: Styles) -> list[Plot]:
             "Accuracy and robustness",
             "In brackets accuracy and robustness. Better trackers are further up and further right.",
             _in_words(order, "Accuracy"),
-            partial(drawing.draw_plane, order, (x, axis), ("accuracy", "Accuracy"), styles, less_is_better=less),
+            partial(drawing.draw_accuracy_robustness, order, x, axis, styles, less_is_better=less),
         )
     ]
 
@@ -244,7 +240,7 @@ def _attributes(comparison: Comparison, styles: Styles) -> list[Plot]:
         values = {tracker: by for tracker, by in values.items() if by}
         words = f"{label(metric)} of the {len(attributes)} attributes; the numbers are in the table of attributes."
         loss = is_loss(metric, comparison.rules)
-        if metric == shown[0] and len(attributes) >= _FEWEST_SPOKES and not loss:
+        if metric == shown[0] and len(attributes) >= 3 and not loss:
             caption = f"{label(metric)}; the number at a spoke is the best tracker's."
             draw = partial(drawing.draw_radar, values, attributes, styles)
             found.append(Plot(f"{comparison.key}-radar", "Attributes at a glance", caption, words, draw))
@@ -261,7 +257,7 @@ def _attributes(comparison: Comparison, styles: Styles) -> list[Plot]:
 
 
 def difference_plot(comparison: Comparison, differences: Sequence[Difference]) -> Plot:
-    """Return the plot of the trackers' differences in the metric of sequences that leads."""
+    """Return the plot of the trackers' differences in the first sequence metric."""
     clear = [f"{d.first} and {d.second}" for d in differences if d.interval.clear]
     return Plot(
         f"{comparison.key}-differences",
@@ -269,5 +265,5 @@ def difference_plot(comparison: Comparison, differences: Sequence[Difference]) -
         f"{LEVEL:.0%} paired bootstrap intervals over sequences ({RESAMPLES} resamples). A filled point: the "
         "interval leaves out zero.",
         f"Intervals that leave out zero: {'; '.join(clear) or 'none'}.",
-        partial(drawing.draw_differences, differences, "Mean difference"),
+        partial(drawing.draw_differences, differences),
     )

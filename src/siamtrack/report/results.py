@@ -1,47 +1,54 @@
-"""What is reported: each tracker's scores on a suite, read from stores, and how their metrics are called and ranked."""
+"""The numbers of a report: trackers' scores on a suite, how they rank, and how sure their differences are."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
-from siamtrack.errors import ConfigError, DataError, did_you_mean
-from siamtrack.evaluation.scoring import score
+import numpy as np
+
+from siamtrack.errors import ConfigError, did_you_mean
 from siamtrack.evaluation.store import Failure, Store
-from siamtrack.io import first_names
 from siamtrack.metrics.scores import Scores
-from siamtrack.storage import Place, exists, join, list_files, read_json_from
+from siamtrack.storage import Place
 
-__all__ = ["Comparison", "RawSource", "Scored", "compare", "is_loss", "label", "number", "read_scored", "short", "slug"]
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "SEED",
+    "Comparison",
+    "Difference",
+    "Interval",
+    "Scored",
+    "compare",
+    "find_differences",
+    "is_loss",
+    "label",
+    "number",
+    "paired_bootstrap",
+    "slug",
+]
 
-
-@dataclass(frozen=True)
-class RawSource:
-    """How to score result files that are in no store: the suite, its annotation and the rules."""
-
-    suite: str
-    truth: Path
-    rules: str | None = None
+RESAMPLES = 10_000
+LEVEL = 0.95
+SEED = 0
 
 
 @dataclass(frozen=True)
 class Scored:
-    """One tracker on one suite, as its store has it.
+    """One tracker's results on one suite.
 
     Attributes:
-        tracker: its name, told apart from others of the same name.
-        scores: what `scores.json` holds; numbers that are null there are nan.
+        tracker: its name, made unique among the trackers of a report.
+        scores: the content of `scores.json`; null is nan.
         folder: of the store, or of the raw results.
-        kind: the protocol's kind (see `suites.Suite`), "" where the results are in no store.
-        manifest: what the results depend on; empty where they are in no store.
-        speed: what `speed.json` holds; empty where there is none.
+        kind: the protocol's kind (see `suites.Suite`), "" without a store.
+        manifest: what the results depend on; empty without a store.
+        speed: the content of `speed.json`; empty where there is none.
         failures: the sequences that could not be finished.
     """
 
@@ -55,26 +62,17 @@ class Scored:
 
     @property
     def store(self) -> Store | None:
-        """The store, None where the results are in none."""
+        """The store, None for raw results."""
         return Store(self.folder, self.kind) if self.manifest else None
 
     def metric(self, name: str) -> float:
-        """A metric of the data set; nan where not known."""
+        """A metric of the data set; nan where unknown."""
         return self.scores.metrics.get(name, math.nan)
 
     def fps(self, which: str = "tracker") -> float:
-        """Frames a second as measured: `tracker`, `network` or `end_to_end`; nan where not known."""
+        """Measured frames a second: `tracker`, `network` or `end_to_end`; nan where unknown."""
         value = self.speed.get("fps", {}).get(which)
         return math.nan if value is None else float(value)
-
-    @property
-    def preset_hash(self) -> str:
-        """The first 12 digits of the SHA-256 of the preset as sorted, compact JSON; "" without a preset."""
-        preset = self.manifest.get("preset")
-        if preset is None:
-            return ""
-        text = json.dumps(preset, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 _LABELS = {
@@ -108,9 +106,9 @@ _LABELS = {
     "length": "Frames",
     "progress": "Frames tracked",
 }
-# The metric that a benchmark ranks by; the first that is there.
+# The metric that a benchmark ranks by: the first of these that the scores have.
 _HEADLINES = ("EAO", "F", "success_auc", "AO", "success", "accuracy", "tag_weighted_accuracy")
-# What tells of a single sequence: the first row whose first metric is there, as far as it is there.
+# The metrics of single sequences: the first row whose first metric the scores have.
 _BY_SEQUENCE = (
     ("F", "precision", "recall"),
     ("success_auc", "precision@20", "norm_precision@0.20"),
@@ -118,18 +116,12 @@ _BY_SEQUENCE = (
     ("success", "precision", "norm_precision"),
     ("accuracy", "lost_number"),
 )
-_LOSSES = {
-    "lost_number",
-    "failures",
-    "total_failures",
-    "robustness_failures_len_weighted",
-    "tag_weighted_robustness",
-}
+_LOSSES = {"lost_number", "failures", "total_failures", "robustness_failures_len_weighted", "tag_weighted_robustness"}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The trackers that may be compared: one suite, one set of rules. `trackers` in order of their names."""
+    """Trackers on one suite by one set of rules, in order of their names."""
 
     suite: str
     rules: str
@@ -137,7 +129,7 @@ class Comparison:
 
     @property
     def key(self) -> str:
-        """What names its files and its part of the page."""
+        """The prefix of its files and ids."""
         return f"{slug(self.suite)}-{slug(self.rules)}"
 
     @property
@@ -152,7 +144,7 @@ class Comparison:
 
     @property
     def headline(self) -> str:
-        """The metric that trackers are ranked by: one that has a value at all."""
+        """The metric that trackers are ranked by: one that any tracker has a value of."""
         every = [m for t in self.trackers for m in t.scores.metrics]
         # a set of sequences shorter than the year's interval has no EAO
         known = [m for t in self.trackers for m, value in t.scores.metrics.items() if not math.isnan(value)]
@@ -166,7 +158,7 @@ class Comparison:
 
     @property
     def sequence_metrics(self) -> list[str]:
-        """The metrics that tell of single sequences, the one that leads first."""
+        """The metrics of single sequences, the most important first."""
         names = {m for t in self.trackers for values in t.scores.sequences.values() for m in values}
         row = next((wanted for wanted in _BY_SEQUENCE if wanted[0] in names), tuple(sorted(names)[:2]))
         found = [m for m in row if m in names]
@@ -186,9 +178,9 @@ class Comparison:
         return sorted(values, key=lambda v: (math.isnan(v[1]), sign * v[1]))
 
     def find_sequences(self, wanted: str) -> list[str]:
-        """Return the sequences to be shown: "all", names between commas, or a number of the most telling ones.
+        """Return the sequences to show: "all", names between commas, or a number of those that differ most.
 
-        Those are where the trackers differ most in the metric that leads; of a single tracker its worst.
+        These are where the trackers' values of the first sequence metric lie furthest apart; of one tracker its worst.
 
         Raises:
             ConfigError: a name that the results do not have, or a number below 0.
@@ -198,7 +190,16 @@ class Comparison:
         if wanted.lstrip("-").isdigit():
             if int(wanted) < 0:
                 raise ConfigError(f"--clips expects 'all', names or a number from 0; got {wanted}")
-            return sorted(self.sequences, key=lambda name: -self._spread(name))[: int(wanted)]
+            metric = self.sequence_metrics[0]
+
+            def spread(sequence: str) -> float:
+                values = [t.scores.sequences.get(sequence, {}).get(metric, math.nan) for t in self.trackers]
+                known = [v for v in values if not math.isnan(v)]
+                if not known:
+                    return -math.inf
+                return max(known) - min(known) if len(known) > 1 else -known[0]
+
+            return sorted(self.sequences, key=lambda name: -spread(name))[: int(wanted)]
         chosen = [name.strip() for name in wanted.split(",") if name.strip()]
         for name in chosen:
             if name not in self.sequences:
@@ -206,104 +207,108 @@ class Comparison:
                 raise ConfigError(f"--clips: {self.suite} has no sequence '{name}'{hint}")
         return chosen
 
-    def _spread(self, sequence: str) -> float:
-        metric = self.sequence_metrics[0]
-        values = [t.scores.sequences.get(sequence, {}).get(metric, math.nan) for t in self.trackers]
-        known = [v for v in values if not math.isnan(v)]
-        if not known:
-            return -math.inf
-        return max(known) - min(known) if len(known) > 1 else -known[0]
-
-
-def read_scored(results: Iterable[Place], raw: RawSource | None = None) -> list[Scored]:
-    """Read stores: each path is an evaluation's OUT, a tracker's folder in it, or a suite's in that.
-
-    A path without a store below it is taken for raw results where `raw` says how to score them.
-
-    Raises:
-        DataError: no results, results without scores, or a store that cannot be read.
-        ConfigError: `raw` names an unknown suite or rules.
-    """
-    found: dict[Place, Scored] = {}
-    unscored: list[Place] = []
-    for path in results:
-        inside = [name.split("/")[:-1] for name in list_files(path) if PurePosixPath(name).name == "manifest.json"]
-        folders = [join(path, *names) for names in inside if len(names) <= 2]
-        if not folders and raw is None:
-            raise DataError(
-                f"{path}: expected results of `siamtrack eval`; there is no manifest.json "
-                "(raw results of other programs need --suite and --truth)"
-            )
-        if not folders and raw is not None:
-            found[_resolved(path)] = _score_raw(Path(path), raw)
-        for folder in folders:
-            if exists(join(folder, "scores.json")):
-                found[_resolved(folder)] = _read_store(folder)
-            else:
-                unscored.append(folder)
-    if not found:
-        shown = first_names(map(str, unscored), 3) or "no results were named"
-        raise DataError(
-            f"nothing to report: no scores.json ({shown}); finish `siamtrack eval` on a suite whose truth is public"
-        )
-    return _with_names_of_their_own(list(found.values()))
-
-
-def _resolved(place: Place) -> Place:
-    return place.resolve() if isinstance(place, Path) else place
-
-
-def _read_store(folder: Place) -> Scored:
-    manifest, tree = read_json_from(join(folder, "manifest.json")), read_json_from(join(folder, "scores.json"))
-    speed = join(folder, "speed.json")
-    try:
-        kind = str(manifest["protocol"]["kind"])
-        return Scored(
-            str(manifest["tracker"]),
-            Scores.from_dict(tree),
-            folder,
-            kind,
-            manifest,
-            read_json_from(speed) if exists(speed) else {},
-            Store(folder, kind).failures(),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{folder}: not as `siamtrack eval` writes it ({error!r}); score it again by the same command"
-        ) from None
-
-
-def _score_raw(path: Path, raw: RawSource) -> Scored:
-    return Scored(path.resolve().with_suffix("").name, score(raw.suite, raw.truth, path, raw.rules), path)
-
-
-def _with_names_of_their_own(found: list[Scored]) -> list[Scored]:
-    """Tell trackers of one name on one suite apart: by the folder they came from, then by a number."""
-
-    def key(tracker: Scored) -> tuple[str, str, str]:
-        return tracker.scores.suite, tracker.scores.rules, tracker.tracker
-
-    def origin(tracker: Scored) -> str:
-        folder = Path(_resolved(tracker.folder))
-        # a store lies in OUT/<tracker>/<suite>
-        return (folder.parents[1] if tracker.manifest and len(folder.parents) > 1 else folder.parent).name
-
-    count = Counter(map(key, found))
-    found = [replace(t, tracker=f"{t.tracker} ({origin(t)})") if count[key(t)] > 1 else t for t in found]
-    count = Counter(map(key, found))
-    return [replace(t, tracker=f"{t.tracker} #{n}") if count[key(t)] > 1 else t for n, t in enumerate(found, 1)]
-
 
 def compare(found: Iterable[Scored]) -> list[Comparison]:
-    """Return the trackers by suite and rules: scores by different rules are never set side by side."""
+    """Group trackers by suite and rules: scores by different rules do not compare."""
     groups: dict[tuple[str, str], list[Scored]] = {}
     for tracker in found:
         groups.setdefault((tracker.scores.suite, tracker.scores.rules), []).append(tracker)
     return [Comparison(*key, sorted(members, key=lambda t: t.tracker)) for key, members in sorted(groups.items())]
 
 
+@dataclass(frozen=True)
+class Interval:
+    """The mean difference over a number of sequences, and the interval [low, high] about it."""
+
+    mean: float
+    low: float
+    high: float
+    sequences: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The interval of tracker `first` less tracker `second`."""
+
+    first: str
+    second: str
+    interval: Interval
+
+
+def find_differences(comparison: Comparison) -> list[Difference]:
+    """Return the trackers' differences in the first metric of `sequence_metrics`, the better tracker first.
+
+    All pairs of up to six trackers, else the best with each of the others.
+    """
+    metrics = comparison.sequence_metrics
+    if not metrics:
+        return []
+    metric = metrics[0]
+    values = {
+        t.tracker: {name: by[metric] for name, by in t.scores.sequences.items() if metric in by}
+        for t in comparison.trackers
+    }
+    names = [tracker.tracker for tracker, _ in comparison.ranked(metric)]
+    if not is_loss(metric, comparison.rules, metrics):
+        # metrics of single sequences may be named otherwise than the data set's
+        means = {name: np.nanmean(list(by.values()) or [np.nan]) for name, by in values.items()}
+        names.sort(key=lambda name: -np.nan_to_num(means[name], nan=-np.inf))
+    pairs = list(combinations(names, 2))
+    if len(names) > 6:
+        pairs = pairs[: len(names) - 1]
+    found = [Difference(a, b, paired_bootstrap(values[a], values[b])) for a, b in pairs]
+    return [difference for difference in found if difference.interval.sequences]
+
+
+def paired_bootstrap(
+    ours: Mapping[str, float],
+    theirs: Mapping[str, float],
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = SEED,
+) -> Interval:
+    """Return the mean of `ours` - `theirs` over their common sequences with its percentile interval.
+
+    Sequences are drawn with replacement, both trackers' scores of a sequence together, so that what makes a
+    sequence hard for both cancels (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
+    Values that are not finite are left out with their partner. Without a common sequence all three numbers
+    are nan.
+
+    Args:
+        ours: a metric by sequence.
+        theirs: the same metric of the other tracker.
+        resamples: the number of draws.
+        level: the share of the resampled means that the interval holds, in (0, 1).
+        seed: of the draws.
+    """
+    pairs = np.array([(ours[name], theirs[name]) for name in ours if name in theirs]).reshape(-1, 2)
+    pairs = pairs[np.isfinite(pairs).all(axis=1)]
+    n = len(pairs)
+    if n == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    differences = pairs[:, 0] - pairs[:, 1]
+    mean = float(differences.mean())
+    random = np.random.default_rng(seed)
+    # how often each sequence is drawn says all about a resample; in parts, to bound the memory
+    means = np.concatenate(
+        [
+            random.multinomial(n, np.full(n, 1 / n), size=min(1_000, resamples - done)) @ differences / n
+            for done in range(0, resamples, 1_000)
+        ]
+    )
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    # a resampled mean of equal differences may miss their mean by a rounding error
+    return Interval(mean, min(low, mean), max(high, mean), n)
+
+
 def label(metric: str) -> str:
-    """Return a metric's name for people; one that is not known stays as it is."""
+    """Return the title of a metric; an unknown one is its own."""
     return _LABELS.get(metric, metric)
 
 
@@ -313,21 +318,15 @@ def is_loss(metric: str, rules: str, beside: Iterable[str] = ()) -> bool:
     Args:
         metric: its name in the store.
         rules: the scorer.
-        beside: the metrics that stand beside it.
+        beside: the other metrics of the same scores.
     """
     if metric == "robustness":
         return rules == "vot-pysot" or "lost_number" in beside
     return metric in _LOSSES
 
 
-def short(name: str, most: int = 19) -> str:
-    """Shorten a name in its middle: names that people compare often differ at their ends."""
-    half = most // 2
-    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
-
-
 def number(value: float) -> str:
-    """Write a number for people: three decimals below 10, one below 1000, a dash where there is none."""
+    """Write a number with three decimals below 10, one below 1000; nan is a dash."""
     if math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -340,5 +339,5 @@ def number(value: float) -> str:
 
 
 def slug(text: str) -> str:
-    """Return a text as part of a file name and an id: letters, digits, dots, minus and underscore."""
+    """Make a text fit for file names and ids: letters, digits, dots, minus and underscore."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "x"

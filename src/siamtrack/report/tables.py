@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from siamtrack.report.differences import LEVEL, RESAMPLES, SEED, Difference
-from siamtrack.report.results import Comparison, Scored, is_loss, label, number
-from siamtrack.report.style import Styles
+from siamtrack.report.drawing import Styles
+from siamtrack.report.results import LEVEL, RESAMPLES, SEED, Comparison, Difference, is_loss, label, number
 
 __all__ = [
     "Cell",
@@ -43,7 +44,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Head:
-    """The head of a column, a line in small below it, and the colour of the tracker that it is about."""
+    """The head of a column, a small line below it, and its tracker's colour."""
 
     text: str
     below: str = ""
@@ -53,7 +54,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Row:
-    """A row's name, its cells, and the colour of the tracker that it is about."""
+    """A row's name, its cells, and its tracker's colour."""
 
     name: str
     cells: Sequence[Cell]
@@ -62,7 +63,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `kind` names how it looks, `key` is its id in the page, a `tall` one scrolls in itself."""
+    """A table; `kind` is its CSS class, `key` its id in the page, a `tall` one scrolls by itself."""
 
     caption: str
     heads: Sequence[Head]
@@ -146,7 +147,7 @@ def attribute_table(comparison: Comparison, styles: Styles) -> Table:
 
 
 def difference_table(comparison: Comparison, differences: Sequence[Difference]) -> Table:
-    """Return the differences between trackers with their intervals and how they were made."""
+    """Return the differences between trackers with their intervals."""
     rows = []
     for found in differences:
         interval = found.interval
@@ -161,33 +162,36 @@ def difference_table(comparison: Comparison, differences: Sequence[Difference]) 
 
 
 def setting_table(comparison: Comparison, styles: Styles) -> Table:
-    """Return what each tracker's results depend on: versions, hashes, device, seed and machine."""
+    """Return what each tracker's results depend on: versions, hashes, device, seed and machine.
+
+    A preset's hash is taken of its sorted, compact JSON.
+    """
     titles = "Tracker", "siamtrack", "Device", "Preset", "Weights", "Seed", "Protocol", "Sequences", "Speed measured on"
     rows = []
     for tracker in comparison.trackers:
         held = tracker.manifest
         weights = held.get("weights")
         hashes = [str(v)[:12] for v in (weights if isinstance(weights, list) else [weights]) if v]
+        preset = ""
+        if held.get("preset") is not None:
+            text = json.dumps(held["preset"], sort_keys=True, separators=(",", ":"))
+            preset = hashlib.sha256(text.encode()).hexdigest()[:12]
+        machine = tracker.speed.get("machine", {})
+        parts = [str(machine.get("processor", "")), str(machine.get("system", ""))]
+        parts += [f"{tracker.speed[k]} {k}" for k in ("processes", "threads") if k in tracker.speed]
         cells = [
             str(held.get("version", "–")),
             str(held.get("device", "–")),
-            tracker.preset_hash or "–",
+            preset or "–",
             ", ".join(hashes) or "–",
             str(held.get("seed", "–")),
             str(held.get("protocol", {}).get("settings", "raw results, scored for this page")),
             str(len(tracker.scores.sequences)),
-            _machine(tracker),
+            ", ".join(part for part in parts if part) or "–",
         ]
         rows.append(Row(tracker.tracker, [Cell(text) for text in cells], styles.slot(tracker.tracker)))
     caption = f"{comparison.suite}: what the results were made with (hashes: first 12 digits of SHA-256)"
     return Table(caption, _plain_heads(*titles), rows, "settings")
-
-
-def _machine(tracker: Scored) -> str:
-    machine = tracker.speed.get("machine", {})
-    parts = [str(machine.get("processor", "")), str(machine.get("system", ""))]
-    parts += [f"{tracker.speed[k]} {k}" for k in ("processes", "threads") if k in tracker.speed]
-    return ", ".join(part for part in parts if part) or "–"
 
 
 def failure_table(comparison: Comparison, styles: Styles) -> Table:
