@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from siamtrack.geometry.overlap import clip_rectangles, pysot_overlaps, rectangle_iou, toolkit_overlaps
-from siamtrack.geometry.polygon import polygon_iou
+from siamtrack.geometry.overlap import clip_rectangles, polygon_iou, pysot_overlaps, rectangle_iou, toolkit_overlaps
 from siamtrack.geometry.regions import FloatArray, widen
 from siamtrack.metrics.ope import EPS
 

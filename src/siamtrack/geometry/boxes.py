@@ -1,7 +1,7 @@
 """Boxes as people write them (x, y, w, h) and as tensors hold them (x0, y0, x1, y1).
 
-All coordinates are continuous pixels: pixel i covers [i, i + 1), so a box that covers the whole of a frame of
-width W is (0, 0, W, H) and its area is the product of its sides, with no +1 anywhere.
+Coordinates are continuous pixels: pixel i covers [i, i + 1), so a whole frame is the box (0, 0, W, H), and an area is
+the product of the sides, with no +1 anywhere.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from siamtrack.errors import InputError
 
 __all__ = ["Box", "as_boxes", "box_iou", "cxcywh_to_xyxy", "nms", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh"]
 
-# Sides for which all that is computed from a box in single precision stays finite and above 0.
+# Sides with which every result in single precision stays finite and above 0.
 _MIN_SIDE, _MAX_SIDE = 0.01, 1e6
-# Suppression looks at this many of the best boxes: more are never reached.
+# Suppression looks only at this many of the best boxes.
 _POOL = 256
 
 
@@ -72,12 +72,11 @@ def nms(boxes: Tensor, scores: Tensor, count: int, overlap: float = 0.5) -> Tens
     Args:
         boxes: (B, P, 4) xyxy.
         scores: (B, P), finite.
-        count: how many are wanted of each row, at most P.
-        overlap: boxes with a higher overlap than this with a chosen one are dropped.
+        count: boxes to return for each row, at most P.
+        overlap: boxes that overlap a chosen one by more are dropped.
 
     Returns:
-        (B, count) indices, best first. Where fewer boxes are left, the rest are those of the highest score that
-        were dropped.
+        (B, count) indices, best first; filled with the best of the dropped boxes if too few are left.
     """
     pool = min(_POOL, boxes.shape[1])
     top, order = scores.topk(pool, dim=1)
@@ -105,8 +104,7 @@ def as_boxes(boxes: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | T
         (N, 4) xyxy on the CPU.
 
     Raises:
-        InputError: not four finite numbers a box, no area, sides that are no size of an object, or wholly outside
-            the frame.
+        InputError: not four finite numbers a box, no area, sides out of range, or wholly outside the frame.
     """
     try:
         rows = np.asarray(boxes.detach().cpu() if isinstance(boxes, Tensor) else boxes, dtype=np.float64)

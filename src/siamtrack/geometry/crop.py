@@ -1,11 +1,11 @@
 """Square regions of a frame, and the one function that cuts them out.
 
-`target_region` is the home of the context formula, and `cut` is the only crop of the project, in training and in
-tracking. A `Region` maps boxes into its crop and points back to the frame.
+`target_region` holds the context formula; `cut` makes every crop of the project, in training and in tracking. A
+`Region` maps boxes into its crop and points back to the frame.
 
 PySOT, SiamCAR and siamfc-pytorch round a region to whole pixels, cut that square out and resize it, and map boxes back
-as if they had not rounded: the crop lies up to one and a half pixels beside what it is taken for. Networks that were
-trained or tuned with that expect it, so `cut` can do it by name (`rounding`); this project's own crops do not round.
+as if they had not rounded, up to one and a half pixels beside the place. Networks trained or tuned with that expect
+it, so `cut` does it on request (`rounding`); this project's own crops do not round.
 """
 
 from __future__ import annotations
@@ -49,9 +49,8 @@ class Region:
     Attributes:
         centre: (N, 2) x, y.
         side: (N,).
-        stretch: (N, 2) factors on the side for x and y apart, from training's jitter; None for 1.
-        turn: (N,) radians by which a region is turned around its centre, clockwise as seen on the screen, from
-            training's jitter; None for 0.
+        stretch: (N, 2) factors on the side in x and in y, from training's jitter; None for 1.
+        turn: (N,) rotation around the centre in radians, clockwise on the screen, from training's jitter; None for 0.
     """
 
     centre: Tensor
@@ -170,31 +169,25 @@ def cut(
         frame: one frame for all N regions, or a tensor (N, 3, H, W) with one frame for each.
         region: N regions; they may reach beyond the frame.
         size: side of the crops in pixels.
-        fill: (N, 3) colour 0..255 of what lies outside the frame.
-        device: where the pixels shall lie; default: where a tensor frame lies, the CPU for a numpy one.
+        fill: (N, 3) colour 0..255 outside the frame.
+        device: of the pixels; by default a tensor frame's own, the CPU for a numpy frame.
         rounding: "none", or by a published tracker's rule; exact for numpy frames, and for tensor frames the same
             whole pixels but for the interpolation's last grey level.
-
-    Returns:
-        A Crop with float32 pixels.
     """
-    if rounding != "none" and not isinstance(frame, np.ndarray):
-        corner, side = (torch.from_numpy(a) for a in _whole_square(region.centre, region.side, rounding))
-        seen = Region(corner + side[:, None] / 2, side.float())
-        return Crop(_cut_tensor(frame, seen, size, fill).to(device or frame.device), region)
     if isinstance(frame, np.ndarray):
-        if rounding == "none":
-            pixels = _cut_numpy(frame, region, size, fill)
-        else:
-            pixels = _cut_whole(frame, region.centre, region.side, size, fill, rounding)
+        pixels = _cut_numpy(frame, region, size, fill, rounding)
         return Crop(pixels if device is None else pixels.to(device, non_blocking=True), region)
-    return Crop(_cut_tensor(frame, region, size, fill).to(device or frame.device), region)
+    shown = region
+    if rounding != "none":
+        corner, side = (torch.from_numpy(a) for a in _whole_square(region, rounding))
+        shown = Region(corner + side[:, None] / 2, side.float())
+    return Crop(_cut_tensor(frame, shown, size, fill).to(device or frame.device), region)
 
 
 def affine(region: Region, size: int) -> npt.NDArray[np.float64]:
-    """(N, 2, 3) maps from the pixels of crops of `size` to those of the frame, as OpenCV wants them.
+    """(N, 2, 3) maps from pixels of crops of `size` to pixels of the frame, for OpenCV.
 
-    Both are counted from the middle of the first pixel; a negative stretch mirrors.
+    Pixels count from the middle of the first one; a negative stretch mirrors.
     """
     extent = region.extent().double().cpu().numpy()
     turn = np.zeros(len(extent)) if region.turn is None else region.turn.double().cpu().numpy()
@@ -207,19 +200,29 @@ def affine(region: Region, size: int) -> npt.NDArray[np.float64]:
     return out
 
 
-def _cut_numpy(frame: np.ndarray, region: Region, size: int, fill: Tensor) -> Tensor:
-    colours = fill.double().cpu().numpy()
-    crops = np.empty((len(colours), size, size, 3), np.uint8)
-    for crop, matrix, colour in zip(crops, affine(region, size), colours.tolist(), strict=True):
-        cv2.warpAffine(
-            frame,
-            matrix,
-            (size, size),
-            dst=crop,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=colour,
-        )
+def _cut_numpy(frame: np.ndarray, region: Region, size: int, fill: Tensor, rounding: Rounding) -> Tensor:
+    """(N, 3, size, size) float32 of a frame (H, W, 3).
+
+    A rounded region's `fill` is cut to whole grey levels by PySOT's rule and rounded by siamfc-pytorch's.
+    """
+    crops = np.empty((len(region.side), size, size, 3), np.uint8)
+    if rounding == "none":
+        for crop, matrix, colour in zip(crops, affine(region, size), fill.double().cpu().tolist(), strict=True):
+            cv2.warpAffine(
+                frame, matrix, (size, size), dst=crop, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_CONSTANT, borderValue=colour,
+            )  # fmt: skip
+    else:
+        corners, sides = _whole_square(region, rounding)
+        colours = (fill.floor() if rounding == "pysot" else fill.round()).cpu().numpy().astype(np.uint8)
+        height, width = frame.shape[:2]
+        for i, ((left, top), side) in enumerate(zip(corners.tolist(), sides.tolist(), strict=True)):
+            part = np.empty((side, side, 3), np.uint8)
+            part[:] = colours[i]
+            x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+            if x1 > x0 and y1 > y0:
+                part[y0 - top : y1 - top, x0 - left : x1 - left] = frame[y0:y1, x0:x1]
+            crops[i] = cv2.resize(part, (size, size))
     return torch.from_numpy(crops).permute(0, 3, 1, 2).float()
 
 
@@ -242,32 +245,13 @@ def _cut_tensor(frame: Tensor, region: Region, size: int, fill: Tensor) -> Tenso
     return F.grid_sample(frames.float() - colour, grid, mode="bilinear", align_corners=False) + colour
 
 
-def _whole_square(centre: Tensor, side: Tensor, rounding: Rounding) -> tuple[np.ndarray, np.ndarray]:
-    """Left and top (N, 2) and side (N,) in whole pixels, for centres (N, 2) and sides (N,) in continuous pixels.
+def _whole_square(region: Region, rounding: Rounding) -> tuple[np.ndarray, np.ndarray]:
+    """Left and top (N, 2) and side (N,) in whole pixels.
 
     PySOT floors the corner, siamfc-pytorch rounds it half to even; both round the side.
     """
-    whole = side.double().cpu().numpy().round()
+    side = region.side.double().cpu().numpy().round()
     # The references count from the middle of the first pixel, hence the half.
-    low = centre.double().cpu().numpy() - 0.5 - whole[:, None] / 2
+    low = region.centre.double().cpu().numpy() - 0.5 - side[:, None] / 2
     edge = np.floor(low) if rounding == "pysot" else (low + 0.5).round()
-    return edge.astype(int), whole.astype(int)
-
-
-def _cut_whole(frame: np.ndarray, centre: Tensor, side: Tensor, size: int, fill: Tensor, rounding: Rounding) -> Tensor:
-    """Cut whole pixels out of a numpy frame (H, W, 3) and resize them: (N, 3, size, size) float32.
-
-    `fill` (N, 3) is cut to whole grey levels by PySOT's rule and rounded by siamfc-pytorch's.
-    """
-    corners, sides = _whole_square(centre, side, rounding)
-    colours = fill.floor() if rounding == "pysot" else fill.round()
-    height, width = frame.shape[:2]
-    crops = np.empty((len(sides), size, size, 3), np.uint8)
-    for i, ((left, top), length) in enumerate(zip(corners.tolist(), sides.tolist(), strict=True)):
-        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + length, width), min(top + length, height)
-        part = np.empty((length, length, 3), np.uint8)
-        part[:] = colours[i].cpu().numpy().astype(np.uint8)
-        if x1 > x0 and y1 > y0:
-            part[y0 - top : y1 - top, x0 - left : x1 - left] = frame[y0:y1, x0:x1]
-        crops[i] = cv2.resize(part, (size, size))
-    return torch.from_numpy(crops).permute(0, 3, 1, 2).float()
+    return edge.astype(int), side.astype(int)

@@ -1,8 +1,8 @@
 """Overlaps and distances of regions: pure functions of (N, 4) rectangles `x, y, w, h` or (N, 8) polygons, in pixels.
 
-`rectangle_iou` is the continuous area that most scorers use; `pysot_overlaps` and `toolkit_overlaps` count pixels as
-the two VOT scorers do, inside an image of (width, height), or without a bound for None; exact areas of polygons are in
-`polygon`. Nothing here warns or raises on nan or empty boxes.
+`rectangle_iou` compares continuous areas, as most scorers do, and `polygon_iou` exact areas of quadrilaterals;
+`pysot_overlaps` and `toolkit_overlaps` count pixels as the two VOT scorers do, inside an image of (width, height), or
+without a bound for None. Nothing here warns or raises on nan or empty boxes.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import numpy as np
 from siamtrack.geometry.raster import Raster, Shapes, count_pixels
 from siamtrack.geometry.regions import BoolArray, FloatArray, corners, is_rectangle, missing
 
-__all__ = ["center_distance", "centers", "clip_rectangles", "pysot_overlaps", "rectangle_iou", "toolkit_overlaps"]
+__all__ = [
+    "center_distance", "centers", "clip_rectangles", "polygon_iou", "pysot_overlaps", "rectangle_iou",
+    "toolkit_overlaps",
+]  # fmt: skip
 
 
 def rectangle_iou(first: FloatArray, second: FloatArray, *, eps: float = 0.0) -> FloatArray:
     """Return the intersection over union of each pair of rectangles, in [0, 1].
 
-    `first` and `second` are (N, 4) with equal N; the result is (N,), nan where a box is nan or both are
-    empty. `eps` is added to the union (the GOT-10k toolkit adds the machine epsilon, the others nothing).
-    This is the continuous area that the OTB, LaSOT and PySOT scorers use: their +1 and -1 cancel.
+    `first` and `second` are (N, 4); the result is (N,), nan where a box is nan or both are empty. `eps` is added to
+    the union (the GOT-10k toolkit adds the machine epsilon, the others nothing). The OTB, LaSOT and PySOT scorers
+    use this continuous area too: their +1 and -1 cancel.
     """
     x1, y1, w1, h1 = first[:, 0], first[:, 1], first[:, 2], first[:, 3]
     x2, y2, w2, h2 = second[:, 0], second[:, 1], second[:, 2], second[:, 3]
@@ -34,8 +37,8 @@ def rectangle_iou(first: FloatArray, second: FloatArray, *, eps: float = 0.0) ->
 def clip_rectangles(boxes: FloatArray, size: tuple[int, int]) -> FloatArray:
     """Return the (N, 4) boxes bounded by an image of `size` (width, height), as the GOT-10k toolkit does.
 
-    That rule clips the corner and then the size against what is left, so a box that starts left of the image
-    is moved into it with its width kept.
+    The corner is clipped first, then the size, so a box that starts left of the image moves into it and keeps its
+    width.
     """
     width, height = size
     x, y = np.clip(boxes[:, 0], 0, width), np.clip(boxes[:, 1], 0, height)
@@ -51,7 +54,7 @@ def centers(boxes: FloatArray) -> FloatArray:
 def center_distance(first: FloatArray, second: FloatArray) -> FloatArray:
     """Return the (N,) Euclidean distances between the points of two (N, 2) arrays, nan where one is nan."""
     with np.errstate(all="ignore"):
-        # np.power keeps the last bit of the scorers that this is compared with
+        # np.power agrees with the scorers to the last bit
         return np.asarray(np.sqrt(np.sum(np.power(first - second, 2), axis=1)))
 
 
@@ -107,16 +110,6 @@ def pysot_overlaps(first: FloatArray, second: FloatArray, size: tuple[int, int] 
     return overlaps
 
 
-def _toolkit_bounds(regions: FloatArray, points: FloatArray) -> FloatArray:
-    """Return (N, 4) first column, first row, last column, last row; zeros for a missing region."""
-    boxes = is_rectangle(regions)
-    bounds = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
-    rounded = np.round(regions[boxes, :4].astype(np.float32)).astype(np.float64)
-    bounds[boxes] = np.concatenate([rounded[:, :2], rounded[:, :2] + rounded[:, 2:] - 1], axis=1)
-    bounds[np.isnan(bounds).any(axis=1)] = 0
-    return bounds
-
-
 def toolkit_overlaps(first: FloatArray, second: FloatArray, size: tuple[int, int] | None) -> FloatArray:
     """Return the (N,) overlaps of vot-toolkit 0.9 (`region/raster.py`), in [0, 1].
 
@@ -130,16 +123,21 @@ def toolkit_overlaps(first: FloatArray, second: FloatArray, size: tuple[int, int
     for regions, lost in ((first, lost1), (second, lost2)):
         filled = np.where(lost[:, None], np.nan, regions)
         points = np.round(corners(filled).astype(np.float32)).astype(np.float64)
-        ready.append((_toolkit_bounds(filled, points), points, is_rectangle(filled)))
-    low = np.minimum(ready[0][0][:, :2], ready[1][0][:, :2])
-    high = np.maximum(ready[0][0][:, 2:], ready[1][0][:, 2:])
+        boxes = is_rectangle(filled)
+        # first column and row, last column and row; zeros for a missing region
+        bounds = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
+        rounded = np.round(filled[boxes, :4].astype(np.float32)).astype(np.float64)
+        bounds[boxes] = np.concatenate([rounded[:, :2], rounded[:, :2] + rounded[:, 2:] - 1], axis=1)
+        bounds[np.isnan(bounds).any(axis=1)] = 0
+        ready.append((bounds, points, boxes))
+    (bounds1, *_), (bounds2, *_) = ready
+    low, high = np.minimum(bounds1[:, :2], bounds2[:, :2]), np.maximum(bounds1[:, 2:], bounds2[:, 2:])
     same = (low >= high).any(axis=1)
     overlaps[same] = 1.0
     if size is not None:
         low, high = np.maximum(low, 0), np.minimum(high, np.asarray(size, dtype=np.float64) - 1)
     drawn = np.flatnonzero(~same & ~(low >= high).any(axis=1) & ~lost1 & ~lost2)
-    origin = low[drawn]
-    extent = high[drawn] - origin + 1
+    origin, extent = low[drawn], high[drawn] - low[drawn] + 1
     shapes = []
     for bounds, points, boxes in ready:
         box = (bounds[drawn] - np.concatenate([origin, origin], axis=1))[:, [0, 2, 1, 3]]
@@ -147,4 +145,72 @@ def toolkit_overlaps(first: FloatArray, second: FloatArray, size: tuple[int, int
     n1, n2, both = count_pixels(shapes[0], shapes[1], Raster(extent[:, 0], extent[:, 1], flat_edges=True))
     union = n1 + n2 - both
     overlaps[drawn] = np.where(union > 0, both / np.maximum(union, 1), 0.0)
+    return overlaps
+
+
+def _polygon_area(points: FloatArray) -> FloatArray:
+    """Return the (N,) areas of polygons (N, K, 2) by the shoelace formula."""
+    # relative to the first corner, so that far-away polygons keep their digits
+    local = points - points[:, :1]
+    following = np.roll(local, -1, axis=1)
+    cross = local[:, :, 0] * following[:, :, 1] - local[:, :, 1] * following[:, :, 0]
+    return np.asarray(np.abs(cross.sum(axis=1)) / 2)
+
+
+def _clip(points: FloatArray, start: FloatArray, end: FloatArray) -> FloatArray:
+    """Cut polygons (N, K, 2) by the half-planes left of lines (N, 2): the step of Sutherland and Hodgman.
+
+    Every edge gives the point where it crosses the line, and its end if that is kept. These points move to the
+    front; the rest is filled with the last of them, which adds no area.
+    """
+    following = np.roll(points, -1, axis=1)
+    way, origin = (end - start)[:, None, :], start[:, None, :]
+
+    def side(p: FloatArray) -> FloatArray:
+        return np.asarray(way[..., 0] * (p[..., 1] - origin[..., 1]) - way[..., 1] * (p[..., 0] - origin[..., 0]))
+
+    here, there = side(points), side(following)
+    kept, crossed = there >= 0, (here >= 0) != (there >= 0)
+    step = np.where(crossed, here, 0.0) / np.where(crossed, here - there, 1.0)
+    crossing = points + step[..., None] * (following - points)
+    n, k = here.shape
+    given = np.stack([crossed, kept], axis=2).reshape(n, 2 * k)
+    found = np.stack([crossing, following], axis=2).reshape(n, 2 * k, 2)
+    count = given.sum(axis=1)
+    order = np.argsort(~given, axis=1, kind="stable")[:, : max(int(count.max(initial=0)), 1)]
+    order = np.take_along_axis(order, np.minimum(np.arange(order.shape[1]), np.maximum(count - 1, 0)[:, None]), axis=1)
+    return np.where((count > 0)[:, None, None], np.take_along_axis(found, order[..., None], axis=1), 0.0)
+
+
+def _intersection(points: FloatArray, convex: FloatArray) -> FloatArray:
+    following = np.roll(convex, -1, axis=1)
+    signed = (convex[:, :, 0] * following[:, :, 1] - convex[:, :, 1] * following[:, :, 0]).sum(axis=1)
+    # in the order that keeps the inside to the left of every edge
+    window = np.where(signed[:, None, None] < 0, convex[:, ::-1], convex)
+    for i in range(window.shape[1]):
+        points = _clip(points, window[:, i], window[:, (i + 1) % window.shape[1]])
+    return points
+
+
+def polygon_iou(first: FloatArray, second: FloatArray, size: tuple[int, int] | None) -> FloatArray:
+    """Return the (N,) exact intersection over union of regions, as the GOT-10k toolkit's `poly_iou`.
+
+    Regions are (N, 4) or (N, 8), bounded first by an image of `size` (width, height) if given. One of each pair must
+    be convex: the second if it is a rectangle, else the first. A region that is not finite gives nan.
+    """
+    one, two = corners(first), corners(second)
+    swap = is_rectangle(second)[:, None, None]
+    subject, window = np.where(swap, one, two), np.where(swap, two, one)
+    finite = np.isfinite(subject).all(axis=(1, 2)) & np.isfinite(window).all(axis=(1, 2))
+    subject, window = subject[finite], window[finite]
+    inside = _intersection(subject, window)
+    if size is not None:
+        width, height = size
+        frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float64)
+        image = np.broadcast_to(frame, (len(subject), 4, 2))
+        subject, window, inside = (_intersection(p, image) for p in (subject, window, inside))
+    inter = _polygon_area(inside)
+    union = _polygon_area(subject) + _polygon_area(window) - inter
+    overlaps = np.full(len(first), np.nan)
+    overlaps[finite] = np.clip(inter / (union + np.finfo(np.float64).eps), 0, 1)
     return overlaps

@@ -1,13 +1,12 @@
 """Counting the pixels of rasterised regions without drawing them, from the runs of each scan line.
 
-The VOT scorers fill two masks and count. A region's mask has at most two runs of pixels on a row, so the
-counts follow from the runs' ends; all rows of many frames are computed at once. Coordinates here are whole
-numbers (held as float64) relative to the raster's origin; everything outside `width` x `height` is cut off.
+The VOT scorers fill two masks and count. A region's mask has at most two runs of pixels on a row, so the counts
+follow from the runs' ends; all rows of many frames are computed at once. Coordinates are whole numbers (as float64)
+relative to the raster's origin; everything outside `width` x `height` is cut off.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,9 +22,9 @@ _CHUNK = 1 << 15  # rows computed together: their arrays stay in the processor's
 
 @dataclass(frozen=True)
 class Shapes:
-    """Regions of N frames: `corners` (N, 4, 2) of polygons, `box` (N, 4) first and last x and y of boxes.
+    """Regions of N frames: `corners` (N, 4, 2) of polygons, `box` (N, 4) first x, last x, first y and last y of boxes.
 
-    `is_box` (N,) says which of the two counts. A box whose last is before its first is empty.
+    `is_box` (N,) says which of the two counts. A box that ends before it begins is empty.
     """
 
     corners: FloatArray
@@ -47,10 +46,10 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Raster:
-    """How to rasterise N frames: `width`, `height` (N,) in pixels and the scorer's treatment of special rows.
+    """The rasters of N frames: `width`, `height` (N,) in pixels, and the scorer's treatment of special rows.
 
-    With `flat_edges` (vot-toolkit) a horizontal edge adds its corner to the row's nodes and a run of a single
-    pixel at the row's end is drawn; without (PySOT's region.c) neither is.
+    With `flat_edges` (vot-toolkit) a horizontal edge adds its corner to the row's nodes, and a run of one pixel at
+    the row's end is drawn; PySOT's region.c does neither.
     """
 
     width: FloatArray
@@ -59,15 +58,6 @@ class Raster:
 
 
 Intervals = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
-
-
-def _sorted_nodes(nodes: FloatArray) -> FloatArray:
-    """Sort the four rows of a (4, R) array column by column, in place, by a sorting network."""
-    for a, b in ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)):
-        low = np.minimum(nodes[a], nodes[b])
-        np.maximum(nodes[a], nodes[b], out=nodes[b])
-        nodes[a] = low
-    return nodes
 
 
 def _polygon_nodes(corners: FloatArray, counts: IntArray, y: FloatArray, flat_edges: bool) -> FloatArray:
@@ -86,7 +76,11 @@ def _polygon_nodes(corners: FloatArray, counts: IntArray, y: FloatArray, flat_ed
     # the scorers' order of operations: a node that falls on a whole number must fall on the same side of it
     nodes = np.trunc((y - y0) / rise * run + x0)
     nodes[(y < low) | (y > high)] = _NONE
-    return _sorted_nodes(nodes)
+    for a, b in ((0, 1), (2, 3), (0, 2), (1, 3), (1, 2)):  # a sorting network: each column by itself
+        smaller = np.minimum(nodes[a], nodes[b])
+        np.maximum(nodes[a], nodes[b], out=nodes[b])
+        nodes[a] = smaller
+    return nodes
 
 
 def _runs(nodes: FloatArray, flat_edges: bool) -> Intervals:
@@ -130,30 +124,14 @@ def _shape_runs(shapes: Shapes, counts: IntArray, y: FloatArray, limit: FloatArr
         if shapes.is_box.any():
             boxed = np.repeat(shapes.is_box, counts)
             boxes = _box_runs(shapes.box, counts, y)
-            runs = (
-                np.where(boxed, boxes[0], runs[0]),
-                np.where(boxed, boxes[1], runs[1]),
-                np.where(boxed, boxes[2], runs[2]),
-                np.where(boxed, boxes[3], runs[3]),
-            )
-    return (
-        np.maximum(runs[0], 0),
-        np.minimum(runs[1], limit),
-        np.maximum(runs[2], 0),
-        np.minimum(runs[3], limit),
-    )
+            first, last, first2, last2 = (np.where(boxed, box, run) for box, run in zip(boxes, runs, strict=True))
+            runs = first, last, first2, last2
+    first, last, first2, last2 = runs
+    return np.maximum(first, 0), np.minimum(last, limit), np.maximum(first2, 0), np.minimum(last2, limit)
 
 
 def _length(first: FloatArray, last: FloatArray) -> FloatArray:
     return np.maximum(last - first + 1, 0)
-
-
-def _chunks(counts: IntArray) -> Iterator[slice]:
-    """Split the frames so that each part has about `_CHUNK` rows."""
-    part = (np.cumsum(counts) - 1) // _CHUNK
-    edges = np.flatnonzero(np.diff(part, prepend=-1, append=-1))
-    for begin, end in pairwise(edges.tolist()):
-        yield slice(begin, end)
 
 
 def _count_boxes(first: Shapes, second: Shapes, raster: Raster) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -182,19 +160,15 @@ def count_pixels(first: Shapes, second: Shapes, raster: Raster) -> tuple[FloatAr
     for total in found:
         total[drawn[counts == 0]] = 0
     some = counts > 0
-    drawn, counts, top, first, second = (
-        drawn[some],
-        counts[some],
-        top[some],
-        first.take(some),
-        second.take(some),
-    )
-    for part in _chunks(counts):
+    drawn, counts, top, first, second = drawn[some], counts[some], top[some], first.take(some), second.take(some)
+    chunk = (np.cumsum(counts) - 1) // _CHUNK
+    for begin, end in pairwise(np.flatnonzero(np.diff(chunk, prepend=-1, append=-1)).tolist()):
+        part = slice(begin, end)
         rows = counts[part]
         starts = np.cumsum(rows) - rows
         y = np.arange(int(rows.sum())) - np.repeat(starts - top[part], rows)
         limit = np.repeat(raster.width[drawn[part]] - 1, rows)
-        index = np.arange(part.start, part.stop)
+        index = np.arange(begin, end)
         a0, a1, a2, a3 = _shape_runs(first.take(index), rows, y, limit, raster.flat_edges)
         b0, b1, b2, b3 = _shape_runs(second.take(index), rows, y, limit, raster.flat_edges)
         both = _length(np.maximum(a0, b0), np.minimum(a1, b1)) + _length(np.maximum(a2, b2), np.minimum(a3, b3))

@@ -15,8 +15,7 @@ import numpy as np
 
 from siamtrack.errors import ConfigError
 from siamtrack.formats.records import Predictions, Truth
-from siamtrack.geometry.overlap import pysot_overlaps, toolkit_overlaps
-from siamtrack.geometry.polygon import polygon_iou
+from siamtrack.geometry.overlap import polygon_iou, pysot_overlaps, toolkit_overlaps
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray
 from siamtrack.metrics.scores import LengthError, Metrics, Results, Scores, Truths, check_length, each_sequence
 
