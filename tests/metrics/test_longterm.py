@@ -2,32 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from siamtrack.errors import DataError
 from siamtrack.evaluation.scoring import score_results
 from siamtrack.formats.records import Predictions, Truth
-from siamtrack.metrics.longterm import precision_recall, presence_auroc, pysot_thresholds, toolkit_thresholds
-
-
-def test_auroc_is_the_chance_that_a_present_frame_scores_higher() -> None:
-    assert presence_auroc(np.array([0.9, 0.8, 0.2]), [True, True, False]) == 1
-    assert presence_auroc(np.array([0.1, 0.8]), [True, False]) == 0
-    assert presence_auroc(np.array([0.5, 0.5]), [True, False]) == 0.5
-    assert np.isnan(presence_auroc(np.array([0.5, np.nan]), [True, False]))
-
-
-@given(st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.3, 0.4]), st.booleans()), min_size=1, max_size=30))
-def test_auroc_counts_pairs(rows: list[tuple[float, bool]]) -> None:
-    there = [s for s, p in rows if p]
-    gone = [s for s, p in rows if not p]
-    found = presence_auroc(np.array([s for s, _ in rows]), [p for _, p in rows])
-    if there and gone:
-        pairs = [(a > b) + (a == b) / 2 for a in there for b in gone]
-        assert found == pytest.approx(np.mean(pairs))
-    else:
-        assert np.isnan(found)
+from siamtrack.metrics.longterm import precision_recall, pysot_thresholds, toolkit_thresholds
 
 
 def test_precision_and_recall_follow_the_definition() -> None:

@@ -10,14 +10,14 @@ from siamtrack.geometry.regions import FloatArray, as_rectangles
 from siamtrack.metrics.ope import EPS, fractions_above
 from siamtrack.metrics.scores import Results, Scores, Truths, by_attribute, check_length, each_sequence
 
-__all__ = ["got10k_curve", "got10k_overlaps", "got10k_scorer", "got10k_summary"]
+__all__ = ["got10k_overlaps", "got10k_scorer", "got10k_summary"]
 
 
 def got10k_overlaps(truth: Truth, run: Predictions) -> FloatArray:
-    """Return the overlaps of one run by the GOT-10k rule: one for each frame that counts, in [0, 1].
+    """Return the overlaps of one run by the GOT-10k rule, in [0, 1], one for each frame that counts.
 
-    The first frame and the frames in which nothing of the target is visible are dropped. Where the image's
-    size is known both boxes are bounded by it. Raises `LengthError` where the run has not one row a frame.
+    The first frame and frames where nothing of the target is visible are dropped. Both boxes are bounded by the image
+    if its size is known. Raises `LengthError` unless the run has one row a frame.
     """
     check_length(truth, run)
     boxes, gt = as_rectangles(run.regions)[1:], as_rectangles(truth.regions)[1:]
@@ -30,12 +30,12 @@ def got10k_overlaps(truth: Truth, run: Predictions) -> FloatArray:
 def got10k_summary(overlaps: FloatArray) -> dict[str, float]:
     """Return AO, SR0.5, SR0.75 and the mean of the 101-point success curve of pooled overlaps, in [0, 1].
 
-    An overlap that is not a number counts as 0 (the toolkit's mean would be nan).
+    An overlap of nan counts as 0 (the toolkit's mean would be nan).
     """
     known = np.nan_to_num(overlaps, nan=0.0)
     if not len(known):
         return dict.fromkeys(("AO", "SR0.5", "SR0.75", "succ_curve_mean"), float("nan"))
-    curve = got10k_curve(known)
+    curve = _curve(known)
     return {
         "AO": float(known.mean()),
         "SR0.5": float((known > 0.5).mean()),
@@ -44,8 +44,8 @@ def got10k_summary(overlaps: FloatArray) -> dict[str, float]:
     }
 
 
-def got10k_curve(overlaps: FloatArray) -> FloatArray:
-    """Return the success curve (101,): shares of the overlaps above 0, 0.01 .. 1, all nan where there is no overlap."""
+def _curve(overlaps: FloatArray) -> FloatArray:
+    """Return the success curve (101,): shares of the overlaps above 0, 0.01 .. 1; nan without overlaps."""
     if not len(overlaps):
         return np.full(101, np.nan)
     return fractions_above(np.nan_to_num(overlaps, nan=0.0), np.linspace(0, 1, 101), len(overlaps))
@@ -66,6 +66,6 @@ def got10k_scorer(truths: Truths, results: Results) -> Scores:
         metrics,
         sequences,
         {tag: got10k_summary(found) for tag, found in by_tag.items()},
-        {"success": got10k_curve(pooled)},
-        {tag: {"success": got10k_curve(found)} for tag, found in by_tag.items()},
+        {"success": _curve(pooled)},
+        {tag: {"success": _curve(found)} for tag, found in by_tag.items()},
     )

@@ -1,7 +1,7 @@
 """VOT's runs that are never corrected: long-term precision, recall and F over confidence, unsupervised accuracy.
 
-Of the long-term metrics two scorers exist: PySOT's F1Benchmark and vot-toolkit. Overlaps are those of the run with the
-truth, 0 where either has no region; confidences are the tracker's, higher where it is surer that the target is there.
+There are two long-term scorers: PySOT's F1Benchmark and vot-toolkit. An overlap is 0 where run or truth has no region;
+a confidence is higher where the tracker is surer that the target is there.
 """
 
 from __future__ import annotations
@@ -19,17 +19,11 @@ from siamtrack.metrics.scores import Results, Scores, Truths, check_length, each
 from siamtrack.metrics.vot import VotStack
 
 __all__ = [
-    "LongTerm",
-    "longterm_scorer",
-    "longterm_scores",
-    "precision_recall",
-    "presence_auroc",
-    "pysot_thresholds",
-    "toolkit_thresholds",
+    "LongTerm", "longterm_scorer", "longterm_scores", "precision_recall", "pysot_thresholds", "toolkit_thresholds",
     "unsupervised_scorer",
-]
+]  # fmt: skip
 
-_RESOLUTION = 100
+_RANKS = 98  # thresholds between the infinite ones
 
 
 @dataclass(frozen=True)
@@ -53,22 +47,22 @@ def f_score(precision: FloatArray, recall: FloatArray) -> FloatArray:
     return 2 * precision * recall / np.where(total > 0, total, 1.0)
 
 
-def toolkit_thresholds(confidences: FloatArray, resolution: int = _RESOLUTION) -> FloatArray:
+def toolkit_thresholds(confidences: FloatArray) -> FloatArray:
     """Return vot-toolkit's thresholds, falling: +inf, values at equal ranks of all confidences, -inf."""
     known = np.sort(confidences[~np.isnan(confidences)])[::-1]
-    if len(known) > resolution - 2:
-        step = len(known) // (resolution - 2)
-        known = known[np.round(np.linspace(step, len(known) - step, resolution - 2)).astype(np.int64)]
+    if len(known) > _RANKS:
+        step = len(known) // _RANKS
+        known = known[np.round(np.linspace(step, len(known) - step, _RANKS)).astype(np.int64)]
     return np.concatenate([[np.inf], known, [-np.inf]])
 
 
-def pysot_thresholds(confidences: FloatArray, resolution: int = _RESOLUTION) -> FloatArray:
+def pysot_thresholds(confidences: FloatArray) -> FloatArray:
     """Return PySOT's thresholds, falling: +inf, values at equal ranks of all confidences, -inf."""
     known = np.sort(confidences[~np.isnan(confidences)])
     if not len(known):
         return np.array([np.inf, -np.inf])
-    step = np.floor(len(known) / (resolution - 2))
-    ranks: IntArray = np.floor(np.linspace(step - 1, len(known) - step, resolution - 2) + 0.5).astype(np.int64)
+    step = np.floor(len(known) / _RANKS)
+    ranks: IntArray = np.floor(np.linspace(step - 1, len(known) - step, _RANKS) + 0.5).astype(np.int64)
     # with fewer confidences than thresholds PySOT's ranks leave the array
     ranks = np.clip(ranks, 0, len(known) - 1)
     return np.concatenate([[-np.inf], known[ranks], [np.inf]])[::-1]
@@ -79,9 +73,8 @@ def precision_recall(
 ) -> tuple[FloatArray, FloatArray]:
     """Return precision and recall (T,) of one sequence with `visible` frames of truth.
 
-    Precision is the mean overlap where the confidence is at least the threshold (1 if nowhere), recall the
-    sum of those overlaps over the visible frames. `above_zero` is PySOT's rule for -inf: only confidences
-    above 0 count.
+    Precision is the mean overlap where the confidence is at least the threshold (1 if nowhere), recall the sum of
+    those overlaps over `visible`. `above_zero` is PySOT's rule for -inf: only confidences above 0 count.
     """
     order = np.argsort(-confidences, kind="stable")
     sums = np.concatenate([[0.0], np.cumsum(overlaps[order])])
@@ -96,7 +89,7 @@ def precision_recall(
 def longterm_scores(truths: Mapping[str, Truth], runs: Mapping[str, Predictions], *, toolkit: bool) -> LongTerm:
     """Score the runs of a long-term data set by vot-toolkit's rules or by PySOT's.
 
-    Raises `DataError` that names a sequence whose run has no confidences or the wrong number of rows.
+    Raises `DataError` if a run has no confidences or the wrong number of rows.
     """
     overlaps, confidences = {}, {}
     for name, truth in truths.items():
@@ -121,50 +114,27 @@ def longterm_scores(truths: Mapping[str, Truth], runs: Mapping[str, Predictions]
     return LongTerm(thresholds, precision, recall)
 
 
-def presence_auroc(scores: FloatArray, present: FloatArray | list[bool]) -> float:
-    """Return the area under the ROC curve of presence scores, in [0, 1]; 0.5 is chance.
-
-    `scores` (N,) are higher where the target is believed present, `present` (N,) is the truth; where only one
-    class occurs the answer is nan. It is the
-    probability that a present frame scores higher than an absent one, ties counted half (Mann and Whitney's
-    U); frames with a score of nan are left out.
-    """
-    there, known = np.asarray(present, dtype=np.bool_), ~np.isnan(scores)
-    positive, negative = np.sort(scores[there & known]), np.sort(scores[~there & known])
-    if not len(positive) or not len(negative):
-        return float("nan")
-    below = np.searchsorted(negative, positive, side="left")
-    not_above = np.searchsorted(negative, positive, side="right")
-    return float((below + not_above).sum() / 2 / (len(positive) * len(negative)))
-
-
 def longterm_scorer(truths: Truths, results: Results, *, toolkit: bool) -> Scores:
     """Score a long-term benchmark: precision, recall and F at the threshold where F is largest."""
     runs: Mapping[str, Predictions] = {seq: results[seq][0] for seq in truths}
     scored = longterm_scores(truths, runs, toolkit=toolkit)
     precision, recall, f = scored.curves()
-    best = int(np.argmax(f))
+
+    def numbers(p: FloatArray, r: FloatArray, f: FloatArray) -> dict[str, float]:
+        best = np.argmax(f)
+        return {"precision": float(p[best]), "recall": float(r[best]), "F": float(f[best])}
+
+    metrics = numbers(precision, recall, f) | {"threshold": float(scored.thresholds[np.argmax(f)])}
     sequences = {}
     for seq in truths:
-        own = f_score(scored.precision[seq], scored.recall[seq])
-        at = int(np.argmax(own))
-        sequences[seq] = {
-            "precision": float(scored.precision[seq][at]),
-            "recall": float(scored.recall[seq][at]),
-            "F": float(own[at]),
-        }
-    metrics = {
-        "precision": float(precision[best]),
-        "recall": float(recall[best]),
-        "F": float(f[best]),
-        "threshold": float(scored.thresholds[best]),
-    }
+        p, r = scored.precision[seq], scored.recall[seq]
+        sequences[seq] = numbers(p, r, f_score(p, r))
     plots = {"precision": precision, "recall": recall, "F": f, "thresholds": scored.thresholds}
     return Scores(metrics, sequences, {}, plots)
 
 
 def unsupervised_scorer(truths: Truths, results: Results, stack: VotStack) -> Scores:
-    """Score VOT's unsupervised experiment as vot-toolkit's `average_accuracy`: the mean overlap, by sequence length.
+    """Score VOT's unsupervised experiment as vot-toolkit's `average_accuracy`: mean overlaps weighted by length.
 
     The first `stack.burn_in` frames of each sequence are left out.
     """

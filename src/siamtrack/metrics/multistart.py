@@ -1,7 +1,7 @@
 """The VOT multi-start protocol (2020 and later): runs from anchors, without resets, by vot-toolkit's rules.
 
-A run starts at an anchor and goes forward to the last frame or backward to the first. It has failed where its
-overlap stays at or below 0.1 for ten frames; what it did before counts as progress.
+A run starts at an anchor and goes forward to the last frame or backward to the first. It fails where its overlap stays
+at or below 0.1 for ten frames; the frames before count as progress.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from siamtrack.errors import DataError
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.overlap import toolkit_overlaps
-from siamtrack.geometry.regions import BoolArray, FloatArray
+from siamtrack.geometry.regions import BoolArray, FloatArray, is_rectangle
 from siamtrack.metrics.scores import Results, Scores, Truths
 from siamtrack.metrics.vot import VotStack, eao_score
 
@@ -24,17 +24,17 @@ _GRACE = 10
 _THRESHOLD = 0.1
 
 
-def progress(overlaps: FloatArray, empty: BoolArray, *, grace: int = _GRACE, threshold: float = _THRESHOLD) -> int:
-    """Return the number of frames tracked before the failure: all of them if there is none.
+def progress(overlaps: FloatArray, empty: BoolArray) -> int:
+    """Return the number of frames tracked before the failure, the first of ten bad ones in a row; all without one.
 
-    `empty` (N,) is True where the truth has no region; such a frame ends a row of bad ones. The failure is
-    the first of `grace` frames in a row with an overlap of at most `threshold`.
+    A frame is bad if its overlap is at most 0.1. `empty` (N,) is True where the truth has no region; such a frame ends
+    a row of bad ones.
     """
-    bad = (overlaps <= threshold) & ~empty
+    bad = (overlaps <= _THRESHOLD) & ~empty
     index = np.arange(len(bad))
     in_row = index - np.maximum.accumulate(np.where(bad, -1, index))
-    failed = np.flatnonzero(in_row >= grace)
-    return int(failed[0]) + 1 - grace if len(failed) else len(bad)
+    failed = np.flatnonzero(in_row >= _GRACE)
+    return int(failed[0]) + 1 - _GRACE if len(failed) else len(bad)
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,14 @@ class AnchoredRun:
 
     @property
     def failed(self) -> bool:
-        """Return whether the run failed before its end."""
+        """Whether the run failed before its end."""
         return self.progress < len(self.overlaps)
 
 
-def _from_anchor(truth: Truth, anchor: int, forward: bool) -> FloatArray:
-    return truth.regions[anchor:] if forward else truth.regions[: anchor + 1][::-1]
-
-
 def anchored_overlaps(truth: Truth, runs: Sequence[Predictions]) -> list[AnchoredRun]:
-    """Return the scored runs of one sequence, one for each of the truth's anchors.
+    """Return the scored runs of one sequence, one for each anchor of the truth.
 
-    Raises `DataError` that names the sequence where an anchor has no run or a run the wrong number of rows.
+    Raises `DataError` if an anchor has no run or a run the wrong number of rows.
     """
     if truth.anchors is None or not truth.anchors.any():
         raise DataError(f"{truth.name}: the truth has no anchors; expected anchor.value or 'anchors' beside it")
@@ -67,28 +63,22 @@ def anchored_overlaps(truth: Truth, runs: Sequence[Predictions]) -> list[Anchore
         run = by_anchor.get(int(anchor))
         if run is None:
             raise DataError(f"{truth.name}: no run from anchor {anchor}; expected {truth.name}_{anchor:08d}.txt")
-        regions = _from_anchor(truth, int(anchor), bool(truth.anchors[anchor] > 0))
+        regions = truth.regions[anchor:] if truth.anchors[anchor] > 0 else truth.regions[: anchor + 1][::-1]
         if len(run) != len(regions):
             raise DataError(f"{truth.name}: the run from anchor {anchor} has {len(run)} rows, not {len(regions)}")
+        with np.errstate(invalid="ignore"):
+            flat = is_rectangle(regions) & ((regions[:, 2] <= 0) | (regions[:, 3] <= 0))
         overlaps = toolkit_overlaps(run.regions, regions, truth.size)
-        until = progress(overlaps, _empty(regions))
+        until = progress(overlaps, flat | np.isnan(regions[:, :4]).any(axis=1))
         overlaps[until:] = 0.0
         found.append(AnchoredRun(overlaps, until))
     return found
 
 
-def _empty(regions: FloatArray) -> BoolArray:
-    with np.errstate(invalid="ignore"):
-        flat = (regions[:, 2] <= 0) | (regions[:, 3] <= 0)
-    boxes = np.isnan(regions[:, 4:]).all(axis=1)
-    return np.asarray(np.isnan(regions[:, :4]).any(axis=1) | (boxes & flat), dtype=np.bool_)
-
-
 def eao_partial(runs: Sequence[AnchoredRun], length: int) -> tuple[FloatArray, FloatArray]:
-    """Return the sums (length,) of the runs' mean overlaps over 1 .. j frames, and how many runs count.
+    """Return the sums (length,) of the runs' mean overlaps over 1 .. j frames, and the number of runs in each sum.
 
-    A failed run that is shorter than j counts with its sum divided by j - 1, one that did not fail does not
-    count.
+    A failed run shorter than j counts with its sum divided by j - 1; a shorter run without a failure does not count.
     """
     total, active = np.zeros(length), np.zeros(length)
     for run in runs:

@@ -1,12 +1,12 @@
 """One-pass evaluation as OTB, LaSOT, PySOT and the GOT-10k toolkit score it: success and precision plots.
 
-A measure takes a `Truth` and a `Predictions` and returns one sequence's `Curves`; a malformed result raises
-`LengthError` exactly where the scorer itself stops. `curves_scorer` averages a measure over a data set.
+A measure takes a `Truth` and a `Predictions` and returns one sequence's `Curves`; it raises `LengthError` exactly where
+the original scorer stops. `curves_scorer` averages a measure over a data set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,21 +18,12 @@ from siamtrack.geometry.regions import BoolArray, FloatArray, as_rectangles
 from siamtrack.metrics.scores import LengthError, Results, Scores, Truths, by_attribute, check_length, each_sequence
 
 __all__ = [
-    "EPS",
-    "Curves",
-    "curves_scorer",
-    "fractions_above",
-    "fractions_within",
-    "got10k_toolkit_curves",
-    "lasot_curves",
-    "otb_curves",
-    "pool_passes",
-    "pysot_curves",
-    "repair",
-]
+    "EPS", "Curves", "curves_scorer", "fractions_above", "fractions_within", "got10k_toolkit_curves", "lasot_curves",
+    "otb_curves", "pool_passes", "pysot_curves", "repair",
+]  # fmt: skip
 
 EPS = float(np.finfo(np.float64).eps)
-# Both spellings of the success grid are kept: they differ in the last bit at four thresholds.
+# The two grids differ in the last bit at four thresholds, as those of the scorers do.
 _SUCCESS_ARANGE = np.arange(0, 1.05, 0.05)
 _SUCCESS_LINSPACE = np.linspace(0, 1, 21)
 _PIXELS = np.arange(0, 51, 1)
@@ -43,8 +34,8 @@ _NORMALISED = np.arange(0, 51, 1) / 100
 class Curves:
     """One sequence's curves: success (21,), precision (51,) and normalised precision (51,) or None.
 
-    Each value is a fraction of frames in [0, 1]: of overlaps above 0, 0.05 .. 1, of distances within 0 .. 50
-    px, and of distances within 0, 0.01 .. 0.5 of the truth's size.
+    Each value is the share of frames, in [0, 1], with an overlap above 0, 0.05 .. 1, a distance within 0 .. 50 px, or
+    a distance within 0, 0.01 .. 0.5 of the truth's size.
     """
 
     success: FloatArray
@@ -52,11 +43,11 @@ class Curves:
     norm_precision: FloatArray | None = None
 
     def by_name(self) -> dict[str, FloatArray]:
-        """Return the curves that there are, by the names of these fields."""
+        """Return the curves that are not None by the names of their fields."""
         return {name: curve for name, curve in vars(self).items() if curve is not None}
 
     def metrics(self) -> dict[str, float]:
-        """Return the usual numbers of the curves, named as in papers' tables."""
+        """Return the numbers that papers' tables have."""
         found = {
             "success_auc": float(self.success.mean()),
             "precision@20": float(self.precision[20]),
@@ -68,22 +59,19 @@ class Curves:
         return found
 
 
-def _counts(values: FloatArray, thresholds: npt.NDArray[np.generic], side: str) -> FloatArray:
-    known = np.sort(values[~np.isnan(values)])
-    return np.searchsorted(known, thresholds, side="left" if side == "below" else "right").astype(np.float64)
-
-
 def fractions_above(
     values: FloatArray, thresholds: npt.NDArray[np.generic], frames: int, *, equal: bool = False
 ) -> FloatArray:
     """Return, for each threshold, the share of `frames` with a value above it (or equal to it); nan fails."""
-    known = np.count_nonzero(~np.isnan(values))
-    return (known - _counts(values, thresholds, "below" if equal else "within")) / max(frames, 1)
+    known = np.sort(values[~np.isnan(values)])
+    below = np.searchsorted(known, thresholds, side="left" if equal else "right")
+    return np.asarray((len(known) - below) / max(frames, 1))
 
 
 def fractions_within(values: FloatArray, thresholds: npt.NDArray[np.generic], frames: int) -> FloatArray:
     """Return, for each threshold, the share of `frames` with a value not above it; nan fails."""
-    return _counts(values, thresholds, "within") / max(frames, 1)
+    known = np.sort(values[~np.isnan(values)])
+    return np.asarray(np.searchsorted(known, thresholds, side="right") / max(frames, 1))
 
 
 def repair(boxes: FloatArray, truth: FloatArray) -> FloatArray:
@@ -104,8 +92,8 @@ def repair(boxes: FloatArray, truth: FloatArray) -> FloatArray:
 def _matlab_boxes(truth: Truth, run: Predictions) -> tuple[FloatArray, FloatArray, BoolArray]:
     """Return truth, result and the mask of valid truth, of equal length, as the MATLAB scorers see them.
 
-    MATLAB stops at a result that is longer, and at one that misses a frame of valid truth; rows missing where
-    the truth is invalid are never looked at.
+    MATLAB stops at a result that is longer than the truth or misses a frame of valid truth; it never looks at rows
+    that are missing where the truth is invalid.
     """
     gt, boxes = as_rectangles(truth.regions), as_rectangles(run.regions)
     with np.errstate(invalid="ignore"):
@@ -119,41 +107,38 @@ def _matlab_boxes(truth: Truth, run: Predictions) -> tuple[FloatArray, FloatArra
     return gt, boxes, valid
 
 
-def _scored(measure: FloatArray, valid: BoolArray, keep: BoolArray | slice) -> FloatArray:
+def _scored(measure: FloatArray, valid: BoolArray) -> FloatArray:
     # An invalid truth scores -1, which fails every overlap threshold and passes every distance.
-    return np.where(valid, measure, -1.0)[keep]
+    return np.where(valid, measure, -1.0)
 
 
 def otb_curves(truth: Truth, run: Predictions) -> Curves:
     """Return the curves of the OTB MATLAB toolkit v1.1 (calcSeqErrRobust.m), with which UAV123 is scored too.
 
-    The first row becomes the truth, invalid rows the row before; truth counts where all four numbers are
+    The first row becomes the truth, an invalid row the row before it; truth counts where all four numbers are
     positive; the counts are divided by all frames.
     """
     gt, boxes, valid = _matlab_boxes(truth, run)
-    keep = slice(None)
-    overlaps = _scored(rectangle_iou(boxes, gt), valid, keep)
-    distances = _scored(center_distance(centers(boxes), centers(gt)), valid, keep)
+    overlaps = _scored(rectangle_iou(boxes, gt), valid)
+    distances = _scored(center_distance(centers(boxes), centers(gt)), valid)
     return Curves(fractions_above(overlaps, _SUCCESS_ARANGE, len(gt)), fractions_within(distances, _PIXELS, len(gt)))
 
 
 def lasot_curves(truth: Truth, run: Predictions) -> Curves:
-    """Return the curves of the LaSOT MATLAB toolkit: OTB's less absent frames, with normalised precision.
+    """Return the curves of the LaSOT MATLAB toolkit: OTB's without absent frames, and normalised precision.
 
-    Frames in which the target is absent are dropped, the denominator stays all frames; each centre is divided
-    by the truth's size before the difference is taken.
+    Frames without the target are dropped, the denominator stays all frames; each centre is divided by the truth's
+    size before the difference is taken.
     """
     gt, boxes, valid = _matlab_boxes(truth, run)
-    keep: BoolArray | slice = slice(None) if truth.visible is None else truth.visible
+    kept: BoolArray | slice = slice(None) if truth.visible is None else truth.visible
     ours, theirs = centers(boxes), centers(gt)
     with np.errstate(all="ignore"):
         scaled = center_distance(ours / gt[:, 2:4], theirs / gt[:, 2:4])
-    overlaps = _scored(rectangle_iou(boxes, gt), valid, keep)
-    distances = _scored(center_distance(ours, theirs), valid, keep)
     return Curves(
-        fractions_above(overlaps, _SUCCESS_ARANGE, len(gt)),
-        fractions_within(distances, _PIXELS, len(gt)),
-        fractions_within(_scored(scaled, valid, keep), _NORMALISED, len(gt)),
+        fractions_above(_scored(rectangle_iou(boxes, gt), valid)[kept], _SUCCESS_ARANGE, len(gt)),
+        fractions_within(_scored(center_distance(ours, theirs), valid)[kept], _PIXELS, len(gt)),
+        fractions_within(_scored(scaled, valid)[kept], _NORMALISED, len(gt)),
     )
 
 
@@ -169,16 +154,15 @@ def pysot_curves(truth: Truth, run: Predictions) -> Curves:
     if truth.visible is not None:
         gt, boxes = gt[truth.visible], boxes[truth.visible]
     ours, theirs, size = centers(boxes), centers(gt), gt[:, 2:4] + 1e-16
-    keep = slice(None)
     with np.errstate(all="ignore"):
         sized = np.asarray((gt[:, 2:4] > 0).all(axis=1))
         scaled, scaled_gt = ours / size, theirs / size
         placed = np.asarray((theirs > 0).all(axis=1))
         scaled_placed = np.asarray((scaled_gt > 0).all(axis=1))
     return Curves(
-        fractions_above(_scored(rectangle_iou(gt, boxes), sized, keep), _SUCCESS_ARANGE, frames),
-        fractions_within(_scored(center_distance(theirs, ours), placed, keep), _PIXELS, frames),
-        fractions_within(_scored(center_distance(scaled_gt, scaled), scaled_placed, keep), _NORMALISED, frames),
+        fractions_above(_scored(rectangle_iou(gt, boxes), sized), _SUCCESS_ARANGE, frames),
+        fractions_within(_scored(center_distance(theirs, ours), placed), _PIXELS, frames),
+        fractions_within(_scored(center_distance(scaled_gt, scaled), scaled_placed), _NORMALISED, frames),
     )
 
 
@@ -208,55 +192,56 @@ def curves_scorer(
 ) -> Callable[[Truths, Results], Scores]:
     """Return the scorer that averages one measure's curves over sequences.
 
-    With `drop_zero` a curve of zeros is left out of its average, as LaSOT's published evaluation does. The scorer looks
-    at the first run of each sequence, and raises a `LengthError` that names all that the measure refuses.
+    With `drop_zero` a curve of zeros is left out of its average, as LaSOT's published evaluation does. The scorer
+    takes the first run of each sequence; its `LengthError` names every sequence that the measure refuses.
     """
+
+    def average(names: Sequence[str], curves: Mapping[str, Curves]) -> Curves:
+        def mean(rows: list[FloatArray]) -> FloatArray:
+            table = np.array(rows)
+            kept = table[table.sum(axis=1) > EPS] if drop_zero else table
+            return np.asarray((kept if len(kept) else table).mean(axis=0))
+
+        chosen = [curves[name] for name in names]
+        norm = [c.norm_precision for c in chosen if c.norm_precision is not None]
+        success, precision = mean([c.success for c in chosen]), mean([c.precision for c in chosen])
+        return Curves(success, precision, mean(norm) if norm else None)
 
     def score(truths: Truths, results: Results) -> Scores:
         curves = each_sequence(truths, lambda seq: measure(truths[seq], results[seq][0]))
-        mean = _average(list(curves.values()), drop_zero)
-        by_tag = by_attribute(truths, lambda names: _average([curves[n] for n in names], drop_zero))
+        overall = average(list(curves), curves)
+        by_tag = by_attribute(truths, lambda names: average(names, curves))
         return Scores(
-            mean.metrics(),
+            overall.metrics(),
             {seq: c.metrics() for seq, c in curves.items()},
             {tag: c.metrics() for tag, c in by_tag.items()},
-            mean.by_name(),
+            overall.by_name(),
             {tag: c.by_name() for tag, c in by_tag.items()},
         )
 
     return score
 
 
-def _mean(rows: Sequence[FloatArray], drop_zero: bool) -> FloatArray:
-    table = np.array(rows)
-    if drop_zero:
-        kept = table[table.sum(axis=1) > np.finfo(np.float64).eps]
-        table = kept if len(kept) else table
-    return np.asarray(table.mean(axis=0))
-
-
-def _average(curves: Sequence[Curves], drop_zero: bool) -> Curves:
-    norm = [c.norm_precision for c in curves if c.norm_precision is not None]
-    return Curves(
-        _mean([c.success for c in curves], drop_zero),
-        _mean([c.precision for c in curves], drop_zero),
-        _mean(norm, drop_zero) if norm else None,
-    )
-
-
 def pool_passes(truths: Truths, results: Results) -> tuple[Truths, Results]:
-    """Join the passes of OTB's TRE or SRE into one run a sequence, and the truth as often, as genPerfMat.m does.
+    """Join the passes of OTB's TRE or SRE into one run a sequence, with the truth repeated, as genPerfMat.m does.
 
     A pass that starts at frame f has N - f rows of the sequence's N; its first row counts as the truth.
 
     Raises:
-        LengthError: a pass with more rows than the sequence has, or with others than its start says.
+        LengthError: a pass has more rows than the sequence, or not as many as its start says.
     """
     passes = {name: runs for name, runs in results.items() if runs}
-    firsts = each_sequence(
-        {name: truth for name, truth in truths.items() if name in passes},
-        lambda name: [_first_frame(truths[name], run) for run in passes[name]],
-    )
+
+    def first_frames(name: str) -> list[int]:
+        frames = len(truths[name])
+        for run in passes[name]:
+            expected = frames - (run.anchor or 0)
+            if len(run) > frames or (run.anchor is not None and len(run) != expected):
+                counts = f"a pass of {len(run)} rows for {expected} frames"
+                raise LengthError(f"{name}: {counts}; there must be one row a frame")
+        return [frames - len(run) for run in passes[name]]
+
+    firsts = each_sequence({name: truth for name, truth in truths.items() if name in passes}, first_frames)
     long_truths, long_runs = dict(truths), dict[str, list[Predictions]]()
     for name, starts in firsts.items():
         truth = truths[name]
@@ -270,11 +255,3 @@ def pool_passes(truths: Truths, results: Results) -> tuple[Truths, Results]:
         long_truths[name] = Truth(name, pooled, truth.size, visible, tags)
         long_runs[name] = [Predictions(np.concatenate(answers))]
     return long_truths, long_runs
-
-
-def _first_frame(truth: Truth, run: Predictions) -> int:
-    first = len(truth) - len(run)
-    if first < 0 or run.anchor not in (None, first):
-        frames = len(truth) - (run.anchor or 0)
-        raise LengthError(f"{truth.name}: a pass of {len(run)} rows for {frames} frames; there must be one row a frame")
-    return first

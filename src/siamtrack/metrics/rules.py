@@ -1,13 +1,9 @@
-"""The named rules: which scorer computes what for which protocol, and scoring by them.
-
-A rule combines pure functions: from the truths and runs of a data set to `Scores`. Nothing here knows of files.
-"""
+"""The named rules, which have a scorer for each protocol, and scoring by them: from truths and runs to `Scores`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -17,17 +13,10 @@ from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.formats.archive import sequence_key
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.io import first_names
+from siamtrack.metrics import ope
 from siamtrack.metrics.got10k import got10k_scorer
 from siamtrack.metrics.longterm import longterm_scorer, unsupervised_scorer
 from siamtrack.metrics.multistart import multistart_scorer
-from siamtrack.metrics.ope import (
-    curves_scorer,
-    got10k_toolkit_curves,
-    lasot_curves,
-    otb_curves,
-    pool_passes,
-    pysot_curves,
-)
 from siamtrack.metrics.scores import Results, Scores, Truths
 from siamtrack.metrics.trackingnet import trackingnet_scorer
 from siamtrack.metrics.vot import VotStack, got10k_reset_scorer, pysot_reset_scorer, toolkit_reset_scorer
@@ -42,13 +31,13 @@ _NO_SIZE_NEEDED = ("ope", "tre", "sre")
 
 @dataclass(frozen=True)
 class Task:
-    """What is scored.
+    """How to score.
 
     Attributes:
-        protocol: how the runs were made: ope, tre, sre, reset, multistart, unsupervised or longterm.
-        rules: the name of the rules, one of `RULES`.
+        protocol: of the runs: ope, tre, sre, reset, multistart, unsupervised or longterm.
+        rules: one of `RULES`.
         suite: a name for the scores and for messages.
-        stack: what VOT sets for the year.
+        stack: VOT's settings of the year.
     """
 
     protocol: str = "ope"
@@ -59,7 +48,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Rule:
-    """Named rules: their scorers by protocol, their source, and whether sequences without a result are scored."""
+    """A scorer for each protocol, the source of the rules, and whether sequences without a result are scored."""
 
     name: str
     source: str
@@ -71,33 +60,32 @@ def _one_pass(score: Callable[[Truths, Results], Scores]) -> dict[str, Scorer]:
     """Return the scorers of one-pass rules: TRE and SRE are scored as one pass whose runs are joined."""
 
     def pooled(truths: Truths, results: Results, stack: VotStack) -> Scores:
-        return score(*pool_passes(truths, results))
+        return score(*ope.pool_passes(truths, results))
 
     return {"ope": lambda truths, results, stack: score(truths, results), "tre": pooled, "sre": pooled}
 
 
-def _longterm(truths: Truths, results: Results, stack: VotStack, *, toolkit: bool) -> Scores:
-    return longterm_scorer(truths, results, toolkit=toolkit)
-
-
 def _rules() -> Mapping[str, Rule]:
-    otb = _one_pass(curves_scorer(otb_curves))
+    otb = _one_pass(ope.curves_scorer(ope.otb_curves))
     found = [
         Rule("otb", "OTB MATLAB toolkit v1.1", otb),
         Rule("uav123", "UAV123, whose sequences are configured for OTB's MATLAB toolkit", otb),
-        Rule("lasot", "LaSOT MATLAB toolkit", _one_pass(curves_scorer(lasot_curves, drop_zero=True))),
-        Rule("pysot", "PySOT toolkit, OPEBenchmark", _one_pass(curves_scorer(pysot_curves))),
+        Rule("lasot", "LaSOT MATLAB toolkit", _one_pass(ope.curves_scorer(ope.lasot_curves, drop_zero=True))),
+        Rule("pysot", "PySOT toolkit, OPEBenchmark", _one_pass(ope.curves_scorer(ope.pysot_curves))),
         Rule("got10k", "GOT-10k evaluation, all frames pooled", _one_pass(got10k_scorer)),
         Rule(
             "got10k-toolkit",
             "GOT-10k toolkit, its experiments for OTB, LaSOT and VOT",
-            {**_one_pass(curves_scorer(got10k_toolkit_curves)), "reset": got10k_reset_scorer},
+            {**_one_pass(ope.curves_scorer(ope.got10k_toolkit_curves)), "reset": got10k_reset_scorer},
         ),
         Rule("trackingnet", "TrackingNet devkit, metrics.py", _one_pass(trackingnet_scorer), scores_missing=True),
         Rule(
             "vot-pysot",
             "PySOT toolkit, AccuracyRobustness, EAO and F1 benchmarks",
-            {"reset": pysot_reset_scorer, "longterm": partial(_longterm, toolkit=False)},
+            {
+                "reset": pysot_reset_scorer,
+                "longterm": lambda truths, results, stack: longterm_scorer(truths, results, toolkit=False),
+            },
         ),
         Rule(
             "vot-toolkit",
@@ -105,7 +93,7 @@ def _rules() -> Mapping[str, Rule]:
             {
                 "reset": toolkit_reset_scorer,
                 "multistart": multistart_scorer,
-                "longterm": partial(_longterm, toolkit=True),
+                "longterm": lambda truths, results, stack: longterm_scorer(truths, results, toolkit=True),
                 "unsupervised": unsupervised_scorer,
             },
         ),
@@ -136,10 +124,10 @@ def find_rule(task: Task) -> tuple[Rule, Scorer]:
 
 
 def without_sequences(truths: Mapping[str, Truth], leave_out: Iterable[str]) -> tuple[dict[str, Truth], list[str]]:
-    """Return the truths less some sequences, named in any common spelling, and the names of these in the truth.
+    """Return the truths without some sequences, and the names of these; they may be in any common spelling.
 
     Raises:
-        DataError: a sequence that the truth does not have.
+        DataError: the truth has no such sequence.
     """
     keys = {sequence_key(name): name for name in truths}
     wanted = list(leave_out)
@@ -160,18 +148,22 @@ def score_runs(
     """Score one tracker's results against the truth, both in memory.
 
     Args:
-        truths: by sequence a `Truth`, or bare (N, 4) boxes x, y, w, h or (N, 8) polygons.
-        results: by sequence an array alike, a `Predictions` (with VOT's special codes, confidences), or several
-            (repetitions, passes, multi-starts). Results of other sequences are not looked at.
-        task: the rules and what they must know.
+        truths: by sequence a `Truth`, or (N, 4) boxes x, y, w, h or (N, 8) polygons.
+        results: by sequence an array of the same kind, a `Predictions` (with VOT's special codes, confidences), or
+            several (repetitions, passes, multi-starts). Results of other sequences are ignored.
+        task: the rules, the protocol and VOT's settings.
         leave_out: sequences that are not scored.
 
     Raises:
         ConfigError: unknown rules, or rules that do not score the task's protocol.
-        DataError: sequences, by name, without a result, or with one that the rule's scorer does not take.
+        DataError: sequences have no result, or one that the scorer does not take; the message names them.
     """
     rule, scorer = find_rule(task)
-    known, out = without_sequences({name: _truth(name, value) for name, value in truths.items()}, leave_out)
+    every = {
+        name: value if isinstance(value, Truth) else Truth(name, np.asarray(value, dtype=np.float64))
+        for name, value in truths.items()
+    }
+    known, out = without_sequences(every, leave_out)
     if not known:
         raise DataError(f"{task.suite}: there is no sequence to score")
     runs = {name: _runs(results[name]) for name in known if name in results}
@@ -186,10 +178,6 @@ def score_runs(
         )
     scores = scorer(known, {name: r for name, r in runs.items() if r}, task.stack)
     return replace(scores, suite=task.suite, rules=rule.name, left_out=out)
-
-
-def _truth(name: str, value: AnyTruth) -> Truth:
-    return value if isinstance(value, Truth) else Truth(name, np.asarray(value, dtype=np.float64))
 
 
 def _runs(value: AnyRuns) -> list[Predictions]:

@@ -36,7 +36,7 @@ def check_length(truth: Truth, run: Predictions) -> None:
 
 
 def each_sequence(truths: Truths, measure: Callable[[str], T]) -> dict[str, T]:
-    """Return measure(name) of every sequence; raises one `LengthError` for all that fail."""
+    """Return measure(name) of every sequence; raises one `LengthError` that lists all failures."""
     found: dict[str, T] = {}
     wrong: list[str] = []
     for name in truths:
@@ -60,16 +60,13 @@ def by_attribute(truths: Truths, score: Callable[[Sequence[str]], T]) -> dict[st
     return {tag: score(names) for tag, names in sorted(having.items())}
 
 
-def _plain(value: float) -> float | None:
+def _plain(value: Any) -> Any:
+    """Numbers and arrays, in mappings of any depth, as JSON has them: None for a number that is not finite."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, np.ndarray):
+        return [_plain(number) for number in value.tolist()]
     return float(value) if math.isfinite(value) else None
-
-
-def _metrics(values: Metrics) -> dict[str, float | None]:
-    return {name: _plain(value) for name, value in values.items()}
-
-
-def _curves(values: Curves) -> dict[str, list[float | None]]:
-    return {name: [_plain(value) for value in curve.tolist()] for name, curve in values.items()}
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,14 @@ class Scores:
     """What a scorer found.
 
     Attributes:
-        metrics: the data set's numbers by name.
-        sequences: those of each sequence.
-        attributes: those of the sequences or frames with an attribute.
-        curves: what plots are made of.
-        attribute_curves: the same by attribute.
+        metrics: numbers of the whole data set by name.
+        sequences: numbers of each sequence.
+        attributes: numbers of the sequences or frames with an attribute.
+        curves: for plots.
+        attribute_curves: for plots by attribute.
         suite: the name of what was scored.
         rules: the name of the rules.
-        left_out: the sequences that the caller asked to leave out.
+        left_out: sequences left out on request.
     """
 
     metrics: Metrics
@@ -101,37 +98,35 @@ class Scores:
         tree: dict[str, Any] = {
             "suite": self.suite,
             "rules": self.rules,
-            "metrics": _metrics(self.metrics),
-            "sequences": {name: _metrics(values) for name, values in self.sequences.items()},
+            "metrics": _plain(self.metrics),
+            "sequences": _plain(self.sequences),
         }
         if self.attributes:
-            tree["attributes"] = {name: _metrics(values) for name, values in self.attributes.items()}
+            tree["attributes"] = _plain(self.attributes)
         if self.left_out:
             tree["left_out"] = list(self.left_out)
         if curves:
-            tree["curves"] = _curves(self.curves)
-            tree["attribute_curves"] = {name: _curves(values) for name, values in self.attribute_curves.items()}
+            tree["curves"] = _plain(self.curves)
+            tree["attribute_curves"] = _plain(self.attribute_curves)
         return tree
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> Scores:
-        """Return the scores that `as_dict` made a tree of; a number that was not finite is nan.
+        """Return the scores of a tree made by `as_dict`; a number that was not finite is nan.
 
         Raises:
-            KeyError, TypeError, ValueError, AttributeError: another tree.
+            KeyError, TypeError, ValueError, AttributeError: not such a tree.
         """
 
         def metrics(values: Mapping[str, Any]) -> dict[str, float]:
             return {str(k): math.nan if v is None else float(v) for k, v in values.items()}
 
-        def curve(values: Any) -> FloatArray:
-            array = np.asarray(values, dtype=np.float64)  # a None becomes nan
-            if array.ndim != 1:
-                raise ValueError("a curve is not a list of numbers")
-            return array
-
         def curves(values: Mapping[str, Any]) -> dict[str, FloatArray]:
-            return {str(name): curve(numbers) for name, numbers in values.items()}
+            # a None becomes nan
+            found = {str(name): np.asarray(numbers, dtype=np.float64) for name, numbers in values.items()}
+            if any(array.ndim != 1 for array in found.values()):
+                raise ValueError("a curve is not a list of numbers")
+            return found
 
         return cls(
             metrics(tree["metrics"]),

@@ -13,7 +13,7 @@ from siamtrack.geometry.regions import BoolArray, FloatArray, as_rectangles
 from siamtrack.metrics.ope import fractions_above, fractions_within
 from siamtrack.metrics.scores import Results, Scores, Truths, by_attribute
 
-__all__ = ["TrackingNetCurves", "trackingnet_curves", "trackingnet_means", "trackingnet_scorer", "trackingnet_summary"]
+__all__ = ["TrackingNetCurves", "trackingnet_curves", "trackingnet_scorer"]
 
 _SUCCESS = np.linspace(0, 1, 21)
 _PIXELS = np.linspace(0, 50, 21)
@@ -30,26 +30,19 @@ class TrackingNetCurves:
     sane: BoolArray
 
 
-def _aligned(truth: FloatArray, run: Predictions | None) -> FloatArray:
-    if run is None:
-        return np.zeros_like(truth)
-    boxes = np.full_like(truth, np.nan)
-    n = min(len(truth), len(run))
-    boxes[:n] = as_rectangles(run.regions)[:n]
-    return boxes
-
-
 def trackingnet_curves(truth: Truth, run: Predictions | None) -> TrackingNetCurves:
     """Return the curves of TrackingNet's devkit (metrics.py) for one sequence.
 
-    All boxes are rounded half to even, the first becomes the truth, the centre is `x + (w + 1) / 2`, success
-    is an overlap of at least the threshold. A sequence without a result scores boxes of zeros, missing rows
-    fail and rows too many are not looked at.
+    Boxes are rounded half to even, the first becomes the truth, the centre is `x + (w + 1) / 2`, success is an overlap
+    of at least the threshold. A sequence without a result scores boxes of zeros; missing rows fail, surplus rows are
+    ignored.
     """
     gt = np.round(as_rectangles(truth.regions))
-    boxes = np.round(_aligned(gt, run))
-    boxes[0] = gt[0]
     n = len(gt)
+    boxes = np.full_like(gt, 0.0 if run is None else np.nan)
+    if run is not None:
+        boxes[: len(run)] = np.round(as_rectangles(run.regions)[:n])
+    boxes[0] = gt[0]
     with np.errstate(all="ignore"):
         dx = (gt[:, 0] + (gt[:, 2] + 1) / 2) - (boxes[:, 0] + (boxes[:, 2] + 1) / 2)
         dy = (gt[:, 1] + (gt[:, 3] + 1) / 2) - (boxes[:, 1] + (boxes[:, 3] + 1) / 2)
@@ -65,23 +58,20 @@ def trackingnet_curves(truth: Truth, run: Predictions | None) -> TrackingNetCurv
     )
 
 
-def _area(curve: FloatArray) -> float:
-    # the trapezoid rule on the unit interval, in per cent
-    return float(((curve[1:] + curve[:-1]) / 2 * np.diff(_SUCCESS)).sum() * 100)
-
-
-def trackingnet_summary(curves: Sequence[TrackingNetCurves]) -> dict[str, float]:
-    """Return coverage, success, precision and norm_precision in per cent of some sequences' curves.
+def _summary(curves: Sequence[TrackingNetCurves]) -> dict[str, float]:
+    """Return coverage, success, precision and norm_precision of some sequences' curves, in per cent.
 
     Coverage is the share of all frames with a sane box; the others are areas under the curves averaged over
-    sequences.
+    sequences, by the trapezoid rule on the unit interval.
     """
-    areas = {name: _area(curve) for name, curve in trackingnet_means(curves).items()}
-    return {"coverage": float(np.concatenate([c.sane for c in curves]).mean() * 100), **areas}
+    coverage = {"coverage": float(np.concatenate([c.sane for c in curves]).mean() * 100)}
+    return coverage | {
+        name: float(((curve[1:] + curve[:-1]) / 2 * np.diff(_SUCCESS)).sum() * 100)
+        for name, curve in _means(curves).items()
+    }
 
 
-def trackingnet_means(curves: Sequence[TrackingNetCurves]) -> dict[str, FloatArray]:
-    """Return the three curves (21,) averaged over sequences, by name."""
+def _means(curves: Sequence[TrackingNetCurves]) -> dict[str, FloatArray]:
     return {
         "success": np.mean([c.success for c in curves], axis=0),
         "precision": np.mean([c.precision for c in curves], axis=0),
@@ -92,8 +82,8 @@ def trackingnet_means(curves: Sequence[TrackingNetCurves]) -> dict[str, FloatArr
 def trackingnet_scorer(truths: Truths, results: Results) -> Scores:
     """Score by TrackingNet's devkit, in per cent; a sequence without a result scores boxes of zeros.
 
-    The devkit looks for the results whose file name ends with the sequence's and takes none where several do,
-    so that a Car1 beside a BlurCar1 is lost; TrackingNet's own names never clash.
+    The devkit looks for result files whose name ends with the sequence's and takes none if there are several: a Car1
+    beside a BlurCar1 is lost. TrackingNet's own names never clash.
     """
     files = list(results)
     found = {seq: results[seq][0] for seq in results if sum(name.endswith(seq) for name in files) == 1}
@@ -101,9 +91,9 @@ def trackingnet_scorer(truths: Truths, results: Results) -> Scores:
     every = list(curves.values())
     by_tag = by_attribute(truths, lambda names: [curves[n] for n in names])
     return Scores(
-        trackingnet_summary(every),
-        {seq: trackingnet_summary([c]) for seq, c in curves.items()},
-        {tag: trackingnet_summary(found) for tag, found in by_tag.items()},
-        trackingnet_means(every),
-        {tag: trackingnet_means(found) for tag, found in by_tag.items()},
+        _summary(every),
+        {seq: _summary([c]) for seq, c in curves.items()},
+        {tag: _summary(found) for tag, found in by_tag.items()},
+        _means(every),
+        {tag: _means(found) for tag, found in by_tag.items()},
     )

@@ -1,7 +1,7 @@
 """The VOT reset protocol: accuracy, failures and the expected average overlap (EAO), by three scorers.
 
 A run is reset five frames after each failure; its rows carry VOT's special codes (see `records.Predictions`). The first
-functions work on one run's overlaps and codes; the scorers at the end put them together for a data set.
+functions work on one run, the scorers at the end on a data set.
 """
 
 from __future__ import annotations
@@ -16,30 +16,16 @@ import numpy as np
 from siamtrack.errors import ConfigError
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.overlap import polygon_iou, pysot_overlaps, toolkit_overlaps
-from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray
+from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, is_rectangle
 from siamtrack.metrics.scores import LengthError, Metrics, Results, Scores, Truths, check_length, each_sequence
 
 __all__ = [
-    "BURN_IN",
-    "Fragment",
-    "VotStack",
-    "ar_robustness",
-    "burnt_in",
-    "eao_score",
-    "got10k_reset_scorer",
-    "pysot_accuracy_overlaps",
-    "pysot_eao_curve",
-    "pysot_eao_overlaps",
-    "pysot_fragments",
-    "pysot_reset_scorer",
-    "toolkit_accuracy",
-    "toolkit_eao_curve",
-    "toolkit_fragments",
-    "toolkit_reset_scorer",
-    "toolkit_run_overlaps",
-]
+    "Fragment", "VotStack", "ar_robustness", "eao_score", "got10k_reset_scorer", "pysot_accuracy_overlaps",
+    "pysot_eao_curve", "pysot_eao_overlaps", "pysot_fragments", "pysot_reset_scorer", "toolkit_accuracy",
+    "toolkit_eao_curve", "toolkit_fragments", "toolkit_reset_scorer", "toolkit_run_overlaps",
+]  # fmt: skip
 
-BURN_IN = 10
+_BURN_IN = 10
 _SKIP = 5
 _UNKNOWN, _START, _FAILURE = 0, 1, 2
 _PYSOT_REPETITIONS = 15
@@ -47,10 +33,10 @@ _PYSOT_REPETITIONS = 15
 
 @dataclass(frozen=True)
 class VotStack:
-    """What the challenge of a year sets for its scorers (vot-toolkit's `stacks`).
+    """The scorers' settings of one year's challenge (vot-toolkit's `stacks`).
 
     Attributes:
-        interval: the two sequence lengths between which the EAO averages; None where the data set has none.
+        interval: the two sequence lengths between which the EAO averages; None for data sets without one.
         burn_in: frames after a start that the unsupervised accuracy leaves out.
     """
 
@@ -58,17 +44,17 @@ class VotStack:
     burn_in: int = 10
 
     def eao_interval(self) -> tuple[int, int]:
-        """Return the interval; raises `ConfigError` where there is none."""
+        """Return the interval; raises `ConfigError` if there is none."""
         if self.interval is None:
             raise ConfigError("there is no EAO interval; score by one of the suites vot2015 .. vot2022")
         return self.interval
 
 
-def burnt_in(run: Predictions, burn_in: int = BURN_IN) -> BoolArray:
-    """Return the (N,) mask of the frames that accuracy leaves out: each start and `burn_in` - 1 after it."""
+def _burnt_in(run: Predictions) -> BoolArray:
+    """Return the (N,) mask of the frames that accuracy leaves out: each start and the nine after it."""
     starts = np.flatnonzero(run.is_code(_START))
-    out = np.zeros(len(run) + burn_in, dtype=np.bool_)
-    out[starts[:, None] + np.arange(burn_in)] = True
+    out = np.zeros(len(run) + _BURN_IN, dtype=np.bool_)
+    out[starts[:, None] + np.arange(_BURN_IN)] = True
     return out[: len(run)]
 
 
@@ -80,37 +66,35 @@ def _pysot(truth: Truth, run: Predictions, size: tuple[int, int] | None) -> Floa
 
 
 def pysot_accuracy_overlaps(truth: Truth, run: Predictions) -> FloatArray:
-    """Return the overlaps that PySOT's accuracy averages: nan at special codes and ten frames from a start.
+    """Return the overlaps of PySOT's accuracy: nan at special codes and for ten frames from a start.
 
-    Bounded by (width, height); cut to the shorter of truth and run.
+    Bounded by (width, height), cut to the shorter of truth and run.
     """
     overlaps = _pysot(truth, run, truth.size)
-    overlaps[burnt_in(run)[: len(overlaps)]] = np.nan
+    overlaps[_burnt_in(run)[: len(overlaps)]] = np.nan
     return overlaps
 
 
 def pysot_eao_overlaps(truth: Truth, run: Predictions, accuracy: FloatArray | None = None) -> FloatArray:
-    """Return the overlaps that PySOT's EAO uses: nan at special codes, bounded by (width - 1, height - 1).
+    """Return the overlaps of PySOT's EAO: nan at special codes, bounded by (width - 1, height - 1).
 
-    `accuracy`, the overlaps of `pysot_accuracy_overlaps` if known, spares the frames that both bounds leave
-    alone.
+    Given the overlaps of `pysot_accuracy_overlaps`, only frames on which the two can differ are computed.
     """
-    if truth.size is None or accuracy is None:
-        return _pysot(truth, run, None if truth.size is None else (truth.size[0] - 1, truth.size[1] - 1))
-    edge = np.asarray(truth.size, dtype=np.float64) - 1
+    size = None if truth.size is None else (truth.size[0] - 1, truth.size[1] - 1)
+    if size is None or accuracy is None:
+        return _pysot(truth, run, size)
     n = len(accuracy)
-    far = _beyond(truth.regions[:n], edge) | _beyond(run.regions[:n], edge)
-    again = (far | burnt_in(run)[:n]) & run.is_code(-1)[:n]
+    far = _beyond(truth.regions[:n], size) | _beyond(run.regions[:n], size)
+    again = (far | _burnt_in(run)[:n]) & run.is_code(-1)[:n]
     overlaps = accuracy.copy()
-    size = (truth.size[0] - 1, truth.size[1] - 1)
     overlaps[again] = pysot_overlaps(run.regions[:n][again], truth.regions[:n][again], size)
     return overlaps
 
 
-def _beyond(regions: FloatArray, edge: FloatArray) -> BoolArray:
+def _beyond(regions: FloatArray, edge: tuple[int, int]) -> BoolArray:
     """Return the rows that may reach beyond the last pixel, where the two bounds differ."""
     xs, ys = regions[:, 0::2].copy(), regions[:, 1::2].copy()
-    boxes = np.isnan(regions[:, 4:]).all(axis=1)
+    boxes = is_rectangle(regions)
     # a box's second pair is its size
     xs[boxes, 1] = np.maximum(xs[boxes, 0], xs[boxes, 0] + xs[boxes, 1])
     ys[boxes, 1] = np.maximum(ys[boxes, 0], ys[boxes, 0] + ys[boxes, 1])
@@ -129,12 +113,7 @@ class Fragment:
 
 
 def pysot_fragments(
-    overlaps: FloatArray,
-    failures: IntArray,
-    frames: int,
-    *,
-    repetitions: int = 1,
-    tag: BoolArray | None = None,
+    overlaps: FloatArray, failures: IntArray, frames: int, *, repetitions: int = 1, tag: BoolArray | None = None
 ) -> list[Fragment]:
     """Cut one run's overlaps (N,) into the fragments of PySOT's EAO.
 
@@ -148,30 +127,28 @@ def pysot_fragments(
         return [Fragment(overlaps, share * on[:n].sum() / max(n, 1), failed=False)]
     points = [0, *(int(f) + _SKIP for f in failures if f + _SKIP <= n)]
     filled = np.nan_to_num(overlaps, nan=0.0)
-    found = []
-    for p, q in pairwise(points):
-        found.append(Fragment(filled[p : q + 1], share * on[p : q + 1].sum() / (q - p + 1), failed=True))
+    found = [
+        Fragment(filled[p : q + 1], share * on[p : q + 1].sum() / (q - p + 1), failed=True) for p, q in pairwise(points)
+    ]
     p = points[-1]
-    found.append(Fragment(filled[p:], share * on[p:n].sum() / (frames - p + 1e-16), failed=False))
-    return found
+    return [*found, Fragment(filled[p:], share * on[p:n].sum() / (frames - p + 1e-16), failed=False)]
 
 
-def _table(fragments: Sequence[Fragment], length: int) -> tuple[FloatArray, FloatArray]:
-    """Return fragments as rows (F, length), 0 after a failure, nan after the run's end, and the weights."""
+def _averaged(fragments: Sequence[Fragment], length: int) -> FloatArray:
+    """Return c[i] (length,): the weighted mean over the fragments that reach i of their mean of frames 1 .. i.
+
+    A failed fragment goes on with overlaps of 0.
+    """
+    curve = np.zeros(length)
+    if length < 2:
+        return curve
     rows = np.full((len(fragments), length), np.nan)
     for row, fragment in zip(rows, fragments, strict=True):
         if fragment.failed:
             row[:] = 0.0
         row[: len(fragment.overlaps)] = fragment.overlaps
-    return rows, np.array([f.weight for f in fragments])
-
-
-def _averaged(rows: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return c[i], the weighted mean over the fragments that reach i of their mean of frames 1 .. i."""
-    curve = np.zeros(rows.shape[1])
-    if rows.shape[1] < 2:
-        return curve
-    means = np.cumsum(rows[:, 1:], axis=1) / np.arange(1, rows.shape[1])
+    weights = np.array([f.weight for f in fragments])
+    means = np.cumsum(rows[:, 1:], axis=1) / np.arange(1, length)
     reached = ~np.isnan(rows[:, 1:])
     total = np.where(reached, means * weights[:, None], 0.0).sum(axis=0)
     weight = (reached * weights[:, None]).sum(axis=0)
@@ -183,31 +160,31 @@ def _averaged(rows: FloatArray, weights: FloatArray) -> FloatArray:
 
 def pysot_eao_curve(fragments: Sequence[Fragment], length: int) -> FloatArray:
     """Return PySOT's expected overlap (length,) for 1 .. `length` frames; c[0] is 1 by definition."""
-    curve = _averaged(*_table(fragments, length))
+    curve = _averaged(fragments, length)
     curve[:1] = 1.0
     return curve.astype(np.float32).astype(np.float64)  # PySOT stores the curve in single precision
 
 
 def eao_score(curve: FloatArray, low: int, high: int) -> float:
-    """Return the mean of curve[low .. high] (inclusive, as far as it reaches), nan values left out."""
+    """Return the mean of curve[low .. high] (inclusive, as far as it reaches) without nan values."""
     part = curve[low : high + 1]
     part = part[~np.isnan(part)]
     return float(part.mean()) if len(part) else float("nan")
 
 
 def toolkit_run_overlaps(truth: Truth, run: Predictions) -> FloatArray:
-    """Return the (N,) overlaps of vot-toolkit; raises `LengthError` for a wrong number of rows."""
+    """Return the (N,) overlaps of vot-toolkit; raises `LengthError` for the wrong number of rows."""
     check_length(truth, run)
     return toolkit_overlaps(run.regions, truth.regions, truth.size)
 
 
 def toolkit_accuracy(overlaps: FloatArray, run: Predictions) -> float:
-    """Return vot-toolkit's accuracy of one run: the mean overlap less burn-in, failures and unknown frames.
+    """Return vot-toolkit's accuracy of one run: the mean overlap without burn-in, failures and unknown frames.
 
-    A row of nan is an unknown frame to the toolkit. Without a frame to average the accuracy is 0.
+    A row of nan is an unknown frame. Without a frame to average the accuracy is 0.
     """
     unknown = run.is_code(_UNKNOWN) | np.isnan(run.regions[:, :4]).any(axis=1)
-    kept = ~(burnt_in(run) | unknown | run.is_code(_FAILURE))
+    kept = ~(_burnt_in(run) | unknown | run.is_code(_FAILURE))
     return float(overlaps[kept].mean()) if kept.any() else 0.0
 
 
@@ -224,8 +201,7 @@ def toolkit_fragments(overlaps: FloatArray, run: Predictions) -> list[Fragment]:
 
 def toolkit_eao_curve(fragments: Sequence[Fragment]) -> FloatArray:
     """Return vot-toolkit's expected overlap for 0 .. L frames, where L is the longest fragment."""
-    length = max((len(f.overlaps) for f in fragments), default=0)
-    return _averaged(*_table(fragments, length))
+    return _averaged(fragments, max((len(f.overlaps) for f in fragments), default=0))
 
 
 def ar_robustness(failures: float, frames: float, sensitivity: float = 30.0) -> float:
@@ -244,7 +220,7 @@ def _mean_known(values: FloatArray, axis: int | None = None) -> FloatArray:
 
 
 class _PysotSequence:
-    """One sequence's overlaps and failures in the repetitions that PySOT looks at: all of 15, else one."""
+    """One sequence's overlaps and failures; PySOT takes all repetitions if there are 15, else the first."""
 
     def __init__(self, truth: Truth, runs: list[Predictions]) -> None:
         self.truth = truth
@@ -256,12 +232,15 @@ class _PysotSequence:
         self.failures = [_failures(run) for run in runs]
         self._eao = [pysot_eao_overlaps(truth, run, known) for run, known in zip(runs, accuracy, strict=True)]
 
-    def lost(self) -> float:
-        """Return the failures of a repetition, on average."""
-        return float(np.mean([len(f) for f in self.failures]))
+    def lost(self, tag: str | None = None) -> float:
+        """Return the mean number of failures of a repetition."""
+        if tag is None:
+            return float(np.mean([len(f) for f in self.failures]))
+        mask = _tag_mask(self.truth, tag)
+        return float(np.mean([np.count_nonzero(mask[f[f < len(mask)]]) for f in self.failures]))
 
     def fragments(self, tag: str | None = None) -> list[Fragment]:
-        """Return what all repetitions give to the expected overlap: of all frames, or of those with an attribute."""
+        """Return the fragments of all repetitions, weighted by the frames with an attribute if one is given."""
         mask = None if tag is None else _tag_mask(self.truth, tag)
         return [
             fragment
@@ -274,7 +253,7 @@ class _PysotSequence:
     def metrics(self) -> dict[str, float]:
         """Return accuracy (mean overlap in [0, 1]), failures, and robustness: failures in 100 frames.
 
-        `n_valid` counts the frames that have an overlap, `length` all frames of truth.
+        `n_valid` is the number of frames with an overlap, `length` of all frames.
         """
         n = len(self.overlaps)
         return {
@@ -319,15 +298,10 @@ def pysot_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> Sco
         tagged = pysot_eao_curve([f for s in every for f in s.fragments(tag)], longest)
         attributes[tag] = {
             "accuracy": float(_mean_known(overlaps[masks])) if masks.any() else float("nan"),
-            "lost_number": float(sum(_lost_in(s, tag) for s in every)),
+            "lost_number": float(sum(s.lost(tag) for s in every)),
             "EAO": eao_score(tagged, low - 1, high - 1),
         }
     return Scores(metrics, {n: s.metrics() for n, s in scored.items()}, attributes, {"eao": curve})
-
-
-def _lost_in(sequence: _PysotSequence, tag: str) -> float:
-    mask = _tag_mask(sequence.truth, tag)
-    return float(np.mean([np.count_nonzero(mask[f[f < len(mask)]]) for f in sequence.failures]))
 
 
 def toolkit_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> Scores:
@@ -382,7 +356,7 @@ def got10k_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> Sc
         for run in results[seq]:
             check_length(truths[seq], run)
             values = polygon_iou(run.regions, truths[seq].regions, truths[seq].size)
-            values[burnt_in(run) | ~run.is_code(-1)] = np.nan
+            values[_burnt_in(run) | ~run.is_code(-1)] = np.nan
             found.append(values)
         return _mean_known(np.array(found), axis=0)
 
