@@ -37,8 +37,8 @@ from siamtrack.config import Preset, load_preset, parse_settings
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel
-from siamtrack.training.batches import draw_batch
 from siamtrack.training.distributed import ProcessGroup
+from siamtrack.training.loop import draw_batch
 from siamtrack.training.parameters import (
     Average,
     compile_frozen,

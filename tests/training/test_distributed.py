@@ -20,8 +20,9 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError
 from siamtrack.models.losses import joint_count
 from siamtrack.training import loop
-from siamtrack.training.batches import check_parts, draw_batch, pack, pick, unpack
 from siamtrack.training.distributed import ProcessGroup
+from siamtrack.training.failure import pack, pick, unpack
+from siamtrack.training.loop import check_parts, draw_batch
 from training_toys import FAMILIES, TINY, family_preset, write_preset, write_shard
 
 HERE = Path(__file__).parent

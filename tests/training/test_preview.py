@@ -17,8 +17,8 @@ from siamtrack.config import Data, Jitter, Preset, Train, load_preset
 from siamtrack.data.pair_source import ResidentPairs, open_pairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError
+from siamtrack.training.parameters import learning_rate
 from siamtrack.training.preview import check_gaps, draw_page, measure_pace, measure_pairs, stages
-from siamtrack.training.schedule import learning_rate
 from training_toys import write_preset, write_shard
 
 

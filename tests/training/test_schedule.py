@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from siamtrack.config import Train, load_preset
-from siamtrack.training.schedule import backbone_trains, learning_rate
+from siamtrack.training.parameters import backbone_trains, learning_rate
 
 PER_EPOCH = 7
 

@@ -15,7 +15,7 @@ from siamtrack.models.families import spm
 from siamtrack.models.families.spm import FineSamples, Spm, SpmNet, fine_loss, fine_samples, refine_boxes
 from siamtrack.models.heads.anchors import AnchorCoder, AnchorTargets, anchor_terms
 from siamtrack.models.losses import Terms, TrainingBatch
-from siamtrack.training.batches import pick
+from siamtrack.training.failure import pick
 from small_spm import SMALL, build, patches
 
 

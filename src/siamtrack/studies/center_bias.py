@@ -1,8 +1,8 @@
 """The centre-bias experiment of SiamRPN++ (section 3.1, figures 1 and 2), at the size of a laptop.
 
 A small network with padding is trained with targets shifted by at most 0, 16, 32 or 64 pixels from the middle
-of the search region. Then it looks at crops whose targets are placed uniformly: a network that has learnt
-where targets used to be, and not what they look like, still responds in the middle.
+of the search region, then tested on crops whose targets are placed uniformly: a network that has learnt where
+targets were, not what they look like, still responds in the middle.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ validate_frames = 200
 
 @dataclass(frozen=True)
 class Bias:
-    """What was measured of a network that was trained with one shift.
+    """Results of a network trained with one shift.
 
     Attributes:
         shift: of the training targets, in pixels, at most, along each axis.
-        steps: that it was trained.
-        crops: test crops that were looked at.
+        steps: of training.
+        crops: number of test crops.
         heat: (R, R) mean response, each crop's scaled to a sum of 1.
         middle: mean response within 16 px of the middle over that within 64 px, where the targets lie
             uniformly; 1 is without bias.
@@ -112,7 +112,7 @@ class Bias:
 
 
 def bias_preset(out: Path, shift: int, overrides: dict[str, Any]) -> Preset:
-    """The study's preset with one shift; its file is put into `out`, to be read and changed."""
+    """The study's preset with one shift, from `center_bias.toml` in `out`, which is written if missing."""
     path = out / "center_bias.toml"
     if not path.exists():
         write_whole(path, _PRESET)
@@ -120,7 +120,7 @@ def bias_preset(out: Path, shift: int, overrides: dict[str, Any]) -> Preset:
 
 
 def hold_out(crops: ResidentSet, share: float = 0.1) -> tuple[ResidentSet, ResidentSet]:
-    """Split a set into one to train on and one of other objects to test on: the last `share` of the crops.
+    """Split a set: the last `share` of the crops, without objects seen before, is for testing.
 
     Raises:
         DataError: nothing is left on one of the sides.
@@ -146,7 +146,7 @@ def heat_map(found: Candidates) -> Tensor:
 def measure(
     net: Matcher, preset: Preset, crops: ResidentSet, count: int = 512, device: torch.device | str = "cpu"
 ) -> Bias:
-    """Look at `count` crops with uniformly placed targets; `success` is left open."""
+    """Test on `count` crops with uniformly placed targets; `success` is left None."""
     if isinstance(net, nn.Module):
         net.eval().to(device)
     maps, found, wanted, stride, size = [], [], [], 0.0, preset.train.batch
@@ -190,18 +190,18 @@ def run_shift(
     report: Report = lambda row: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Bias | None:
-    """Train with one shift, going on where an earlier call was stopped; then measure and keep `result.json`.
+    """Train with one shift, resuming a stopped call; then measure and write `result.json`.
 
     Args:
-        out: of the whole study; this shift has a folder in it.
-        crops: all of them; the last tenth is tested on.
+        out: folder of the whole study, with a folder per shift.
+        crops: all crops; the last tenth is for testing.
         shift: in pixels.
         overrides: settings of the preset by dotted key.
         clips: sequences to track.
         count: of test crops.
         device: "cpu" or "cuda".
         report: called with each row of the training's log.
-        stop: as for `train`; None is returned then.
+        stop: as for `train`; once it returns True, the result is None.
     """
     preset = bias_preset(out, shift, overrides)
     folder = out / preset.name
@@ -263,13 +263,13 @@ def open_study(
 
 
 def read_results(out: Path) -> list[Bias]:
-    """What has been measured so far, by shift."""
+    """The results so far, by shift."""
     found = [Bias(**json.loads(path.read_text(encoding="utf-8"))) for path in out.glob("shift-*/result.json")]
     return sorted(found, key=lambda bias: bias.shift)
 
 
 def plot_bias(results: Sequence[Bias], path: Path) -> None:
-    """Draw results as SiamRPN++'s figures 1 and 2 have them, into a PNG file.
+    """Plot results like figures 1 and 2 of SiamRPN++, as a PNG file.
 
     Raises:
         ConfigError: matplotlib is not installed.
@@ -292,25 +292,17 @@ def plot_bias(results: Sequence[Bias], path: Path) -> None:
         axes.tick_params(labelsize=7)
     upper.suptitle("Mean response to uniformly placed targets (px from the middle)", fontsize=10)
     left, right = lower.subplots(1, 2)
-    _draw_hits(left, results)
-    _draw_success(right, results)
+    for bias in results:
+        left.plot(("up to 16", "16 to 32", "32 to 64"), bias.hits, marker="o", label=f"shift {bias.shift}")
+    left.set_ylim(0, 1)
+    left.set_xlabel("target's distance from the middle (px)")
+    left.set_ylabel("found within 16 px")
+    left.legend(fontsize=7)
+    known = [(f"{bias.shift}", bias.success) for bias in results if bias.success is not None]
+    right.bar([name for name, _ in known], [score for _, score in known], width=0.6)
+    for place, (_, score) in enumerate(known):
+        right.annotate(f"{score:.3f}", (place, score), ha="center", va="bottom", fontsize=8)
+    right.set_xlabel("shift in training (px)")
+    right.set_ylabel("success (AUC) of tracking")
     with whole_file(path) as draft:
         figure.savefig(draft, format="png", dpi=130)
-
-
-def _draw_hits(axes: Any, results: Sequence[Bias]) -> None:
-    for bias in results:
-        axes.plot(("up to 16", "16 to 32", "32 to 64"), bias.hits, marker="o", label=f"shift {bias.shift}")
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("target's distance from the middle (px)")
-    axes.set_ylabel("found within 16 px")
-    axes.legend(fontsize=7)
-
-
-def _draw_success(axes: Any, results: Sequence[Bias]) -> None:
-    known = [(f"{bias.shift}", bias.success) for bias in results if bias.success is not None]
-    axes.bar([name for name, _ in known], [score for _, score in known], width=0.6)
-    for place, (_, score) in enumerate(known):
-        axes.annotate(f"{score:.3f}", (place, score), ha="center", va="bottom", fontsize=8)
-    axes.set_xlabel("shift in training (px)")
-    axes.set_ylabel("success (AUC) of tracking")

@@ -1,4 +1,4 @@
-"""A run's folder: one process at a time, and checkpoints with all it needs to go on as if it had never stopped."""
+"""A run's folder: its lock, and checkpoints from which training resumes exactly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
     "write_checkpoint",
 ]
 
-# Settings that change how a run is watched, or how it began, and not what it computes from here on.
+# Settings that do not change what a resumed run computes.
 _FREE = {"checkpoint_every", "log_every", "validate_every", "validate_frames", "compile", "backbone_weights"}
 
 
@@ -56,7 +56,7 @@ class TrainState:
     best: float = -1.0
 
     def pack(self, preset: Preset) -> dict[str, Any]:
-        """Return the run as data."""
+        """Return the state as tensors, numbers and text."""
         return {
             "step": self.step,
             "best": self.best,
@@ -70,17 +70,19 @@ class TrainState:
         }
 
     def restore(self, state: dict[str, Any], preset: Preset) -> None:
-        """Go on from packed data, which may come from another machine or device.
+        """Restore what `pack` returned, also on another machine or device.
 
         Raises:
-            ConfigError: the data are of a run with other settings; the message names them.
-            WeightsError: they do not fit the network or the optimiser.
+            ConfigError: the run had other settings; the message names them.
+            WeightsError: the state does not fit the network or the optimiser.
         """
         stored = preset_from_json(state["preset"], "the checkpoint's preset")
         if state.get("pretrained") is False:  # older checkpoints tell it there
             stored = replace(stored, train=replace(stored.train, from_scratch=True))
-        changed = _differences(stored, preset)
-        if changed:
+        a, b = (json.loads(json.dumps(asdict(each))) for each in (stored, preset))
+        sections = ("model", "crops", "data", "train")
+        keys = [(s, k) for s in sections for k in sorted(a[s].keys() | b[s].keys()) if k not in _FREE]
+        if changed := [f"{s}.{k}" for s, k in keys if a[s].get(k) != b[s].get(k)]:
             raise ConfigError(f"the run to resume has another {', '.join(changed)}; use its settings or a new --out")
         if state.get("version") != siamtrack.__version__:
             warnings.warn(
@@ -104,19 +106,11 @@ def _cuda() -> bool:
     return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
-def _differences(stored: Preset, wanted: Preset) -> list[str]:
-    """Dotted names of the settings by which two runs differ in what they compute."""
-    a, b = (json.loads(json.dumps(asdict(preset))) for preset in (stored, wanted))
-    sections = ("model", "crops", "data", "train")
-    keys = [(s, k) for s in sections for k in sorted(a[s].keys() | b[s].keys()) if k not in _FREE]
-    return [f"{s}.{k}" for s, k in keys if a[s].get(k) != b[s].get(k)]
-
-
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write `state` to `path`, whole or not at all; equal states give equal bytes.
 
     Raises:
-        DataError: it cannot be written, for instance because the disk is full; a file of that name stays as it was.
+        DataError: it cannot be written, for instance because the disk is full; an existing file stays as it was.
     """
     with whole_file(path) as draft, draft.open("wb") as stream:
         try:
@@ -129,10 +123,9 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
 
 
 def _alike(value: Any) -> Any:
-    """The same data in new containers, in which equal texts are one object.
+    """Copy containers so that equal strings are one object.
 
-    A pickle tells objects that are shared from those that are equal: without this, a run that was resumed writes other
-    bytes than the one that never stopped.
+    Pickle distinguishes shared from equal objects: without this, a resumed run would write other bytes.
     """
     if isinstance(value, dict):
         return {_alike(key): _alike(item) for key, item in value.items()}
@@ -142,10 +135,10 @@ def _alike(value: Any) -> Any:
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Path:
-    """Write `state` as `step-NNNNNNNN.pt`; of older ones the newest stay, `keep` files in all.
+    """Write `state` as `step-NNNNNNNN.pt` and delete all but the newest `keep` checkpoints.
 
     Raises:
-        DataError: it cannot be written; the older ones stay then.
+        DataError: it cannot be written; older checkpoints stay.
     """
     path = folder / f"step-{step:08d}.pt"
     write_checkpoint(path, state)
@@ -156,10 +149,10 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep a run's folder, made if need be, to this process; the system frees it when the process ends in any way.
+    """Lock a run's folder, created if missing; the system releases the lock however the process ends.
 
     Raises:
-        ConfigError: another process uses it; the message has its number and machine.
+        ConfigError: another process uses it; the message has its id and machine.
         DataError: the folder cannot be made or written.
     """
     path = folder / ".lock"
@@ -198,9 +191,7 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def latest_state(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint that can be read, or None where there is none at all.
-
-    A damaged one is warned about and the one before it is taken.
+    """The newest readable checkpoint, with a warning for each damaged one, or None if there are no checkpoints.
 
     Raises:
         WeightsError: there are checkpoints, and none can be read.
@@ -217,10 +208,10 @@ def latest_state(folder: Path) -> dict[str, Any] | None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint as data: tensors, numbers and text, never code.
+    """Read a checkpoint of tensors, numbers and text; no code in it is run.
 
     Raises:
-        WeightsError: the file is no checkpoint, or damaged: every byte is held to its checksum.
+        WeightsError: the file is not a checkpoint, or a checksum does not match.
     """
     try:
         with zipfile.ZipFile(path) as archive:

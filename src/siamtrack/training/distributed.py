@@ -1,4 +1,4 @@
-"""Several processes that train one network: torchrun starts them, each takes its parts of every batch."""
+"""Training one network in several processes started by torchrun; each takes its parts of every batch."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ProcessGroup:
         """The module with gradients averaged over the processes, and BatchNorm over all of them on GPUs.
 
         Gloo has no BatchNorm over processes: on CPUs each uses the statistics of its own part of the batch.
-        To be called again when another set of parameters is to be trained.
+        Call it again when the set of trained parameters changes.
         """
         if self.size == 1:
             return module
@@ -93,7 +93,7 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
     dist.init_process_group("nccl" if cuda else "gloo")
     try:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size(), local)
-        # A process that leaves while another one still talks to it takes that one down with it.
+        # A process that leaves while another still talks to it would make that one fail.
         dist.barrier()
     finally:
         dist.destroy_process_group()

@@ -1,11 +1,12 @@
-"""A loss that is not finite: told with its step, terms and pairs, and kept in a file that plays it again."""
+"""A loss that is not finite: reported with its step, terms and pairs, and kept in a file that replays it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
 
 import safetensors
 import safetensors.torch
@@ -16,12 +17,12 @@ from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.data.augment import Batch
 from siamtrack.errors import SiamtrackError, WeightsError
 from siamtrack.io import write_whole
-from siamtrack.models.losses import Generators, Terms
-from siamtrack.models.siamese import SiameseNet
-from siamtrack.training.batches import pack, pick, unpack
+from siamtrack.models.losses import Terms
 from siamtrack.training.parameters import prepare, unfreeze_backbone
 
-__all__ = ["FailedStep", "Replay", "TrainingError", "replay", "save_failure"]
+__all__ = ["FailedStep", "Replay", "TrainingError", "pack", "pick", "replay", "save_failure", "unpack"]
+
+T = TypeVar("T")
 
 
 class TrainingError(SiamtrackError):
@@ -30,13 +31,13 @@ class TrainingError(SiamtrackError):
 
 @dataclass(frozen=True)
 class Replay:
-    """What the batch of a failure gives when it is played again.
+    """The result of replaying a failed step.
 
     Attributes:
         step: of the failure.
         recorded: the terms as they were.
         terms: the terms now.
-        alone: each pair's name and its total when it is the whole batch.
+        alone: each pair's name and its loss as a batch of its own.
         norm: of the gradient.
         module: the first part of the network whose output is not finite, or None.
     """
@@ -58,7 +59,7 @@ class FailedStep:
         batch: the pairs.
         terms: of the loss.
         norm: of the gradient.
-        random: (P, bytes) states of the generators that the loss was given, one for each part of the batch.
+        random: (P, bytes) states of the loss's generators, one for each part of the batch.
     """
 
     step: int
@@ -84,7 +85,7 @@ def save_failure(path: Path, preset: Preset, net: nn.Module, failed: FailedStep)
 
 
 def replay(path: Path, device: str = "cpu") -> Replay:
-    """Play a failure again: the whole batch as it was, then each pair alone.
+    """Replay a failed step: the whole batch, then each pair alone.
 
     Raises:
         WeightsError: not a file that a failed run left.
@@ -106,51 +107,69 @@ def replay(path: Path, device: str = "cpu") -> Replay:
     batch = unpack(Batch, tensors, "batch")
     random = tensors["random"].cpu()
     found: list[str] = []
-    watches = [m.register_forward_hook(_watch(name, found)) for name, m in net.named_modules() if name]
-    terms = _terms(net, preset, batch, random)
+    names = {module: name for name, module in net.named_modules() if name}
+
+    def hook(module: nn.Module, _inputs: object, output: object) -> None:
+        values = output.values() if isinstance(output, dict) else output
+        parts = [values] if isinstance(values, Tensor) else values
+        if isinstance(parts, Iterable) and any(not bool(torch.isfinite(p).all()) for p in parts):
+            found.append(names[module])
+
+    def loss_terms(batch: Batch, states: Tensor) -> Terms:
+        rngs = [torch.Generator() for _ in states]
+        for rng, state in zip(rngs, states, strict=True):
+            rng.set_state(state)
+        reduced = preset.train.precision == "bfloat16"
+        with torch.autocast(batch.boxes.device.type, torch.bfloat16, enabled=reduced):
+            return preset.model.loss(net, batch, rngs)
+
+    watches = [module.register_forward_hook(hook) for module in names]
+    terms = loss_terms(batch, random)
     for watch in watches:
         watch.remove()
     net.zero_grad(set_to_none=True)
     terms["total"].backward()  # type: ignore[no-untyped-call]
     grads = [p.grad.norm() for p in net.parameters() if p.grad is not None]
     norm = float(torch.stack(grads).norm()) if grads else 0.0
-    alone = list(zip(notes["keys"], _alone(net, preset, batch, random), strict=True))
+    alone = []
+    count = len(batch.present)
+    for row, key in enumerate(notes["keys"]):
+        part = row * len(random) // count  # the part of the batch that the pair was drawn in
+        total = loss_terms(pick(batch, slice(row, row + 1)), random[part : part + 1])["total"]
+        alone.append((key, float(total.detach())))
     recorded = {name: float(value) for name, value in notes["terms"].items()}
     values = {name: float(value.detach()) for name, value in terms.items()}
     return Replay(notes["step"], recorded, values, alone, norm, found[0] if found else None)
 
 
-def _alone(net: SiameseNet, preset: Preset, batch: Batch, random: Tensor) -> Iterator[float]:
-    """The total of each pair as a batch of its own."""
-    count = len(batch.present)
-    for i in range(count):
-        part = i * len(random) // count
-        terms = _terms(net, preset, pick(batch, slice(i, i + 1)), random[part : part + 1])
-        yield float(terms["total"].detach())
+def pick(batch: T, rows: slice) -> T:
+    """Some pairs of a batch."""
+    values = {f.name: getattr(batch, f.name) for f in fields(batch)}  # type: ignore[arg-type]
+    return type(batch)(
+        **{name: pick(v, rows) if is_dataclass(v) else v if v is None else v[rows] for name, v in values.items()}
+    )
 
 
-def _terms(net: SiameseNet, preset: Preset, batch: Batch, random: Tensor) -> Terms:
-    reduced = preset.train.precision == "bfloat16"
-    with torch.autocast(batch.boxes.device.type, torch.bfloat16, enabled=reduced):
-        return preset.model.loss(net, batch, _generators(random))
+def pack(batch: Any, prefix: str) -> dict[str, Tensor]:
+    """All tensors of a batch by dotted name."""
+    found: dict[str, Tensor] = {}
+    for field in fields(batch):
+        value, name = getattr(batch, field.name), f"{prefix}.{field.name}"
+        if isinstance(value, Tensor):
+            # A copy: fields may share their memory, which safetensors does not store.
+            found[name] = value.detach().cpu().contiguous().clone()
+        elif is_dataclass(value):
+            found |= pack(value, name)
+    return found
 
 
-def _generators(states: Tensor) -> Generators:
-    rngs = [torch.Generator() for _ in states]
-    for rng, state in zip(rngs, states, strict=True):
-        rng.set_state(state)
-    return rngs
-
-
-def _watch(name: str, found: list[str]) -> Callable[[nn.Module, object, object], None]:
-    """A hook that notes the name of a module whose output has a value that is not finite."""
-
-    def hook(module: nn.Module, inputs: object, output: object) -> None:
-        """Note the name, if something in the output is not finite."""
-        del module, inputs
-        values = output.values() if isinstance(output, dict) else output
-        parts = [values] if isinstance(values, Tensor) else values
-        if isinstance(parts, Iterable) and any(not bool(torch.isfinite(p).all()) for p in parts):
-            found.append(name)
-
-    return hook
+def unpack(kind: type[T], tensors: dict[str, Tensor], prefix: str) -> T:
+    """The inverse of `pack`; fields that are not tensors get their default."""
+    values: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        dotted = f"{prefix}.{name}"
+        if isinstance(hint, type) and is_dataclass(hint):
+            values[name] = unpack(hint, tensors, dotted)
+        elif dotted in tensors:
+            values[name] = tensors[dotted]
+    return kind(**values)

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line, and nothing of steps that a resumed run will do again."""
+"""The log of a run, one JSON object a line; a resumed run drops the rows of steps that it repeats."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Report = Callable[[dict[str, float]], None]
 
 
 class RunLog:
-    """Appends rows to a file and passes them on; of several processes the first one does.
+    """Appends rows to a file and reports them, in the first process only.
 
     Args:
         path: of the log, `.jsonl`.
-        step: where the run goes on; rows of later steps, and a line that a kill cut short, are dropped.
+        step: where the run resumes; rows of later steps, and a truncated last line, are dropped.
         report: called with each new row.
         world: this process among several.
     """
@@ -67,7 +67,7 @@ class RunLog:
             except OSError as error:
                 raise DataError(f"cannot write {self.path}: {reason(error)}") from None
             self.report(dict(row))
-        # What comes between two rows and is no training, such as validation, is not counted in the next rate.
+        # Validation between two rows does not count in the next rate.
         self._since, self._began = int(row["step"]), time.perf_counter()
 
 

@@ -1,4 +1,4 @@
-"""The training loop, one page from top to bottom.
+"""The training loop.
 
 Every batch is a function of (seed, part, step), so a run that was killed goes on from its last checkpoint as
 if nothing had happened, and processes that share a batch train as one would.
@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from siamtrack.config import Preset, preset_to_json
+from siamtrack.data.augment import Batch
 from siamtrack.data.pair_source import PairSource
 from siamtrack.errors import ConfigError
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import sweep_drafts
 from siamtrack.models.families import Family
-from siamtrack.models.losses import Generators, Terms, TrainingBatch
+from siamtrack.models.losses import Generators, Terms, TrainingBatch, join_parts
 from siamtrack.models.pretrained import load_imagenet
 from siamtrack.models.siamese import SiameseNet
 from siamtrack.models.weights import save_weights
-from siamtrack.training.batches import check_parts, draw_batch
 from siamtrack.training.checkpoint import (
     TrainState,
     latest_checkpoint,
@@ -41,17 +41,18 @@ from siamtrack.training.failure import FailedStep, TrainingError, save_failure
 from siamtrack.training.log import Report, RunLog
 from siamtrack.training.parameters import (
     Average,
+    backbone_trains,
     compile_frozen,
+    learning_rate,
     make_optimiser,
     prepare,
     set_rates,
     settings_in_force,
     unfreeze_backbone,
 )
-from siamtrack.training.schedule import backbone_trains, learning_rate
 from siamtrack.training.validate import validate
 
-__all__ = ["TrainingError", "build_network", "train"]
+__all__ = ["TrainingError", "build_network", "check_parts", "draw_batch", "train"]
 
 
 def train(
@@ -144,6 +145,31 @@ def train(
         return _finish(preset, run, out, world)
 
 
+def check_parts(preset: Preset, world: ProcessGroup) -> None:
+    """Check that the processes can share each batch evenly.
+
+    Raises:
+        ConfigError: they cannot.
+    """
+    parts = preset.train.batch_shards or world.size
+    world.parts(parts)
+    if preset.train.batch % parts:
+        raise ConfigError(f"train.batch = {preset.train.batch} cannot be drawn in {parts} parts; use a multiple")
+
+
+def draw_batch(pairs: PairSource, preset: Preset, step: int, world: ProcessGroup) -> tuple[Batch, Generators]:
+    """Draw this process's pairs of a step from (seed, part, step), and the generators for what the loss draws itself.
+
+    Raises:
+        DataError: more crops are unreadable than `data.max_skipped` allows.
+    """
+    cfg = preset.train
+    parts = cfg.batch_shards or world.size
+    drawn = [pairs.draw(cfg.batch // parts, cfg.seed, part, step) for part in world.parts(parts)]
+    batch: Batch = join_parts([batch for batch, _ in drawn])
+    return batch, [rng for _, rng in drawn]
+
+
 class _Objective(nn.Module):
     """Network and loss as one module: DistributedDataParallel wants a single `forward`."""
 
@@ -186,7 +212,7 @@ def build_network(preset: Preset, device: torch.device, pretrain: bool = True) -
 
 
 def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> TrainState:
-    """Build what is trained, and go on from the newest checkpoint where that is wanted."""
+    """Build what is trained, or with `resume` restore it from the newest checkpoint."""
     sweep_drafts(out)
     if not resume and (found := latest_checkpoint(out)) is not None:
         raise ConfigError(f"{out} already holds a run ({found.name}); go on with --resume, or use another --out")

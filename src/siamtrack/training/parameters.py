@@ -1,7 +1,8 @@
-"""Which parameters learn at a step, and how fast; and the moving average of all of them."""
+"""The schedule: which parameters are trained at a step and at what rate; and their moving average."""
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import warnings
@@ -12,26 +13,53 @@ import torch
 from torch import Tensor, nn
 
 from siamtrack.config import Train
-from siamtrack.training.schedule import backbone_trains, learning_rate
 
 __all__ = [
     "Average",
+    "backbone_trains",
     "compile_frozen",
+    "learning_rate",
     "make_optimiser",
     "prepare",
     "set_rates",
     "settings_in_force",
     "unfreeze_backbone",
-]  # fmt: skip
+]
 
 
 def settings_in_force(cfg: Train) -> Train:
     """The settings as they take effect: with `from_scratch` the whole backbone is trained from the first step.
 
-    Stages are frozen, and BatchNorm statistics kept, to preserve what pretraining has taught them; random weights have
-    been taught nothing.
+    Freezing stages and BatchNorm statistics preserves pretraining, which random weights have not had.
     """
     return replace(cfg, frozen_stages=0, unfreeze_at=0.0, backbone_norm=True) if cfg.from_scratch else cfg
+
+
+def learning_rate(train: Train, step: int) -> float:
+    """The rate of neck and head at `step` (0 to train.steps - 1): warm-up, then the schedule's decay.
+
+    With `epochs` the rate is that of the step's epoch, as in PySOT and siamfc-pytorch; PySOT's "step" warm-up
+    and "log" decay are `warmup_shape = "exponential"` and `schedule = "logspace"`.
+    """
+    count = train.epochs or train.steps
+    place = step * train.epochs // train.steps if train.epochs else step
+    warm = round(train.warmup * count)
+    if place < warm:
+        if train.warmup_shape == "exponential":
+            return train.lr * math.pow(train.warmup_from, 1 - place / warm)
+        return train.lr * (train.warmup_from + (1 - train.warmup_from) * (place + 1) / warm)
+    last = count - warm - (train.schedule == "logspace")
+    share = (place - warm) / max(1, last)
+    if train.schedule == "drop":
+        return train.lr * (train.final_rate if share >= train.drop_at else 1.0)
+    if train.schedule == "cosine":
+        return train.lr * 0.5 * (1 + math.cos(math.pi * share))
+    return train.lr * math.exp(share * math.log(train.final_rate))
+
+
+def backbone_trains(train: Train, step: int) -> bool:
+    """Whether the backbone's later stages train at `step` (SiamRPN++, its published code: from epoch 10 of 20)."""
+    return train.backbone_rate > 0 and step >= round(train.unfreeze_at * train.steps)
 
 
 def prepare(net: nn.Module, cfg: Train) -> None:
@@ -108,7 +136,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after the step of that number, counted from 0."""
+        """Take in the weights after `step`, counted from 0."""
         weight = 1 - min(self.decay, (step + 1) / (step + 10))
         smooth = [name for name, value in self.values.items() if value.is_floating_point()]
         torch._foreach_lerp_([self.values[n] for n in smooth], [self._live[n] for n in smooth], weight)
@@ -116,6 +144,6 @@ class Average:
             self.values[name].copy_(self._live[name])
 
     def load(self, values: dict[str, Tensor]) -> None:
-        """Go on from stored values, wherever they lie."""
+        """Go on from stored values on any device."""
         for name, value in self.values.items():
             value.copy_(values[name])

@@ -1,4 +1,4 @@
-"""What a recipe will do with some data, before it does it: pairs, augmentation, schedule, time and memory."""
+"""A preview of training on some data: pairs, augmentation, schedule, time and memory."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ from siamtrack.errors import ConfigError
 from siamtrack.geometry.crop import context_side
 from siamtrack.io import write_whole
 from siamtrack.training.loop import build_network
-from siamtrack.training.parameters import make_optimiser, set_rates, settings_in_force, unfreeze_backbone
-from siamtrack.training.schedule import backbone_trains, learning_rate
+from siamtrack.training.parameters import (
+    backbone_trains,
+    learning_rate,
+    make_optimiser,
+    set_rates,
+    settings_in_force,
+    unfreeze_backbone,
+)
 
 __all__ = ["DrawnPairs", "Pace", "Stage", "check_gaps", "draw_page", "measure_pace", "measure_pairs", "stages"]
 
@@ -30,7 +36,7 @@ _QUANTILES = (0.05, 0.5, 0.95)
 
 @dataclass(frozen=True)
 class DrawnPairs:
-    """What was measured of some drawn pairs; triples are the quantiles 0.05, 0.5 and 0.95, nan where there is nothing.
+    """Statistics of drawn pairs; triples are the quantiles 0.05, 0.5 and 0.95, nan where there is nothing.
 
     Attributes:
         count: pairs that were drawn.
@@ -100,8 +106,7 @@ def _share(part: Tensor, whole: Tensor) -> float:
 def _quantiles(values: Tensor) -> tuple[float, ...]:
     if not len(values):
         return (float("nan"),) * len(_QUANTILES)
-    found: list[float] = torch.quantile(values.double(), torch.tensor(_QUANTILES, dtype=torch.float64)).tolist()
-    return tuple(found)
+    return tuple(torch.quantile(values.double(), torch.tensor(_QUANTILES, dtype=torch.float64)).tolist())
 
 
 def check_gaps(source: PairSource, preset: Preset) -> None:
@@ -138,12 +143,12 @@ def stages(train: Train) -> list[Stage]:
 
 @dataclass(frozen=True)
 class Pace:
-    """What steps cost on a device.
+    """The cost of training steps on a device.
 
     Attributes:
         frozen: seconds a step while the backbone's later stages are frozen; nan if they never are.
         whole: seconds a step while they are trained; nan if they never are.
-        memory: bytes at the most: of the GPU, or of the whole process on a CPU.
+        memory: peak in bytes, of the GPU or, on a CPU, of the whole process (0 on Windows).
         hours: for all steps of the schedule.
     """
 
@@ -154,7 +159,7 @@ class Pace:
 
 
 def measure_pace(source: PairSource, preset: Preset, device: torch.device, steps: int = 3) -> Pace:
-    """Train a few steps of each part of the schedule, and throw them away; the first of each is not timed."""
+    """Time `steps` discarded steps, after one to warm up, of each part of the schedule."""
     cfg = settings_in_force(preset.train)
     first = round(cfg.unfreeze_at * cfg.steps) if cfg.backbone_rate else cfg.steps
     net = build_network(preset, device, pretrain=False)
@@ -180,17 +185,15 @@ def measure_pace(source: PairSource, preset: Preset, device: torch.device, steps
             seconds[opened] = float(np.median(times[1:])), count
     total = sum(each * count for each, count in seconds.values())
     frozen, whole = (seconds.get(opened, (float("nan"), 0))[0] for opened in (False, True))
-    return Pace(frozen, whole, _peak_memory(device), total / 3600)
-
-
-def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    if sys.platform == "win32":
-        return 0
-    import resource
+        memory = int(torch.cuda.max_memory_allocated(device))
+    elif sys.platform == "win32":
+        memory = 0
+    else:
+        import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Pace(frozen, whole, memory, total / 3600)
 
 
 def draw_page(source: PairSource, preset: Preset, path: Path, count: int = 24) -> None:

@@ -1,4 +1,4 @@
-"""Validation by really tracking: a few sequences, one target each, and the area under the success curve."""
+"""Validation by tracking sequences: the area under the success curve."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def find_clips(folder: Path, limit: int) -> tuple[VideoSequence, ...]:
     """The beginnings of a folder's sequences: `<name>/img/*` and `<name>/groundtruth.txt` (x,y,w,h a line).
 
     Args:
-        folder: with one folder a sequence.
-        limit: at most so many frames of each.
+        folder: with one folder per sequence.
+        limit: the most frames of each.
 
     Raises:
         DataError: no sequence, one without frames, with boxes that do not fit them or none in its first frame.
@@ -46,9 +46,9 @@ def validate(
     device: torch.device,
     world: ProcessGroup | None = None,
 ) -> float:
-    """The mean area under the success curve over clips, which the processes share out among them.
+    """The mean area under the success curve over clips, divided among the processes.
 
-    The network is put into evaluation mode.
+    Puts the network into evaluation mode.
 
     Raises:
         DataError: a frame that cannot be read.

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from siamtrack.studies.center_bias import Bias
 
 __all__ = ["center_bias", "study"]
 
@@ -60,7 +57,7 @@ def center_bias(
     from siamtrack.config import parse_settings
     from siamtrack.evaluation.jobs import Event, Failed, Finished, Started, Workers
     from siamtrack.evaluation.pool import run_jobs
-    from siamtrack.studies.center_bias import Study, open_study, plot_bias, read_results
+    from siamtrack.studies.center_bias import Bias, Study, open_study, plot_bias, read_results
 
     whole = Study(data, out, parse_settings(settings or []), val, crops, device)
     steps = whole.preset.train.steps
@@ -90,14 +87,10 @@ def center_bias(
             opened = partial(opened, report=lambda row: rows[-1](row), stop=lambda: bool(interrupts.pending))
         run_jobs(opened, shift or (0, 16, 32, 64), workers, on_event)
     results, picture = read_results(out), out / "center_bias.png"
-    _show(results)
-    plot_bias(results, picture)
-    typer.echo(f"picture: {picture}")
-
-
-def _show(results: Sequence[Bias]) -> None:
     typer.echo("shift  middle  found at <=16  <=32  <=64 px  success")
     for bias in results:
         hits = "  ".join(f"{value:.3f}" for value in bias.hits)
         success = "-" if bias.success is None else f"{bias.success:.3f}"
         typer.echo(f"{bias.shift:5d}  {bias.middle:6.2f}  {hits}  {success}")
+    plot_bias(results, picture)
+    typer.echo(f"picture: {picture}")

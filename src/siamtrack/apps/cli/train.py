@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from siamtrack.errors import InputError, missing_package
+from siamtrack.errors import ConfigError, InputError, did_you_mean, missing_package
 
 if TYPE_CHECKING:
     import torch
@@ -24,71 +24,67 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
-_Preset = Annotated[
-    str | None,
-    typer.Argument(metavar="PRESET", help="A preset's name, or a .toml file; not with --replay."),
-]
-_Data = Annotated[
-    str | None,
-    typer.Option(metavar="DIR|URL", help="Shards (*.tar): a folder, its URL, or a pattern as URL/train-{00..09}.tar."),
-]
-_Out = Annotated[Path | None, typer.Option(metavar="DIR", help="Where checkpoints, log.jsonl and the weights go.")]
-_Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out, if there is one.")]
-_Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.lr=1e-3; repeatable."),
-]
-_Steps = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="Train N steps in all and stop there. The learning rate still follows the schedule of "
-        "train.steps, so a run may be done in pieces: --steps 9, then --resume --steps 20. To shorten "
-        "the schedule itself, use --set train.steps=N; an N beyond train.steps lengthens it to N.",
-    ),
-]
-_Val = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Sequences (NAME/img/*, NAME/groundtruth.txt) to track every train.validate_every steps; "
-        "the weights that track them best are kept.",
-    ),
-]
-_Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network is trained.")]
-_TensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too, into --out.")]
-_Replay = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Play a failed step again, from a file in OUT/failures; then end."),
-]
-_DryRun = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help="Train nothing: print which pairs are drawn and how they are changed, the schedule, and what a few "
-        "steps take here in time and memory.",
-    ),
-]
-_Picture = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="A dry run that also draws pairs with their labels on a page (.png or .jpg)."),
-]
-
-
 def train(
-    preset: _Preset = None,
-    data: _Data = None,
-    out: _Out = None,
-    resume: _Resume = False,
-    settings: _Settings = None,
-    steps: _Steps = None,
-    val: _Val = None,
-    device: _Device = "cpu",
-    tensorboard: _TensorBoard = False,
-    replay: _Replay = None,
-    dry_run: _DryRun = False,
-    picture: _Picture = None,
+    preset: Annotated[
+        str | None,
+        typer.Argument(metavar="PRESET", help="A preset's name, or a .toml file; not with --replay."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|URL", help="Shards (*.tar): a folder, its URL, or a pattern as URL/train-{00..09}.tar."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where checkpoints, log.jsonl and the weights go.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out, if there is one.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.lr=1e-3; repeatable."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Train N steps in all and stop there. The learning rate still follows the schedule of "
+            "train.steps, so a run may be done in pieces: --steps 9, then --resume --steps 20. To shorten "
+            "the schedule itself, use --set train.steps=N; an N beyond train.steps lengthens it to N.",
+        ),
+    ] = None,
+    val: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Sequences (NAME/img/*, NAME/groundtruth.txt) to track every train.validate_every steps; "
+            "the weights that track them best are kept.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network is trained.")] = "cpu",
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too, into --out.")
+    ] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Play a failed step again, from a file in OUT/failures; then end."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Train nothing: print which pairs are drawn and how they are changed, the schedule, and what a few "
+            "steps take here in time and memory.",
+        ),
+    ] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A dry run that also draws pairs with their labels on a page (.png or .jpg)."
+        ),
+    ] = None,
 ) -> None:
     """Train a preset's network: --out ends with a .safetensors file that --model accepts.
 
@@ -102,6 +98,7 @@ def train(
     if preset is None or data is None or (out is None and not dry_run):
         raise InputError("train needs a preset, --data DIR|URL and --out DIR (or --dry-run); or --replay FILE alone")
     from siamtrack.apps.cli.interrupts import Interrupts
+    from siamtrack.apps.cli.progress import training
     from siamtrack.config import load_preset, parse_settings
     from siamtrack.data.pair_source import open_pairs
     from siamtrack.training.distributed import join_processes
@@ -128,13 +125,21 @@ def train(
         if world.main:
             typer.echo(f"{data}: {pairs.about}")
             if not resume:
-                typer.echo(_shares(chosen, pairs))
-        reports = _reports(stack, until, out if tensorboard else None) if world.main else []
+                drawn = _measured(chosen, pairs)
+                typer.echo(
+                    f"{_percent(drawn.one_frame)} of the positive pairs show one frame twice"
+                    f" ({_percent(drawn.video_one_frame)} of those of objects with several frames);"
+                    f" {_percent(drawn.fill)} of the search crops show flat fill"
+                )
+        reports: list[Callable[[dict[str, float]], None]] = []
+        if world.main:
+            reports.append(stack.enter_context(training(until)))
+            if tensorboard:
+                reports.append(stack.enter_context(_tensorboard(out)))
         interrupts = stack.enter_context(Interrupts())
         interrupts.hold()
 
         def report(row: dict[str, float]) -> None:
-            """Show a row of the log: as progress, and to TensorBoard."""
             for show in reports:
                 show(row)
 
@@ -159,16 +164,6 @@ def _measured(preset: Preset, pairs: PairSource) -> DrawnPairs:
 
     # A stream has to decode what is drawn.
     return measure_pairs(pairs, preset, 4000 if isinstance(pairs, ResidentPairs) else 256)
-
-
-def _shares(preset: Preset, pairs: PairSource) -> str:
-    """What is likely to be wrong with a recipe, in one line."""
-    drawn = _measured(preset, pairs)
-    return (
-        f"{_percent(drawn.one_frame)} of the positive pairs show one frame twice"
-        f" ({_percent(drawn.video_one_frame)} of those of objects with several frames);"
-        f" {_percent(drawn.fill)} of the search crops show flat fill"
-    )
 
 
 def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: Path | None) -> None:
@@ -223,26 +218,14 @@ def _range(quantiles: Sequence[float], digits: int) -> str:
 
 
 def _check_sources(changes: dict[str, Any], known: tuple[str, ...] | None) -> None:
-    """Check that sources named by --set are in the data; those that a preset names may be of other data.
-
-    Raises:
-        ConfigError: one is not; the nearest is offered.
-    """
-    from siamtrack.data.pairs import check_sources
-
+    """Check that sources named by --set are in the data; those that a preset names may be of other data."""
     if known is None:
         return
     for key in ("data.source_weights", "data.gaps"):
         named = [name.removeprefix(f"{key}.") for name in changes if name.startswith(f"{key}.")]
-        check_sources([*named, *changes.get(key, ())], known, key)
-
-
-def _reports(stack: ExitStack, last: int, board: Path | None) -> list[Callable[[dict[str, float]], None]]:
-    """What is shown each row of the log: progress, and TensorBoard in a folder where that is wanted."""
-    from siamtrack.apps.cli.progress import training
-
-    reports = [stack.enter_context(training(last))]
-    return reports if board is None else [*reports, stack.enter_context(_tensorboard(board))]
+        for name in [*named, *changes.get(key, ())]:
+            if name not in known:
+                raise ConfigError(f"{key} names the unknown source '{name}'{did_you_mean(name, known)}")
 
 
 def _check_device(name: str) -> None:
@@ -269,7 +252,6 @@ def _tensorboard(out: Path) -> Iterator[Callable[[dict[str, float]], None]]:
     with SummaryWriter(str(out / "tensorboard")) as writer:
 
         def write(row: dict[str, float]) -> None:
-            """Write each number of a row under its own name."""
             for name, value in row.items():
                 if name != "step":
                     writer.add_scalar(name, value, int(row["step"]))
@@ -279,7 +261,7 @@ def _tensorboard(out: Path) -> Iterator[Callable[[dict[str, float]], None]]:
 
 @contextmanager
 def _one_line_warnings() -> Iterator[None]:
-    """Warnings as the command line's other messages: one line, without a place in the code."""
+    """Show each warning as one line, without its place in the code."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda text, *_rest, **_more: typer.echo(f"siamtrack: {text}", err=True)
