@@ -29,7 +29,7 @@ from siamtrack.config import load_preset, preset_names
 from siamtrack.errors import SiamtrackError
 from siamtrack.evaluation.opencv import opencv_tracker
 from siamtrack.evaluation.trackers import TimedMatcher
-from siamtrack.models.folding import fold_norms
+from siamtrack.models.weights import fold_norms
 from siamtrack.tracking import view as tracking
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.video.boxes import BoxWriter

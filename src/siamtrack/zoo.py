@@ -1,4 +1,4 @@
-"""The models that can be loaded by name: their weights, the trackers made of them, and what their networks cost."""
+"""Models by name: their weights, the trackers made of them, and the cost of their networks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from siamtrack.config import Crops, Preset, changed_preset, load_preset, preset_from_json, preset_names
 from siamtrack.errors import ConfigError, WeightsError, did_you_mean
 from siamtrack.models.families import Family
-from siamtrack.models.folding import fold_norms
 from siamtrack.models.heads.rpn import Correlation, RpnHead
 from siamtrack.models.siamese import Matcher
-from siamtrack.models.weights import load_weights, read_metadata
+from siamtrack.models.weights import fold_norms, load_weights, read_metadata
 from siamtrack.tracking.tracker import MultiTracker, Tracker, check_device
 
 __all__ = [
     "DEFAULT_MODEL",
     "Cost",
-    "check_crops",
     "count_cost",
     "load",
     "load_multi",
@@ -82,11 +80,23 @@ def _open(
     """The network with its weights, on the CPU, and the preset that it tracks with."""
     check_device(device)
     stored, path = _find(model)
-    chosen = _chosen(stored, preset, settings or {})
+    chosen = stored
+    if preset is not None:
+        chosen = preset if isinstance(preset, Preset) else load_preset(preset)
+        if chosen.model.family != stored.model.family:
+            raise ConfigError(
+                f"the preset '{chosen.name}' is of the family {chosen.model.family}, the weights are of "
+                f"{stored.model.family}; give a preset of that family"
+            )
+    if settings:
+        for key in settings:
+            if key.partition(".")[0] in ("data", "train", "name", "description", "published"):
+                raise ConfigError(f"'{key}' has no effect on a trained model; expected model.*, crops.* or track.*")
+        chosen = changed_preset(chosen, settings, "settings")
     net = chosen.model.build()
     load_weights(path, net)
     fold_norms(net)
-    check_crops(net.eval(), chosen.crops, str(path))
+    _check_crops(net.eval(), chosen.crops, str(path))
     return net, chosen
 
 
@@ -96,8 +106,9 @@ def _find(model: str | Path) -> tuple[Preset, Path]:
     if path.suffix == ".safetensors":
         stored = read_metadata(path).get("preset")
         if stored is None:
-            made = "`siamtrack train` or `siamtrack import`"
-            raise WeightsError(f"{path} holds no siamtrack preset; make it with {made}")
+            raise WeightsError(
+                f"{path} holds no siamtrack preset; make it with `siamtrack train` or `siamtrack import`"
+            )
         return preset_from_json(stored, str(path)), path
     shipped = [name for name in preset_names() if packaged_weights(name)]
     if str(model) not in preset_names():
@@ -116,33 +127,8 @@ def _find(model: str | Path) -> tuple[Preset, Path]:
     return load_preset(str(model)), found
 
 
-def _chosen(stored: Preset, preset: str | Path | Preset | None, settings: Mapping[str, Any]) -> Preset:
-    chosen = stored
-    if preset is not None:
-        chosen = preset if isinstance(preset, Preset) else load_preset(preset)
-        if chosen.model.family != stored.model.family:
-            raise ConfigError(
-                f"the preset '{chosen.name}' is of the family {chosen.model.family}, the weights are of "
-                f"{stored.model.family}; give a preset of that family"
-            )
-    for key in settings:
-        section = key.partition(".")[0]
-        if section in ("data", "train", "name", "description", "published"):
-            raise ConfigError(f"'{key}' has no effect on a trained model; expected model.*, crops.* or track.*")
-    return changed_preset(chosen, settings, "settings") if settings else chosen
-
-
-def check_crops(net: Matcher, crops: Crops, where: str) -> None:
-    """Check that a network takes crops of a preset's sizes, by letting it look at one black pair.
-
-    Args:
-        net: on the CPU and in evaluation mode.
-        crops: the preset's.
-        where: the file that both come from.
-
-    Raises:
-        WeightsError: a map becomes too small for the next layer, or the correlation has another number of channels.
-    """
+def _check_crops(net: Matcher, crops: Crops, where: str) -> None:
+    """Run a network on one black pair, and raise WeightsError where its layers do not take crops of these sizes."""
     template, search = crops.template_side, crops.search
     sizes = torch.full((1, 2), crops.template / 2)
     try:
@@ -185,12 +171,8 @@ def count_cost(preset: Preset) -> Cost:
         with FlopCounterMode(display=False) as matching:
             net.match(template, torch.empty(1, 3, crops.search, crops.search), sizes)
     # The counter counts a multiplication and an addition as two.
-    return Cost(
-        _parameters(net),
-        _parameters(net.head),
-        embedding.get_total_flops() // 2,
-        matching.get_total_flops() // 2,
-    )
+    macs = (counter.get_total_flops() // 2 for counter in (embedding, matching))
+    return Cost(_parameters(net), _parameters(net.head), *macs)
 
 
 def proposal_parameters(model: Family) -> dict[str, int]:

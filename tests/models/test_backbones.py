@@ -11,8 +11,7 @@ from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.backbones import backbone_names, build_backbone, normalisation
 from siamtrack.models.backbones.mobilenet import MobileNetV2
 from siamtrack.models.backbones.resnet import ResNet
-from siamtrack.models.pretrained import load_imagenet, nested
-from siamtrack.models.torchvision import IMAGENET_MEAN, IMAGENET_STD, load_torchvision
+from siamtrack.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, load_imagenet, load_torchvision, nested
 
 # name, levels -> channels and cells for crops of 127 and 255 pixels (SiamFC table 1, SA-Siam 4.1, SPM 4.1,
 # SiamRPN++ 3.3).

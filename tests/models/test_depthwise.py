@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from siamtrack.models.backbones.depthwise import DepthwiseConv
+from siamtrack.models.backbones.mobilenet import DepthwiseConv
 
 
 def learnt(conv: DepthwiseConv, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

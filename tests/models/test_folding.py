@@ -8,7 +8,7 @@ from torch import nn
 
 from references import embed
 from siamtrack.config import load_preset
-from siamtrack.models.folding import fold_norms
+from siamtrack.models.weights import fold_norms
 
 
 def scrambled(net: nn.Module) -> nn.Module:

@@ -15,7 +15,7 @@ from references import REFERENCES, reference_state
 from siamtrack.config import load_preset
 from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.families import SiamFc, SiamRpn, SiamRpnPlusPlus
-from siamtrack.models.importing import _RULES, _rename, import_sources, import_state_dict, read_checkpoint
+from siamtrack.models.importing import _RULES, _rename, check_source, import_state_dict, read_checkpoint
 from siamtrack.models.siamese import SiameseNet
 
 FC = "siamfc"
@@ -214,4 +214,5 @@ def test_an_imported_checkpoint_from_a_file(tmp_path: Path, fc_state: dict[str, 
 
 
 def test_sources() -> None:
-    assert import_sources() == ["pysot", "siamcar", "siamfc-pytorch"]
+    with pytest.raises(ConfigError, match="Known: pysot, siamcar, siamfc-pytorch$"):
+        check_source("pytracking")

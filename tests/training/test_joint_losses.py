@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.multiprocessing import spawn  # type: ignore[attr-defined]
 
 from siamtrack.models.families.spm import FineSamples, fine_loss
-from siamtrack.models.heads.anchors import AnchorTargets, rpn_loss
+from siamtrack.models.heads.rpn import AnchorTargets, rpn_loss
 from siamtrack.models.heads.score import siamfc_loss
 
 PAIRS, CELLS, SAMPLES = 4, 5, 6

@@ -25,9 +25,8 @@ from siamtrack.formats.datasets import read_dataset
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.families import SaSiam, SiamCar
 from siamtrack.models.families.sa_siam import Blend
-from siamtrack.models.folding import fold_norms
 from siamtrack.models.siamese import Candidates
-from siamtrack.models.weights import save_weights
+from siamtrack.models.weights import fold_norms, save_weights
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.tuning.ledger import Ledger
 from siamtrack.tuning.scorer import Decoded, ModelVariants, Scorer, retuned

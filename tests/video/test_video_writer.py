@@ -12,9 +12,8 @@ import pytest
 import siamtrack.video.writer as writer_module
 from footage import decode, moving_patches, noise
 from siamtrack.errors import InputError
-from siamtrack.video.mp4 import top_atoms
 from siamtrack.video.reader import open_source
-from siamtrack.video.writer import VideoWriter
+from siamtrack.video.writer import VideoWriter, top_atoms
 
 
 def write(path: Path, frames: list[np.ndarray], fps: float = 25.0) -> Path:

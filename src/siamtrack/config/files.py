@@ -1,13 +1,15 @@
-"""Presets as files: strict TOML in, with what it extends and what overrides it, and JSON out and in."""
+"""Presets as files (strict TOML in, JSON out and in), and settings as people type them: `--set train.lr=1e-3`."""
 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from functools import lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,18 @@ from siamtrack.config.sections import Crops, Data, Jitter, Preset, Track, Train
 from siamtrack.errors import ConfigError, did_you_mean, reason
 from siamtrack.models.families import family_class
 
-__all__ = ["changed_preset", "load_preset", "preset_from_json", "preset_names", "preset_to_json"]
+__all__ = [
+    "changed_preset",
+    "load_preset",
+    "parse_grid",
+    "parse_settings",
+    "preset_from_json",
+    "preset_names",
+    "preset_to_json",
+]
 
 _SECTIONS = {"crops": Crops, "track": Track, "data": Data, "train": Train}
+_WORD = re.compile(r"[A-Za-z_][\w.+/-]*")
 
 
 def preset_names() -> list[str]:
@@ -31,9 +42,9 @@ def preset_names() -> list[str]:
 def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Preset:
     """Read a preset by its name, or from a TOML file.
 
-    A file with `extends = "OTHER"` (a packaged preset, or a .toml file beside it) has the values of that preset
-    wherever it gives none itself; `clear = ["track", "data.source_weights"]` drops inherited sections or keys first.
-    Name, description and published scores are a preset's own, and so is `[model]` where it names another family.
+    A file with `extends = "OTHER"` (a packaged preset, or a .toml file beside it) inherits the values that it does not
+    set; `clear = ["track", "data.source_weights"]` drops inherited sections or keys first. Name, description and
+    published scores are not inherited, nor is `[model]` where it names another family.
 
     Args:
         name: a packaged preset's name, or a path that ends in `.toml`.
@@ -53,9 +64,9 @@ def changed_preset(preset: Preset, changes: Mapping[str, Any], where: str) -> Pr
     """A preset with other values under dotted keys, as `{"track.window": 0.3}`.
 
     Args:
-        preset: the preset; it stays as it is.
+        preset: not changed itself.
         changes: checked as strictly as a file.
-        where: what an error names as the place of the changes, as "--set".
+        where: the source of the changes for error messages, as "--set".
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type or out of range.
@@ -94,10 +105,10 @@ _RENAMED = {
     "data.video": "data.video_share",
     "train.parts": "train.batch_shards",
 }
-"""Keys of presets in weights, checkpoints and results that were stored before the keys got their present names."""
+"""Former names of keys, in presets stored in weights, checkpoints and results."""
 
 _REMOVED = {"track.lost_window": 0.001}
-"""Keys that earlier versions stored, and the only value that was ever used: any other cannot be honoured any more."""
+"""Keys that earlier versions stored, and their default: the only value that is still understood."""
 
 
 def _migrated(table: dict[str, Any], where: str) -> dict[str, Any]:
@@ -117,7 +128,7 @@ def _migrated(table: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _family_facts(table: dict[str, Any]) -> dict[str, Any]:
-    """A stored preset in which the facts of one family stand in its own section, as they were in force."""
+    """A stored preset with the settings of its family moved from `train` into `model`, as they were in force."""
     model, train = table.get("model"), table.get("train")
     family = family_class(model["family"]) if isinstance(model, dict) and isinstance(model.get("family"), str) else None
     if family is None or not isinstance(model, dict):
@@ -159,47 +170,36 @@ def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:
         base.pop(own, None)
     if not isinstance(cleared, list):
         raise ConfigError(f"{name}: clear: expected a list of keys, as ['data.gaps']; got {_short(repr(cleared), 80)}")
-    for dotted in cleared:
-        _clear(base, str(dotted), f"{name}: clear", parent)
+    for dotted in map(str, cleared):
+        *path, leaf = dotted.split(".")
+        section = base
+        for key in path:
+            section = section.get(key, {}) if isinstance(section.get(key, {}), dict) else {}
+        if leaf not in section:
+            raise ConfigError(f"{name}: clear: {parent} does not set '{dotted}'{did_you_mean(leaf, list(section))}")
+        del section[leaf]
     family = table["model"].get("family") if isinstance(table.get("model"), dict) else None
     if family is not None and family != base.get("model", {}).get("family"):
         base.pop("model", None)
     return _merged(base, table)
 
 
-def _clear(table: dict[str, Any], dotted: str, where: str, parent: str) -> None:
-    """Drop the section or key `dotted` from the tables of `parent`, which must have it."""
-    *path, leaf = dotted.split(".")
-    for key in path:
-        table = table.get(key, {}) if isinstance(table.get(key, {}), dict) else {}
-    if leaf not in table:
-        raise ConfigError(f"{where}: {parent} does not set '{dotted}'{did_you_mean(leaf, list(table))}")
-    del table[leaf]
-
-
 def _read_table(name: str | Path) -> dict[str, Any]:
     """The TOML of a packaged preset, or of a file whose path ends in `.toml`."""
-    path = Path(name)
-    if path.suffix == ".toml":
-        text = _read(path)
-    else:
+    path: Path | Traversable = Path(name)
+    if Path(name).suffix != ".toml":
         if str(name) not in preset_names():
             hint = did_you_mean(str(name), preset_names())
             raise ConfigError(f"unknown preset '{name}'{hint} `siamtrack models` lists them")
-        text = resources.files("siamtrack.presets").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+        path = resources.files("siamtrack.presets").joinpath(f"{name}.toml")
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{name} is not valid TOML: {error}") from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError):
         raise ConfigError(f"no preset file {_short(str(path), 200)}") from None
     except OSError as error:
         raise ConfigError(f"cannot read the preset file {str(path)[:200]}: {reason(error)}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}") from None
     except ValueError:
         raise ConfigError(f"{path} is not a text file in UTF-8") from None
 
@@ -247,7 +247,7 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
         return _adapter().validate_python(dict(table))
     except ValidationError as error:
         first = error.errors()[0]
-        path = tuple(p for p in first["loc"])
+        path = first["loc"]
         if path[:1] == ("model",):
             # What pydantic puts here is the family, not a key.
             path = (path[0], *path[2:])
@@ -263,3 +263,61 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
 
 def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read `section.key=value`, the value as TOML; a bare word that TOML does not know is text.
+
+    Returns:
+        Values by dotted key, for `load_preset` or `changed_preset`, which check them.
+
+    Raises:
+        ConfigError: no `=`, or a value that is not TOML.
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        key, value = _split(text, "--set expects key=value, as train.lr=1e-3")
+        found = _toml(value)
+        if found is None:
+            expected = 'expected a TOML value, as 0.5, true, "text" or [1, 2]'
+            raise ConfigError(f"--set {key}: {expected}; got '{value}'")
+        settings[key] = found[0]
+    return settings
+
+
+def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Read `KEY=VALUE,VALUE,...`, the values as TOML; bare words that TOML does not know are texts.
+
+    Raises:
+        ConfigError: no `=`, no value, a value that is not TOML, or a key that is given twice.
+    """
+    grid: dict[str, list[Any]] = {}
+    for text in texts:
+        key, values = _split(text, "--grid expects KEY=VALUE,VALUE,..., as track.window=0.3,0.4")
+        if key in grid:
+            raise ConfigError(f"--grid {key} is given twice; list its values in one, as {key}=0.3,0.4")
+        whole = _toml(f"[{values}]")
+        words = [_toml(word.strip()) for word in values.split(",")]
+        if whole is not None:
+            grid[key] = list(whole[0])
+        elif all(word is not None for word in words):
+            grid[key] = [word[0] for word in words if word is not None]
+        else:
+            raise ConfigError(f"--grid {key}: expected values as 0.3,0.4 or best,neighbours; got '{values}'")
+    return grid
+
+
+def _split(text: str, expected: str) -> tuple[str, str]:
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not (key and equals and value) or "\n" in text:
+        raise ConfigError(f"{expected}; got '{' '.join(text.split())}'")
+    return key, value
+
+
+def _toml(text: str) -> tuple[Any] | None:
+    """The value of one TOML expression or bare word; None for neither."""
+    try:
+        tree = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return (text,) if _WORD.fullmatch(text) else None
+    return (tree["value"],) if len(tree) == 1 else None

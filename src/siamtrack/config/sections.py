@@ -22,8 +22,7 @@ class Crops:
 
     Attributes:
         template: side of the template crop; it also sets the scale of both crops.
-        template_crop: side of a wider template crop at the same scale (SA-Siam's z^s, as wide as the search
-            region); 0 for `template`.
+        template_crop: side of a wider template crop at the same scale (SA-Siam's z^s); 0 for `template`.
         search: side of the search crop.
         context: share of width + height that is added to each side of the target; see `target_region`.
         rounding: whole-pixel crops as published code makes them, or "none".
@@ -109,9 +108,8 @@ class Jitter:
             one around its turned ellipse.
         law: "log" draws log scale and log aspect uniformly, so that larger is as likely as smaller; "uniform"
             multiplies width and height by two factors uniform in 1 ± scale (SiamRPN++'s published code).
-        inside: the region is kept inside the stored crop: its shift is cut short, and where that is not enough its
-            size. Beyond the crop there is flat fill, always on the side away from the target: it would give the
-            target's place away.
+        inside: limit the shift, and if needed the size, so that the region stays inside the stored crop. The flat fill
+            beyond the crop is always on the side away from the target and would reveal where the target is.
     """
 
     shift: float = Field(default=0.0, ge=0)
@@ -135,9 +133,8 @@ class Data:
     Attributes:
         gap: largest distance between template and search frame, in frames.
         gaps: the same for single sources, by name.
-        distinct_frames: template and search region show different frames wherever the object has two within the gap;
-            by default they are drawn apart from each other, and of an object with 2 crops half of the pairs show one
-            frame twice.
+        distinct_frames: template and search region show different frames if the object has two within the gap; by
+            default the two frames are drawn independently, and may be the same.
         negative: share of pairs whose template is another object.
         negative_same: share of the negative pairs whose two objects have one category, where the data name
             categories. 0.5 here and negative = 0.5 give the 2 : 1 : 1 of SPM's generalized training. "any" draws the
@@ -145,8 +142,8 @@ class Data:
         same_category: SPM's generalized training: a pair of one category is positive for the coarse stage and
             negative for the fine stage; other families ignore it.
         source_weights: factor on how often a source's objects are drawn, by name; 1 for sources without one.
-        source_counts: number of objects that a source counts as, by name, whatever their number in the data; as many
-            as it has for sources without one. PySOT's NUM_USE.
+        source_counts: number of objects that a source counts as, by name, instead of its real number (PySOT's
+            NUM_USE).
         frames_weight: an object with n crops is drawn sqrt(n) times as often as a still, at most this many times.
         video_share: share of the pairs whose object has several frames (SPM draws 4 video pairs for each still:
             0.8); None leaves it to the weights.
@@ -213,20 +210,18 @@ class Train:
     Attributes:
         steps: number of optimiser steps.
         batch: pairs in a step, over all processes.
-        batch_shards: number of parts in which a batch is drawn, each from (seed, part, step) and shared evenly by
-            the processes: batches are then the same for any number of processes that divides it. 0 for one part a
-            process.
+        batch_shards: number of parts in which a batch is drawn, each from (seed, part, step): batches are then the
+            same for any number of processes that divides it. 0 for one part a process.
         lr: peak learning rate of the neck and head.
         backbone_rate: the backbone's learning rate as a share of `lr`.
         frozen_stages: number of the backbone's first stages that are never trained.
         unfreeze_at: share of the steps after which the rest of the backbone is trained too.
-        backbone_norm: while the rest of the backbone is trained, its BatchNorm uses and updates the batch's
-            statistics; otherwise they stay as they are.
+        backbone_norm: BatchNorm of the trained part of the backbone uses and updates the batch's statistics.
         backbone_weights: torchvision's ImageNet file for a ResNet or MobileNetV2; empty for what installed
             packages carry.
-        from_scratch: the backbone begins with random weights and is trained whole: from the first step, all of its
-            stages, with the statistics of the batch, whatever `frozen_stages`, `unfreeze_at` and `backbone_norm` say.
-            Without it, training needs ImageNet weights.
+        from_scratch: start the backbone from random weights and train all stages from the first step with the batch's
+            statistics, whatever `frozen_stages`, `unfreeze_at` and `backbone_norm` say. Otherwise training needs
+            ImageNet weights.
         epochs: number of equal parts of the steps between which the learning rate changes; 0 changes it every step.
         warmup: share of the steps in which the rate rises.
         warmup_from: where it rises from, as a share of `lr`.
@@ -295,7 +290,7 @@ class Published:
 
 @dataclass(frozen=True, config=_STRICT)
 class Preset:
-    """A finished experiment: what the network is, and how it is trained and run."""
+    """A complete configuration: the network, and how it is trained and run."""
 
     name: str
     model: Family = Field(default_factory=SiamCar, discriminator="family")

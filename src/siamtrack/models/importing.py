@@ -17,19 +17,15 @@ from siamtrack.io import first_names
 from siamtrack.models.heads.rpn import UpChannelBranch
 from siamtrack.models.weights import check_state
 
-__all__ = ["ImportReport", "Source", "check_source", "import_sources", "import_state_dict", "read_checkpoint"]
+__all__ = ["ImportReport", "Source", "check_source", "import_state_dict", "read_checkpoint"]
 
 Source = Literal["pysot", "siamcar", "siamfc-pytorch"]
 
 _Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
 # Where PySOT's AlexNet has its convolutions and BatchNorms in one sequence.
-_ALEXNET = {"0": "1.0", "1": "1.1", "4": "2.0", "5": "2.1", "8": "3.0", "9": "3.1"} | {
-    "11": "4.0",
-    "12": "4.1",
-    "14": "5.0",
-    "15": "5.1",
-}
+_ALEXNET = {"0": "1.0", "1": "1.1", "4": "2.0", "5": "2.1", "8": "3.0", "9": "3.1"}
+_ALEXNET |= {"11": "4.0", "12": "4.1", "14": "5.0", "15": "5.1"}
 # Where each of PySOT's MobileNetV2 stages begins in torchvision's sequence of blocks, and a block's layers.
 _MOBILENET = {"1": 1, "2": 2, "3": 4, "4": 7, "5": 11, "6": 14, "7": 17}
 _INVERTED = {"0": "0.0", "1": "0.1", "3": "1.0", "4": "1.1", "6": "2", "7": "3"}
@@ -103,10 +99,10 @@ class ImportReport:
 
     Attributes:
         source: the project that the checkpoint came from.
-        names: pairs of its name and ours, one for each tensor that was read.
+        names: pairs of its name and ours, one for each tensor.
         transposed: its names of tensors whose first two dimensions were swapped.
-        absent: our BatchNorm counters that the checkpoint did not have; nothing reads them in tracking.
-        parameters: how many numbers were read.
+        absent: our BatchNorm counters that the checkpoint did not have; tracking does not use them.
+        parameters: number of values that were read.
     """
 
     source: str
@@ -116,11 +112,6 @@ class ImportReport:
     parameters: int
 
 
-def import_sources() -> list[str]:
-    """Names of the projects whose checkpoints can be imported, sorted."""
-    return sorted(_RULES)
-
-
 def check_source(source: str) -> None:
     """Check the name of a project.
 
@@ -128,9 +119,7 @@ def check_source(source: str) -> None:
         ConfigError: an unknown one; the nearest is offered.
     """
     if source not in _RULES:
-        raise ConfigError(
-            f"unknown source '{source}'{did_you_mean(source, _RULES)} Known: {', '.join(import_sources())}"
-        )
+        raise ConfigError(f"unknown source '{source}'{did_you_mean(source, _RULES)} Known: {', '.join(sorted(_RULES))}")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
@@ -146,7 +135,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
         raise WeightsError(f"no checkpoint {path}")
     try:
         with warnings.catch_warnings():
-            # About formats and versions: what matters is said below.
             warnings.simplefilter("ignore")
             found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -161,20 +149,13 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     strange = [str(name) for name, value in found.items() if not isinstance(name, str) or not _is_plain(value)]
     if strange:
         raise WeightsError(f"{path}: expected nothing but plain tensors by name; others are {first_names(strange)}")
-    return strip_prefix(found)
+    prefix = "module." if all(name.startswith("module.") for name in found) else ""  # DataParallel adds it
+    return {name.removeprefix(prefix): value for name, value in found.items()}
 
 
 def _is_plain(value: object) -> bool:
     """Whether a value is a dense tensor of ordinary numbers, whose values are there."""
     return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta and value.dtype in _NUMBERS
-
-
-def strip_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Take off `module.`, which DataParallel adds, where all names begin with it."""
-    prefix = "module."
-    if all(name.startswith(prefix) for name in state):
-        return {name.removeprefix(prefix): value for name, value in state.items()}
-    return dict(state)
 
 
 def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) -> ImportReport:

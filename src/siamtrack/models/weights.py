@@ -1,28 +1,28 @@
-"""Weights files: safetensors with the preset inside, written whole and read strictly."""
+"""Weights: files of safetensors with the preset inside, checks of what they hold, and BatchNorm folded for tracking."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from siamtrack.errors import DataError, WeightsError
 from siamtrack.io import first_names, write_whole
 
-__all__ = ["check_state", "load_weights", "read_metadata", "save_weights"]
-
-_MAX_HALF = torch.finfo(torch.float16).max
+__all__ = ["check_state", "fold_norms", "load_weights", "read_metadata", "save_weights"]
 
 
 def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], half: bool = True) -> None:
     """Write a network's weights; the file appears whole or not at all.
 
-    Kernels are stored in half precision. Vectors stay in single precision: they weigh nothing, and
-    the variance that a BatchNorm sees of pixels in 0..255 does not fit into half precision.
+    Kernels are stored in half precision. Vectors stay in single precision: they are small, and a BatchNorm's variance
+    of pixels in 0..255 does not fit into half precision.
 
     Args:
         path: of the new file, `.safetensors`.
@@ -33,23 +33,19 @@ def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], 
     Raises:
         WeightsError: a weight is not finite, or the file cannot be written.
     """
-    path = Path(path)
-    state = {name: _stored(name, tensor, half) for name, tensor in net.state_dict().items()}
-    blob = safetensors.torch.save(state, dict(metadata))
+    state = {}
+    for name, value in net.state_dict().items():
+        tensor = value.detach().cpu().contiguous()
+        if tensor.is_floating_point():
+            if not torch.isfinite(tensor).all():
+                raise WeightsError(f"weights with nan or infinite values are not saved; '{name}' has some")
+            fits = tensor.ndim >= 2 and tensor.abs().max() <= torch.finfo(torch.float16).max
+            tensor = tensor.half() if half and fits else tensor.float()
+        state[name] = tensor
     try:
-        write_whole(path, blob)
+        write_whole(Path(path), safetensors.torch.save(state, dict(metadata)))
     except DataError as error:
         raise WeightsError(f"weights: {error}") from error
-
-
-def _stored(name: str, tensor: Tensor, half: bool) -> Tensor:
-    tensor = tensor.detach().cpu().contiguous()
-    if not tensor.is_floating_point():
-        return tensor
-    if not torch.isfinite(tensor).all():
-        raise WeightsError(f"weights with nan or infinite values are not saved; '{name}' has some")
-    fits = tensor.ndim >= 2 and tensor.abs().max() <= _MAX_HALF
-    return tensor.half() if half and fits else tensor.float()
 
 
 def load_weights(path: str | Path, net: nn.Module) -> dict[str, str]:
@@ -103,10 +99,9 @@ def check_state(state: Mapping[str, Tensor], net: nn.Module, where: str) -> None
     missing = [name for name in wanted if name not in state]
     unknown = [name for name in state if name not in wanted]
     if missing or unknown:
-        parts = [
-            f"{text} {first_names(names)}" for text, names in (("missing", missing), ("unknown", unknown)) if names
-        ]
-        raise WeightsError(f"{where} was made for another network: {'; '.join(parts)}")
+        parts = (("missing", missing), ("unknown", unknown))
+        said = "; ".join(f"{text} {first_names(names)}" for text, names in parts if names)
+        raise WeightsError(f"{where} was made for another network: {said}")
     wrong = [
         f"{name} {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
         for name, tensor in wanted.items()
@@ -120,3 +115,45 @@ def check_state(state: Mapping[str, Tensor], net: nn.Module, where: str) -> None
     broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise WeightsError(f"{where} holds values that are not finite in {first_names(broken)}")
+
+
+@torch.no_grad()
+def fold_norms(net: nn.Module) -> nn.Module:
+    """Fold, in place, every BatchNorm next to a convolution into it; for inference only.
+
+    Two modules belong together when one parent holds them one after the other (the later one may begin a
+    Sequential) and their channels agree. A norm before a convolution is folded only where the convolution does not
+    pad. The folded network can be neither trained nor saved as weights.
+
+    Returns:
+        `net`, in evaluation mode.
+    """
+    net.eval()
+    for parent in list(net.modules()):
+        for first, second in pairwise([name for name, _ in parent.named_children()]):
+            one, holder, place = getattr(parent, first), parent, second
+            if isinstance(getattr(parent, second), nn.Sequential):
+                holder, place = getattr(parent, second), "0"
+            other = getattr(holder, place, None)
+            if isinstance(one, nn.Conv2d) and isinstance(other, nn.BatchNorm2d):
+                if one.out_channels == other.num_features:
+                    setattr(parent, first, fuse_conv_bn_eval(one, other))
+                    setattr(holder, place, nn.Identity())
+            elif isinstance(one, nn.BatchNorm2d) and type(other) is nn.Conv2d:
+                unpadded = not isinstance(other.padding, str) and not any(other.padding)
+                if unpadded and other.groups == 1 and other.in_channels == one.num_features:
+                    setattr(holder, place, _norm_then_conv(one, other))
+                    setattr(parent, first, nn.Identity())
+    return net
+
+
+def _norm_then_conv(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> nn.Conv2d:
+    """One convolution that answers as the norm and then `conv`."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = (norm.running_var + norm.eps).rsqrt() * norm.weight
+    shift = norm.bias - norm.running_mean * scale
+    out = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, dilation=conv.dilation)  # type: ignore[arg-type]
+    bias = (conv.weight * shift[:, None, None]).sum((1, 2, 3))
+    out.weight = nn.Parameter(conv.weight * scale[:, None, None])
+    out.bias = nn.Parameter(bias if conv.bias is None else bias + conv.bias)
+    return out.eval()

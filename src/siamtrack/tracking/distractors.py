@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from siamtrack.config import Crops, Preset
+from siamtrack.config import Preset
 from siamtrack.geometry.boxes import cxcywh_to_xyxy, nms
 from siamtrack.models.siamese import Matcher, Template
 from siamtrack.tracking.select import Ranking
@@ -56,12 +56,9 @@ class Memory:
 def remember(template: Template, rate: float) -> Memory:
     """The memory after the first frame: the target and no distractor."""
     seen = _features(template)
-    none = torch.zeros(len(seen), device=seen.device)
-    return _updated(
-        Memory(torch.zeros_like(seen), none, torch.zeros_like(seen), none, none),
-        seen[:, None], torch.zeros(len(seen), 1, dtype=torch.long, device=seen.device),
-        torch.zeros(len(seen), 1, dtype=torch.bool, device=seen.device), rate,
-    )  # fmt: skip
+    none, nothing = torch.zeros(len(seen), device=seen.device), torch.zeros_like(seen)
+    winner = torch.zeros(len(seen), 1, dtype=torch.long, device=seen.device)
+    return _updated(Memory(nothing, none, nothing, none, none), seen[:, None], winner, winner.bool(), rate)
 
 
 def recall(memory: Memory, seen: Tensor, weight: float) -> Tensor:
@@ -75,7 +72,7 @@ def rerank(net: Matcher, preset: Preset, view: View, ranking: Ranking, memory: M
     """Choose among the best proposals by rank and memory, and remember what was seen.
 
     Args:
-        net: embeds the proposals, cut from the frame as templates are.
+        net: embeds the proposals.
         preset: for its crops and the settings of the memory.
         view: of the N search regions.
         ranking: of the N x K candidates found there.
@@ -87,20 +84,17 @@ def rerank(net: Matcher, preset: Preset, view: View, ranking: Ranking, memory: M
     track, ranks = preset.track, ranking.ranks
     boxes = torch.cat([ranking.candidates.centres, ranking.sizes], -1)
     proposals = nms(cxcywh_to_xyxy(boxes), ranks, min(track.rerank, ranks.shape[1]))
-    seen = _look_at(net, preset.crops, view, boxes.gather(1, proposals[..., None].expand(-1, -1, 4)))
+    # Their template features, cut from the frame as templates are.
+    count, crops = proposals.shape[1], preset.crops
+    places = view.to_frame(boxes.gather(1, proposals[..., None].expand(-1, -1, 4)))
+    corners = cxcywh_to_xyxy(places).flatten(0, 1)
+    fill = view.fill.repeat_interleave(count, 0)
+    close = View.around(view.frame, corners, crops, crops.template_side, fill, boxes.device)
+    seen = _features(net.embed(close.pixels(), close.sizes_of(corners))).reshape(len(boxes), count, -1)
     likely = ranks.gather(1, proposals) + recall(memory, seen, track.distractor_weight)
     winner = likely.argmax(1, keepdim=True)
     rivals = (ranking.scores.gather(1, proposals) > track.distractor_over).scatter(1, winner, False)
     return proposals.gather(1, winner), _updated(memory, seen, winner, rivals, track.memory_rate)
-
-
-def _look_at(net: Matcher, crops: Crops, view: View, boxes: Tensor) -> Tensor:
-    """(N, K, 4) centre and size in search crops -> (N, K, D) template features of what is there."""
-    count = boxes.shape[1]
-    corners = cxcywh_to_xyxy(view.to_frame(boxes)).flatten(0, 1)
-    fill = view.fill.repeat_interleave(count, 0)
-    close = View.around(view.frame, corners, crops, crops.template_side, fill, boxes.device)
-    return _features(net.embed(close.pixels(), close.sizes_of(corners))).reshape(len(boxes), count, -1)
 
 
 def _features(template: Template) -> Tensor:

@@ -79,13 +79,10 @@ def shape_penalty(sizes: Tensor, previous: Tensor, strength: float) -> Tensor:
         (N, K) in (0, 1]; 1 where the shape stays.
     """
     before = previous[:, None]
-    scale = _change(context_side(sizes) / context_side(before))
-    ratio = _change((before[..., 0] / before[..., 1]) / (sizes[..., 0] / sizes[..., 1]))
-    return torch.exp(-strength * (ratio * scale - 1))
-
-
-def _change(ratio: Tensor) -> Tensor:
-    return torch.maximum(ratio, 1 / ratio)
+    scale = context_side(sizes) / context_side(before)
+    ratio = (before[..., 0] / before[..., 1]) / (sizes[..., 0] / sizes[..., 1])
+    change = torch.maximum(ratio, 1 / ratio) * torch.maximum(scale, 1 / scale)
+    return torch.exp(-strength * (change - 1))
 
 
 def rank(found: Candidates, previous: Tensor, track: Track) -> Ranking:
@@ -129,8 +126,8 @@ def best(ranking: Ranking, track: Track, winner: Tensor | None = None) -> Choice
 def neighbours(ranking: Ranking, track: Track, winner: Tensor | None = None) -> Choice:
     """The mean box of the 3 best of the winner's 8 neighbours (SiamCAR, section 3.3); fewer at the map's edge.
 
-    With "neighbours_weighted" they are the best by score with penalty, as are their weights, which is how the paper
-    describes it. With "neighbours" the window counts too in the choice, and the weights are equal.
+    "neighbours_weighted" ranks and weights them by score with penalty, as the paper does. "neighbours" also counts the
+    window in the choice, and weights them equally.
 
     Args:
         ranking: of N x K candidates that are one square map.
@@ -199,18 +196,17 @@ def pyramid(found: Candidates, previous: Tensor, size: int, track: Track) -> Cho
 
 
 def upsampled(found: Candidates, previous: Tensor, size: int, track: Track, template: int, scale: Tensor) -> Choice:
-    """SiamCAR's selection as its published code has it, on maps enlarged bicubically to one cell a pixel (193 x 193).
+    """The selection of SiamCAR's published code, on maps enlarged bicubically to one cell a pixel (193 x 193).
 
     The peak of the enlarged ranking with the window is the coarse place; within a part of the predicted box around
     it, the peak of the ranking without the window is the target's centre, and the box's size is read there from the
-    enlarged maps. Centre-ness is stretched to [0, 1] over each map. The size's rate is the code's
-    with `track.published_rate`.
+    enlarged maps. Centre-ness is stretched to [0, 1] over each map.
 
     Args:
         found: N x K candidates of a square map, with `classes`, `quality` and `stride`.
         previous: (N, 2) the targets' sizes in crop pixels.
         size: side of the crops.
-        track: penalty, window and rate.
+        track: penalty, window, rate and `published_rate`.
         template: side of the template crops.
         scale: (N, 2) frame pixels per crop pixel.
 

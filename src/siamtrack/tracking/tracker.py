@@ -1,10 +1,11 @@
-"""The trackers that people use: `init` with a box or several, `update` with every frame."""
+"""Trackers with `init` and `update`, for one target and for several, and the loop that runs them through a video."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +18,17 @@ from siamtrack.geometry.crop import Frame
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.state import TrackState, start, step
 
-__all__ = ["MultiTracker", "Result", "Status", "Tracker", "check_device", "results"]
+__all__ = [
+    "MultiTracker",
+    "MultiTrackerLike",
+    "Result",
+    "Status",
+    "Step",
+    "Tracker",
+    "check_device",
+    "follow",
+    "results",
+]
 
 Status = Literal["tracking", "uncertain", "lost"]
 
@@ -132,6 +143,54 @@ class Tracker:
         """
         self.state = step(self.net, self.preset, frame, _begun(self.state), self.device)
         return results(self.state, self.preset.track)[0]
+
+
+class MultiTrackerLike(Protocol):
+    """A tracker of several targets at once, as `MultiTracker`; frames are RGB uint8 (H, W, 3)."""
+
+    def init(self, frame: np.ndarray, boxes: Any, /) -> Any:
+        """Begin with a frame and N boxes (N, 4) x, y, w, h in it, in continuous pixels."""
+
+    def update(self, frame: np.ndarray, /) -> Sequence[Result]:
+        """Return N results of the next frame, in the order of the boxes."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One frame and what was found in it.
+
+    Attributes:
+        number: of the frame, from 0 at the source's first one.
+        frame: RGB uint8 (H, W, 3).
+        results: one for each target; given boxes have score and presence 1.
+        seconds: time that the tracker took.
+    """
+
+    number: int
+    frame: np.ndarray
+    results: Sequence[Result]
+    seconds: float
+
+
+def follow(
+    tracker: MultiTrackerLike, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int = 0
+) -> Iterator[Step]:
+    """Track boxes through frames; the first step has the given boxes, the others the tracker's results.
+
+    Args:
+        tracker: begun anew with the first frame.
+        frames: RGB uint8 (H, W, 3).
+        boxes: (N, 4) x, y, w, h in the first frame.
+        start: the number of the first frame.
+    """
+    for number, frame in enumerate(frames, start):
+        began = time.perf_counter()
+        if number == start:
+            tracker.init(frame, np.asarray(boxes, dtype=np.float64))
+            results: Sequence[Result] = [Result(Box(*map(float, box)), 1.0, 1.0, "tracking") for box in boxes]
+        else:
+            results = tracker.update(frame)
+        yield Step(number, frame, results, time.perf_counter() - began)
 
 
 def _begun(state: TrackState | None) -> TrackState:

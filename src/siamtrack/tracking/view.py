@@ -1,4 +1,4 @@
-"""What the tracker looks at in one frame: square regions around targets, and the way back from their crops."""
+"""The square regions around targets that the network sees in one frame, and the way back from their crops."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class View:
         size: side of the crops in pixels.
         fill: (N, 3) colour 0..255 of what lies outside the frame.
         rounding: see `cut`.
-        device: where the crops are wanted: the network's device.
+        device: the network's; crops are made there.
     """
 
     frame: Frame
@@ -37,15 +37,9 @@ class View:
     def around(
         cls, frame: Frame, boxes: Tensor, crops: Crops, size: int, fill: Tensor, device: torch.device | str
     ) -> View:
-        """Look around targets at the preset's scale.
+        """Look around targets, (N, 4) xyxy in frame pixels, at the scale of `crops.template`.
 
-        Args:
-            frame: the frame.
-            boxes: (N, 4) xyxy of the targets in frame pixels.
-            crops: for the scale, which is that of `crops.template`, and the rounding.
-            size: side of the crops: `crops.template_side` for templates, `crops.search` or more to search.
-            fill: (N, 3).
-            device: the network's.
+        `size` is `crops.template_side` for templates, `crops.search` or more to search.
         """
         region = target_region(boxes, crops.context, size / crops.template)
         return cls(frame, region, size, fill, crops.rounding, device)

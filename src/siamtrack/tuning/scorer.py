@@ -14,7 +14,7 @@ from siamtrack.evaluation.jobs import Beat
 from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.trackers import TrackerSpec
 from siamtrack.formats.sequence import FrameList, Image, VideoSequence
-from siamtrack.models.folding import fold_norms
+from siamtrack.models.weights import fold_norms
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.tuning.space import Setting

@@ -70,12 +70,9 @@ def draw(frame: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
     """
     image = np.ascontiguousarray(frame).copy()
     unit = max(1, round(min(image.shape[:2]) / 300))
-    for mark in marks:
-        _draw_trail(image, mark, unit)
-    for mark in marks:
-        _draw_box(image, mark, unit)
-    for mark in marks:
-        _draw_label(image, mark, unit)
+    for layer in (_draw_trail, _draw_box, _draw_label):
+        for mark in marks:
+            layer(image, mark, unit)
     return image
 
 

@@ -2,7 +2,7 @@
 
 While frames come, the file is a *fragmented* mp4: a few times a second a piece is finished that plays
 without what follows. Closing rewrites it, without encoding again, as an ordinary mp4 with its index in front
-("faststart"), and moves it to its name. When the disk is full, the finished pieces are what is moved.
+("faststart"), and moves it to its name. When the disk is full, only the finished pieces are kept.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import contextlib
 import math
 import os
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import cv2
@@ -21,9 +22,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from siamtrack.errors import InputError, reason
-from siamtrack.video.mp4 import trim_fragments
 
-__all__ = ["VideoWriter"]
+__all__ = ["VideoWriter", "is_cut", "top_atoms"]
 
 _BT709 = 1  # the number of ITU-R BT.709 in ISO/IEC 23091-2 for primaries, transfer and matrix alike
 _LIMITED = 1  # AVCOL_RANGE_MPEG: luma 16 to 235
@@ -39,8 +39,8 @@ _X264 = {"preset": "veryfast", "crf": "21", "bf": "0", "rc-lookahead": "5"}
 class VideoWriter:
     """Writes RGB frames as h264 (yuv420p, BT.709) mp4; a context manager.
 
-    The file appears under its name when the writer is closed, after an error too: then with the frames up to
-    it. A writer that was given no frame leaves no file, and an earlier file of that name as it was.
+    The file appears under its name when the writer is closed, also after an error, with the frames up to it. Without
+    any frame no file is written, and an earlier file of that name stays.
     """
 
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float) -> None:
@@ -114,7 +114,15 @@ class VideoWriter:
             container.close()
         except (av.error.FFmpegError, OSError) as error:
             self._keep_fragments(error)
-        self._publish()
+        # Move the finished file to its name: index in front, or where that does not fit, as it is.
+        ready = self._part.with_suffix(".ready")
+        try:
+            _remux(self._part, ready)
+            ready.replace(self.path)
+        except (av.error.FFmpegError, OSError):
+            ready.unlink(missing_ok=True)
+            self._part.replace(self.path)
+        self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -141,24 +149,14 @@ class VideoWriter:
         """Save what was written before `error`, and raise it as an InputError."""
         kept = "no frame of it could be kept"
         with contextlib.suppress(av.error.FFmpegError, OSError):
-            if trim_fragments(self._part):
-                frames = _count_frames(self._part)
+            if _trim_fragments(self._part):
+                with av.open(str(self._part)) as container:
+                    frames = sum(1 for packet in container.demux(video=0) if packet.size)
                 self._part.replace(self.path)
                 kept = f"it holds the first {frames} frames"
             else:
                 self._part.unlink(missing_ok=True)
         raise InputError(f"cannot write '{self.path}' any further: {reason(error)}; {kept}") from error
-
-    def _publish(self) -> None:
-        """Move the finished file to its name: index in front, or where that does not fit, as it is."""
-        ready = self._part.with_suffix(".ready")
-        try:
-            _remux(self._part, ready)
-            ready.replace(self.path)
-        except (av.error.FFmpegError, OSError):
-            ready.unlink(missing_ok=True)
-            self._part.replace(self.path)
-        self._part.unlink(missing_ok=True)
 
 
 def _add_stream(container: Any, size: tuple[int, int], fps: float) -> Any:
@@ -175,11 +173,6 @@ def _add_stream(container: Any, size: tuple[int, int], fps: float) -> Any:
     return stream
 
 
-def _count_frames(path: Path) -> int:
-    with av.open(str(path)) as container:
-        return sum(1 for packet in container.demux(video=0) if packet.size)
-
-
 def _remux(source: Path, target: Path) -> None:
     """Copy the packets of one mp4 into another whose index comes first."""
     with (
@@ -191,3 +184,55 @@ def _remux(source: Path, target: Path) -> None:
             if packet.dts is not None:
                 packet.stream = stream
                 new.mux(packet)
+
+
+class Atom(NamedTuple):
+    """One box of an ISO base media file: its four-letter kind and the bytes [start, end) that it claims."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def top_atoms(path: Path) -> list[Atom]:
+    """List the outermost boxes of an mp4 or mov file (ISO/IEC 14496-12, section 4.2); empty for other files.
+
+    The last box may claim more bytes than the file has: then the file was cut.
+    """
+    atoms: list[Atom] = []
+    if not path.is_file():
+        return atoms
+    total = path.stat().st_size
+    with path.open("rb") as file:
+        start = 0
+        while start + 8 <= total:
+            file.seek(start)
+            head = file.read(16)
+            size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if size == 1:
+                size = int.from_bytes(head[8:16], "big")
+            elif size == 0:
+                size = total - start
+            if size < 8 or not kind.isascii() or (not atoms and kind not in (b"ftyp", b"moov", b"wide", b"mdat")):
+                break
+            atoms.append(Atom(kind.decode("ascii"), start, start + size))
+            start += size
+    return atoms
+
+
+def is_cut(path: Path) -> bool:
+    """Whether the file is an mp4 or mov whose last box claims bytes that are not there."""
+    atoms = top_atoms(path)
+    return bool(atoms) and atoms[-1].end > path.stat().st_size
+
+
+def _trim_fragments(path: Path) -> bool:
+    """Drop what follows the last whole fragment (`moof` box and `mdat` box) of an mp4; return whether one is left."""
+    total = path.stat().st_size
+    whole = 0
+    for index, data in pairwise(top_atoms(path)):
+        if index.kind == "moof" and data.kind == "mdat" and data.end <= total:
+            whole = data.end
+    if whole:
+        os.truncate(path, whole)
+    return whole > 0

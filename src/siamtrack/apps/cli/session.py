@@ -14,9 +14,7 @@ from siamtrack.apps.cli.interrupts import Interrupts
 from siamtrack.apps.cli.progress import Display
 
 if TYPE_CHECKING:
-    from siamtrack.tracking.interface import MultiTrackerLike
-    from siamtrack.tracking.tracker import Result
-    from siamtrack.video.follow import Step
+    from siamtrack.tracking.tracker import MultiTrackerLike, Result, Step
     from siamtrack.video.reader import FrameSource
 
 __all__ = ["DEFAULT_MODEL", "Outputs", "Tally", "run_session"]
@@ -101,9 +99,9 @@ def run_session(
     After Ctrl-C (or SIGTERM) the files hold all frames up to it and the tally says so; after an error they do too,
     and the error is raised on. `tally` is counted while it runs.
     """
+    from siamtrack.tracking.tracker import follow
     from siamtrack.video.boxes import BoxWriter
     from siamtrack.video.draw import Mark, Trails, draw
-    from siamtrack.video.follow import follow
     from siamtrack.video.writer import VideoWriter
 
     began = time.perf_counter()

@@ -65,7 +65,7 @@ def build_backbone(name: str, levels: tuple[int, ...]) -> Backbone:
         name: "alexnet" (SiamRPN), "alexnet_padded" (SPM-Tracker), "alexnet_siamfc" (SiamFC: grouped),
             "resnet18", "resnet34", "resnet50", "mobilenetv2" (torchvision's), "mobilenetv2_140" (PySOT's,
             1.4 times as wide), "efficientnet_lite0" or "efficientnet_lite0_short" (conv4 without its second stage).
-        levels: which of conv2..conv5 it gives, ascending.
+        levels: which of conv2..conv5 it returns, ascending.
 
     Raises:
         ConfigError: an unknown name (the nearest is offered), or levels that are not ascending within 2..5.

@@ -5,8 +5,6 @@ Parameters are named conv1.0 (convolution) and conv1.1 (BatchNorm) to conv5.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,33 +13,25 @@ from siamtrack.models.siamese import Backbone
 __all__ = ["AlexNet"]
 
 
-class _Conv(NamedTuple):
-    outputs: int
-    kernel: int
-    stride: int
-    grouped: bool
-    pooled: bool
-
-
+# (channels, kernel, stride, whether `groups` splits it, whether max pooling follows) of each convolution.
 _CONVS = (
-    _Conv(96, 11, 2, grouped=False, pooled=True),
-    _Conv(256, 5, 1, grouped=True, pooled=True),
-    _Conv(384, 3, 1, grouped=False, pooled=False),
-    _Conv(384, 3, 1, grouped=True, pooled=False),
-    _Conv(256, 3, 1, grouped=True, pooled=False),
+    (96, 11, 2, False, True),
+    (256, 5, 1, True, True),
+    (384, 3, 1, False, False),
+    (384, 3, 1, True, False),
+    (256, 3, 1, True, False),
 )
 
 
 class AlexNet(Backbone):
     """AlexNet as a feature extractor.
 
-    conv1 and conv2 are followed by max pooling; all but the last convolution by ReLU. Without padding a
-    template of 127 pixels gives 6 cells and a search region of 255 gives 22 (SiamFC), with padding 16 and 32
-    (SPM-Tracker).
+    ReLU follows all convolutions but the last. Without padding, 127 pixels give 6 cells and 255 give 22 (SiamFC); with
+    padding, 16 and 32 (SPM-Tracker).
 
     Args:
-        levels: which of conv2..conv5 to give, all at stride 8; nothing after the last one is built.
-        padded: zero padding that keeps the maps' size but for the strides.
+        levels: which of conv2..conv5 to return, all at stride 8; nothing after the last one is built.
+        padded: use zero padding, so that only strides make maps smaller.
         groups: 2 splits conv2, conv4 and conv5 as SiamFC does; 1 is the wider network of SiamRPN.
         last_norm: BatchNorm after conv5; SiamFC's published network has none.
         eps: of BatchNorm.
@@ -60,20 +50,20 @@ class AlexNet(Backbone):
         self.padded = padded
         self.levels = levels
         inputs = 3
-        for i, conv in enumerate(_CONVS[: self.depth], start=1):
-            padding = conv.kernel // 2 if padded else 0
-            split = groups if conv.grouped else 1
-            layers: list[nn.Module] = [nn.Conv2d(inputs, conv.outputs, conv.kernel, conv.stride, padding, groups=split)]
+        for i, (outputs, kernel, stride, grouped, _) in enumerate(_CONVS[: self.depth], start=1):
+            padding = kernel // 2 if padded else 0
+            split = groups if grouped else 1
+            layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=split)]
             if i < len(_CONVS) or last_norm:
-                layers.append(nn.BatchNorm2d(conv.outputs, eps=eps))
+                layers.append(nn.BatchNorm2d(outputs, eps=eps))
             self.add_module(f"conv{i}", nn.Sequential(*layers))
-            inputs = conv.outputs
-        self.channels = tuple(_CONVS[level - 1].outputs for level in levels)
+            inputs = outputs
+        self.channels = tuple(_CONVS[level - 1][0] for level in levels)
         self.strides = (8,) * len(levels)
         self.centred = not padded
 
     def stages(self) -> list[nn.Module]:
-        """The parts in order of depth: what a schedule freezes and unfreezes."""
+        """See `Backbone`."""
         return [self.get_submodule(f"conv{i}") for i in range(1, self.depth + 1)]
 
     def first_cells(self, size: int) -> tuple[float, ...]:
@@ -85,11 +75,11 @@ class AlexNet(Backbone):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (B, 3, H, W) -> one map for each level, in the order of `levels`."""
         maps = {}
-        for i, (conv, stage) in enumerate(zip(_CONVS, self.stages(), strict=False), start=1):
+        for i, stage in enumerate(self.stages(), start=1):
             x = stage(x)
             if i < len(_CONVS):
                 x = F.relu(x)
-            if conv.pooled:
+            if _CONVS[i - 1][-1]:
                 x = F.max_pool2d(x, 3, stride=2, padding=int(self.padded))
             maps[i] = x
         return tuple(maps[level] for level in self.levels)

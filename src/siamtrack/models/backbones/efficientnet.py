@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siamtrack.models.backbones.depthwise import DepthwiseConv, convolve
+from siamtrack.models.backbones.mobilenet import DepthwiseConv, convolve
 from siamtrack.models.siamese import Backbone
 
 __all__ = ["EfficientNetLite0"]
@@ -29,7 +29,7 @@ _LEVEL_STAGE = {2: 1, 3: 2, 4: 4, 5: 6}
 _LEVEL_STRIDE = {2: 4, 3: 8, 4: 16, 5: 32}
 
 
-class SameConv(nn.Conv2d):
+class _SameConv(nn.Conv2d):
     """A strided convolution with TensorFlow's SAME padding: what is missing goes right and below first."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
@@ -50,7 +50,7 @@ class SameConv(nn.Conv2d):
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     if stride > 1:
-        return SameConv(inputs, outputs, kernel, stride, groups=groups, bias=False)
+        return _SameConv(inputs, outputs, kernel, stride, groups=groups, bias=False)
     kind = DepthwiseConv if groups > 1 else nn.Conv2d
     return kind(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
 
@@ -132,7 +132,7 @@ class EfficientNetLite0(Backbone):
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
 
     def stages(self) -> list[nn.Module]:
-        """The parts in order of depth, stem first: what a schedule freezes and unfreezes."""
+        """See `Backbone`; the stem is the first."""
         return [nn.ModuleList([self.conv_stem, self.bn1]), *self.blocks]
 
     def first_cells(self, size: int) -> tuple[float, ...]:

@@ -6,36 +6,53 @@ strided (SiamRPN++, section 4.4, the published code).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siamtrack.models.backbones.depthwise import DepthwiseConv
 from siamtrack.models.siamese import Backbone
 
-__all__ = ["MobileNetV2"]
+__all__ = ["DepthwiseConv", "MobileNetV2", "convolve"]
 
 
-class _Stage(NamedTuple):
-    expansion: int
-    channels: int
-    blocks: int
-    stride: int
-    dilation: int
-
-
+# (expansion, channels, blocks, stride, dilation) of each stage.
 _STAGES = (
-    _Stage(1, 16, 1, 1, 1),
-    _Stage(6, 24, 2, 2, 1),
-    _Stage(6, 32, 3, 2, 1),
-    _Stage(6, 64, 4, 1, 2),
-    _Stage(6, 96, 3, 1, 2),
-    _Stage(6, 160, 3, 1, 4),
-    _Stage(6, 320, 1, 1, 4),
+    (1, 16, 1, 1, 1),
+    (6, 24, 2, 2, 1),
+    (6, 32, 3, 2, 1),
+    (6, 64, 4, 1, 2),
+    (6, 96, 3, 1, 2),
+    (6, 160, 3, 1, 4),
+    (6, 320, 1, 1, 4),
 )
 # Level (conv2..conv5) -> the stage that ends it.
 _LEVEL_STAGE = {2: 1, 3: 2, 4: 4, 5: 6}
 _LEVEL_STRIDE = {2: 4, 3: 8, 4: 8, 5: 8}
+
+
+class DepthwiseConv(nn.Conv2d):
+    """A depth-wise convolution; see `convolve`."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's own name)
+        """(B, C, H, W) -> (B, C', H', W')."""
+        return convolve(input, self, self.padding)
+
+
+def convolve(x: Tensor, conv: nn.Conv2d, padding: tuple[int, ...] | list[int] | str) -> Tensor:
+    """`conv` with this padding: (B, C, H, W) -> (B, C', H', W').
+
+    Under autocast a CPU learns depth-wise convolutions in float32, except for 3 x 3 ones without stride and dilation:
+    oneDNN's bfloat16 gradients of the others take 2 to 14 times as long (torch 2.13), a third of a training step.
+    """
+    parts = conv.stride, padding, conv.dilation, conv.groups
+    autocast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+    learns = torch.is_grad_enabled() and (conv.weight.requires_grad or x.requires_grad)
+    quick = max(conv.kernel_size) <= 3 and conv.stride == (1, 1) and conv.dilation == (1, 1)
+    if not autocast or not learns or quick or conv.groups == 1:
+        return F.conv2d(x, conv.weight, conv.bias, *parts)  # type: ignore[arg-type]
+    with torch.autocast("cpu", enabled=False):
+        bias = None if conv.bias is None else conv.bias.float()
+        return F.conv2d(x.float(), conv.weight.float(), bias, *parts).to(x.dtype)  # type: ignore[arg-type]
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, groups: int = 1) -> nn.Sequential:
@@ -84,30 +101,27 @@ class MobileNetV2(Backbone):
         blocks: list[nn.Module] = [_conv(3, inputs, 3, stride=2)]
         ends: list[int] = []
         before = 1
-        for stage in _STAGES[: _LEVEL_STAGE[max(levels)] + 1]:
-            outputs = int(stage.channels * width)
-            for i in range(stage.blocks):
-                stride = stage.stride if i == 0 else 1
+        for expansion, channels, count, stride, dilation in _STAGES[: _LEVEL_STAGE[max(levels)] + 1]:
+            outputs = int(channels * width)
+            for i in range(count):
                 # The first block of a dilated stage reads the stage before: half of the dilation.
-                grows = i == 0 and stage.dilation != before
-                dilation = max(stage.dilation // 2, 1) if grows else stage.dilation
-                expand = expand_first or stage.expansion > 1
-                hidden = inputs * stage.expansion
-                blocks.append(InvertedResidual(inputs, outputs, stride, dilation, hidden, expand))
+                entry = max(dilation // 2, 1) if i == 0 and dilation != before else dilation
+                step, expand = stride if i == 0 else 1, expand_first or expansion > 1
+                blocks.append(InvertedResidual(inputs, outputs, step, entry, inputs * expansion, expand))
                 inputs = outputs
-            before = stage.dilation
+            before = dilation
             ends.append(len(blocks) - 1)
         self.features = nn.Sequential(*blocks)
         self._ends = tuple(ends)
         self.taps = tuple(ends[_LEVEL_STAGE[level]] for level in levels)
-        self.channels = tuple(int(_STAGES[_LEVEL_STAGE[level]].channels * width) for level in levels)
+        self.channels = tuple(int(_STAGES[_LEVEL_STAGE[level]][1] * width) for level in levels)
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def stages(self) -> list[nn.Module]:
-        """The parts in order of depth, stem first: what a schedule freezes and unfreezes."""
+        """See `Backbone`; the stem is the first."""
         starts = (1, *(end + 1 for end in self._ends[:-1]))
         parts = [self.features[start : end + 1] for start, end in zip(starts, self._ends, strict=True)]
         return [self.features[0], *parts]

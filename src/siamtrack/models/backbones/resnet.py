@@ -7,8 +7,6 @@ shortcuts that change resolution or dilation are 3 x 3 convolutions (the publish
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,17 +15,9 @@ from siamtrack.models.siamese import Backbone
 __all__ = ["ResNet"]
 
 
-@dataclass(frozen=True)
-class _Stage:
-    channels: int
-    stride: int
-    dilation: int
-
-
-# conv2, conv3, conv4, conv5 of the paper; torchvision calls them layer1 to layer4.
-_STAGES = (_Stage(64, 1, 1), _Stage(128, 2, 1), _Stage(256, 1, 2), _Stage(512, 1, 4))
+# (channels, stride, dilation) of conv2..conv5 of the paper; torchvision calls them layer1 to layer4.
+_STAGES = ((64, 1, 1), (128, 2, 1), (256, 1, 2), (512, 1, 4))
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
-_LEVELS = (2, 3, 4, 5)
 _LEVEL_STRIDE = {2: 4, 3: 8, 4: 8, 5: 8}
 
 
@@ -85,18 +75,20 @@ class Bottleneck(nn.Module):
         return F.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
-def _stage(block: type[BasicBlock] | type[Bottleneck], inputs: int, spec: _Stage, count: int) -> nn.Sequential:
-    outputs = spec.channels * block.expansion
+def _stage(
+    block: type[BasicBlock] | type[Bottleneck], inputs: int, spec: tuple[int, int, int], count: int
+) -> nn.Sequential:
+    channels, stride, dilation = spec
+    outputs = channels * block.expansion
     # The first block of a dilated stage has half the dilation: its input still comes from the stage before.
-    entry = max(spec.dilation // 2, 1)
+    entry = max(dilation // 2, 1)
     shortcut: nn.Module | None = None
-    if spec.stride > 1 or inputs != outputs:
-        plain = spec.stride == 1 and spec.dilation == 1
-        conv = nn.Conv2d(inputs, outputs, 1, bias=False) if plain else _conv3(inputs, outputs, spec.stride, entry)
+    if stride > 1 or inputs != outputs:
+        plain = stride == 1 and dilation == 1
+        conv = nn.Conv2d(inputs, outputs, 1, bias=False) if plain else _conv3(inputs, outputs, stride, entry)
         shortcut = nn.Sequential(conv, nn.BatchNorm2d(outputs))
-    blocks = [block(inputs, spec.channels, spec.stride, entry, spec.dilation, shortcut)]
-    for _ in range(count - 1):
-        blocks.append(block(outputs, spec.channels, 1, spec.dilation, spec.dilation, None))
+    blocks = [block(inputs, channels, stride, entry, dilation, shortcut)]
+    blocks += [block(outputs, channels, 1, dilation, dilation, None) for _ in range(count - 1)]
     return nn.Sequential(*blocks)
 
 
@@ -118,16 +110,16 @@ class ResNet(Backbone):
         for i, (spec, count) in enumerate(zip(_STAGES, _BLOCKS[depth], strict=True)):
             if i < self.depth:
                 self.add_module(f"layer{i + 1}", _stage(block, inputs, spec, count))
-                inputs = spec.channels * block.expansion
+                inputs = spec[0] * block.expansion
         self.levels = levels
-        self.channels = tuple(_STAGES[level - 2].channels * block.expansion for level in levels)
+        self.channels = tuple(_STAGES[level - 2][0] * block.expansion for level in levels)
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def stages(self) -> list[nn.Module]:
-        """The parts in order of depth, stem first: what a schedule freezes and unfreezes."""
+        """See `Backbone`; the stem is the first."""
         layers = [self.get_submodule(f"layer{i + 1}") for i in range(self.depth)]
         return [nn.ModuleList([self.conv1, self.bn1]), *layers]
 

@@ -1,8 +1,7 @@
 """SA-Siam (He et al., CVPR 2018): SiamFC's appearance branch and a semantic branch, trained apart and blended.
 
-The two networks share nothing but the image. The template is z^s: as wide as the search region
-(`crops.template_crop`); the appearance branch looks at its middle, which for networks without padding is exactly what
-it would see of the narrow template. Scales are searched by `track.scales`.
+The template is z^s, as wide as the search region (`crops.template_crop`); the appearance branch uses its middle, which
+for networks without padding equals the narrow template. Scales are searched by `track.scales`.
 """
 
 from __future__ import annotations
@@ -94,9 +93,8 @@ class SaSiam:
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch; nothing is drawn.
 
-        `appearance` and `semantic`, each branch on its own response, as far as they are there: apart, the branches
-        share neither a parameter nor a term, so that one run trains both as two runs would. Trained jointly, `cls` on
-        the blend. And `total`.
+        `appearance` and `semantic`, the existing branches on their own responses, and `total`; the branches share no
+        parameters, so one run trains both as two runs would. With `joint`, `cls` on the blend and `total`.
         """
         del rngs
         maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
@@ -129,13 +127,9 @@ class Frozen(nn.Module):
 
 
 class Branches(Backbone):
-    """Up to two backbones on the same image, each with its own normalisation.
+    """A-Net with one level and S-Net, which is frozen, on the same image; either may be None.
 
-    Args:
-        appearance: A-Net with one level, or None.
-        semantic: S-Net, or None; it is frozen.
-        names: of the two, as `build_backbone` knows them.
-        normalise: of the two.
+    `names` (as in `build_backbone`) and `normalise` are of both.
     """
 
     def __init__(
@@ -161,7 +155,7 @@ class Branches(Backbone):
         return max(part.stride for part in parts if part is not None)
 
     def stages(self) -> list[nn.Module]:
-        """The parts of A-Net in order of depth; none of S-Net is ever trained."""
+        """The parts of A-Net in order of depth; S-Net is never trained."""
         return [] if self.appearance is None else self.appearance.stages()
 
     def pretrained_parts(self, name: str) -> list[tuple[Backbone, str]]:
@@ -171,7 +165,7 @@ class Branches(Backbone):
         return parts if self.semantic is None else [*parts, (self.semantic.net, self.names[1])]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """RGB 0..255 -> A-Net's map, then S-Net's levels, as far as the branches are there."""
+        """RGB 0..255 -> A-Net's map, then S-Net's levels, of the branches that exist."""
         maps: tuple[Tensor, ...] = ()
         if self.appearance is not None:
             maps += self.appearance(self.normalise[0](x))
@@ -239,16 +233,11 @@ class SemanticNeck(nn.Module):
         strides: of the layers.
         width: channels of each layer after the fusion.
         template_cells: side of the template's middle on the last layer.
-        attention: weigh the template's channels.
+        attention: weight the template's channels.
     """
 
     def __init__(
-        self,
-        channels: tuple[int, ...],
-        strides: tuple[int, ...],
-        width: int,
-        template_cells: int,
-        attention: bool,
+        self, channels: tuple[int, ...], strides: tuple[int, ...], width: int, template_cells: int, attention: bool
     ) -> None:
         super().__init__()
         self.fuse = nn.ModuleList(projection(c, width) for c in channels)
@@ -263,30 +252,19 @@ class SemanticNeck(nn.Module):
         if self.template_cells % 2:
             layers = tuple(odd_cells(x) for x in layers)
         if template:
-            layers = tuple(self._middle(i, x, layers[-1].shape[-1]) for i, x in enumerate(layers))
+            middles, last = [], layers[-1].shape[-1]
+            for i, x in enumerate(layers):
+                cells = self.template_cells + x.shape[-1] - last
+                weights = self.attention[i](x, cells) if self.attention is not None else 1.0
+                middles.append(centre_cells(x, cells) * weights)
+            layers = tuple(middles)
         fused = [fuse(x) for fuse, x in zip(self.fuse, layers, strict=True)]
         widest = max(x.shape[-1] for x in fused)
-        return torch.cat([_surrounded(x, widest) for x in fused], 1)
-
-    def _middle(self, layer: int, x: Tensor, last: int) -> Tensor:
-        cells = self.template_cells + x.shape[-1] - last
-        weights = self.attention[layer](x, cells) if self.attention is not None else 1.0
-        return centre_cells(x, cells) * weights
-
-
-def _surrounded(x: Tensor, side: int) -> Tensor:
-    """(B, C, n, n) -> (B, C, side, side) with zeros all around."""
-    return F.pad(x, ((side - x.shape[-1]) // 2,) * 4)
+        return torch.cat([F.pad(x, ((widest - x.shape[-1]) // 2,) * 4) for x in fused], 1)
 
 
 class TwinNeck(Neck):
-    """Both branches' necks; either may be missing.
-
-    Args:
-        appearance: neck of A-Net's map, called as those of `siamtrack.models.necks` are; or None.
-        semantic: neck of S-Net's layers; or None.
-        template_cells: side of the appearance template's middle.
-    """
+    """Both branches' necks, each None for a missing branch; `template_cells` is the side of A-Net's template middle."""
 
     def __init__(self, appearance: Neck | None, semantic: SemanticNeck | None, template_cells: int) -> None:
         super().__init__()

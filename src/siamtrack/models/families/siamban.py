@@ -24,8 +24,8 @@ from siamtrack.errors import ConfigError
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
+from siamtrack.models.heads import boxes_of_sides, decode_sides, side_iou, sides_of_boxes
 from siamtrack.models.heads.rpn import DepthwiseBranch, LevelAggregation, LightRpnHead, aggregate
-from siamtrack.models.heads.sides import boxes_of_sides, decode_sides, side_iou, sides_of_boxes
 from siamtrack.models.losses import (
     Generators,
     Terms,

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationMerge, CorrelationPart
-from siamtrack.models.heads import init_outputs
-from siamtrack.models.heads.sides import boxes_of_sides, decode_sides, side_iou, sides_of_boxes
+from siamtrack.models.heads import boxes_of_sides, decode_sides, init_outputs, separable_tower, side_iou, sides_of_boxes
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_count, weighted
 from siamtrack.models.necks import FuseLevels, ProjectLevels
 from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
@@ -77,21 +76,11 @@ class SiamCar:
         return weighted(car_loss(maps, targets), self.loss_weights)
 
 
-def _tower(width: int, depth: int, separable: bool) -> nn.Sequential:
-    """`depth` 3 x 3 convolutions: with GroupNorm as in the reference, or separable with BatchNorm, for CPUs."""
+def _tower(width: int, depth: int) -> nn.Sequential:
+    """`depth` 3 x 3 convolutions with GroupNorm, as in the reference."""
     layers: list[nn.Module] = []
     for _ in range(depth):
-        if separable:
-            layers += [
-                nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(width, width, 1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(inplace=True),
-            ]
-        else:
-            layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(32, width), nn.ReLU(inplace=True)]
+        layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(32, width), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
@@ -107,8 +96,9 @@ class CarHead(Head):
     def __init__(self, fusion: nn.Module, width: int, depth: int, separable: bool, unit: float = 1.0) -> None:
         super().__init__()
         self.fusion = fusion
-        self.cls_tower = _tower(width, depth, separable)
-        self.bbox_tower = _tower(width, depth, separable)
+        tower = separable_tower if separable else _tower
+        self.cls_tower = tower(width, depth)
+        self.bbox_tower = tower(width, depth)
         kernel = 1 if separable else 3
         self.cls_logits = nn.Conv2d(width, 2, kernel, padding=kernel // 2)
         self.bbox_pred = nn.Conv2d(width, 4, kernel, padding=kernel // 2)

@@ -13,8 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
-from siamtrack.models.heads.anchors import AnchorCoder, anchor_terms
-from siamtrack.models.heads.rpn import Correlation, LightRpnHead, RpnHead
+from siamtrack.models.heads.rpn import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck
 from siamtrack.models.siamese import Head, Neck, SiameseNet

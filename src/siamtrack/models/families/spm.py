@@ -19,8 +19,7 @@ from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, nms, xyxy_to_cxcyw
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
 from siamtrack.models.heads import init_outputs
-from siamtrack.models.heads.anchors import AnchorCoder, anchor_terms
-from siamtrack.models.heads.rpn import Correlation, LightRpnHead, RpnHead
+from siamtrack.models.heads.rpn import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import (
     Generators,
     Terms,

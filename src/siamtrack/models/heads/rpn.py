@@ -1,20 +1,29 @@
 """The region proposal heads of SiamRPN, SiamRPN++ and SPM: correlation, classification and offsets for each anchor.
 
-The boxes behind its maps are the business of `siamtrack.models.heads.anchors.AnchorCoder`.
+Then the coder between their maps and boxes, and their loss. Anchors are numbered as the maps' channels are: anchor by
+anchor, each one's cells row by row.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
+from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.correlation import CorrelationMerge, CorrelationPart, depthwise, up_channel
-from siamtrack.models.heads import init_outputs
-from siamtrack.models.siamese import Head, Maps
+from siamtrack.models.heads import init_outputs, separable_tower
+from siamtrack.models.losses import Generators, Terms, TrainingBatch, balanced_cross_entropy, by_part, draw_some
+from siamtrack.models.siamese import Candidates, Head, Maps
 
 __all__ = [
+    "AnchorCoder",
+    "AnchorTargets",
     "Correlation",
     "DepthwiseBranch",
     "LevelAggregation",
@@ -22,10 +31,19 @@ __all__ = [
     "RpnHead",
     "UpChannelBranch",
     "aggregate",
+    "anchor_terms",
+    "rpn_loss",
 ]
 
 Correlation = Literal["up", "depthwise"]
 LevelAggregation = Literal["weighted", "mean"]
+
+# exp of more than this is 55 times the anchor: a wild prediction, not a box.
+_MAX_LOG_RATIO = 4.0
+# exp of less is a side of no extent, which the losses of later stages would divide by.
+_MIN_LOG_RATIO = -10.0
+# A negative pair is learned in the cells up to this far from where the other object is.
+_NEGATIVE_REACH = 3
 
 
 class UpChannelBranch(nn.Module):
@@ -34,7 +52,7 @@ class UpChannelBranch(nn.Module):
     Args:
         channels: of the features on both sides.
         outputs: channels of the response.
-        adjust: a 1 x 1 convolution after the correlation, which the published code has for the offsets alone.
+        adjust: add a 1 x 1 convolution after the correlation; the published code does so for the offsets only.
         gain: factor on the correlation, a sum over all channels and cells of the kernel.
     """
 
@@ -137,16 +155,6 @@ def aggregate(maps: list[Tensor], weight: Tensor | None) -> Tensor:
     return (stacked * weight.softmax(0).view(-1, 1, 1, 1, 1)).sum(0)
 
 
-def _tower(width: int, depth: int) -> nn.Sequential:
-    """`depth` times a depth-wise 3 x 3 and a 1 x 1 convolution, each with BatchNorm and ReLU."""
-    layers: list[nn.Module] = []
-    for _ in range(depth):
-        for kernel, groups in ((3, width), (1, 1)):
-            conv = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=groups, bias=False)
-            layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
-    return nn.Sequential(*layers)
-
-
 class LightRpnHead(Head):
     """Anchors on the merged correlation of one level.
 
@@ -164,17 +172,12 @@ class LightRpnHead(Head):
     """
 
     def __init__(
-        self,
-        width: int,
-        anchors: int,
-        parts: tuple[CorrelationPart, ...],
-        template_cells: int = 7,
-        depth: int = 2,
+        self, width: int, anchors: int, parts: tuple[CorrelationPart, ...], template_cells: int = 7, depth: int = 2
     ) -> None:
         super().__init__()
         self.fusion = CorrelationMerge(width, 1, width, parts, template_cells, norm=True)
-        self.cls_tower = _tower(width, depth)
-        self.loc_tower = _tower(width, depth)
+        self.cls_tower = separable_tower(width, depth)
+        self.loc_tower = separable_tower(width, depth)
         self.cls = nn.Conv2d(width, 2 * anchors, 1)
         self.loc = nn.Conv2d(width, 4 * anchors, 1)
         init_outputs(self.cls, self.loc)
@@ -183,3 +186,182 @@ class LightRpnHead(Head):
         """One level of features of both sides -> `cls`, `loc`."""
         x = self.fusion(template, search)
         return {"cls": self.cls(self.cls_tower(x)), "loc": self.loc(self.loc_tower(x))}
+
+
+@dataclass(frozen=True)
+class AnchorTargets:
+    """What the loss compares with the maps; A anchors, R x R cells.
+
+    Attributes:
+        labels: (B, A, R, R) int64, 1 target, 0 background, -1 left out.
+        deltas: (B, 4, A, R, R) offsets dx, dy, dlog w, dlog h that lead from each anchor to the box.
+        weights: (B, A, R, R) of the offsets: 1 / positives of the pair where the label is 1, else 0.
+    """
+
+    labels: Tensor
+    deltas: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class AnchorCoder:
+    """Between proposal maps and boxes, on one grid for training and tracking (SiamRPN, sections 3.3 and 4.2).
+
+    The grid is centred on the crop. An anchor's base size is int(sqrt(stride^2 / ratio)) by int(that * ratio)
+    before scaling: the published networks were trained with these truncations, so they are part of the model.
+
+    Attributes:
+        stride: of the response map in crop pixels.
+        scale: sides of the anchors in strides; 8 gives 64 x 64 for ratio 1.
+        ratios: height / width of each anchor.
+        high: an anchor whose overlap with the box is above is positive.
+        low: an anchor whose overlap with the box is below is negative.
+        positives: at most this many positives of a pair are learned.
+        samples: at most this many anchors of a pair are learned in all, `samples - positives` of them
+            negative; of a negative pair as many as `positives`.
+    """
+
+    stride: int = 8
+    scale: int = 8
+    ratios: tuple[float, ...] = (0.33, 0.5, 1, 2, 3)
+    high: float = 0.6
+    low: float = 0.3
+    positives: int = 16
+    samples: int = 64
+
+    def shapes(self) -> Tensor:
+        """(A, 2) width and height of the anchors in crop pixels."""
+        widths = [int(math.sqrt(self.stride**2 / ratio)) for ratio in self.ratios]
+        heights = [int(width * ratio) for width, ratio in zip(widths, self.ratios, strict=True)]
+        return torch.tensor([widths, heights], dtype=torch.float32).T * self.scale
+
+    def anchors(self, cells: int, size: int) -> Tensor:
+        """(A * cells * cells, 4) centre and size of all anchors in pixels of a crop of `size` pixels."""
+        points = grid_points(cells, self.stride, size)
+        shapes = self.shapes()
+        return torch.cat([points.repeat(len(shapes), 1), shapes.repeat_interleave(len(points), 0)], 1)
+
+    def decode(self, maps: Maps, size: int) -> Candidates:
+        """Maps of search crops of `size` pixels -> A * R * R candidates, scored by a softmax."""
+        cls, loc = maps["cls"].float(), maps["loc"].float()
+        cells = cls.shape[-1]
+        anchors = self.anchors(cells, size).to(cls.device)
+        score = cls.reshape(len(cls), 2, -1).softmax(1)[:, 1]
+        delta = loc.reshape(len(loc), 4, -1).transpose(1, 2)
+        centres = delta[..., :2] * anchors[:, 2:] + anchors[:, :2]
+        sizes = delta[..., 2:].clamp(_MIN_LOG_RATIO, _MAX_LOG_RATIO).exp() * anchors[:, 2:]
+        places = grid_positions(cells).repeat(len(self.ratios), 1).to(cls.device)
+        return Candidates(centres, sizes, score, places)
+
+    def overlaps(self, boxes: Tensor, cells: int, size: int) -> Tensor:
+        """Boxes (B, 4) xyxy in crop pixels -> (B, A * R * R) overlap with each anchor."""
+        anchors = cxcywh_to_xyxy(self.anchors(cells, size)).to(boxes)
+        return box_iou(boxes[:, None], anchors[None])
+
+    def encode(
+        self,
+        boxes: Tensor,
+        present: Tensor,
+        cells: int,
+        size: int,
+        generator: torch.Generator | None = None,
+        others: Tensor | None = None,
+    ) -> AnchorTargets:
+        """Boxes in search crops -> what the maps should say.
+
+        Args:
+            boxes: (B, 4) xyxy in crop pixels; of a negative pair, the other object's box.
+            present: (B,) bool, False for negative pairs: no positives, and background around the box alone.
+            cells: side R of the response map.
+            size: side of the search crop in pixels.
+            generator: draws which anchors are kept where there are more than wanted.
+            others: (B, M, 4) xyxy of further objects that count as targets too; rows of nan are none. An anchor learns
+                the offsets to the box that it overlaps most.
+        """
+        anchors = self.anchors(cells, size).to(boxes)
+        target = xyxy_to_cxcywh(boxes)[:, None]
+        overlap = self.overlaps(boxes, cells, size)
+        own = overlap.masked_fill(~present[:, None], 0.0)
+        beside = torch.zeros_like(overlap)
+        if others is not None:
+            beside, nearest = box_iou(others[:, :, None], cxcywh_to_xyxy(anchors)).nan_to_num(0.0).max(1)
+            closest = xyxy_to_cxcywh(others.nan_to_num(0.0).gather(1, nearest[..., None].expand(-1, -1, 4)))
+            target = torch.where((beside > own)[..., None], closest, target)
+        offset = (target[..., :2] - anchors[:, :2]) / anchors[:, 2:]
+        stretch = (target[..., 2:].clamp(min=1e-3) / anchors[:, 2:]).log()
+        positive = draw_some(torch.maximum(own, beside) > self.high, self.positives, generator)
+        free = beside < self.low
+        negative = torch.where(
+            present[:, None],
+            draw_some((overlap < self.low) & free, self.samples - self.positives, generator),
+            draw_some(self.around(boxes, cells, size) & free, self.positives, generator),
+        )
+        labels = positive.long() - (~positive & ~negative).long()
+        count = positive.sum(1, keepdim=True).clamp(min=1)
+        weights = positive.to(boxes.dtype) / count
+        deltas = torch.cat([offset, stretch], -1).transpose(1, 2)
+        shape = (len(boxes), len(self.ratios), cells, cells)
+        deltas = deltas.reshape(len(boxes), 4, *shape[1:])
+        return AnchorTargets(labels.reshape(shape), deltas, weights.reshape(shape))
+
+    def around(self, boxes: Tensor, cells: int, size: int) -> Tensor:
+        """(B, A * R * R) bool: anchors of the 7 x 7 cells around each centre: what negative pairs teach.
+
+        The cell of the centre is rounded up as in the published code, half a cell right and below on average.
+        """
+        middle = (boxes[:, :2] + boxes[:, 2:]) / 2 - size / 2
+        cell = cells // 2 + (middle / self.stride + 0.5).ceil()
+        line = torch.arange(cells, device=boxes.device)
+        near = (line[None, :, None] - cell[:, None]).abs() <= _NEGATIVE_REACH
+        both = near[:, :, None, 1] & near[:, None, :, 0]
+        return both.flatten(1).repeat(1, len(self.ratios))
+
+
+def rpn_loss(maps: Maps, targets: AnchorTargets, smooth: bool = False) -> Terms:
+    """The two terms of SiamRPN's and SiamRPN++'s training, unweighted (the published code weighs them 1 and 1.2).
+
+    Positive and negative anchors each make up half of the classification term, whatever their number, counted over
+    all processes. The offsets' distance is averaged over the positives of each pair, summed over the four offsets and
+    averaged over the pairs.
+
+    Args:
+        maps: `cls` (B, 2 * A, R, R) and `loc` (B, 4 * A, R, R), as `RpnHead` gives them.
+        targets: of the same A and R.
+        smooth: use smooth L1 with its bend at 1 (SiamRPN, section 3.2) instead of L1 (PySOT's code).
+
+    Returns:
+        `cls` and `loc`, scalars.
+    """
+    labels = targets.labels
+    logits = maps["cls"].float().reshape(len(labels), 2, *labels.shape[1:])
+    distance = F.smooth_l1_loss if smooth else F.l1_loss
+    error = distance(maps["loc"].float().reshape(targets.deltas.shape), targets.deltas, reduction="none").sum(1)
+    loc = (error * targets.weights).sum() / len(error)
+    return {"cls": balanced_cross_entropy(logits, labels), "loc": loc}
+
+
+def anchor_terms(
+    maps: Maps, coder: AnchorCoder, batch: TrainingBatch, rngs: Generators, smooth: bool, alike: bool = False
+) -> Terms:
+    """`rpn_loss` of a batch: anchors are drawn by each part's generator.
+
+    Args:
+        maps: as `RpnHead` gives them.
+        coder: of these maps.
+        batch: B pairs.
+        rngs: of the batch's parts.
+        smooth: as in `rpn_loss`.
+        alike: count known objects of the template's category as targets too (SPM's generalized training).
+    """
+    cells, size = maps["cls"].shape[-1], batch.search.shape[-1]
+
+    def targets(boxes: Tensor, present: Tensor, *rest: Any) -> AnchorTargets:
+        *others, rng = rest
+        return coder.encode(boxes, present, cells, size, rng, *others)
+
+    if not alike or batch.alike is None:
+        return rpn_loss(maps, by_part(targets, rngs, batch.boxes, batch.present), smooth)
+    given = [batch.boxes, batch.alike]
+    if batch.others is not None and batch.others_alike is not None:
+        given.append(batch.others.masked_fill(~batch.others_alike[..., None], torch.nan))
+    return rpn_loss(maps, by_part(targets, rngs, *given), smooth)

@@ -4,8 +4,7 @@ import numpy as np
 
 from footage import moving_patches
 from siamtrack.geometry.boxes import Box
-from siamtrack.tracking.tracker import Result
-from siamtrack.video.follow import follow
+from siamtrack.tracking.tracker import Result, follow
 from template_matcher import TemplateMatcher
 
 
