@@ -20,15 +20,7 @@ from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import fold_norms, load_weights, read_metadata
 from siamtrack.tracking.tracker import MultiTracker, Tracker, check_device
 
-__all__ = [
-    "DEFAULT_MODEL",
-    "Cost",
-    "count_cost",
-    "load",
-    "load_multi",
-    "packaged_weights",
-    "proposal_parameters",
-]
+__all__ = ["DEFAULT_MODEL", "Cost", "count_cost", "load", "load_multi", "packaged_weights", "proposal_parameters"]
 
 DEFAULT_MODEL = "siamcar_lite0"
 

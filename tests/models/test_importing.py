@@ -214,5 +214,5 @@ def test_an_imported_checkpoint_from_a_file(tmp_path: Path, fc_state: dict[str, 
 
 
 def test_sources() -> None:
-    with pytest.raises(ConfigError, match="Known: pysot, siamcar, siamfc-pytorch$"):
+    with pytest.raises(ConfigError, match=r"Known: pysot, siamcar, siamfc-pytorch$"):
         check_source("pytracking")

@@ -45,10 +45,7 @@ def _level(number: str) -> int:
 
 
 _RESNET = (
-    _rule(
-        r"backbone\.((?:conv1|bn1|layer[1-4]\.\d+\.(?:conv[123]|bn[123]|downsample\.[01]))\.\w+)",
-        r"backbone.\1",
-    ),
+    _rule(r"backbone\.((?:conv1|bn1|layer[1-4]\.\d+\.(?:conv[123]|bn[123]|downsample\.[01]))\.\w+)", r"backbone.\1"),
 )
 _NECK = (
     _rule(

@@ -80,14 +80,14 @@ def weighted(terms: Terms, weights: Sequence[float]) -> Terms:
 
 
 def joint_count(count: Tensor, floor: float = 1.0) -> Tensor:
-    """What a loss divides its sum by, so that the mean over the processes is the loss of the joint batch.
+    """Divisor of a loss's sum, so that the mean over the processes is the loss of the joint batch.
 
     Args:
         count: a number or sum of weights in this process's part of the batch, a scalar.
-        floor: the joint number is taken to be at least this.
+        floor: lower limit of the joint count.
 
     Returns:
-        The joint number over the number of processes; alone, `count` itself.
+        The joint count divided by the number of processes.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return count.clamp(min=floor)
@@ -127,9 +127,9 @@ def draw_some(mask: Tensor, count: int, rng: torch.Generator | None) -> Tensor:
 
 
 def by_part(call: Callable[..., T], rngs: Generators, *values: Tensor) -> T:
-    """Call with each part's rows of some tensors and its own generator, and join what comes back.
+    """Call with each part's rows of some tensors and its own generator, and join the results.
 
-    What is drawn for a pair then depends on its part alone, not on how many processes share the batch.
+    The random draws for a pair then do not depend on the number of processes.
     """
     shares = zip(*(value.chunk(len(rngs)) for value in values), strict=True)
     joint: T = join_parts([call(*rows, rng) for rows, rng in zip(shares, rngs, strict=True)])

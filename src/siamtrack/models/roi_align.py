@@ -13,9 +13,8 @@ def roi_align(
 ) -> Tensor:
     """Features of boxes, pooled to a fixed size.
 
-    Each of `cells` x `cells` bins is the mean of `samples` x `samples` evenly spread bilinear samples; none of the
-    coordinates is rounded. The middle of the map's cell i lies at `first` + i * `stride` pixels. A sample beyond the
-    map takes the nearest edge's value.
+    Each of `cells` x `cells` bins is the mean of `samples` x `samples` even bilinear samples, nowhere rounded.
+    The middle of the map's cell i lies at `first` + i * `stride` pixels. Samples beyond the map take the edge's value.
 
     Args:
         features: (B, C, H, W) of B images.
@@ -42,10 +41,7 @@ def roi_align(
 
 
 def _bin_weights(first: Tensor, last: Tensor, middle: float, length: int, cells: int, samples: int) -> Tensor:
-    """(B, K) ends of boxes in cells of a map -> (B, K, cells, length) weights of the map's lines in each bin.
-
-    Line i has its middle at i + `middle`.
-    """
+    """(B, K) ends of boxes in cells of a map -> (B, K, cells, length) weights of the lines i + `middle` in each bin."""
     count = cells * samples
     steps = (torch.arange(count, device=first.device, dtype=torch.float32) + 0.5) / count
     points = first[..., None] + (last - first)[..., None] * steps

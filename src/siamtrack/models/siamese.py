@@ -1,7 +1,6 @@
-"""What a tracker needs of a network, and the network that most families are.
+"""What a tracker needs of a network (`Matcher`), and `SiameseNet`: backbone, neck, head and the head's coder.
 
-`Matcher` is the contract: `embed` a template once, `match` it against search regions. `SiameseNet` fulfils it with
-a backbone, a neck, a head and the head's coder. Modules hold weights and nothing else; a template is a value.
+A template is embedded once and matched against search regions. Modules hold weights only; a template is a value.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ class Candidates:
         grid_positions: (K, 2) in [-1, 1]: where each candidate's cell lies on the response map; drives the cosine
             window.
         response_size: side of the response map, when the K candidates are one square map in rows; else 0.
-        classes: (B, K) in [0, 1] the classification alone, where `scores` has more in it; else None.
-        quality: (B, K) the raw prediction of how good a place is, such as centre-ness logits; else None.
+        classes: (B, K) in [0, 1] the classification alone, where `scores` combines it with something else; else None.
+        quality: (B, K) a raw prediction of each place's quality, such as centre-ness logits; else None.
         stride: of the network's response map in crop pixels; 0 where the matcher does not say.
     """
 
@@ -50,9 +49,8 @@ class Candidates:
 class Matcher(Protocol):
     """What `start` and `step` call. N targets; patches are float32 RGB, 0..255, (N, 3, side, side).
 
-    The target lies in the middle of its template crop, and was last seen in the middle of its search crop: its width
-    and height say the rest. Most networks look at the pixels alone and ignore the sizes; a second stage that pools
-    the features of boxes needs them.
+    The target is in the middle of its template crop, and was last seen in the middle of its search crop; its width and
+    height complete the box. Most networks ignore the sizes; a second stage that pools features of boxes needs them.
     """
 
     def embed(self, patch: Tensor, sizes: Tensor) -> Template:
@@ -67,7 +65,7 @@ class Matcher(Protocol):
         """Score candidates in the search crops.
 
         Args:
-            template: what `embed` gave for these targets.
+            template: from `embed`, of these targets.
             patch: search crops.
             sizes: (N, 2) width and height that the targets had last, in pixels of these crops.
         """
@@ -90,7 +88,7 @@ class Backbone(nn.Module):
     Attributes:
         channels: of the levels.
         strides: of the levels in pixels.
-        centred: the middle of each map lies on the image's middle also where its side is even, as without padding.
+        centred: the middle of each map is the image's middle even if its side is even, as without padding.
     """
 
     channels: tuple[int, ...]
@@ -103,7 +101,7 @@ class Backbone(nn.Module):
         return min(self.strides)
 
     def stages(self) -> list[nn.Module]:
-        """The parts in order of depth: what a schedule freezes and unfreezes."""
+        """The parts in order of depth, which a training schedule freezes and unfreezes."""
         raise NotImplementedError
 
     def first_cells(self, size: int) -> tuple[float, ...]:
@@ -175,7 +173,7 @@ class SiameseNet(nn.Module):
         return levels
 
     def embed(self, patch: Tensor, sizes: Tensor) -> Template:
-        """See `Matcher`; the sizes are not looked at."""
+        """See `Matcher`; the sizes are not used."""
         del sizes
         return self.features(patch, template=True)
 
@@ -185,7 +183,7 @@ class SiameseNet(nn.Module):
         return maps
 
     def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
-        """See `Matcher`; the sizes are not looked at."""
+        """See `Matcher`; the sizes are not used."""
         del sizes
         found = self.coder.decode(self.respond(template, patch), patch.shape[-1])
         return replace(found, stride=float(self.coder.stride))

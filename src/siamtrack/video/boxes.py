@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from siamtrack.errors import InputError, reason
@@ -15,9 +14,9 @@ from siamtrack.errors import InputError, reason
 if TYPE_CHECKING:
     from siamtrack.tracking.tracker import Result
 
-__all__ = ["BOX_SUFFIXES", "BoxWriter", "box_paths"]
+__all__ = ["BoxWriter", "box_paths"]
 
-BOX_SUFFIXES = (".txt", ".csv", ".json", ".jsonl")
+_BOX_SUFFIXES = (".txt", ".csv", ".json", ".jsonl")
 
 _COLUMNS = ("frame", "target", "x", "y", "w", "h", "score", "presence", "status")
 _JSON_END = "\n]\n"
@@ -33,8 +32,8 @@ def box_paths(path: str | Path, targets: int) -> list[Path]:
         InputError: a suffix other than .txt, .csv, .json or .jsonl.
     """
     path = Path(path)
-    if path.suffix.lower() not in BOX_SUFFIXES:
-        raise InputError(f"boxes are written as {', '.join(BOX_SUFFIXES)}; got '{path}'")
+    if path.suffix.lower() not in _BOX_SUFFIXES:
+        raise InputError(f"boxes are written as {', '.join(_BOX_SUFFIXES)}; got '{path}'")
     if path.suffix.lower() == ".txt" and targets > 1:
         return [path.with_name(f"{path.stem}-{n}{path.suffix}") for n in range(1, targets + 1)]
     return [path]
@@ -48,9 +47,8 @@ class BoxWriter:
     - .jsonl: the same as one JSON object a line.
     - .json: the same objects as one list.
 
-    Frames are counted from 0 as in the source, targets from 1. Numbers have at most four decimals. Unlike a
-    video, the file is written in place and each frame's lines at once: whatever ends the run, they are there
-    to be read. A .json file is a whole list after each frame.
+    Frames are counted from 0 as in the source, targets from 1. Numbers have at most four decimals. Each frame's lines
+    are written at once and in place, so they stay if the run stops. A .json file is a whole list after each frame.
     """
 
     def __init__(self, path: str | Path, targets: int) -> None:
@@ -87,25 +85,19 @@ class BoxWriter:
             raise InputError(f"expected results of {self._targets} targets; got {len(results)}")
         if self._kind == ".txt":
             for n, result in enumerate(results):
-                self._put(n, ",".join(_number(value) for value in result.box) + "\n")
+                self._put(n, ",".join(map(_number, result.box)) + "\n")
             return
-        if self._kind == ".csv":
-            rows = [
-                ",".join([*map(_number, (frame, n, *r.box, r.score, r.presence)), r.status])
-                for n, r in enumerate(results, 1)
-            ]
-            self._put(0, "".join(f"{row}\n" for row in rows))
-            return
-        rows = [
-            json.dumps(
-                dict(zip(_COLUMNS, (frame, n, *map(_rounded, (*r.box, r.score, r.presence)), r.status), strict=True))
-            )
-            for n, r in enumerate(results, 1)
-        ]
-        if self._kind == ".jsonl":
-            self._put(0, "".join(f"{row}\n" for row in rows))
-        else:
+        rows = []
+        for n, r in enumerate(results, 1):
+            if self._kind == ".csv":
+                rows.append(",".join([*map(_number, (frame, n, *r.box, r.score, r.presence)), r.status]))
+            else:
+                values = (frame, n, *map(_rounded, (*r.box, r.score, r.presence)), r.status)
+                rows.append(json.dumps(dict(zip(_COLUMNS, values, strict=True))))
+        if self._kind == ".json":
             self._put(0, (",\n" if self._end else "[\n") + ",\n".join(rows), _JSON_END)
+        else:
+            self._put(0, "".join(f"{row}\n" for row in rows))
 
     def close(self) -> None:
         """Close the files; a second call does nothing."""
@@ -115,9 +107,7 @@ class BoxWriter:
     def __enter__(self) -> BoxWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _put(self, n: int, text: str, end: str = "") -> None:

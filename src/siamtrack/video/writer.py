@@ -13,7 +13,6 @@ import os
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import av
@@ -127,9 +126,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _encode(self, picture: Any) -> None:
@@ -175,10 +172,7 @@ def _add_stream(container: Any, size: tuple[int, int], fps: float) -> Any:
 
 def _remux(source: Path, target: Path) -> None:
     """Copy the packets of one mp4 into another whose index comes first."""
-    with (
-        av.open(str(source)) as old,
-        av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as new,
-    ):
+    with av.open(str(source)) as old, av.open(str(target), "w", format="mp4", options={"movflags": "faststart"}) as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in old.demux(old.streams.video[0]):
             if packet.dts is not None:

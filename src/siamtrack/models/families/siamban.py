@@ -95,7 +95,6 @@ class SiamBan:
         coder, cells, size = EllipseCoder(float(net.backbone.stride)), maps["cls"].shape[-1], batch.search.shape[-1]
 
         def targets(boxes: Tensor, present: Tensor, rng: torch.Generator) -> EllipseTargets:
-            """What the maps of one part should say."""
             return coder.encode(boxes, present, cells, size, rng)
 
         return weighted(ban_loss(maps, by_part(targets, rngs, batch.boxes, batch.present)), self.loss_weights)
@@ -228,10 +227,10 @@ def ban_loss(maps: Maps, targets: EllipseTargets) -> Terms:
 
     `cls` is the cross-entropy of the drawn cells, one half each of positives and negatives; `loc` is 1 - IoU of the
     predicted and the true box, averaged over the positive cells, with 1 square pixel added to both areas (public code).
-    Where several processes train, cells are counted over all of them.
+    Cells are counted over all processes.
 
     Args:
-        maps: `cls` (B, 2, R, R) and `loc` (B, 4, R, R), as `BanHead` gives them.
+        maps: `cls` (B, 2, R, R) and `loc` (B, 4, R, R), from `BanHead`.
         targets: of the same R.
     """
     inter, union = side_iou(decode_sides(maps), targets.sides.clamp(min=0))

@@ -161,7 +161,7 @@ class SidesCoder:
     ) -> SideTargets:
         """Boxes (B, 4) xyxy in crop pixels and (B,) present -> targets on a grid of `cells` x `cells`.
 
-        `points` (K, 2) replaces the grid; only the parity test with the reference's shifted grid needs it.
+        `points` (K, 2) replaces the grid (parity with the reference's shifted one).
         """
         if points is None:
             points = grid_points(cells, self.stride, size).to(boxes.device)
@@ -182,11 +182,9 @@ def centreness(sides: Tensor) -> Tensor:
 def car_loss(maps: Maps, targets: SideTargets) -> dict[str, Tensor]:
     """The unweighted terms `cls`, `cen` and `loc`.
 
-    `cls` is half the mean cross-entropy over positive cells plus half that over negative ones, so that
-    neither drowns the other; a batch without positives has the negative half only. `loc` is
-    -log((I + 1) / (U + 1)), as the reference has it, weighted by the target's centre-ness; `cen` is binary
-    cross-entropy. Both look at positive cells alone and are 0 where there are none. Where several processes
-    train, cells are counted over all of them.
+    `cls` is half the mean cross-entropy over positive cells plus half that over negative ones. `loc` is
+    -log((I + 1) / (U + 1)), as in the reference, weighted by the target's centre-ness; `cen` is binary cross-entropy.
+    Both use positive cells only and are 0 where there are none. Cells are counted over all processes.
 
     Args:
         maps: `cls` (B, 2, R, R), `cen` (B, 1, R, R) and `loc` (B, 4, R, R), as `CarHead` gives them.
@@ -196,8 +194,7 @@ def car_loss(maps: Maps, targets: SideTargets) -> dict[str, Tensor]:
         Three scalars.
     """
     logits = maps["cls"].float().log_softmax(1).flatten(2)
-    positive = targets.positive
-    negative = ~positive
+    positive, negative = targets.positive, ~targets.positive
     count = joint_count(positive.sum())
     cls_positive = -(logits[:, 1] * positive).sum() / count
     cls_negative = -(logits[:, 0] * negative).sum() / joint_count(negative.sum())

@@ -76,17 +76,15 @@ _SHAKE = 0.15
 class Spm:
     """Fields are the paper's choices and ablations (tables 1 and 2, figure 6, section 5.3).
 
-    The defaults are the published tracker.
-
-    The paper names conv2 with 384 and conv4 with 256 channels; in its published AlexNet, as in ours, it is the
-    other way round.
+    The defaults are the published tracker. The paper names conv2 with 384 and conv4 with 256 channels; in its published
+    AlexNet, as in ours, it is the other way round.
 
     Attributes:
         backbone: its name; see `build_backbone`.
         levels: of the coarse stage; several are merged at the finest stride and need a `width`.
         fine_levels: which the fine stage pools from.
-        fine: what compares the pair, a relation network or a correlation; "none": coarse alone.
-        fusion: "series", the fine stage's answer, or "series_parallel", blended with the coarse one (equation 2).
+        fine: how the pair is compared, "relation" network or "correlation"; "none" for the coarse stage alone.
+        fusion: "series", the fine stage's result, or "series_parallel", blended with the coarse one (equation 2).
         proposals: K.
         overlap: of the suppression among proposals.
         cls_weight: W_cls of equation 2; this and the next are the published code's.
@@ -99,9 +97,8 @@ class Spm:
         squeeze: channels after the relation network's 1 x 1 convolution.
         ratios: height / width of the anchors.
         scale: side of the anchors in strides.
-        alignment: where RoIAlign takes the middle of a level's first cell to lie: "backbone", where that cell looks,
-            or "stride", in the middle of its stride, which is up to 6.5 pixels off. Weights have to be run as they
-            were trained.
+        alignment: where the middle of a level's first cell lies for RoIAlign: "backbone" is exact, "stride" assumes
+            half a stride, up to 6.5 pixels off. Weights have to be run as they were trained.
         loss_weights: of the coarse stage's classification and box terms, then the fine stage's (section 4.2, the
             lambdas of equation 1).
         smooth_l1: the coarse stage's offsets are compared by smooth L1 (section 4.2), not by L1, as in PySOT.
@@ -141,9 +138,8 @@ class Spm:
         if self.width:
             coarse = FuseLevels(tuple(channels[i] for i in self.levels), width, self.template_cells)
         at = {level: i for i, level in enumerate(levels)}
-        neck = SpmNeck(
-            coarse, tuple(at[i] for i in self.levels), tuple(at[i] for i in fine_levels), self.template_cells
-        )
+        first_maps, second_maps = tuple(at[i] for i in self.levels), tuple(at[i] for i in fine_levels)
+        neck = SpmNeck(coarse, first_maps, second_maps, self.template_cells)
         anchors = len(self.ratios)
         first: Head = RpnHead((width,), anchors, self.correlation, gain=self.correlation_gain)
         if self.correlations:
@@ -160,11 +156,9 @@ class Spm:
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch: `cls`, `loc`, with a fine stage `fine_cls`, `fine_loc`, and `total`.
 
-        The gradients of both stages reach the backbone; none flows through the proposals' places. Generalized training
-        (`data.same_category`): all objects of the template's category are targets of the coarse stage, which is to find
-        what looks alike (figure 3); of the fine stage, which is to tell them apart, the object itself is the only one.
-        `rngs` draw the anchors and proposals to learn from. The template's box is pooled where it really lies in the
-        jittered crop.
+        Both stages train the backbone; no gradient flows through the proposals' boxes. In generalized training
+        (`data.same_category`), all objects of the template's category are targets of the coarse stage (figure 3), only
+        the object itself of the fine stage. `rngs` draw the anchors and proposals to learn from.
         """
         if not isinstance(net, SpmNet):
             raise TypeError(f"expected the network that this family builds; got {type(net).__name__}")
@@ -215,21 +209,17 @@ class StageFusion:
 
 
 class SpmNeck(Neck):
-    """Splits the backbone's levels between the stages: one map for the coarse one, as many as wanted for the fine.
+    """Splits the backbone's maps between the stages.
 
     Args:
-        coarse: neck of the coarse stage's levels, to one map.
-        coarse_levels: which of the backbone's maps it gets.
-        fine_levels: which the fine stage gets, as they are.
+        coarse: neck of the coarse stage, to one map.
+        coarse_levels: indices of the maps that it gets.
+        fine_levels: indices of the maps that the fine stage gets, unchanged.
         template_cells: side of the coarse template's middle.
     """
 
     def __init__(
-        self,
-        coarse: Neck,
-        coarse_levels: tuple[int, ...],
-        fine_levels: tuple[int, ...],
-        template_cells: int,
+        self, coarse: Neck, coarse_levels: tuple[int, ...], fine_levels: tuple[int, ...], template_cells: int
     ) -> None:
         super().__init__()
         self.coarse = coarse
@@ -246,10 +236,7 @@ class SpmNeck(Neck):
 
 
 class SpmHead(Head):
-    """The two stages' learned parts; `fine` is None for the coarse stage alone.
-
-    Maps: those of the coarse stage, as `RpnHead`.
-    """
+    """The two stages' learned parts, whose maps are those of the coarse one (`RpnHead`); `fine` may be None."""
 
     def __init__(self, coarse: Head, fine: FineStage | None) -> None:
         super().__init__()
@@ -257,7 +244,7 @@ class SpmHead(Head):
         self.fine = fine
 
     def forward(self, template: tuple[Tensor, ...], search: tuple[Tensor, ...]) -> Maps:
-        """Features of both sides, of which the first are the coarse stage's -> its raw maps."""
+        """Features of both sides, the coarse stage's first -> its raw maps."""
         maps: Maps = self.coarse(template[:1], search[:1])
         return maps
 
@@ -265,8 +252,7 @@ class SpmHead(Head):
 class SpmNet(SiameseNet):
     """Coarse stage, proposals, fine stage and fusion.
 
-    A template is the coarse stage's kernel features (N, C, t, t) and, with a fine stage, the pooled target
-    (N, C', n, n): the box of the sizes that `embed` is given. `match` keeps the proposal nearest to the last box.
+    A template is the coarse stage's kernel (N, C, t, t) and, with a fine stage, the pooled target (N, C', n, n).
     """
 
     head: SpmHead
@@ -313,17 +299,12 @@ class SpmNet(SiameseNet):
         found = self.coder.decode(self.head(template, features), size)
         assert found.sizes is not None  # anchors have sizes
         boxes = torch.cat([found.centres, found.sizes], -1)
-        index = propose(
-            cxcywh_to_xyxy(boxes), found.scores, centred(sizes, size), self.fusion.count, self.fusion.overlap
-        )
+        last = centred(sizes, size)
+        index = propose(cxcywh_to_xyxy(boxes), found.scores, last, self.fusion.count, self.fusion.overlap)
         boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         logits, offsets = fine(template[1], self.pool(features[1:], cxcywh_to_xyxy(boxes), size))
-        scores, boxes = self.fusion.fuse(
-            found.scores.gather(1, index),
-            logits.float().softmax(-1)[..., 1],
-            boxes,
-            refine_boxes(boxes, offsets),
-        )
+        coarse, second = found.scores.gather(1, index), logits.float().softmax(-1)[..., 1]
+        scores, boxes = self.fusion.fuse(coarse, second, boxes, refine_boxes(boxes, offsets))
         positions = (boxes[..., :2] / size * 2 - 1).clamp(-1, 1)
         return Candidates(boxes[..., :2], boxes[..., 2:], scores, positions)
 
@@ -512,15 +493,20 @@ def fine_samples(
         count: S.
     """
     target = xyxy_to_cxcywh(boxes)
-    pool = torch.cat([proposals.detach(), _shaken(target, rng)], 1)
+    noise = (torch.rand(len(target), _COPIES, 4, generator=rng) * 2 - 1).to(target) * _SHAKE
+    shaken = [target[:, None, :2] + noise[..., :2] * target[:, None, 2:], target[:, None, 2:] * noise[..., 2:].exp()]
+    pool = torch.cat([proposals.detach(), torch.cat(shaken, -1)], 1)
     overlap = box_iou(cxcywh_to_xyxy(pool), boxes[:, None])
     positive = (overlap >= _POSITIVE) & present[:, None]
     best = scores.detach().topk(min(_HARD, scores.shape[1]), dim=1).indices
     hard = torch.zeros_like(positive).scatter(1, best, True)
     negative = (overlap < _POSITIVE) & hard | ~present[:, None] & hard
-    drawn = [_draw(mask, count // 2, rng) for mask in (positive, negative)]
-    index = torch.cat([places for places, _ in drawn], 1)
-    used = torch.cat([valid for _, valid in drawn], 1)
+    drawn = []
+    for mask in (positive, negative):
+        keys = torch.rand(mask.shape, generator=rng).to(mask.device)
+        drawn.append(keys.masked_fill(~mask, -1.0).topk(count // 2, dim=1))
+    index = torch.cat([top.indices for top in drawn], 1)
+    used = torch.cat([top.values >= 0 for top in drawn], 1)
     chosen = pool.gather(1, index[..., None].expand(-1, -1, 4))
     chosen = torch.where(used[..., None], chosen, target[:, None])
     return FineSamples(
@@ -528,32 +514,16 @@ def fine_samples(
     )
 
 
-def _shaken(target: Tensor, rng: torch.Generator) -> Tensor:
-    """(B, 4) centre and size -> (B, copies, 4) moved and scaled at random."""
-    noise = (torch.rand(len(target), _COPIES, 4, generator=rng) * 2 - 1).to(target) * _SHAKE
-    centres = target[:, None, :2] + noise[..., :2] * target[:, None, 2:]
-    return torch.cat([centres, target[:, None, 2:] * noise[..., 2:].exp()], -1)
-
-
-def _draw(mask: Tensor, count: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(B, P) bool -> (B, count) indices of True places drawn at random, and which of them really are True."""
-    keys = torch.rand(mask.shape, generator=rng).to(mask.device)
-    values, index = keys.masked_fill(~mask, -1.0).topk(count, dim=1)
-    return index, values >= 0
-
-
 def fine_loss(logits: Tensor, offsets: Tensor, samples: FineSamples) -> Terms:
     """Cross-entropy over the samples, and smooth L1 of the positive ones' offsets, summed over the four.
 
-    Positives and negatives of the batch make up one half each of the classification, the paper's 1 : 1, which the
-    samples of a negative pair alone cannot have.
-
-    Where several processes train, samples are counted over all of them.
+    Positives and negatives of the batch, counted over all processes, make up one half each of the classification (the
+    paper's 1 : 1).
 
     Args:
         logits: (B, S, 2) of background and target.
         offsets: (B, S, 4) in the network's units.
-        samples: what they should be.
+        samples: the targets.
 
     Returns:
         `fine_cls` and `fine_loc`, scalars; 0 where there is nothing to learn from.

@@ -88,10 +88,7 @@ class DepthwiseBranch(nn.Module):
         self.template = _adapter(channels, hidden)
         self.search = _adapter(channels, hidden)
         self.predict = nn.Sequential(
-            nn.Conv2d(hidden, hidden, 1, bias=False),
-            nn.BatchNorm2d(hidden),
-            nn.ReLU(),
-            nn.Conv2d(hidden, outputs, 1),
+            nn.Conv2d(hidden, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(), nn.Conv2d(hidden, outputs, 1)
         )
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:

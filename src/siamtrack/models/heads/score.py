@@ -44,9 +44,7 @@ class ScoreHead(Head):
 
 @dataclass(frozen=True)
 class PointCoder:
-    """Reads places from a response that is first enlarged, for a finer grid (SiamFC, section 4.1).
-
-    The scores are the raw response: SiamFC compares the responses of several scales, then normalises the best.
+    """Reads places from a response enlarged to a finer grid (SiamFC, section 4.1); scores are the raw response.
 
     Attributes:
         stride: of the response in crop pixels.
@@ -89,9 +87,7 @@ def siamfc_labels(
 
 
 def siamfc_loss(maps: Maps, labels: Tensor) -> dict[str, Tensor]:
-    """Logistic loss in which positive and negative cells of the batch make up one half each.
-
-    Where several processes train, cells are counted over all of them.
+    """Logistic loss in which positive and negative cells of the batch, over all processes, make up one half each.
 
     Args:
         maps: `response` (B, 1, R, R).
