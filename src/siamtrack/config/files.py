@@ -150,7 +150,7 @@ def _family_facts(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:
-    """The tables of a preset file, over those that it extends; `below` are the files that extend this one."""
+    """The tables of a preset file, with what it inherits; `below` are the files that extend this one."""
     if Path(name).suffix == ".toml":
         name = Path(name).resolve()
     if str(name) in below:

@@ -51,15 +51,14 @@ class Track:
         select: how the winner becomes a box.
             "best": the best candidate's own box.
             "neighbours": the mean box of the 3 best of the winner's 8 neighbours, by score with penalty and window.
-            "neighbours_weighted": SiamCAR, section 3.3, to the letter: winner and neighbours are ranked by the
-            classification alone (equation 9), and the 3 boxes are weighted by classification times penalty.
-            "upsampled": what SiamCAR's published code does on enlarged maps.
+            "neighbours_weighted": SiamCAR, section 3.3: winner and neighbours are ranked by the classification alone
+            (equation 9), and the 3 boxes are weighted by classification times penalty.
+            "upsampled": as in SiamCAR's published code, on enlarged maps.
         scales: factors of the search pyramid; empty for heads that predict sizes.
         scale_penalty: factor on the response of every scale but the middle one (SiamFC, section 4.1).
         smallest_side: no box becomes narrower or lower than this many frame pixels (PySOT: 10).
-        published_rate: for "upsampled": the size's rate as SiamCAR's published code has it. Its penalty compares the
-            new size in frame pixels with the old one in crop pixels, and its classification may pass 1 where the
-            map is enlarged; otherwise both sizes are in crop pixels and the classification stays within [0, 1].
+        published_rate: for "upsampled", the size's rate of SiamCAR's published code, whose penalty compares the new
+            size in frame pixels with the old one in crop pixels, and whose classification may exceed 1.
         lost_search: side in pixels of the search crop while the target is lost (DaSiamRPN; SiamRPN++ long-term);
             0 for short-term tracking.
         lost_step: pixels by which the search crop grows with every lost frame, from its usual side up to

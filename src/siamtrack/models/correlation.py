@@ -55,8 +55,8 @@ class CorrelationMerge(nn.Module):
         width: channels of each level's features.
         levels: how many levels come in; each is correlated apart (SiamCAR, section 3.1).
         output: channels after the merge.
-        parts: what is concatenated: "depthwise" (the paper), and beyond the paper "pixelwise" (each template
-            cell against each search cell) and "search" (the search features themselves).
+        parts: of the concatenation: "depthwise" (the paper), "pixelwise" (each template cell against each search cell)
+            and "search" (the search features).
         template_cells: side of the template's features.
         norm: BatchNorm and ReLU after the merge; the reference has none.
     """

@@ -19,10 +19,9 @@ def centre_cells(x: Tensor, cells: int) -> Tensor:
 
 
 def odd_cells(x: Tensor) -> Tensor:
-    """(B, C, H, W) without its last row and column where their number is even: the map then has a middle cell.
+    """(B, C, H, W) without its last row and column if their number is even, so that the map has a middle cell.
 
-    Padded backbones of stride 8 give 16 cells for 127 pixels and 32 for 255; their cell i lies at the same
-    pixel in both, so what the correlation compares stays aligned.
+    Padded backbones of stride 8 give 16 cells for 127 pixels and 32 for 255; cell i is at the same pixel in both.
     """
     return x if x.shape[-1] % 2 else x[..., :-1, :-1]
 
@@ -54,8 +53,8 @@ class ProjectLevels(Neck):
     Args:
         channels: of the backbone's levels.
         width: channels after the projection, one number for all levels or one for each.
-        template_cells: side of the middle part of the template that is kept (7: SiamRPN++, section 3.2).
-        centred: the backbone's maps are (see `Backbone`); one cell less is then kept where their side is even.
+        template_cells: side of the template's middle part (7: SiamRPN++, section 3.2).
+        centred: as the backbone's; the template's middle is then one cell smaller if needed to stay centred.
     """
 
     def __init__(
@@ -85,10 +84,9 @@ class ProjectLevels(Neck):
 
 
 class FuseLevels(Neck):
-    """Projects levels of different strides to one width, brings them to the finest stride and adds them.
+    """Projects levels of different strides to one width, resizes them to the finest stride and adds them.
 
-    For small backbones: up-sampling the deep level costs a tenth of dilating it (depth-wise convolutions with
-    dilation are slow on CPUs).
+    For small backbones on CPUs, where up-sampling the deep level costs a tenth of dilating it.
     """
 
     def __init__(self, channels: tuple[int, ...], width: int = 128, template_cells: int = 7) -> None:

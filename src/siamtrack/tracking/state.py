@@ -1,4 +1,4 @@
-"""All that changes from frame to frame, as a value, and the pure functions that make and advance it."""
+"""The state of a tracker as a value, and the pure functions that make and advance it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class TrackState:
         boxes: (N, 4) xyxy in frame pixels, float32 on the CPU, always finite.
         scores: (N,) of the last frame, in [0, 1]; 1 for the given boxes.
         template: features of the targets in the first frame, on the network's device.
-        fill: (N, 3) mean colour of the first frame: what crops show beyond its edges.
-        lost: (N,) bool, the target is being searched for in the enlarged region (long-term presets only).
+        fill: (N, 3) mean colour of the first frame, which fills crops beyond its edges.
+        lost: (N,) bool, the target is searched for in the enlarged region (long-term presets only).
         size: (width, height) of the frames.
         lost_for: (N,) for how many frames in a row the target has been lost; None for 0.
-        memory: of targets and distractors, where `track.rerank` wants one.
+        memory: of targets and distractors, with `track.rerank`.
     """
 
     boxes: Tensor
@@ -88,8 +88,7 @@ def step(
 ) -> TrackState:
     """Follow all targets into the next frame.
 
-    A pure function: `state` stays as it is, the network keeps nothing. The device is waited for once a search
-    size, when the chosen boxes come back.
+    A pure function: `state` is not changed and the network keeps nothing.
 
     Raises:
         InputError: the frame cannot be used, or has another size than the first.
@@ -147,15 +146,20 @@ def _advance(
 ) -> tuple[Tensor, Tensor, Memory | None]:
     """Boxes (N, 4) xyxy, scores (N,) and memory in the next frame, looked for in crops of `search` pixels."""
     view = View.around(frame, state.boxes, preset.crops, search, state.fill, device)
-    choice, memory = _look(net, preset, view, state)
+    choice, memory = _choose(net, preset, view, state)
     found = torch.cat([choice.centres, choice.sizes, choice.rates[:, None], choice.scores[:, None]], 1).float().cpu()
     target, rates, scores = view.to_frame(found[:, :4]), found[:, 4:5], found[:, 5]
     before = xyxy_to_cxcywh(state.boxes)
     after = torch.cat([target[:, :2], before[:, 2:] * (1 - rates) + target[:, 2:] * rates], 1)
-    return _bounded(after, before, state.size, preset.track.smallest_side), scores.nan_to_num(0.0), memory
+    # Where a number is not finite the box stays; centres stay in the frame, sides within its size.
+    kept = torch.where(torch.isfinite(after).all(1, keepdim=True), after, before)
+    bounds = torch.tensor(state.size, dtype=kept.dtype)
+    centres = torch.minimum(kept[:, :2].clamp(min=0), bounds)
+    sides = torch.minimum(kept[:, 2:].clamp(min=preset.track.smallest_side), bounds)
+    return cxcywh_to_xyxy(torch.cat([centres, sides], 1)), scores.nan_to_num(0.0), memory
 
 
-def _look(net: Matcher, preset: Preset, view: View, state: TrackState) -> tuple[Choice, Memory | None]:
+def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tuple[Choice, Memory | None]:
     """Cut the search regions, match them and choose, all in crop pixels."""
     track, memory = preset.track, state.memory
     if view.size > preset.crops.search:
@@ -176,16 +180,3 @@ def _look(net: Matcher, preset: Preset, view: View, state: TrackState) -> tuple[
         winner, memory = rerank(net, preset, view, ranking, memory)
     choose = select.best if track.select == "best" else select.neighbours
     return choose(ranking, track, winner), memory
-
-
-def _bounded(boxes: Tensor, before: Tensor, size: tuple[int, int], smallest: float) -> Tensor:
-    """Centre and size (N, 4) -> xyxy with its centre in the frame and sides from `smallest` to those of the frame.
-
-    Where a number is not finite the box stays where it was.
-    """
-    bounds = torch.tensor(size, dtype=boxes.dtype)
-    finite = torch.isfinite(boxes).all(1, keepdim=True)
-    kept = torch.where(finite, boxes, before)
-    centres = torch.minimum(kept[:, :2].clamp(min=0), bounds)
-    sides = torch.minimum(kept[:, 2:].clamp(min=smallest), bounds)
-    return cxcywh_to_xyxy(torch.cat([centres, sides], 1))

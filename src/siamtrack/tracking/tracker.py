@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,24 +18,14 @@ from siamtrack.geometry.crop import Frame
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.state import TrackState, start, step
 
-__all__ = [
-    "MultiTracker",
-    "MultiTrackerLike",
-    "Result",
-    "Status",
-    "Step",
-    "Tracker",
-    "check_device",
-    "follow",
-    "results",
-]
+__all__ = ["MultiTracker", "Result", "Status", "Step", "Tracker", "check_device", "follow", "results"]
 
 Status = Literal["tracking", "uncertain", "lost"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is known of one target in one frame.
+    """One target in one frame.
 
     Attributes:
         box: in frame pixels; where the target is lost, the last guess.
@@ -53,7 +43,7 @@ class Result:
 
 
 def results(state: TrackState, track: Track) -> list[Result]:
-    """What a state says of its N targets; `track` has the thresholds of the status."""
+    """The results of a state's N targets; `track` has the thresholds of the status."""
     rows = zip(xyxy_to_xywh(state.boxes).tolist(), state.scores.tolist(), strict=True)
     return [Result(Box(*box), score, *_presence(score, track)) for box, score in rows]
 
@@ -70,8 +60,8 @@ def _presence(score: float, track: Track) -> tuple[float, Status]:
 class MultiTracker:
     """One network that follows N targets of a video together; each frame is read once.
 
-    Several trackers, in several threads too, can share one network: it holds weights and nothing else. For a service
-    without sessions, or to go back to an earlier frame, use `start` and `step` with states of your own.
+    Several trackers, also in several threads, can share one network, which holds weights only. For a service without
+    sessions, or to go back to an earlier frame, use `start` and `step` with states of your own.
 
     Args:
         net: the network; put on the device and into evaluation mode.
@@ -145,16 +135,6 @@ class Tracker:
         return results(self.state, self.preset.track)[0]
 
 
-class MultiTrackerLike(Protocol):
-    """A tracker of several targets at once, as `MultiTracker`; frames are RGB uint8 (H, W, 3)."""
-
-    def init(self, frame: np.ndarray, boxes: Any, /) -> Any:
-        """Begin with a frame and N boxes (N, 4) x, y, w, h in it, in continuous pixels."""
-
-    def update(self, frame: np.ndarray, /) -> Sequence[Result]:
-        """Return N results of the next frame, in the order of the boxes."""
-
-
 @dataclass(frozen=True)
 class Step:
     """One frame and what was found in it.
@@ -173,7 +153,7 @@ class Step:
 
 
 def follow(
-    tracker: MultiTrackerLike, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int = 0
+    tracker: MultiTracker, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int = 0
 ) -> Iterator[Step]:
     """Track boxes through frames; the first step has the given boxes, the others the tracker's results.
 
@@ -187,10 +167,10 @@ def follow(
         began = time.perf_counter()
         if number == start:
             tracker.init(frame, np.asarray(boxes, dtype=np.float64))
-            results: Sequence[Result] = [Result(Box(*map(float, box)), 1.0, 1.0, "tracking") for box in boxes]
+            found = [Result(Box(*map(float, box)), 1.0, 1.0, "tracking") for box in boxes]
         else:
-            results = tracker.update(frame)
-        yield Step(number, frame, results, time.perf_counter() - began)
+            found = tracker.update(frame)
+        yield Step(number, frame, found, time.perf_counter() - began)
 
 
 def _begun(state: TrackState | None) -> TrackState:

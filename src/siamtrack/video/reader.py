@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -85,7 +84,23 @@ def _video_feed(source: str, start: int, *, live: bool = False) -> _Feed:
     Frames before `start` are decoded and dropped: a seek by time is not exact to the frame.
     """
     notes: list[str] = []
-    container = _open_container(source, live)
+    # Over UDP, RTSP loses packets, and a lost packet is a smeared frame.
+    options = {"rtsp_transport": "tcp"} if source.startswith("rtsp://") else {}
+    # A path is given with its protocol, so that a colon in a file's name is not taken for one.
+    url, timeout = (source, _STREAM_TIMEOUT) if live else (f"file:{source}", None)
+    try:
+        container: Any = av.open(url, options=options, timeout=timeout)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        if live:
+            raise InputError(f"cannot open the stream '{source}': {reason(error)}") from error
+        kinds = {atom.kind for atom in top_atoms(Path(source))}
+        if "ftyp" in kinds and "moov" not in kinds:
+            why = "was cut before its index (moov) was written, so nothing in it can be decoded"
+            raise InputError(f"'{source}' {why}") from error
+        raise InputError(
+            f"'{source}' is not a video that can be read ({reason(error)}); "
+            "expected a video file, a folder of images, a camera number or a URL"
+        ) from error
     stream = next((s for s in container.streams.video if s.codec_context is not None), None)
     if stream is None or container.format.name in _TEXT_FORMATS:
         container.close()
@@ -139,26 +154,6 @@ def _quiet_opencv() -> Iterator[None]:
         yield
     finally:
         log.setLogLevel(before)
-
-
-def _open_container(source: str, live: bool) -> Any:
-    # Over UDP, RTSP loses packets, and a lost packet is a smeared frame.
-    options = {"rtsp_transport": "tcp"} if source.startswith("rtsp://") else {}
-    try:
-        # A path is given with its protocol, so that a colon in a file's name is not taken for one.
-        return av.open(source if live else f"file:{source}", options=options, timeout=_STREAM_TIMEOUT if live else None)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        if live:
-            raise InputError(f"cannot open the stream '{source}': {reason(error)}") from error
-        kinds = {atom.kind for atom in top_atoms(Path(source))}
-        if "ftyp" in kinds and "moov" not in kinds:
-            raise InputError(
-                f"'{source}' was cut before its index (moov) was written, so nothing in it can be decoded"
-            ) from error
-        raise InputError(
-            f"'{source}' is not a video that can be read ({reason(error)}); "
-            "expected a video file, a folder of images, a camera number or a URL"
-        ) from error
 
 
 @dataclass

@@ -14,7 +14,7 @@ from siamtrack.apps.cli.interrupts import Interrupts
 from siamtrack.apps.cli.progress import Display
 
 if TYPE_CHECKING:
-    from siamtrack.tracking.tracker import MultiTrackerLike, Result, Step
+    from siamtrack.tracking.tracker import MultiTracker, Result, Step
     from siamtrack.video.reader import FrameSource
 
 __all__ = ["DEFAULT_MODEL", "Outputs", "Tally", "run_session"]
@@ -92,7 +92,7 @@ def _plural(count: int, noun: str) -> str:
 
 
 def run_session(
-    tracker: MultiTrackerLike, source: FrameSource, boxes: Sequence[Sequence[float]], outputs: Outputs, tally: Tally
+    tracker: MultiTracker, source: FrameSource, boxes: Sequence[Sequence[float]], outputs: Outputs, tally: Tally
 ) -> None:
     """Track `boxes` (N, 4) xywh through `source` and write what was asked for.
 

@@ -31,8 +31,8 @@ _GRID = 3
 class SaSiam:
     """Fields are the paper's choices and ablations (table 1, section 4.3); the defaults are the published tracker.
 
-    The paper names neither the gain of the responses nor how the sizes of two layers meet; see `ScoreHead` and
-    `SemanticNeck` for what is done.
+    The paper gives neither the gain of the responses nor how to combine layers of different sizes; see `ScoreHead` and
+    `SemanticNeck`.
 
     Attributes:
         backbone: A-Net; see `build_backbone`.
@@ -204,10 +204,9 @@ def grid_maxima(x: Tensor, centre: int) -> Tensor:
 
 
 class ChannelAttention(nn.Module):
-    """A weight for each channel of a template, from its activations in and around the target.
+    """A weight for each channel of a template, from its activations in and around the target (SA-Siam, section 3.2).
 
-    One multilayer perceptron, 9 - 9 - 1 with ReLU, serves all channels of a layer. The sigmoid's bias of 0.5 keeps
-    the weights within [0.5, 1.5], so that no channel is lost and none drowns the others.
+    One multilayer perceptron, 9 - 9 - 1 with ReLU, for all channels of a layer; sigmoid + 0.5 bounds the weights.
     """
 
     def __init__(self) -> None:
@@ -223,10 +222,9 @@ class ChannelAttention(nn.Module):
 class SemanticNeck(nn.Module):
     """Attention on the template, its middle, and a 1 x 1 fusion of each layer (SA-Siam, sections 3.1 and 3.2).
 
-    Layers of different strides (padded networks) are first brought to the finest one. Layers of one stride whose
-    sizes differ (networks without padding) keep their sizes; the middle of a larger one is larger by as much, and
-    zeros around the smaller ones then make it one map whose correlation is the sum over the layers. A BatchNorm
-    after each convolution, which the paper does not have, brings the layers to one scale.
+    Layers of different strides (padded networks) are first resized to the finest one. Layers of one stride but other
+    sizes (no padding) keep them: zeros around the smaller ones make one map whose correlation is the sum over the
+    layers. A BatchNorm after each convolution, not in the paper, brings the layers to one scale.
 
     Args:
         channels: of the layers.

@@ -1,10 +1,9 @@
 """SiamBAN (Chen et al., Siamese Box Adaptive Network for Visual Tracking, CVPR 2020): no anchors, ellipses as labels.
 
-From the paper: classification and distances to the four sides from a depth-wise correlation for each of ResNet-50's
-last three stages, fused by learned weights; ellipse labels; cross-entropy and an IoU loss, weighted 1 and 1. From the
-public code, which the paper leaves open: the exponential with a learned scale for each level before the fusion, how
-many cells of a pair are learned, what a negative pair teaches, and the 1 that is added to both areas of the IoU. No
-published weights or recorded outputs of it could be compared here.
+From the paper: classification and side distances from a depth-wise correlation for each of ResNet-50's last three
+stages, fused by learned weights; ellipse labels; cross-entropy and IoU loss. From the public code: each level's learned
+scale and exponential before the fusion, the numbers of cells learned from a pair, negative pairs, and the 1 added to
+both areas of the IoU. No published weights or recorded outputs were available for comparison.
 
 Beyond the paper: `correlations` for small backbones, whose levels are merged before one head.
 """
@@ -150,7 +149,7 @@ class LightBanHead(LightRpnHead):
 
 @dataclass(frozen=True)
 class EllipseTargets:
-    """What the loss compares with the maps; R x R cells flattened to K.
+    """Targets of the loss; R x R cells flattened to K.
 
     Attributes:
         labels: (B, K) int64, 1 target, 0 background, -1 left out.
@@ -170,9 +169,8 @@ class EllipseCoder:
 
     Attributes:
         stride: of the response map in crop pixels.
-        positives: at most this many positive cells of a pair are learned (public code; also the negatives of a
-            negative pair).
-        samples: at most this many cells of a pair are learned in all, `samples - positives` of them negative.
+        positives: largest number of positive cells learned from a pair, or of negative ones from a negative pair.
+        samples: largest number of cells learned from a pair, `samples - positives` of them negative (public code).
     """
 
     stride: float = 8.0
@@ -188,10 +186,7 @@ class EllipseCoder:
         return Candidates(centres, sizes, score, grid_positions(cells).to(device), cells)
 
     def ellipse(self, boxes: Tensor, cells: int, size: int, share: float) -> Tensor:
-        """Boxes (B, 4) xyxy -> (B, K) how deep each cell lies: below 1 inside the ellipse of that share of the sides.
-
-        The ellipse lies in the middle of the box; its half axes are `share` times the half sides.
-        """
+        """Boxes (B, 4) xyxy -> (B, K): below 1 inside the central ellipse with axes of `share` times the sides."""
         points = grid_points(cells, self.stride, size).to(boxes)
         centre = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
         axes = share * (boxes[:, None, 2:] - boxes[:, None, :2]) / 2
@@ -200,14 +195,14 @@ class EllipseCoder:
     def encode(
         self, boxes: Tensor, present: Tensor, cells: int, size: int, generator: torch.Generator | None = None
     ) -> EllipseTargets:
-        """Boxes in search crops -> what the maps should say.
+        """Boxes in search crops -> targets of the maps.
 
         Args:
             boxes: (B, 4) xyxy in crop pixels; of a negative pair, the other object's box.
             present: (B,) bool, False for negative pairs: no positives, and background inside the inner ellipse.
             cells: side R of the response map.
             size: side of the search crop in pixels.
-            generator: draws which cells are learned where there are more than wanted.
+            generator: draws the cells to learn from where there are too many.
         """
         here = present[:, None]
         inner = self.ellipse(boxes, cells, size, 0.5) < 1

@@ -117,7 +117,7 @@ class CarHead(Head):
 
 @dataclass(frozen=True)
 class SideTargets:
-    """What the loss compares with the maps; R x R cells flattened to K.
+    """Targets of the loss; R x R cells flattened to K.
 
     Attributes:
         positive: (B, K) bool, cells that must find the target.
@@ -138,8 +138,8 @@ class SidesCoder:
 
     Attributes:
         stride: of the response map in crop pixels.
-        shrink: a cell is positive where it lies deeper inside the box than this share of the half side, on all
-            four sides (the reference uses 0.6: the middle 40% of the box in each direction).
+        shrink: a positive cell is further from all four sides than this share of the half side (reference: 0.6, the
+            middle 40% of the box in each direction).
     """
 
     stride: float = 8.0

@@ -66,8 +66,8 @@ _SAMPLES = 48
 _POSITIVE = 0.5
 # Negatives are drawn from this many of the best scored proposals: those that the fine stage will meet.
 _HARD = 256
-# This many shaken copies of the target join the proposals, for a coarse stage that has yet to learn has no good ones;
-# their centres move by up to this share of the sides, their sides by up to this share.
+# Shaken copies of the target join the proposals, as an untrained coarse stage has no good ones: their number, and the
+# largest change of centres and sides as a share of the sides.
 _COPIES = 32
 _SHAKE = 0.15
 
@@ -187,9 +187,8 @@ class StageFusion:
         count: K, proposals that reach the fine stage.
         overlap: of the suppression among them.
         mode: "series" believes the fine stage alone; "series_parallel" blends both stages.
-        cls_weight: W_cls, of the fine score in the blend; the coarse one has the rest.
-        box_weight: W_box: the two boxes are averaged, the coarse one weighted by its score, the fine one by W_box
-            times its score.
+        cls_weight: W_cls, of the fine score in the blend; the coarse one has 1 - W_cls.
+        box_weight: W_box: the boxes are averaged with the coarse score and W_box times the fine score as weights.
     """
 
     count: int = 9
@@ -336,9 +335,9 @@ class RelationNetwork(nn.Module):
 
 
 class CorrelationNetwork(nn.Module):
-    """The ablation: what a cross-correlation sees, channel by channel, in place of a learned distance.
+    """The ablation: a correlation channel by channel in place of a learned distance.
 
-    The 1 x 1 convolution is shared by both sides; the products are summed over the cells of each channel.
+    Both sides share the 1 x 1 convolution; the products are summed over the cells of each channel.
     """
 
     def __init__(self, channels: int, cells: int, squeeze: int, hidden: int) -> None:
@@ -464,7 +463,7 @@ class FineSamples:
     """Proposals for the fine stage to learn from, S a pair.
 
     Attributes:
-        boxes: (B, S, 4) centre and size in crop pixels; places left empty hold the target itself.
+        boxes: (B, S, 4) centre and size in crop pixels; unused ones are the target itself.
         positive: (B, S) bool.
         used: (B, S) bool; False where there were fewer proposals than places.
         offsets: (B, S, 4) that lead to the target, in the network's units; meaningful where positive.
@@ -481,8 +480,8 @@ def fine_samples(
 ) -> FineSamples:
     """Draw proposals, one half that overlap the target by at least 0.5, one half that overlap it less.
 
-    The paper draws 48 a pair, 1 : 1; that negatives come from the 256 best scored ones, and that shaken copies of
-    the target stand in for good proposals, are choices of this project.
+    The paper draws 48 a pair, 1 : 1; negatives from the 256 best scored proposals, and shaken copies of the target as
+    further proposals, are choices of this project.
 
     Args:
         proposals: (B, P, 4) centre and size, of the coarse stage; no gradient flows into them.

@@ -110,9 +110,8 @@ class RpnHead(Head):
         correlation: "up" or "depthwise".
         fusion: "weighted" takes a softmax over learned weights, apart for `cls` and `loc`; "mean" the mean.
         hidden: channels of the depth-wise correlation; default: each level's own width.
-        gain: factor on the up-channel correlation. SPM's authors train with 0.001; PySOT's code, and the weights
-            published for it, have none (1). Without it the first gradients of an untrained head are hundreds of times
-            larger than what clipping lets through.
+        gain: factor on the up-channel correlation: SPM's authors train with 0.001, PySOT with 1. With 1, the first
+            gradients of an untrained head are hundreds of times larger than the clipping limit.
     """
 
     def __init__(
@@ -153,17 +152,15 @@ def aggregate(maps: list[Tensor], weight: Tensor | None) -> Tensor:
 
 
 class LightRpnHead(Head):
-    """Anchors on the merged correlation of one level.
+    """Anchors on the merged correlation of one level; maps as `RpnHead`.
 
-    Beyond the papers: `CorrelationMerge` concatenates the depth-wise response, each template cell's own and the search
-    features, which small networks learn from an order of magnitude faster than from the first alone.
-
-    Maps as `RpnHead`: `cls` (B, 2 * A, R, R) and `loc` (B, 4 * A, R, R).
+    Beyond the papers: small networks learn an order of magnitude faster from what `CorrelationMerge` concatenates than
+    from the depth-wise response alone.
 
     Args:
         width: channels of the features and of the towers.
-        anchors: how many a cell has.
-        parts: what is concatenated.
+        anchors: number of anchors a cell.
+        parts: of the concatenation; see `CorrelationMerge`.
         template_cells: side of the template's features.
         depth: convolutions of each tower.
     """
@@ -187,7 +184,7 @@ class LightRpnHead(Head):
 
 @dataclass(frozen=True)
 class AnchorTargets:
-    """What the loss compares with the maps; A anchors, R x R cells.
+    """Targets of the loss; A anchors, R x R cells.
 
     Attributes:
         labels: (B, A, R, R) int64, 1 target, 0 background, -1 left out.
@@ -205,7 +202,7 @@ class AnchorCoder:
     """Between proposal maps and boxes, on one grid for training and tracking (SiamRPN, sections 3.3 and 4.2).
 
     The grid is centred on the crop. An anchor's base size is int(sqrt(stride^2 / ratio)) by int(that * ratio)
-    before scaling: the published networks were trained with these truncations, so they are part of the model.
+    before scaling: the published networks were trained with these truncations.
 
     Attributes:
         stride: of the response map in crop pixels.
@@ -213,9 +210,8 @@ class AnchorCoder:
         ratios: height / width of each anchor.
         high: an anchor whose overlap with the box is above is positive.
         low: an anchor whose overlap with the box is below is negative.
-        positives: at most this many positives of a pair are learned.
-        samples: at most this many anchors of a pair are learned in all, `samples - positives` of them
-            negative; of a negative pair as many as `positives`.
+        positives: largest number of positive anchors learned from a pair, or of negative ones from a negative pair.
+        samples: largest number of anchors learned from a pair, `samples - positives` of them negative.
     """
 
     stride: int = 8
@@ -264,16 +260,15 @@ class AnchorCoder:
         generator: torch.Generator | None = None,
         others: Tensor | None = None,
     ) -> AnchorTargets:
-        """Boxes in search crops -> what the maps should say.
+        """Boxes in search crops -> targets of the maps.
 
         Args:
             boxes: (B, 4) xyxy in crop pixels; of a negative pair, the other object's box.
             present: (B,) bool, False for negative pairs: no positives, and background around the box alone.
             cells: side R of the response map.
             size: side of the search crop in pixels.
-            generator: draws which anchors are kept where there are more than wanted.
-            others: (B, M, 4) xyxy of further objects that count as targets too; rows of nan are none. An anchor learns
-                the offsets to the box that it overlaps most.
+            generator: draws the anchors to learn from where there are too many.
+            others: (B, M, 4) xyxy of further targets; rows of nan are none. An anchor learns the box it overlaps most.
         """
         anchors = self.anchors(cells, size).to(boxes)
         target = xyxy_to_cxcywh(boxes)[:, None]

@@ -22,7 +22,7 @@ class ScoreHead(Head):
     Args:
         gain: factor on the correlation, which is in the thousands. The published code multiplies by 0.001.
         bias: added to it.
-        learned: gain and bias are parameters, as in the paper; else they are fixed, as in the published code.
+        learned: make gain and bias parameters, as in the paper; the published code fixes them.
     """
 
     gain: Tensor
@@ -75,8 +75,7 @@ def siamfc_labels(
         cells: side R of the response.
         size: side of the search crop in pixels.
         stride: of the response in pixels.
-        radius: a cell is positive where |dx| + |dy| is at most this many pixels; the published code
-            measures block distance where the paper's equation 6 has the Euclidean one.
+        radius: largest |dx| + |dy| of a positive cell in pixels (published code; equation 6 is Euclidean).
 
     Returns:
         (B, R * R) bool.
