@@ -63,10 +63,7 @@ def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
 def changed_preset(preset: Preset, changes: Mapping[str, Any], where: str) -> Preset:
     """A preset with other values under dotted keys, as `{"track.window": 0.3}`.
 
-    Args:
-        preset: not changed itself.
-        changes: checked as strictly as a file.
-        where: the source of the changes for error messages, as "--set".
+    The values are checked as strictly as a file; `where` is their source for error messages, as "--set".
 
     Raises:
         ConfigError: an unknown key, or a value of the wrong type or out of range.

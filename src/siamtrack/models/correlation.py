@@ -20,9 +20,7 @@ CorrelationPart = Literal["depthwise", "pixelwise", "search"]
 
 def cross(z: Tensor, x: Tensor) -> Tensor:
     """SiamFC's cross-correlation (equation 2): (B, C, h, w), (B, C, H, W) -> (B, 1, H - h + 1, W - w + 1)."""
-    batch, channels, height, width = x.shape
-    out = F.conv2d(x.reshape(1, batch * channels, height, width), z, groups=batch)
-    return out.reshape(batch, 1, out.shape[-2], out.shape[-1])
+    return up_channel(z, x)
 
 
 def depthwise(z: Tensor, x: Tensor) -> Tensor:

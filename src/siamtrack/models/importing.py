@@ -110,11 +110,7 @@ class ImportReport:
 
 
 def check_source(source: str) -> None:
-    """Check the name of a project.
-
-    Raises:
-        ConfigError: an unknown one; the nearest is offered.
-    """
+    """Raise `ConfigError` for an unknown project; it offers the nearest name."""
     if source not in _RULES:
         raise ConfigError(f"unknown source '{source}'{did_you_mean(source, _RULES)} Known: {', '.join(sorted(_RULES))}")
 

@@ -105,14 +105,11 @@ def joint_mean(values: Tensor, where: Tensor) -> Tensor:
 
 
 def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy in which positives and negatives make up one half each, whatever their number.
+    """Cross-entropy in which positives and negatives make up one half each; without positives, the negative half only.
 
     Args:
         logits: (B, 2, ...) of background and target.
         labels: (B, ...) int64, 1 target, 0 background, -1 left out.
-
-    Returns:
-        A scalar; a batch without positives has the negative half only.
     """
     surprise = F.cross_entropy(logits.float(), labels.clamp(min=0), reduction="none")
     return 0.5 * (joint_mean(surprise, labels == 1) + joint_mean(surprise, labels == 0))

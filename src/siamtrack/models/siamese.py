@@ -54,21 +54,10 @@ class Matcher(Protocol):
     """
 
     def embed(self, patch: Tensor, sizes: Tensor) -> Template:
-        """Compute the template features, once for each target.
-
-        Args:
-            patch: template crops.
-            sizes: (N, 2) width and height of the targets, in pixels of these crops.
-        """
+        """Template features of crops; `sizes` (N, 2) are the targets' width and height in pixels of these crops."""
 
     def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
-        """Score candidates in the search crops.
-
-        Args:
-            template: from `embed`, of these targets.
-            patch: search crops.
-            sizes: (N, 2) width and height that the targets had last, in pixels of these crops.
-        """
+        """Score candidates in search crops; `sizes` (N, 2) are the targets' last width and height in their pixels."""
 
 
 class Coder(Protocol):
@@ -105,10 +94,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def first_cells(self, size: int) -> tuple[float, ...]:
-        """Where the middle of each level's first cell lies in an image of `size` pixels.
-
-        In pixels from the image's edge, where pixel i covers [i, i + 1); the same for x and y.
-        """
+        """x and y of each level's first cell's middle in an image of `size` pixels; pixel i covers [i, i + 1)."""
         raise NotImplementedError
 
     def pretrained_parts(self, name: str) -> list[tuple[Backbone, str]]:

@@ -51,16 +51,12 @@ def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], 
 def load_weights(path: str | Path, net: nn.Module) -> dict[str, str]:
     """Read a weights file into a network, which must have exactly the tensors of the file.
 
-    Args:
-        path: a file that `save_weights` wrote.
-        net: the network; it is left untouched where the file does not fit.
-
     Returns:
         The file's metadata.
 
     Raises:
         WeightsError: no such file, not a safetensors file, or tensors that are missing, unknown or of another
-            shape; the message names them.
+            shape; the message names them. The network is then unchanged.
     """
     path = Path(path)
     metadata = read_metadata(path)

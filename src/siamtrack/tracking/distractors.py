@@ -75,7 +75,7 @@ def rerank(net: Matcher, preset: Preset, view: View, ranking: Ranking, memory: M
         net: embeds the proposals.
         preset: for its crops and the settings of the memory.
         view: of the N search regions.
-        ranking: of the N x K candidates found there.
+        ranking: of the N x K candidates in it.
         memory: of the frames before.
 
     Returns:

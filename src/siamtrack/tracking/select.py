@@ -70,13 +70,7 @@ class Ranking:
 def shape_penalty(sizes: Tensor, previous: Tensor, strength: float) -> Tensor:
     """exp(-k * (r * s - 1)) for changes of ratio r and scale s (SiamRPN, equation 13).
 
-    Args:
-        sizes: (N, K, 2) of the candidates.
-        previous: (N, 2) of the targets, in the same pixels.
-        strength: k.
-
-    Returns:
-        (N, K) in (0, 1]; 1 where the shape stays.
+    Sizes (N, K, 2), previous ones (N, 2) in the same pixels and strength k -> (N, K) in (0, 1], 1 for the same shape.
     """
     before = previous[:, None]
     scale = context_side(sizes) / context_side(before)
@@ -88,12 +82,8 @@ def shape_penalty(sizes: Tensor, previous: Tensor, strength: float) -> Tensor:
 def rank(found: Candidates, previous: Tensor, track: Track) -> Ranking:
     """Rank candidates by their scores with penalty and window (SiamRPN, section 4.3; SiamCAR, equation 9).
 
-    With `track.select` "neighbours_weighted" the scores are the classification alone, as equation 9 has it.
-
-    Args:
-        found: N x K candidates.
-        previous: (N, 2) the targets' sizes in crop pixels.
-        track: window, penalty and the way of selecting.
+    `previous` (N, 2) are the targets' sizes in crop pixels. With `track.select` "neighbours_weighted" the scores are
+    the classification alone (equation 9).
 
     Raises:
         ConfigError: the candidates have no sizes.
@@ -111,10 +101,7 @@ def rank(found: Candidates, previous: Tensor, track: Track) -> Ranking:
 def best(ranking: Ranking, track: Track, winner: Tensor | None = None) -> Choice:
     """The best candidate's own box.
 
-    Args:
-        ranking: of N x K candidates.
-        track: for its rate.
-        winner: (N, 1) index of the candidates to take, where something else chose them (DaSiamRPN's memory).
+    `winner` is the (N, 1) index of candidates that something else chose (DaSiamRPN's memory).
     """
     chosen = ranking.ranks.argmax(1, keepdim=True) if winner is None else winner
     score = ranking.scores.gather(1, chosen)[:, 0]
@@ -128,11 +115,6 @@ def neighbours(ranking: Ranking, track: Track, winner: Tensor | None = None) -> 
 
     "neighbours_weighted" ranks and weights them by score with penalty, as the paper does. "neighbours" also counts the
     window in the choice, and weights them equally.
-
-    Args:
-        ranking: of N x K candidates that are one square map.
-        track: for its rate and which of the two.
-        winner: see `best`.
 
     Raises:
         ConfigError: the candidates are not one square map.

@@ -30,9 +30,8 @@ class Result:
     Attributes:
         box: in frame pixels; where the target is lost, the last guess.
         score: the network's own score in [0, 1].
-        presence: estimate in [0, 1] that the box is on the target: the score on the scale of the preset's two
-            thresholds, piecewise linear from 0 at score 0 over 1/3 at `track.status_lost_below` and 2/3 at
-            `track.sure_over` to 1 at score 1.
+        presence: estimate in [0, 1] that the box is on the target: the score on a piecewise linear scale, 1/3 at
+            `track.status_lost_below` and 2/3 at `track.sure_over`.
         status: "lost" for a presence below 1/3, "uncertain" below 2/3, else "tracking".
     """
 
@@ -44,17 +43,16 @@ class Result:
 
 def results(state: TrackState, track: Track) -> list[Result]:
     """The results of a state's N targets; `track` has the thresholds of the status."""
-    rows = zip(xyxy_to_xywh(state.boxes).tolist(), state.scores.tolist(), strict=True)
-    return [Result(Box(*box), score, *_presence(score, track)) for box, score in rows]
-
-
-def _presence(score: float, track: Track) -> tuple[float, Status]:
     low, high = track.status_lost_below, track.sure_over
-    if score < low:
-        return score / low / 3, "lost"
-    if score < high:
-        return (1 + (score - low) / (high - low)) / 3, "uncertain"
-    return (2 + (score - high) / (1 - high)) / 3, "tracking"
+    found = []
+    for box, score in zip(xyxy_to_xywh(state.boxes).tolist(), state.scores.tolist(), strict=True):
+        if score < low:
+            found.append(Result(Box(*box), score, score / low / 3, "lost"))
+        elif score < high:
+            found.append(Result(Box(*box), score, (1 + (score - low) / (high - low)) / 3, "uncertain"))
+        else:
+            found.append(Result(Box(*box), score, (2 + (score - high) / (1 - high)) / 3, "tracking"))
+    return found
 
 
 class MultiTracker:
@@ -97,16 +95,7 @@ class MultiTracker:
 
 
 class Tracker:
-    """One network that follows one target; `MultiTracker` follows several.
-
-    Args:
-        net: the network; put on the device and into evaluation mode.
-        preset: its preset.
-        device: "cpu" or "cuda".
-
-    Raises:
-        ConfigError: a device that is not there.
-    """
+    """One network that follows one target; arguments and errors as `MultiTracker`, which follows several."""
 
     def __init__(self, net: Matcher, preset: Preset, device: torch.device | str = "cpu") -> None:
         self.device = _place(net, device)
@@ -155,13 +144,9 @@ class Step:
 def follow(
     tracker: MultiTracker, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int = 0
 ) -> Iterator[Step]:
-    """Track boxes through frames; the first step has the given boxes, the others the tracker's results.
+    """Track boxes (N, 4) x, y, w, h through frames, RGB uint8 (H, W, 3), whose first has the number `start`.
 
-    Args:
-        tracker: begun anew with the first frame.
-        frames: RGB uint8 (H, W, 3).
-        boxes: (N, 4) x, y, w, h in the first frame.
-        start: the number of the first frame.
+    The first step has the given boxes, the others the tracker's results.
     """
     for number, frame in enumerate(frames, start):
         began = time.perf_counter()
@@ -180,7 +165,7 @@ def _begun(state: TrackState | None) -> TrackState:
 
 
 def _place(net: Matcher, device: torch.device | str) -> torch.device:
-    """Put a network on a device, in evaluation mode; a stand-in without weights stays as it is."""
+    """Put a network on a device, in evaluation mode; matchers that are no modules are left alone."""
     check_device(device)
     if isinstance(net, nn.Module):
         net.eval().to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -177,12 +177,7 @@ class Branches(Backbone):
 def grid_maxima(x: Tensor, centre: int) -> Tensor:
     """The maximum of each channel in the cells of a 3 x 3 grid whose middle cell is the target's.
 
-    Args:
-        x: (B, C, n, n).
-        centre: side of the middle cell; 6 of the 22 cells of AlexNet's conv5.
-
-    Returns:
-        (B, C, 9), row by row.
+    (B, C, n, n) -> (B, C, 9), row by row; `centre` is the side of the middle cell, 6 of the 22 of AlexNet's conv5.
 
     Raises:
         ConfigError: the map shows nothing around its middle.
@@ -283,13 +278,9 @@ class TwinNeck(Neck):
 
 
 class Blend(Head):
-    """Correlates each branch and blends the responses (SA-Siam, section 3.1).
+    """Correlates each branch and blends the responses with `weight` lambda and 1 - lambda (SA-Siam, section 3.1).
 
     Maps: `response` (B, 1, R, R) the blend, and each branch's own: `appearance`, `semantic`.
-
-    Args:
-        heads: of the branches that are there, by name.
-        weight: of the appearance branch, lambda; the semantic one has 1 - lambda.
     """
 
     def __init__(self, heads: dict[str, ScoreHead], weight: float) -> None:
@@ -303,9 +294,8 @@ class Blend(Head):
         Raises:
             ConfigError: the branches' backbones differ in geometry.
         """
-        maps: Maps = {}
-        for (name, head), z, x in zip(self.heads.items(), template, search, strict=True):
-            maps[name] = head((z,), (x,))["response"]
+        pairs = zip(self.heads.items(), template, search, strict=True)
+        maps: Maps = {name: head((z,), (x,))["response"] for (name, head), z, x in pairs}
         responses = list(maps.values())
         if len(responses) == 1:
             return {**maps, "response": responses[0]}

@@ -103,13 +103,8 @@ class BanHead(Head):
     """One box adaptive head for each level, their maps fused by learned weights, apart for `cls` and `loc`.
 
     Maps: `cls` (B, 2, R, R) logits of background and target, `loc` (B, 4, R, R) log distances to left, top, right and
-    bottom in pixels: of the fused distances, for each level's exponential comes before the fusion (public code).
-
-    Args:
-        width: channels of each level's features.
-        levels: how many come in.
-        fusion: "weighted" takes a softmax over learned weights; "mean" the mean.
-        unit: pixels that an untrained head predicts for each side.
+    bottom in pixels, fused after each level's exponential (public code). Arguments are those of `SiamBan`; `levels` is
+    the number of levels.
     """
 
     def __init__(self, width: int, levels: int, fusion: LevelAggregation = "weighted", unit: float = 1.0) -> None:
@@ -218,15 +213,11 @@ class EllipseCoder:
 
 
 def ban_loss(maps: Maps, targets: EllipseTargets) -> Terms:
-    """The unweighted terms `cls` and `loc`.
+    """The unweighted terms `cls` and `loc` of `BanHead`'s maps.
 
     `cls` is the cross-entropy of the drawn cells, one half each of positives and negatives; `loc` is 1 - IoU of the
     predicted and the true box, averaged over the positive cells, with 1 square pixel added to both areas (public code).
     Cells are counted over all processes.
-
-    Args:
-        maps: `cls` (B, 2, R, R) and `loc` (B, 4, R, R), from `BanHead`.
-        targets: of the same R.
     """
     inter, union = side_iou(decode_sides(maps), targets.sides.clamp(min=0))
     return {

@@ -180,18 +180,11 @@ def centreness(sides: Tensor) -> Tensor:
 
 
 def car_loss(maps: Maps, targets: SideTargets) -> dict[str, Tensor]:
-    """The unweighted terms `cls`, `cen` and `loc`.
+    """The unweighted terms `cls`, `cen` and `loc` of `CarHead`'s maps.
 
     `cls` is half the mean cross-entropy over positive cells plus half that over negative ones. `loc` is
     -log((I + 1) / (U + 1)), as in the reference, weighted by the target's centre-ness; `cen` is binary cross-entropy.
     Both use positive cells only and are 0 where there are none. Cells are counted over all processes.
-
-    Args:
-        maps: `cls` (B, 2, R, R), `cen` (B, 1, R, R) and `loc` (B, 4, R, R), as `CarHead` gives them.
-        targets: of the same R, as `SidesCoder.encode` gives them.
-
-    Returns:
-        Three scalars.
     """
     logits = maps["cls"].float().log_softmax(1).flatten(2)
     positive, negative = targets.positive, ~targets.positive

@@ -388,15 +388,9 @@ class FineStage(nn.Module):
         init_outputs(self.cls, self.loc)
 
     def pool(self, levels: tuple[Tensor, ...], boxes: Tensor, first: tuple[float, ...] | None = None) -> Tensor:
-        """Pool the features of boxes.
+        """Levels (B, C_l, H_l, W_l) and boxes (B, K, 4) xyxy in crop pixels -> (B, K, sum of C_l, cells, cells).
 
-        Args:
-            levels: (B, C_l, H_l, W_l) each.
-            boxes: (B, K, 4) xyxy in crop pixels.
-            first: where the middle of each level's first cell lies in crop pixels; None for half a stride.
-
-        Returns:
-            (B, K, sum of C_l, cells, cells).
+        `first` is the middle of each level's first cell in crop pixels; None for half a stride.
         """
         first = first or tuple(stride / 2 for stride in self.strides)
         pooled = [
@@ -439,17 +433,9 @@ def nearest_to(boxes: Tensor, scores: Tensor, last: Tensor) -> Tensor:
 
 
 def propose(boxes: Tensor, scores: Tensor, last: Tensor, count: int, overlap: float = 0.5) -> Tensor:
-    """SPM's proposals: the `count` - 1 best after suppression, and the one nearest to the last box, always kept.
+    """SPM's proposals: the `count` - 1 best after suppression, and the one nearest to the last box.
 
-    Args:
-        boxes: (B, P, 4) xyxy.
-        scores: (B, P) in [0, 1].
-        last: (B, 4) xyxy, where the target was.
-        count: K; 9 in the paper.
-        overlap: of the suppression.
-
-    Returns:
-        (B, count) indices, the nearest one last.
+    (B, P, 4) xyxy, scores (B, P) in [0, 1], last (B, 4) xyxy -> (B, count) indices, the nearest one last.
     """
     near = nearest_to(boxes, scores, last)
     if count == 1:

@@ -317,12 +317,9 @@ def rpn_loss(maps: Maps, targets: AnchorTargets, smooth: bool = False) -> Terms:
     averaged over the pairs.
 
     Args:
-        maps: `cls` (B, 2 * A, R, R) and `loc` (B, 4 * A, R, R), as `RpnHead` gives them.
+        maps: `cls` and `loc` of `RpnHead`.
         targets: of the same A and R.
         smooth: use smooth L1 with its bend at 1 (SiamRPN, section 3.2) instead of L1 (PySOT's code).
-
-    Returns:
-        `cls` and `loc`, scalars.
     """
     labels = targets.labels
     logits = maps["cls"].float().reshape(len(labels), 2, *labels.shape[1:])
@@ -337,13 +334,7 @@ def anchor_terms(
 ) -> Terms:
     """`rpn_loss` of a batch: anchors are drawn by each part's generator.
 
-    Args:
-        maps: as `RpnHead` gives them.
-        coder: of these maps.
-        batch: B pairs.
-        rngs: of the batch's parts.
-        smooth: as in `rpn_loss`.
-        alike: count known objects of the template's category as targets too (SPM's generalized training).
+    With `alike`, known objects of the template's category are targets too (SPM's generalized training).
     """
     cells, size = maps["cls"].shape[-1], batch.search.shape[-1]
 

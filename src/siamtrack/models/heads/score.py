@@ -88,12 +88,7 @@ def siamfc_labels(
 def siamfc_loss(maps: Maps, labels: Tensor) -> dict[str, Tensor]:
     """Logistic loss in which positive and negative cells of the batch, over all processes, make up one half each.
 
-    Args:
-        maps: `response` (B, 1, R, R).
-        labels: (B, R * R) bool, as `siamfc_labels` gives them.
-
-    Returns:
-        `cls`, a scalar; a batch without positive cells has the negative half only.
+    `response` (B, 1, R, R) and labels (B, R * R) bool -> `cls`; without positive cells it is the negative half only.
     """
     response = maps["response"].float().flatten(1)
     loss = F.binary_cross_entropy_with_logits(response, labels.to(response.dtype), reduction="none")
