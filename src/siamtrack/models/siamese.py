@@ -94,7 +94,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def first_cells(self, size: int) -> tuple[float, ...]:
-        """x and y of each level's first cell's middle in an image of `size` pixels; pixel i covers [i, i + 1)."""
+        """The middle (same x and y) of each level's first cell in images of `size` pixels; pixel i is [i, i + 1)."""
         raise NotImplementedError
 
     def pretrained_parts(self, name: str) -> list[tuple[Backbone, str]]:
