@@ -249,3 +249,10 @@ def test_a_youtubebb_table_with_anything_in_it(tmp_path: Path) -> None:
     assert len(index) == 4 and {p.kind for p in problems} == {"unreadable annotation"} and len(problems) == 4
     assert sorted(index.frame.tolist()) == [0, 0, 1, 2]  # seconds, one annotation apart
     assert index.boxes[0].tolist() == pytest.approx(box(0), abs=1e-3)
+
+
+def test_a_name_that_no_file_can_have_stays_one_line(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("[" * 5000)
+    with pytest.raises(DataError, match="expected a path inside") as error:
+        read_truths(tmp_path, "vot")
+    assert_one_line(str(error.value))

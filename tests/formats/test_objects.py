@@ -15,9 +15,8 @@ from siamtrack.data.frames import read_pictures
 from siamtrack.data.index import Index, build_index, load_index, save_index
 from siamtrack.errors import ConfigError, DataError
 from siamtrack.formats.archive import Archive
-from siamtrack.formats.layout import Problem
+from siamtrack.formats.layout import Problem, picture_size
 from siamtrack.formats.objects import find_object_layout
-from siamtrack.formats.youtubebb import picture_size
 
 
 def boxes(index: Index) -> dict[str, dict[int, tuple[float, ...]]]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamtrack.errors import DataError
-from siamtrack.formats.parse import parse_boxes, parse_column, parse_flags, parse_regions
+from siamtrack.formats.records import parse_boxes, parse_column, parse_flags, parse_regions
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False) | st.just(float("nan"))
 

@@ -14,8 +14,7 @@ from siamtrack.evaluation.suites import Suite, find_suite
 from siamtrack.evaluation.tracker_session import Session
 from siamtrack.evaluation.vot_protocols import RealTime
 from siamtrack.formats.datasets import read_truths
-from siamtrack.formats.parse import parse_regions
-from siamtrack.formats.records import Predictions
+from siamtrack.formats.records import Predictions, parse_regions
 from siamtrack.formats.results import read_results, region_lines
 from siamtrack.formats.sequence import VideoSequence, to_file
 from siamtrack.metrics.rules import AnyRuns, AnyTruth, Task, find_rule, score_runs, without_sequences

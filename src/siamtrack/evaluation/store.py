@@ -27,8 +27,7 @@ import numpy as np
 
 from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.protocols import TimedRun
-from siamtrack.formats.parse import parse_column, parse_regions
-from siamtrack.formats.records import Predictions
+from siamtrack.formats.records import Predictions, parse_column, parse_regions
 from siamtrack.formats.results import region_lines, result_path
 from siamtrack.formats.sequence import VideoSequence, from_file, to_file
 from siamtrack.geometry.regions import FloatArray

@@ -20,7 +20,7 @@ import numpy as np
 from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.evaluation.store import Store
 from siamtrack.formats.archive import Archive
-from siamtrack.formats.parse import parse_boxes, parse_column
+from siamtrack.formats.records import parse_boxes, parse_column
 from siamtrack.geometry.regions import FloatArray, as_rectangles
 from siamtrack.io import first_names, write_whole
 from siamtrack.storage import Place, join, list_files, read_json_from

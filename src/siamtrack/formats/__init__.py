@@ -1,1 +1,1 @@
-"""Data sets and result files in the layouts in which they are distributed, read and written."""
+"""Data sets and result files in their public layouts, read and written."""

@@ -1,7 +1,7 @@
-"""Folders and zip files read the same way: what lies in a folder of it, and the bytes of one member.
+"""Folders and zip files read in the same way: the listing of a folder and the bytes of a member.
 
-Everything in an archive is somebody else's data. Nothing outside of it can be named (absolute paths, `..` and null
-bytes are refused), a member of a zip file is never unpacked to the disk, and what is read has bounds.
+Archives are untrusted: absolute paths, `..` and null bytes are refused, members of a zip file are never unpacked to the
+disk, and sizes are bounded.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import IO
 
 from siamtrack.errors import DataError, reason
@@ -30,9 +29,10 @@ _FRAME_FOLDERS = frozenset({"img", "imgs", "images", "frames", "depth", "ir", "d
 
 _LARGEST = 2 << 30  # bytes of one file; COCO's annotations have a quarter of it
 _LARGEST_ZIPPED = 64 << 20
-_ALL_ZIPPED = 2 << 30  # bytes of all text that is read out of one zip file
-_HEADER = 1 << 20  # bytes in which an image has told its size
+_ALL_ZIPPED = 2 << 30  # bytes of all text read from one zip file
+_HEADER = 1 << 20  # bytes of an image that hold its size
 _DEEPEST = 32
+_LONGEST = 1024  # characters of a member's name, which messages show
 _BROKEN = (
     OSError, zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, NotImplementedError, ValueError, EOFError,
     OverflowError, LookupError,
@@ -75,52 +75,51 @@ class Archive:
     def __enter__(self) -> Archive:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._zip is not None:
             self._zip.close()
 
     @property
     def is_zip(self) -> bool:
-        """Whether members are packed, so that no path on the disk leads to them."""
+        """Whether this is a zip file, whose members have no path on the disk."""
         return self._zip is not None
 
     @property
     def is_file(self) -> bool:
-        """Whether this is a single file that is no zip file."""
+        """Whether this is a single file other than a zip file."""
         return self._root is not None and self._root != self.path / self.below
 
     def where(self, member: str = "") -> str:
-        """Return how messages name a member."""
+        """Return the name of a member for messages."""
         return str(self.path if self.is_file else self.path / self.below / member)
 
     def folders(self, at: str = "") -> list[str]:
-        """Return the names of the folders in a folder, sorted, hidden ones left out."""
+        """Return the sorted names of the folders in a folder, without hidden ones."""
         return list(self._list(at)[0])
 
     def files(self, at: str = "") -> list[str]:
-        """Return the names of the files in a folder, sorted, hidden ones left out."""
+        """Return the sorted names of the files in a folder, without hidden ones."""
         return list(self._list(at)[1])
 
     def paths(self, pattern: str) -> list[str]:
         """Return the members that match a pattern such as `*/anno/*.txt`, in which `*` is part of one name."""
         found = [""]
-        *folders, last = pattern.split("/")
-        for part in folders:
-            matches = re.compile(_regex(part)).fullmatch
-            found = [_join(at, name) for at in found for name in self._list(at)[0] if matches(name)]
-        matches = re.compile(_regex(last)).fullmatch
-        return [_join(at, name) for at in found for name in self._list(at)[1] if matches(name)]
+        parts = pattern.split("/")
+        for depth, part in enumerate(parts, start=1):
+            matches = re.compile(".*".join(map(re.escape, part.split("*")))).fullmatch
+            kind = 1 if depth == len(parts) else 0  # files at the end, folders before
+            found = [_join(at, name) for at in found for name in self._list(at)[kind] if matches(name)]
+        return found
 
     def names(self) -> list[str]:
-        """Return the members at any depth that may be annotations or results, sorted; frames are not listed."""
+        """Return the sorted members at any depth that may be annotations or results, without frames."""
         if self.is_file:
             return [self.path.name]
-        return sorted(_join(at, name) for at in self._walk("", 0) for name in self._list(at)[1] if _is_text(name))
+        members = (_join(at, name) for at in self._walk("", 0) for name in self._list(at)[1])
+        return sorted(member for member in members if PurePosixPath(member).suffix.lower() in _TEXT)
 
     def has_files_on_top(self) -> bool:
-        """Whether there is more at the top than folders and what packers add: a text that may be an annotation."""
+        """Whether there is a file at the top other than a readme or license: a possible annotation."""
         return any(not name.lower().startswith(("readme", "license")) for name in self.files())
 
     def has(self, member: str) -> bool:
@@ -134,8 +133,8 @@ class Archive:
         """Return the bytes of one member.
 
         Raises:
-            DataError: it is not there, cannot be read, is larger than `largest` bytes (by default what no
-                annotation reaches), or is named by a path that leaves the archive.
+            DataError: it is missing, cannot be read, is larger than `largest` bytes (by default more than any
+                annotation), or its path leaves the archive.
         """
         if not _is_inside(member):
             raise DataError(f"{self.where()}: expected a path inside of it, got {member[:80]!r}")
@@ -152,7 +151,7 @@ class Archive:
             raise DataError(f"{self.where(member)}: cannot be read: {reason(error)}") from None
 
     def open(self, member: str) -> IO[bytes]:
-        """Open a member as a stream of bytes; raises `DataError` where that is not possible."""
+        """Open a member as a stream of bytes; raises `DataError` if it cannot be."""
         try:
             if self._zip is not None:
                 return self._zip.open(self._members[member])
@@ -163,12 +162,12 @@ class Archive:
             raise DataError(f"{self.where(member)}: cannot be read: {reason(error)}") from None
 
     def read_image(self, member: str) -> bytes:
-        """Return the bytes of an image, of which a zip file may hold more than of text; raises as `read` does."""
+        """Return the bytes of an image, with the bounds of images instead of text; raises like `read`."""
         self._read_bytes = 0
         return self.read(member, _LARGEST)
 
     def image_size(self, member: str) -> tuple[int, int] | None:
-        """Return (width, height) of an image from its header; None where that does not tell, or it is not there."""
+        """Return (width, height) from an image's header; None if the header does not tell or there is no image."""
         if not self.has(member):
             return None
         if self._zip is None:
@@ -192,7 +191,7 @@ class Archive:
         if member not in self._members:
             raise DataError(f"{self.where(member)}: no such file or directory")
         with packed.open(self._members[member]) as stream:
-            data = stream.read(largest + 1)  # what the directory of the file says of its size need not be true
+            data = stream.read(largest + 1)  # the size in the zip file's directory need not be true
         self._read_bytes += len(data)
         if len(data) > largest or self._read_bytes > max(_ALL_ZIPPED, largest):
             raise DataError(f"{self.where(member)}: unpacks to more than any annotation has; expected a data set")
@@ -213,7 +212,7 @@ class Archive:
         except OSError:
             pass  # no such folder: nothing in it
         found = dict.fromkeys(sorted(folders)), dict.fromkeys(sorted(files))
-        if len(self._listings) > 64:  # a data set has up to a hundred thousand folders, a reader looks at one at a time
+        if len(self._listings) > 64:  # data sets have up to a hundred thousand folders; readers visit one at a time
             self._listings.pop(next(iter(self._listings)))
         self._listings[at] = found
         return found
@@ -222,16 +221,14 @@ class Archive:
         yield at
         for name in self._list(at)[0]:
             place = _join(at, name)
-            # links that lead up again would not end
-            if name.lower() not in _FRAME_FOLDERS and depth < _DEEPEST and (self.is_zip or not self._linked(place)):
+            if name.lower() in _FRAME_FOLDERS or depth == _DEEPEST:
+                continue
+            if self.is_zip or not self._path(place).is_symlink():  # a link may lead up again
                 yield from self._walk(place, depth + 1)
-
-    def _linked(self, at: str) -> bool:
-        return self._path(at).is_symlink()
 
 
 def _tree(packed: zipfile.ZipFile, below: str) -> dict[str, zipfile.ZipInfo]:
-    """The members below a folder; those that are hidden or would lie outside of it are not there."""
+    """The members below a folder, without those that are hidden or lie outside of it."""
     prefix = f"{below}/" if below else ""
     found = {}
     for info in packed.infolist():
@@ -262,31 +259,24 @@ def _join(at: str, name: str) -> str:
     return f"{at}/{name}" if at else name
 
 
-def _regex(pattern: str) -> str:
-    return ".*".join(re.escape(piece) for piece in pattern.split("*"))
-
-
 def _is_inside(member: str) -> bool:
     parts = member.split("/")
-    return not (member.startswith("/") or ".." in parts or "\0" in member or len(parts) > _DEEPEST)
+    usable = "\0" not in member and len(parts) <= _DEEPEST and len(member) <= _LONGEST
+    return usable and not member.startswith("/") and ".." not in parts
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _is_text(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in _TEXT
-
-
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key that puts `2.jpg` before `10.jpg`: runs of digits compare as numbers."""
+    """Sort key with `2.jpg` before `10.jpg`: runs of digits compare as numbers."""
     parts = re.split(r"([0-9]+)", name.casefold())
     return [(1, int(part), part) if part.isdecimal() and len(part) < 4000 else (0, 0, part) for part in parts]
 
 
 def sequence_key(name: str) -> str:
-    """Return the spelling under which names of one sequence meet: lower case, one kind of separator.
+    """Return the common spelling of a sequence's names: lower case, one kind of separator.
 
     Public results write Jogging-1 as jogging_1, jogging.1 or Jogging-1, and Human4-2 as Human4.
     """

@@ -1,7 +1,7 @@
 """COCO's instances: boxes x, y, w, h in continuous pixels; for own data, also tracks through the frames of videos.
 
-Frames are images of their own, or, where `videos` names a video file, those of number `frame_id` in it, counted from 0.
-A track's number is `track_id` or `instance_id`, or `track_id` under `attributes`, where CVAT's export has it.
+Frames are image files, or frame `frame_id` (from 0) of the video file that `videos` names. A track's number is
+`track_id` or `instance_id`, or, in CVAT's export, `track_id` under `attributes`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LARGEST = 1 << 30
 
 
 def _find(archive: Archive) -> dict[str, str]:
-    """Files of instances, in annotations/ or beside the images; captions and key points are others' business."""
+    """Files of instances, in annotations/ or beside the images, without captions and key points."""
     found = archive.paths("annotations/*.json") or archive.paths("*.json")
     names = {member: PurePosixPath(member).stem for member in found}
     return {name: member for member, name in names.items() if not name.startswith(_NOT_INSTANCES)}
@@ -60,10 +60,10 @@ def _object(
     names: Mapping[Any, str],
     films: Mapping[Any, str],
 ) -> ObjectBox:
-    """One annotation as a box; KeyError, TypeError, ValueError, OverflowError or AttributeError where it is none."""
+    """One annotation as a box; KeyError, TypeError, ValueError, OverflowError or AttributeError if it is malformed."""
     image = images[annotation["image_id"]]
     if not isinstance(annotation["bbox"], list):
-        raise TypeError("a box that is no list")
+        raise TypeError("the box is not a list")
     x, y, w, h = (float(v) for v in annotation["bbox"])
     if not math.isfinite(x + y + w + h):
         raise ValueError("a box of numbers that are not finite")
@@ -82,7 +82,7 @@ def _object(
 
 
 def _film(archive: Archive, name: str) -> str | None:
-    """The video file of that name, with its extension or without, in the root or `videos/`; None if there is none."""
+    """The video file of that name, with or without its extension, in the root or `videos/`; None without one."""
     files = (f"{place}{name}{ext}" for place in ("", "videos/") for ext in ("", *VIDEOS))
     return next((file for file in files if file.lower().endswith(VIDEOS) and archive.has(file)), None)
 

@@ -18,7 +18,7 @@ def _find(archive: Archive) -> dict[str, str]:
 
 
 def _read(archive: Archive, place: str, member: str, report_problem: ReportProblem) -> Iterator[ObjectBox]:
-    """A box of an image is an object of its own; tracks are followed."""
+    """Boxes of images, each an object of its own, and of tracks."""
     if (tree := read_xml(archive, member, report_problem)) is None:
         return
     at = f"{member.rpartition('/')[0]}/".lstrip("/")
@@ -30,12 +30,14 @@ def _read(archive: Archive, place: str, member: str, report_problem: ReportProbl
             if (corners := _corners(box, where, report_problem)) is not None:
                 yield ObjectBox(f"{folder}{name}", f"{place}/{name}/{number}", 0, corners, box.get("label", ""))
     tracks = list(tree.iter("track"))
-    images = _frames(archive, at, place, tree) if tracks else ()
-    if tracks and not images:
-        source = tree.findtext(".//source") or "?"
-        report_problem(
-            Problem("missing file", archive.where(f"{at}{source}"), f"the frames of {member}: no such video")
-        )
+    if not tracks:
+        return
+    # the video that the XML names, or else the images of the folder of its name, or of `images/`
+    source = f"{at}{tree.findtext('.//source') or '?'}"
+    bases = (source, place, f"{at}images", at.rstrip("/"))
+    images: tuple[str, ...] = next((found for base in bases if (found := frame_names(archive, base))), ())
+    if not images:
+        report_problem(Problem("missing file", archive.where(source), f"the frames of {member}: no such video"))
         return
     for track in tracks:
         name = f"{place}/{track.get('id', '')}"
@@ -49,12 +51,6 @@ def _read(archive: Archive, place: str, member: str, report_problem: ReportProbl
                 report_problem(Problem("wrong length", where, beyond))
                 continue
             yield ObjectBox(images[frame], name, frame, corners, track.get("label", ""))
-
-
-def _frames(archive: Archive, at: str, place: str, tree: ET.Element) -> tuple[str, ...]:
-    """The video that the XML names, or else the images of the folder of its name, or of `images/`."""
-    bases = (f"{at}{tree.findtext('.//source') or '?'}", place, f"{at}images", at.rstrip("/"))
-    return next((found for base in bases if (found := frame_names(archive, base))), ())
 
 
 def _corners(box: ET.Element, where: str, report_problem: ReportProblem) -> tuple[float, float, float, float] | None:

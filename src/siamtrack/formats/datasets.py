@@ -1,8 +1,8 @@
-"""Data sets in the layouts in which they are distributed: sequences for evaluation, truths for scoring.
+"""Data sets in their public layouts: sequences for evaluation, truths for scoring.
 
-Both come from one reader a data set, from folders and zip files alike. Truths need no frames, and are also read from
-what public packs of annotations look like, whatever the data set: `<seq>.txt` (at any depth), `<seq>/groundtruth.txt`,
-`<seq>/groundtruth_rect.txt`, `<seq>/<seq>_gt.txt`, and the one-file JSON of PySOT.
+Each data set has one reader for both, for folders and zip files. Truths need no frames, and also come from public packs
+of annotations of any data set: `<seq>.txt` (at any depth), `<seq>/groundtruth.txt`, `<seq>/groundtruth_rect.txt`,
+`<seq>/<seq>_gt.txt`, and PySOT's single JSON file.
 """
 
 from __future__ import annotations
@@ -19,17 +19,14 @@ import numpy as np
 
 from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.formats.archive import Archive, sequence_key
-from siamtrack.formats.dtb70 import DTB70
 from siamtrack.formats.folder import FOLDER
 from siamtrack.formats.got10k import GOT10K_TEST, GOT10K_VAL
 from siamtrack.formats.lasot import LASOT
 from siamtrack.formats.layout import Annotated, Layout, Problem
 from siamtrack.formats.nfs import NFS30, NFS240
-from siamtrack.formats.otb import OTB
-from siamtrack.formats.parse import parse_column, parse_flags
-from siamtrack.formats.records import Truth
+from siamtrack.formats.otb import DTB70, OTB, TC128
+from siamtrack.formats.records import Truth, parse_column, parse_flags
 from siamtrack.formats.sequence import VideoSequence
-from siamtrack.formats.tc128 import TC128
 from siamtrack.formats.trackingnet import TRACKINGNET
 from siamtrack.formats.uav123 import UAV20L, UAV123, UAV123_10FPS
 from siamtrack.formats.vot import VOT
@@ -54,14 +51,15 @@ _TRUTH_FOLDERS = ("gt", "anno", "annos", "groundtruth", "annotations")
 _NOT_TRUTH = frozenset({"absent", "absence", "cover", "att", "attr", "attributes", "nlp", "times", "results"})
 _NOT_SEQUENCES = frozenset({"list", "readme", "attributes", "sequences", "license", "absence", "cover", "nlp"})
 
-# Attributes as packs of annotations list them, by their number; sequences of the data sets themselves name their own.
-_LASOT_TAGS = ("IV", "POC", "DEF", "MB", "CM", "ROT", "BC", "VC", "SV", "FOC", "FM", "OV", "LR", "ARC")
-_TC128_TAGS = ("IV", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OPR", "OV", "BC", "LR")
-_TAGS = {len(names): names for names in (_LASOT_TAGS, _TC128_TAGS)}
+# Attributes of packs of annotations, by their number.
+_TAGS = {
+    14: ("IV", "POC", "DEF", "MB", "CM", "ROT", "BC", "VC", "SV", "FOC", "FM", "OV", "LR", "ARC"),  # LaSOT
+    11: ("IV", "SV", "OCC", "DEF", "MB", "FM", "IPR", "OPR", "OV", "BC", "LR"),  # TC128
+}
 
 
 def find_layout(name: str) -> Layout:
-    """Return the layout of this name; raises `ConfigError` for an unknown one, with the nearest known."""
+    """Return the layout of this name; raises `ConfigError` for an unknown name."""
     if name not in LAYOUTS:
         raise ConfigError(f"unknown data set '{name}'{did_you_mean(name, LAYOUTS)} Known: {', '.join(LAYOUTS)}")
     return LAYOUTS[name]
@@ -75,11 +73,11 @@ def read_dataset(name: str, root: str | Path) -> list[VideoSequence]:
         root: the folder that its distribution unpacks to, or a zip file of it.
 
     Returns:
-        Its sequences in a fixed order, with at least one. Frames are read when they are asked for.
+        At least one sequence, in a fixed order. Frames are read lazily.
 
     Raises:
         ConfigError: an unknown name.
-        DataError: the folder is not such a data set, or a file in it is malformed; the message names it.
+        DataError: the folder is not such a data set, or a file in it is malformed.
     """
     layout = find_layout(name)
     for archive, members in _places(Path(root), layout.find):
@@ -98,7 +96,7 @@ def read_truths(
         place: a folder, a zip file, or a PySOT JSON file.
         layout: the data set's layout, one of `LAYOUTS`.
         only: the sequences to read, in any common spelling; all by default.
-        needs_size: refuse a sequence whose frames' size is not known.
+        needs_size: refuse a sequence if the size of its frames is not known.
 
     Returns:
         The truths by sequence name, as `VideoSequence.annotation` gives them.
@@ -139,47 +137,40 @@ def _places(path: Path, find: Callable[[Archive], Mapping[str, str]]) -> Iterato
 def _read_annotations(path: Path, layout: Layout, only: Sequence[str]) -> list[Truth]:
     wanted = {sequence_key(name) for name in only}
 
-    def read(archive: Archive, members: Mapping[str, str], complete: Callable[..., VideoSequence]) -> list[Truth]:
-        kept = {name: m for name, m in members.items() if not wanted or sequence_key(name) in wanted}
-        return [complete(archive, name, member).annotation() for name, member in kept.items()]
-
-    def own(archive: Archive, name: str, member: str) -> VideoSequence:
-        return layout.read(archive, name, member, _refuse).sequence(archive, needs_frames=False)
+    def read(archive: Archive, members: Mapping[str, str], meta: Mapping[str, Any] | None) -> list[Truth]:
+        found = []
+        for name, member in members.items():
+            if not wanted or sequence_key(name) in wanted:
+                annotated = layout.read(archive, name, member, _refuse)
+                if meta is not None:
+                    annotated = _with_sidecars(annotated, archive, member, meta)
+                found.append(annotated.sequence(archive, needs_frames=False).annotation())
+        return found
 
     for archive, members in _places(path, layout.find):
         if members:
-            return read(archive, members, own)
+            return read(archive, members, None)
     with Archive(path) as archive:
         members = _packed_truths(archive, layout.name)
         if not members:
             raise DataError(f"{path}: expected annotations such as {layout.example} or <sequence>.txt; found none")
-        meta = _meta(archive)
-
-        def beside(archive: Archive, name: str, member: str) -> VideoSequence:
-            annotated = layout.read(archive, name, member, _refuse)
-            return _with_sidecars(annotated, archive, member, meta).sequence(archive, needs_frames=False)
-
-        return read(archive, dict(sorted(members.items())), beside)
+        told = next((name for name in archive.names() if PurePosixPath(name).name == "meta.json"), None)
+        meta = {} if told is None else parse_json(archive.read(told), archive.where(told))
+        return read(archive, dict(sorted(members.items())), meta)
 
 
 def _packed_truths(archive: Archive, layout: str) -> dict[str, str]:
-    """Return the annotations of a pack that is not in its data set's own layout, by sequence name."""
+    """Return the annotations of a pack in another layout than its data set's, by sequence name."""
     texts = [PurePosixPath(name) for name in archive.names() if name.lower().endswith(".txt")]
     inside = [(path, m) for path in texts if path.parent.name and (m := _TRUTH_FILE.fullmatch(path.stem))]
     if inside:
         inside = [(path, m) for path, m in inside if not m.group(1) or archive.read(str(path)).strip()]
         several = Counter(path.parent for path, _ in inside)
-        return {
-            f"{path.parent.name}-{m.group(1)}" if m.group(1) and several[path.parent] > 1 else path.parent.name: str(
-                path
-            )
-            for path, m in inside
-        }
-    named = {
-        path.parent.name: str(path) for path in texts if path.parent.name and path.stem == f"{path.parent.name}_gt"
-    }
-    if named:
-        return named
+        suffixes = [f"-{m.group(1)}" if m.group(1) and several[path.parent] > 1 else "" for path, m in inside]
+        return {f"{path.parent.name}{end}": str(path) for (path, _), end in zip(inside, suffixes, strict=True)}
+    own = [path for path in texts if path.parent.name and path.stem == f"{path.parent.name}_gt"]
+    if own:
+        return {path.parent.name: str(path) for path in own}
     texts = [p for p in texts if p.stem.lower() not in _NOT_SEQUENCES and not _NOT_TRUTH & {x.lower() for x in p.parts}]
     folders = sorted({path.parent for path in texts})
     wanted = [f for f in folders if f.name.lower().replace("_", "-") == layout] or [
@@ -231,16 +222,11 @@ def _exactly(flags: BoolArray, frames: int, where: str) -> BoolArray:
 
 
 def _size(told: Any) -> tuple[int, int] | None:
-    """Return (width, height) that a JSON document gives as a list of two numbers, None where it does not."""
+    """Return (width, height) of a JSON list of two sensible numbers; None for anything else."""
     if not isinstance(told, Sequence) or len(told) != 2:
         return None
     sides = [side for side in told if isinstance(side, int | float) and 0 < side < 1e6]
     return (int(sides[0]), int(sides[1])) if len(sides) == 2 else None
-
-
-def _meta(archive: Archive) -> Mapping[str, Any]:
-    member = next((name for name in archive.names() if PurePosixPath(name).name == "meta.json"), None)
-    return {} if member is None else parse_json(archive.read(member), archive.where(member))
 
 
 def _read_pysot(path: Path) -> list[Truth]:

@@ -17,7 +17,7 @@ _DEPTHS = ("*.txt", "*/*.txt", "*/*/*.txt", "*/*/*/*.txt")
 
 
 def _places(archive: Archive) -> dict[str, str]:
-    """Annotations by sequences' places, up to three folders down; links are followed, as sets are often linked."""
+    """Annotations by the sequences' places, up to three folders down, through links too."""
     found: dict[str, str] = {}
     for member in (member for depth in _DEPTHS for member in archive.paths(depth)):
         at, _, name = member.rpartition("/")
@@ -41,14 +41,14 @@ def _find(archive: Archive) -> dict[str, str]:
 
 
 def _trained(archive: Archive) -> dict[str, str]:
-    """All but the test sequences of public data sets, which a folder that is taken for one's own may hold."""
-
-    def tested(place: str) -> bool:
+    """All but the test sequences of public data sets, which may lie in a folder of one's own."""
+    found = {}
+    for place, member in _places(archive).items():
         name = place.rpartition("/")[2]
         of_lasot = name in LASOT_TEST and archive.has(f"{place}/full_occlusion.txt")
-        return of_lasot or name.startswith(("GOT-10k_Val_", "GOT-10k_Test_"))
-
-    return {place: member for place, member in _places(archive).items() if not tested(place)}
+        if not of_lasot and not name.startswith(("GOT-10k_Val_", "GOT-10k_Test_")):
+            found[place] = member
+    return found
 
 
 def _read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:

@@ -8,7 +8,7 @@ import numpy as np
 
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import Annotated, Layout, Problem, ReportProblem, read_flags, read_regions, text_lines
-from siamtrack.formats.parse import parse_column
+from siamtrack.formats.records import parse_column
 from siamtrack.geometry.regions import BoolArray
 
 __all__ = ["GOT10K", "GOT10K_TEST", "GOT10K_VAL"]
@@ -18,7 +18,7 @@ _CATEGORY = re.compile(rb"^\s*object_class\s*[:=]\s*(.*?)\s*$", re.MULTILINE)
 
 
 def _find(archive: Archive, split: str) -> dict[str, str]:
-    """The sequences of a split, from the data set's folder or from the split's own."""
+    """The sequences of a split, in the data set's folder or the split's own."""
     place = f"{split}/" if split in archive.folders() else ""
     if archive.has(f"{place}list.txt"):
         names = text_lines(archive, f"{place}list.txt")
@@ -52,9 +52,9 @@ def _read(archive: Archive, name: str, member: str, report_problem: ReportProble
 
 
 def _visible(archive: Archive, folder: str, frames: int, report_problem: ReportProblem) -> BoolArray | None:
-    """What of the object is seen: by `cover.label`, eighths of it, as the official evaluation; else `absence.label`.
+    """Frames with some of the object visible by `cover.label`, like the official evaluation; else by `absence.label`.
 
-    The training set's absent frames count by `absence.label` too.
+    In the training set, both.
     """
     cover, absence = (f"{folder}/{name}.label".lstrip("/") for name in ("cover", "absence"))
     visible: BoolArray | None = None

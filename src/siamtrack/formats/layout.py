@@ -1,12 +1,12 @@
-"""What a data set's reader is: how its layout is recognised, and what it says of sequences and objects.
+"""The readers of data sets: how a layout is recognised, and what its files say of sequences and objects.
 
-One module a data set says once which sequences it has, where annotation and frames lie, from which number pixels are
-counted, what is visible, and what may be trained on. `datasets` makes of that what evaluation, scoring and training
-need, so that the three cannot disagree.
+One module per data set states which sequences it has, where annotation and frames lie, the pixel origin, what is
+visible, and what may be trained on. Evaluation, scoring and training all use it, so they cannot disagree.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -16,7 +16,7 @@ import numpy as np
 
 from siamtrack.errors import DataError, SiamtrackError
 from siamtrack.formats.archive import VIDEOS, Archive
-from siamtrack.formats.parse import parse_flags, parse_truth
+from siamtrack.formats.records import parse_flags, parse_truth
 from siamtrack.formats.sequence import (
     FrameList,
     ImageFiles,
@@ -24,25 +24,15 @@ from siamtrack.formats.sequence import (
     PackedImages,
     VideoFrames,
     VideoSequence,
+    decode_frame,
     from_file,
-)
+)  # fmt: skip
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles
 
 __all__ = [
-    "Annotated",
-    "Layout",
-    "ObjectBox",
-    "ObjectLayout",
-    "Problem",
-    "ReportProblem",
-    "everywhere",
-    "file_of",
-    "frame_names",
-    "read_boxes",
-    "read_flags",
-    "read_regions",
-    "text_lines",
-]
+    "Annotated", "Layout", "ObjectBox", "ObjectLayout", "Problem", "ReportProblem", "everywhere", "file_of",
+    "frame_names", "picture_size", "read_flags", "read_regions", "text_lines",
+]  # fmt: skip
 
 
 class ObjectBox(NamedTuple):
@@ -51,10 +41,9 @@ class ObjectBox(NamedTuple):
     Attributes:
         image: member of the data set; `clip.mp4#12` for a frame of a video, counted from 0.
         track: name of the object, the same in all its frames and unique in the data set.
-        frame: number of the frame in its video, or of the annotated step where a data set has time stamps instead;
-            0 for stills.
+        frame: number of the frame in its video, or of the annotated step in data sets with time stamps; 0 for stills.
         box: xyxy in continuous pixels.
-        category: what it is; "" where that is not known.
+        category: "" if not known.
     """
 
     image: str
@@ -65,7 +54,7 @@ class ObjectBox(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Something wrong in a data set: its kind (the same words for all of a kind), where, and what exactly."""
+    """Something wrong in a data set: its kind (of a few), the place, and the details."""
 
     kind: str
     path: str
@@ -73,7 +62,7 @@ class Problem(NamedTuple):
 
 
 ReportProblem = Callable[[Problem], None]
-"""Where a reader puts the problems that it meets, to go on after them."""
+"""Takes the problems that a reader meets and goes on after."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +73,15 @@ class Annotated:
         name: as the data set spells it; it names result files.
         where: the annotation, as messages name it.
         regions: (N, 4) or (N, 8) in the file's own pixels; rows of nan where the target is absent.
-        frames: members of the archive in order, `clip.mp4#12` for frames of a video; empty where there are none.
-        visible: (N,) False where nothing of the target is seen; None where nothing says so.
+        frames: members of the archive in order, `clip.mp4#12` for frames of a video; empty without frames.
+        visible: (N,) False where nothing of the target is seen; None if not annotated.
         tags: (N,) masks of the frames that have an attribute.
         anchors: (N,) 1 and -1 where multi-start runs go forward and backward, else 0.
-        origin: what the files add to x and y: 1 where they count pixels from one.
-        category: what the target is; "" where that is not known.
-        size: (width, height) of the frames where a file tells it.
+        origin: 1 if the files count pixels from one, else 0.
+        category: of the target; "" if not known.
+        size: (width, height) of the frames if a file tells it.
         surplus_frames: whether frames beyond the annotation are usual and left out.
-        first_only: whether the benchmark may keep all but the first row to itself.
+        first_only: whether the benchmark may publish the first row only.
     """
 
     name: str
@@ -109,10 +98,10 @@ class Annotated:
     first_only: bool = False
 
     def sequence(self, archive: Archive, needs_frames: bool) -> VideoSequence:
-        """Return the sequence for evaluation, or, where frames may be missing, for scoring.
+        """Return the sequence for evaluation, or for scoring, where frames may be missing.
 
         Raises:
-            DataError: frames are needed and not there, or not as many as there are annotated.
+            DataError: frames are needed and missing, or the annotation has another number of rows.
         """
         rows, frames = len(self.regions), self.frames
         if self.surplus_frames and len(frames) > rows:
@@ -128,7 +117,10 @@ class Annotated:
             if len(frames) != rows and not hidden:
                 raise DataError(f"{self.where}: {rows} lines for {len(frames)} frames; there must be one a frame")
         if missing is not None or not (frames and (len(frames) == rows or hidden)):
-            size = self.size or _first_size(archive, self.frames[:1])
+            size = self.size
+            if size is None and self.frames and archive.has(file_of(self.frames[0])):
+                with contextlib.suppress(DataError):
+                    size = _frame_list(archive, self.frames[:1]).size
             shown: FrameList = MissingFrames(rows, size)
         else:
             shown = _frame_list(archive, frames)
@@ -136,7 +128,7 @@ class Annotated:
         return VideoSequence(self.name, shown, truth, self.visible, self.tags, self.anchors, self.origin)
 
     def boxes(self, track: str, report_problem: ReportProblem) -> Iterator[ObjectBox]:
-        """Yield the boxes for training, of frames in which the target is seen."""
+        """Yield the boxes for training, without frames in which nothing of the target is seen."""
         if len(self.frames) != len(self.regions) and not (self.surplus_frames and len(self.frames) > len(self.regions)):
             counts = f"{len(self.regions)} boxes for {len(self.frames)} frames"
             report_problem(Problem("wrong length", self.where, counts))
@@ -154,13 +146,11 @@ class Layout:
     Attributes:
         name: as the command line spells it.
         example: what lies in such a folder, for messages.
-        find: archive -> annotation member of each sequence that is evaluated, by name; empty where the layout is
-            another.
-        read: archive, sequence, annotation member, where problems go (flags that do not fit their sequence) -> what
-            it says. It raises `DataError` where the annotation cannot be read.
-        trained: as `find`, for the sequences that may be trained on; the key names the track. None where all of a
-            data set is for evaluation.
-        training_name: its name as a source of training data, where that is another.
+        find: archive -> annotation member of each sequence for evaluation, by name; empty if it has another layout.
+        read: archive, sequence, annotation member, receiver of problems (flags that do not fit their sequence) -> the
+            annotation. It raises `DataError` if the annotation cannot be read.
+        trained: like `find`, for the sequences that may be trained on; the key names the track. None if the whole data
+            set is for evaluation.
     """
 
     name: str
@@ -168,7 +158,6 @@ class Layout:
     find: Callable[[Archive], Mapping[str, str]]
     read: Callable[[Archive, str, str, ReportProblem], Annotated]
     trained: Callable[[Archive], Mapping[str, str]] | None = None
-    training_name: str = ""
 
     def objects(self) -> ObjectLayout:
         """Return the same layout as a source of training data."""
@@ -177,16 +166,15 @@ class Layout:
             try:
                 found = self.read(archive, PurePosixPath(track).name, member, report_problem)
             except DataError as error:
-                report_problem(
-                    Problem("unreadable annotation", archive.where(member), _without(error, archive, member))
-                )
+                where = archive.where(member)
+                report_problem(Problem("unreadable annotation", where, str(error).removeprefix(f"{where}: ")))
                 return
             if not found.frames:
                 report_problem(Problem("missing file", found.where, "no folder of images and no video of this name"))
                 return
             yield from found.boxes(track, report_problem)
 
-        return ObjectLayout(self.training_name or self.name, self.example, self.trained or (lambda archive: {}), read)
+        return ObjectLayout(self.name, self.example, self.trained or (lambda archive: {}), read)
 
 
 @dataclass(frozen=True)
@@ -196,9 +184,8 @@ class ObjectLayout:
     Attributes:
         name: as the command line spells it.
         example: what lies in such a folder, for messages.
-        find: archive -> annotation member of each part that is read at a time, by name; empty where the layout is
-            another.
-        read: archive, part, member, where problems go -> its boxes. A malformed file is a problem, not an error.
+        find: archive -> annotation member of each part, by name; empty if it has another layout.
+        read: archive, part, member, receiver of problems -> its boxes. A malformed file is a problem, not an error.
     """
 
     name: str
@@ -208,27 +195,12 @@ class ObjectLayout:
 
 
 def read_regions(archive: Archive, member: str) -> FloatArray:
-    """Read (N, 4) or (N, 8) regions, one a line; special codes and nan are rows of nan, of masks the bounds are read.
-
-    Raises:
-        DataError: malformed, or not there.
-    """
+    """Read (N, 4) or (N, 8) regions by `parse_truth`; raises `DataError` if the file is malformed or missing."""
     return parse_truth(archive.read(member), archive.where(member))
 
 
-def read_boxes(archive: Archive, member: str) -> FloatArray:
-    """As `read_regions`, for annotations that hold rectangles alone: (N, 4)."""
-    found = read_regions(archive, member)
-    if found.shape[1] != 4:
-        raise DataError(f"{archive.where(member)}: polygons; expected lines x,y,w,h")
-    return found
-
-
 def read_flags(archive: Archive, member: str, frames: int, report_problem: ReportProblem) -> BoolArray | None:
-    """Read (frames,) flags of 0 and 1, on lines or separated by commas; None where there is no such file.
-
-    Other than `frames` flags are a problem, and None.
-    """
+    """Read (frames,) flags of 0 and 1; None if there is no such file, and, with a problem, for another number."""
     if not archive.has(member):
         return None
     where = archive.where(member)
@@ -240,7 +212,7 @@ def read_flags(archive: Archive, member: str, frames: int, report_problem: Repor
 
 
 def text_lines(archive: Archive, member: str) -> list[str]:
-    """Return the lines of a text without blanks around them, empty ones left out; raises `DataError` for no text."""
+    """Return the stripped lines of a text without empty ones; raises `DataError` if it is not UTF-8."""
     try:
         text = archive.read(member).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -256,13 +228,12 @@ def everywhere(names: Mapping[str, bool], frames: int) -> dict[str, BoolArray]:
 def frame_names(
     archive: Archive, base: str, inner: tuple[str, ...] = ("img", "img1", "imgs", "images", "")
 ) -> tuple[str, ...]:
-    """Return the frames of a sequence: images of `base` or of a folder in it, or of the video of that name or in it.
+    """Return the frames of a sequence: images in `base` or a folder of it, else of a video of that name or in it.
 
-    Empty where there are none, or where the video cannot be read.
+    Empty if there are none, or the video cannot be read.
     """
     for name in inner:
-        images = archive.images(f"{base}/{name}".strip("/"))
-        if images:
+        if images := archive.images(f"{base}/{name}".strip("/")):
             return tuple(images)
     videos = [f"{base}{ext}" for ext in VIDEOS if archive.has(f"{base}{ext}")]
     inside = [name for name in archive.files(base) if PurePosixPath(name).suffix.lower() in VIDEOS]
@@ -271,21 +242,18 @@ def frame_names(
         videos.append(base)
     if not videos or archive.is_zip:
         return ()
-    return tuple(f"{videos[0]}#{number}" for number in range(_video_length(archive, videos[0])))
-
-
-def _video_length(archive: Archive, member: str) -> int:
     from siamtrack.video.reader import open_source
 
     try:
-        with open_source(archive.where(member)) as stream:
-            return stream.count if stream.count is not None else sum(1 for _ in stream)
+        with open_source(archive.where(videos[0])) as stream:
+            count = stream.count if stream.count is not None else sum(1 for _ in stream)
     except SiamtrackError:
-        return 0
+        return ()
+    return tuple(f"{videos[0]}#{number}" for number in range(count))
 
 
 def file_of(frame: str) -> str:
-    """Return the file that holds a frame: the video of `clip.mp4#12`, or the image itself."""
+    """Return the file of a frame: the video of `clip.mp4#12`, or the image itself."""
     path, mark, number = frame.rpartition("#")
     return path if mark and number.isdigit() else frame
 
@@ -299,15 +267,14 @@ def _frame_list(archive: Archive, names: tuple[str, ...]) -> FrameList:
     return ImageFiles(archive.path / archive.below / at, tuple(name[len(at) + 1 if at else 0 :] for name in names))
 
 
-def _first_size(archive: Archive, names: tuple[str, ...]) -> tuple[int, int] | None:
-    if not names or not archive.has(file_of(names[0])):
+def picture_size(archive: Archive, member: str) -> tuple[int, int] | None:
+    """Return (width, height) of an image in pixels; None if it is missing or no image."""
+    if not archive.has(member):
         return None
     try:
-        return _frame_list(archive, names).size
-    except DataError:
+        if (told := archive.image_size(member)) is not None:
+            return told
+        height, width = decode_frame(archive.read_image(member), member).shape[:2]
+    except (DataError, OSError):
         return None
-
-
-def _without(error: DataError, archive: Archive, member: str) -> str:
-    """The message without the path that the problem has already."""
-    return str(error).removeprefix(f"{archive.where(member)}: ")
+    return width, height

@@ -1,8 +1,7 @@
 """Masks as DAVIS and YouTube-VOS have them: `Annotations/<seq>/00000.png`, `JPEGImages/<seq>/00000.jpg`.
 
-A pixel's number, the index into the PNG's palette or its grey value, is that of the object, 0 the ground. A box is
-the bounds of an object's pixels. 255 beside other numbers marks what is not judged; alone it is the object, as in
-DAVIS 2016.
+A pixel's value, a palette index or a grey value, is the number of its object; 0 is the background. A box bounds an
+object's pixels. 255 beside other numbers marks ignored pixels; alone it is the object, as in DAVIS 2016.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _VOID = 255
 
 
 def _find(archive: Archive) -> dict[str, str]:
-    """Folders of one sequence's masks each, below `Annotations/`, with a folder of a resolution between or without."""
+    """Folders of one sequence's masks each, in `Annotations/` or a folder of one resolution in it."""
     members = [m for depth in ("*", "*/*") for m in archive.paths(f"Annotations*/{depth}/*.png")]
     folders = sorted({member.rpartition("/")[0] for member in members})
     return {folder.partition("/")[2]: folder for folder in folders}
@@ -43,16 +42,12 @@ def _read(archive: Archive, place: str, folder: str, report_problem: ReportProbl
         stem = name.removesuffix(".png")
         candidates = [f"{images}/{stem}{ext}" for ext in (".jpg", ".png", ".jpeg")]
         image = next((candidate for candidate in candidates if archive.has(candidate)), candidates[0])
-        for number, box in _bounds(numbers):
+        found = [int(n) for n in np.flatnonzero(np.bincount(numbers.ravel(), minlength=256)) if n != 0]
+        for number in found if found == [_VOID] else [n for n in found if n != _VOID]:
+            seen = numbers == number
+            xs, ys = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
+            box = float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1)
             yield ObjectBox(image, f"{place}/{number}", frame, box, "")
-
-
-def _bounds(numbers: npt.NDArray[np.uint8]) -> Iterator[tuple[int, tuple[float, float, float, float]]]:
-    found = [int(n) for n in np.flatnonzero(np.bincount(numbers.ravel(), minlength=256)) if n != 0]
-    for number in found if found == [_VOID] else [n for n in found if n != _VOID]:
-        seen = numbers == number
-        xs, ys = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
-        yield number, (float(xs[0]), float(ys[0]), float(xs[-1] + 1), float(ys[-1] + 1))
 
 
 def _numbers(data: bytes) -> npt.NDArray[np.uint8]:

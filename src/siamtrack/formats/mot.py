@@ -13,7 +13,7 @@ import numpy as np
 from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_names
-from siamtrack.formats.parse import parse_table
+from siamtrack.formats.records import parse_table
 
 __all__ = ["MOT"]
 

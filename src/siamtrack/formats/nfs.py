@@ -20,17 +20,16 @@ def _layout(rate: str) -> Layout:
         return {name: member for name, member in members.items() if archive.has(member)}
 
     def read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
-        """Read `<seq>/<rate>/<seq>.txt` with frames `<seq>/<rate>/<seq>/00001.jpg`.
+        """Read one sequence; of an annotation at 240 frames a second for frames at 30, every eighth line.
 
-        Of an annotation at 240 frames a second for frames at 30 every eighth line is taken; one frame or one line
-        too many is dropped.
+        One surplus frame or line is dropped.
         """
         regions = _regions(archive, member)
         frames = tuple(archive.images(member.removesuffix(".txt")))
         fast = member.replace("/30/", "/240/")
         if frames:
             dense = abs(len(regions) / len(frames) - _RATIO) < 1
-        else:  # without frames the annotation at 240 frames a second tells it, of which this is a copy
+        else:  # without frames: is this a copy of the annotation at 240 frames a second?
             dense = rate == "30" and fast != member and archive.has(fast)
             dense = dense and len(_regions(archive, fast)) == len(regions)
         if dense:

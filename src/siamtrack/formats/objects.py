@@ -1,4 +1,4 @@
-"""Data sets for training in the layouts in which they are distributed, and one's own: objects in frames."""
+"""Data sets for training, public ones and users' own: objects in frames."""
 
 from __future__ import annotations
 
@@ -23,18 +23,16 @@ from siamtrack.formats.youtubebb import YOUTUBEBB
 
 __all__ = ["OBJECT_LAYOUTS", "find_object_layout"]
 
-_SEQUENCES = (GOT10K, LASOT, TRACKINGNET)
-
 OBJECT_LAYOUTS: Mapping[str, ObjectLayout] = MappingProxyType(
     {
         layout.name: layout
         for layout in (
-            VID, DET, YOUTUBEBB, *(layout.objects() for layout in _SEQUENCES), MOT, CVAT, COCO, MASKS, VOC, YOLO,
-            FOLDER.objects(), VOC_VIDEO, YOLO_VIDEO,
+            VID, DET, YOUTUBEBB, GOT10K.objects(), LASOT.objects(), TRACKINGNET.objects(), MOT, CVAT, COCO, MASKS, VOC,
+            YOLO, FOLDER.objects(), VOC_VIDEO, YOLO_VIDEO,
         )
     }
 )  # fmt: skip
-"""The layouts of training data by name, in the order in which a folder is tried: the most particular one first."""
+"""The layouts of training data by name, in the order of trial for a folder: the most specific one first."""
 
 _ONLY_BY_NAME = frozenset({VOC_VIDEO.name, YOLO_VIDEO.name})  # they look like stills
 

@@ -1,10 +1,9 @@
-"""Trackers' raw result files in the public formats: where they lie, writing, and reading from a folder or a zip file.
+"""Trackers' raw result files in the public formats: paths, writing, and reading from a folder or a zip file.
 
-Understood are one text file a sequence (OTB, LaSOT, UAV123, TrackingNet and the like), VOT's
-`baseline/<seq>/<seq>_001.txt` with special codes and polygons, its multi-start `<seq>_00000050.txt` and
-long-term `<seq>_001_confidence.value`, GOT-10k's `<seq>/<seq>_001.txt` beside `_time.txt`, and a file for each pass of
-OTB's TRE (`<seq>/tre03_00000012.txt`: the number, and the first frame counted from zero) and SRE (`<seq>/left.txt`);
-each at any depth.
+The formats, each at any depth: one text file a sequence (OTB, LaSOT, UAV123, TrackingNet); VOT's
+`baseline/<seq>/<seq>_001.txt` with special codes and polygons, multi-start `<seq>_00000050.txt` and long-term
+`<seq>_001_confidence.value`; GOT-10k's `<seq>/<seq>_001.txt` beside `_time.txt`; a file for each pass of OTB's TRE
+(`<seq>/tre03_00000012.txt`: its number and first frame, from zero) and SRE (`<seq>/left.txt`).
 """
 
 from __future__ import annotations
@@ -20,19 +19,15 @@ import numpy as np
 from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive, sequence_key
 from siamtrack.formats.otb import OTB, OTB_SPECIAL
-from siamtrack.formats.parse import parse_boxes, parse_column, parse_regions
-from siamtrack.formats.records import Predictions
+from siamtrack.formats.records import Predictions, parse_boxes, parse_column, parse_regions
 from siamtrack.geometry.regions import is_rectangle
 
 __all__ = ["read_results", "region_lines", "result_path"]
 
-# The folder in which VOT's tools keep the runs of each protocol.
+# The folder of each protocol's runs in VOT's tools.
 _EXPERIMENTS: Mapping[str, str] = {
-    "reset": "baseline",
-    "multistart": "baseline",
-    "longterm": "longterm",
-    "unsupervised": "unsupervised",
-}
+    "reset": "baseline", "multistart": "baseline", "longterm": "longterm", "unsupervised": "unsupervised",
+}  # fmt: skip
 _PASSES: Mapping[str, re.Pattern[str]] = {
     "tre": re.compile(r"^tre\d+_\d{8}$"),
     "sre": re.compile(r"^(left|right|up|down|(top|bottom)(Left|Right)|scale_\d+)$"),
@@ -44,12 +39,12 @@ _EXPERIMENT_NAMES = frozenset({"baseline", "longterm", "unsupervised", "realtime
 
 
 def result_path(protocol: str, sequence: str, key: str) -> PurePosixPath:
-    """Return where a run's result lies below a tracker's folder, as `read_results` finds it.
+    """Return the path of a run's result below a tracker's folder, where `read_results` finds it.
 
     Args:
         protocol: ope, tre, sre, reset, multistart, unsupervised or longterm.
         sequence: its name.
-        key: the run's: VOT's repetition or anchor, the name of OTB's pass; not looked at for one pass.
+        key: VOT's repetition or anchor, or the name of OTB's pass; unused for one pass.
     """
     if protocol == "ope":
         return PurePosixPath(f"{sequence}.txt")
@@ -62,21 +57,19 @@ def region_lines(run: Predictions) -> str:
     """Return a run as lines of text: VOT's special codes, x,y,w,h or polygons, with at most four decimals."""
     assert run.codes is not None  # Predictions fills it in
     boxes = is_rectangle(run.regions)
+
+    def number(value: float) -> str:
+        text = "nan" if math.isnan(value) else f"{value:.4f}".rstrip("0").rstrip(".")
+        return "0" if text == "-0" else text
+
     lines = []
     for row, code, box in zip(run.regions.tolist(), run.codes.tolist(), boxes.tolist(), strict=True):
-        lines.append(str(code) if code >= 0 else ",".join(map(_number, row[:4] if box else row)))
+        lines.append(str(code) if code >= 0 else ",".join(map(number, row[:4] if box else row)))
     return "\n".join(lines) + "\n"
 
 
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "nan"
-    text = f"{value:.4f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
-
-
 def _candidates(names: Iterable[str], known: Mapping[str, str], protocol: str) -> dict[str, dict[str, list[str]]]:
-    """Return, for each sequence, its result files by the folder of the tracker that wrote them."""
+    """Return each sequence's result files by the tracker's folder."""
     found: dict[str, dict[str, list[str]]] = {}
     for name in names:
         path = PurePosixPath(name)
@@ -104,23 +97,19 @@ def _candidates(names: Iterable[str], known: Mapping[str, str], protocol: str) -
 def _one_tracker(
     found: dict[str, dict[str, list[str]]], experiments: Iterable[str], path: Path
 ) -> dict[str, list[str]]:
-    """Keep the files of one tracker and of the first of some experiments; several trackers are an error."""
+    """Keep the files of one tracker, of the first experiment that it has; several trackers are an error."""
+
+    def is_experiment(root: str) -> bool:
+        return not _EXPERIMENT_NAMES.isdisjoint(root.lower().split("/"))
+
     roots = sorted({root for files in found.values() for root in files})
     owned = ([root for root in roots if wanted in root.lower().split("/")] for wanted in experiments)
     own = next(filter(None, owned), None)
-    if own is not None:
-        roots = own
-    elif any(_experiment(root) for root in roots):
-        roots = [root for root in roots if not _experiment(root)] or roots
-    trackers = sorted(roots)
-    if len(trackers) > 1:
-        shown = ", ".join(root or "." for root in trackers[:4])
+    roots = own or [root for root in roots if not is_experiment(root)] or roots
+    if len(roots) > 1:
+        shown = ", ".join(root or "." for root in roots[:4])
         raise DataError(f"{path}: expected the results of one tracker, found several folders ({shown}); name one")
     return {seq: files[roots[0]] for seq, files in found.items() if roots and roots[0] in files}
-
-
-def _experiment(root: str) -> bool:
-    return any(part in _EXPERIMENT_NAMES for part in root.lower().split("/"))
 
 
 def _confidence(archive: Archive, member: str, rows: int, where: str) -> np.ndarray | None:
@@ -136,28 +125,21 @@ def _confidence(archive: Archive, member: str, rows: int, where: str) -> np.ndar
     return None
 
 
-def _read_run(archive: Archive, member: str, protocol: str, sequence: str) -> Predictions:
+def _read_run(archive: Archive, member: str, protocol: str, sequence: str, layout: str) -> Predictions:
     where = f"results of {sequence}"
     data = archive.read(member)
+    found = _ANCHOR.search(PurePosixPath(member).stem) if protocol in ("tre", "multistart") else None
+    anchor = int(found.group(1)) if found else None
     if protocol == "ope" or protocol in _PASSES:
-        start = _ANCHOR.search(PurePosixPath(member).stem)
-        return Predictions(
-            parse_boxes(data, where), anchor=int(start.group(1)) if start and protocol == "tre" else None
-        )
-    run = parse_regions(data, where)
-    if protocol == "multistart":
-        anchor = _ANCHOR.search(PurePosixPath(member).stem)
-        return replace(run, anchor=int(anchor.group(1)) if anchor else None)
+        run = Predictions(parse_boxes(data, where), anchor=anchor)
+        special = OTB_SPECIAL.get(sequence) if layout == OTB.name else None
+        if special is not None and special.omit and len(run) == special.frames:
+            run = Predictions(run.regions[special.omit :], anchor=anchor)
+        return run
+    run = replace(parse_regions(data, where), anchor=anchor)
     if protocol == "longterm":
         return replace(run, confidence=_confidence(archive, member, len(run), where))
     return run
-
-
-def _counted(run: Predictions, sequence: str, layout: str) -> Predictions:
-    special = OTB_SPECIAL.get(sequence) if layout == OTB.name else None
-    if special is None or not special.omit or len(run) != special.frames or run.codes is None:
-        return run
-    return Predictions(run.regions[special.omit :], run.codes[special.omit :], run.confidence, run.anchor)
 
 
 def read_results(
@@ -167,14 +149,14 @@ def read_results(
 
     Args:
         path: a folder or a zip file.
-        sequences: the names that the truth has; files of other sequences are left alone.
+        sequences: names in the truth; files of other sequences are ignored.
         protocol: ope, tre, sre, reset, multistart, unsupervised or longterm.
-        realtime: take the runs against the clock where VOT's tools kept these beside the others.
-        layout: the data set's. Published results may have a row for each annotated frame where the benchmark
-            begins later (OTB's Tiger1 has 354, of which 349 count): these rows are cut to the frames that count.
+        realtime: prefer the runs of VOT's realtime experiment.
+        layout: of the data set. Published results may have rows for frames before the benchmark's first one (OTB's
+            Tiger1 has 354, of which 349 count), which are dropped.
 
     Raises:
-        DataError: no results, several trackers', or a malformed file; names the sequence and the line.
+        DataError: no results, results of several trackers, or a malformed file.
     """
     path = Path(path)
     known = {sequence_key(name): name for name in sequences}
@@ -187,7 +169,7 @@ def read_results(
             example = result_path(protocol, name, keys.get(protocol, "001"))
             raise DataError(f"{path}: expected result files such as {example}; found none for any sequence")
         return {
-            name: [_counted(_read_run(archive, member, protocol, name), name, layout) for member in sorted(files[name])]
+            name: [_read_run(archive, member, protocol, name, layout) for member in sorted(files[name])]
             for name in known.values()
             if name in files
         }

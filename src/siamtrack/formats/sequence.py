@@ -18,28 +18,15 @@ from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_recta
 from siamtrack.io import image_size, read_bytes
 
 __all__ = [
-    "FrameList",
-    "Image",
-    "ImageFiles",
-    "MissingFrames",
-    "PackedImages",
-    "VideoFrames",
-    "VideoSequence",
-    "area_box",
-    "decode_frame",
-    "from_file",
-    "to_file",
-]
+    "FrameList", "Image", "ImageFiles", "MissingFrames", "PackedImages", "VideoFrames", "VideoSequence", "area_box",
+    "decode_frame", "from_file", "to_file",
+]  # fmt: skip
 
 Image = npt.NDArray[np.uint8]
-_EXACT_DECIMALS = 9
 
 
 class FrameList(Protocol):
-    """The frames of a sequence.
-
-    Any object that knows their number and their size, and reads one when asked.
-    """
+    """The frames of a sequence, decoded when they are read."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -49,25 +36,20 @@ class FrameList(Protocol):
         """Return the number of frames."""
 
     def __getitem__(self, index: int) -> Image:
-        """Return one frame, RGB uint8 (H, W, 3)."""
+        """Return one frame, RGB uint8 (H, W, 3); raises `DataError` if it cannot be decoded."""
 
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files of one folder, each decoded when it is asked for. `names` are relative to `folder`."""
+    """Image files of one folder, each decoded when it is read. `names` are relative to `folder`."""
 
     folder: Path
     names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return len(self.names)
 
     def __getitem__(self, index: int) -> Image:
-        """Return one frame, RGB uint8 (H, W, 3).
-
-        Raises `DataError` that names a file that cannot be decoded.
-        """
         path = self.path(index)
         return decode_frame(read_bytes(path), str(path))
 
@@ -77,31 +59,26 @@ class ImageFiles:
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        """(width, height) of the first frame in pixels."""
+        """(width, height) of the first frame, in pixels."""
         return image_size(self.path(0)) or (self[0].shape[1], self[0].shape[0])
 
     def __reduce__(self) -> tuple[type[ImageFiles], tuple[Path, tuple[str, ...]]]:
-        # only what it was made of travels to another process
+        # the cached size stays in this process
         return ImageFiles, (self.folder, self.names)
 
 
 @dataclass(frozen=True)
 class PackedImages:
-    """Images inside of a zip file, each read and decoded when it is asked for. `names` are members below `below`."""
+    """Images in a zip file, each decoded when it is read. `names` are members below the folder `below`."""
 
     path: Path
     below: str
     names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return len(self.names)
 
     def __getitem__(self, index: int) -> Image:
-        """Return one frame, RGB uint8 (H, W, 3).
-
-        Raises `DataError` that names a member that cannot be decoded.
-        """
         name = self.names[index]
         return decode_frame(self._archive.read_image(name), self._archive.where(name))
 
@@ -127,11 +104,9 @@ class VideoFrames:
     _open: dict[str, tuple[int, Iterator[Image]]] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return self.count
 
     def __getitem__(self, index: int) -> Image:
-        """Return one frame, RGB uint8 (H, W, 3); raises `DataError` where it cannot be decoded."""
         from siamtrack.video.reader import open_source
 
         try:
@@ -158,22 +133,20 @@ class VideoFrames:
 
 @dataclass(frozen=True)
 class MissingFrames:
-    """Frames that are not there: how many they are, and their size where something else tells it."""
+    """The number of frames that are not there, and their size if it is known."""
 
     count: int
     known_size: tuple[int, int] | None = None
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return self.count
 
     def __getitem__(self, index: int) -> Image:
-        """Raise `DataError`: there is no frame."""
         raise DataError(f"frame {index}: the frames are not there, only their annotation")
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels; raises `DataError` where nothing tells it."""
+        """(width, height) in pixels; raises `DataError` if it is not known."""
         if self.known_size is None:
             raise DataError("the size of the frames is not known: neither frames nor meta.json lie beside the truth")
         return self.known_size
@@ -205,15 +178,13 @@ class VideoSequence:
 
     Attributes:
         name: as the data set spells it; it names result files.
-        frames: N frames, read when asked for.
-        truth: (N, 4) rectangles x, y, w, h or (N, 8) polygons in continuous pixels, nan where the target is
-            absent; a single row where the benchmark keeps the rest to itself.
-        visible: (N,) False where the annotation says that nothing of the target is seen; None where it does
-            not say.
+        frames: N frames, read lazily.
+        truth: (N, 4) rectangles x, y, w, h or (N, 8) polygons in continuous pixels, nan where the target is absent; a
+            single row if the benchmark does not publish the rest.
+        visible: (N,) False where nothing of the target is seen; None if not annotated.
         tags: (N,) masks of the frames that have an attribute.
-        anchors: (N,) 1 where a multi-start run goes forward, -1 where it goes backward, else 0; None without
-            anchors.
-        origin: what the data set's own files add to x and y: 1 where they count pixels from one.
+        anchors: (N,) 1 where a multi-start run goes forward, -1 where it goes backward, else 0; None without anchors.
+        origin: 1 if the data set's own files count pixels from one, else 0.
     """
 
     name: str
@@ -235,7 +206,6 @@ class VideoSequence:
         object.__setattr__(self, "truth", truth)
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return len(self.frames)
 
     @property
@@ -275,15 +245,12 @@ class VideoSequence:
 
 
 def to_file(regions: FloatArray, origin: int) -> FloatArray:
-    """Return (N, 4) or (N, 8) regions in a data set's own coordinates.
-
-    Moved by `origin`, decimals kept exact.
-    """
+    """Return (N, 4) or (N, 8) regions in a data set's own coordinates, moved by `origin`, decimals kept exact."""
     if origin == 0:
         return regions
     moved = regions + _shift(regions, origin)
     # 198.3 - 1 + 1 is not 198.3 in binary; rounding gives the number that the file holds
-    return np.asarray(np.round(moved, _EXACT_DECIMALS))
+    return np.asarray(np.round(moved, 9))
 
 
 def from_file(regions: FloatArray, origin: int) -> FloatArray:
@@ -301,9 +268,9 @@ def _shift(regions: FloatArray, origin: int) -> FloatArray:
 def area_box(regions: FloatArray) -> FloatArray:
     """Return (N, 4) upright boxes of the regions' centres and areas.
 
-    A rectangle stays. A polygon becomes its bounds, shrunk about the mean of its corners until they have its
-    area: sides (x_max - x_min) s and (y_max - y_min) s with s = sqrt(|p1 p2| |p2 p3| / bounds' area), as
-    trackers of the SiamRPN family are started on VOT.
+    A rectangle stays. A polygon becomes its bounds, shrunk about the mean of its corners to the polygon's area: sides
+    (x_max - x_min) s and (y_max - y_min) s with s = sqrt(|p1 p2| |p2 p3| / bounds' area), which is how trackers of the
+    SiamRPN family start on VOT.
     """
     boxes = as_rectangles(regions).copy()
     polygons = ~is_rectangle(regions)
@@ -320,7 +287,7 @@ def area_box(regions: FloatArray) -> FloatArray:
 
 
 def decode_frame(data: bytes, where: str) -> Image:
-    """Decode an image file to RGB uint8 (H, W, 3); raises `DataError` that names `where` if that is not possible."""
+    """Decode an image file to RGB uint8 (H, W, 3); raises `DataError` that names `where` if it cannot."""
     import cv2  # not at the top: scoring reads no frames and starts faster without it
 
     try:

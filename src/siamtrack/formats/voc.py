@@ -1,7 +1,7 @@
-"""Pascal VOC's XML, one file a frame: VOC itself, one's own, and ImageNet VID and DET.
+"""Pascal VOC's XML, one file a frame: VOC itself, users' own, and ImageNet VID and DET.
 
-Boxes there are the indices of the first and last pixel, counted from 1 in VOC and what labelling tools write as VOC,
-from 0 in ImageNet; here they end where the last pixel ends.
+The files hold the indices of the first and last pixel, from 1 in VOC and labelling tools, from 0 in ImageNet; here
+boxes end where the last pixel ends.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _find_imagenet(archive: Archive, kind: str, depths: tuple[str, ...]) -> dict
 def _read_imagenet(
     archive: Archive, place: str, folder: str, report_problem: ReportProblem, video: bool
 ) -> Iterator[ObjectBox]:
-    """The objects of a folder's frames: followed by their track numbers in a video, each for itself in stills."""
+    """The objects of a folder's frames: tracks in a video, each for itself in stills."""
     for name in (name for name in archive.files(folder) if name.endswith(".xml")):
         if (tree := read_xml(archive, f"{folder}/{name}", report_problem)) is None:
             continue
@@ -56,9 +56,9 @@ def _find_voc(archive: Archive) -> dict[str, str]:
 def _read_voc(
     archive: Archive, place: str, folder: str, report_problem: ReportProblem, video: bool
 ) -> Iterator[ObjectBox]:
-    """The objects of a folder's frames, followed where they have a `trackid`; else stills.
+    """The objects of a folder's frames: tracks if they have a `trackid`, else stills.
 
-    In a `video`, a folder is a sequence, and an object of a category of which no frame has two is one track.
+    In a `video`, a folder is a sequence, and a category that no frame has twice is one track.
     """
     found: list[tuple[str, ET.Element, str, int, str]] = []
     for name in sorted(archive.files(folder)):

@@ -1,8 +1,7 @@
 """VOT's layouts: `list.txt`, `<seq>/groundtruth.txt`, frames in `<seq>` or `<seq>/color`, tags and anchors.
 
-Read are the short-term sets from 2015 on, the long-term sets, and the multi-start sets from 2020 on. Where
-the truth is a mask (VOT-ST 2020 and later) its bounding rectangle takes its place: this project tracks boxes,
-and the bounding-box challenge of 2022 scores them in the same way.
+For the short-term sets from 2015 on, the long-term sets, and the multi-start sets from 2020 on. A mask (VOT-ST 2020 and
+later) becomes its bounding rectangle, as in the bounding-box challenge of 2022.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ import numpy as np
 from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regions, text_lines
-from siamtrack.formats.parse import parse_column, parse_flags
-from siamtrack.geometry.regions import BoolArray, IntArray
+from siamtrack.formats.records import parse_column, parse_flags
+from siamtrack.geometry.regions import BoolArray
 
 __all__ = ["VOT"]
 
@@ -41,17 +40,28 @@ def _read(archive: Archive, name: str, member: str, report_problem: ReportProble
     properties = _beside(folder, "sequence")
     told = archive.read(properties) if archive.has(properties) else b""
     sides = {key: int(value) for key, value in _SIZE.findall(told)}
-    frames = _frames(archive, folder, told)
+    # The colour frames: where the file `sequence` says, else in `color`, else in the folder itself.
+    places = [_beside(folder, "color"), folder]
+    if channel := _CHANNEL.search(told):
+        pattern = PurePosixPath(channel.group(1).decode("utf-8", "replace").replace("\\", "/"))
+        places.insert(0, _beside(folder, str(pattern.parent if pattern.suffix else pattern)).removesuffix("/."))
+    frames = next((tuple(images) for place in places if (images := archive.images(place))), ())
     if 1 < len(frames) < len(regions):
         counts = f"{len(frames)} frames for {len(regions)} lines of groundtruth.txt"
         raise DataError(f"{archive.where(folder)}: {counts}")
+    anchors = None
+    if archive.has(anchor := _beside(folder, "anchor.value")):
+        values = np.nan_to_num(parse_column(archive.read(anchor), archive.where(anchor)))
+        if len(values) > len(regions):
+            raise DataError(f"{archive.where(anchor)}: {len(values)} values for {len(regions)} frames")
+        anchors = np.sign(np.pad(values, (0, len(regions) - len(values)))).astype(np.int64)
     return Annotated(
         name,
         archive.where(member),
         regions,
         frames,
         tags=_tags(archive, folder, len(regions)),
-        anchors=_anchors(archive, _beside(folder, "anchor.value"), len(regions)),
+        anchors=anchors,
         size=(sides[b"width"], sides[b"height"]) if len(sides) == 2 else None,
         surplus_frames=True,
     )
@@ -61,17 +71,8 @@ def _beside(folder: str, name: str) -> str:
     return f"{folder}/{name}".lstrip("/")
 
 
-def _frames(archive: Archive, folder: str, properties: bytes) -> tuple[str, ...]:
-    """The colour frames: where the file `sequence` says, else in `color`, else in the folder itself."""
-    places = [_beside(folder, "color"), folder]
-    if channel := _CHANNEL.search(properties):
-        pattern = PurePosixPath(channel.group(1).decode("utf-8", "replace").replace("\\", "/"))
-        places.insert(0, _beside(folder, str(pattern.parent if pattern.suffix else pattern)).removesuffix("/."))
-    return next((tuple(images) for place in places if (images := archive.images(place))), ())
-
-
 def _tags(archive: Archive, folder: str, frames: int) -> dict[str, BoolArray]:
-    """All per-frame tags; zeros at the end may be left out."""
+    """All per-frame tags; files may leave out zeros at the end."""
     found = {}
     for name in archive.files(folder):
         stem, _, kind = name.rpartition(".")
@@ -83,15 +84,6 @@ def _tags(archive: Archive, folder: str, frames: int) -> dict[str, BoolArray]:
             raise DataError(f"{where}: {len(on)} flags for {frames} frames")
         found[stem] = np.pad(on, (0, frames - len(on)))
     return found
-
-
-def _anchors(archive: Archive, member: str, frames: int) -> IntArray | None:
-    if not archive.has(member):
-        return None
-    values = np.nan_to_num(parse_column(archive.read(member), archive.where(member)))
-    if len(values) > frames:
-        raise DataError(f"{archive.where(member)}: {len(values)} values for {frames} frames")
-    return np.sign(np.pad(values, (0, frames - len(values)))).astype(np.int64)
 
 
 VOT = Layout("vot", "list.txt and <sequence>/groundtruth.txt", _find, _read)

@@ -14,9 +14,8 @@ from functools import partial
 
 from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive
-from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, text_lines
+from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size, text_lines
 from siamtrack.formats.voc import frame_number
-from siamtrack.formats.youtubebb import picture_size
 
 __all__ = ["YOLO", "YOLO_VIDEO"]
 
@@ -40,9 +39,9 @@ def _find(archive: Archive) -> dict[str, str]:
 
 
 def _read(archive: Archive, place: str, folder: str, report_problem: ReportProblem, video: bool) -> Iterator[ObjectBox]:
-    """The boxes of a folder: followed by their numbers, else stills.
+    """The boxes of a folder: tracks if they have numbers, else stills.
 
-    In a `video`, a folder is a sequence, and an object of a class of which no frame has two is one track.
+    In a `video`, a folder is a sequence, and a class that no frame has twice is one track.
     """
     classes = _classes(archive, report_problem)
     labels: dict[str, list[list[str]]] = {}

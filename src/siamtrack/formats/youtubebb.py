@@ -1,11 +1,9 @@
 """YouTube-BoundingBoxes: the published CSV, and frames that were decoded at its time stamps.
 
-The data set is published as time stamps in videos; the frames of a segment are looked for, as JPEG, in
-`{train,validation}/<youtube_id>+<class_id>+<object_id>/<timestamp_ms>.jpg`, the same under `<class_id>/`, or as
-`{train,validation}/<youtube_id>_<timestamp_ms>.jpg`. Boxes are shares of the frame, hence its size is read.
+The frame of a time stamp lies in `{train,validation}/<youtube_id>+<class_id>+<object_id>/<timestamp_ms>.jpg`, the same
+under `<class_id>/`, or in `{train,validation}/<youtube_id>_<timestamp_ms>.jpg`. Boxes are shares of the frame.
 
-Annotations are 1000 ms apart: `frame` counts these steps, so that a gap of 3 means 3 annotated frames, as in the
-published training code of SiamRPN++.
+Annotations are 1000 ms apart: `frame` counts these steps, as the published training code of SiamRPN++ does.
 """
 
 from __future__ import annotations
@@ -14,14 +12,11 @@ import csv
 import io
 from collections.abc import Iterator
 
-import cv2
-import numpy as np
-
 from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive
-from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
+from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size
 
-__all__ = ["YOUTUBEBB", "picture_size"]
+__all__ = ["YOUTUBEBB"]
 
 _COLUMNS = 10
 _STEP = 1000  # milliseconds between annotations
@@ -34,9 +29,7 @@ def _find(archive: Archive) -> dict[str, str]:
 
 
 def _read(archive: Archive, split: str, member: str, report_problem: ReportProblem) -> Iterator[ObjectBox]:
-    where = archive.where(member)
-
-    refused = 0
+    where, refused = archive.where(member), 0
 
     def refuse(detail: str) -> None:
         nonlocal refused
@@ -64,7 +57,10 @@ def _read(archive: Archive, split: str, member: str, report_problem: ReportProbl
                 except ValueError:
                     refuse(f"line {number}: a time stamp of {stamp[:20]!r} and a box of {row[6:]}")
                     continue
-                here = _frame(archive, split, video, stamp, kind, thing)
+                segment = f"{video}+{kind}+{thing}"
+                places = [f"{at}/{stamp}.jpg" for at in (f"{split}/{segment}", f"{split}/{kind}/{segment}")]
+                places.append(f"{split}/{video}_{stamp}.jpg")
+                here = next((place for place in places if archive.has(place)), places[0])
                 if here != image:  # rows of one frame follow each other
                     image, size = here, picture_size(archive, here)
                     if size is None:
@@ -72,28 +68,9 @@ def _read(archive: Archive, split: str, member: str, report_problem: ReportProbl
                         report_problem(Problem("missing file", archive.where(image), detail))
                 if size is not None:
                     x0, x1, y0, y1 = (share * size[i // 2] for i, share in enumerate(shares))
-                    yield ObjectBox(image, f"{split}/{video}+{kind}+{thing}", frame, (x0, y0, x1, y1), name)
+                    yield ObjectBox(image, f"{split}/{segment}", frame, (x0, y0, x1, y1), name)
     except (csv.Error, UnicodeDecodeError, DataError, OSError) as error:
         refuse(str(error))
-
-
-def _frame(archive: Archive, split: str, video: str, stamp: str, kind: str, thing: str) -> str:
-    segment = f"{video}+{kind}+{thing}"
-    places = (f"{split}/{segment}/{stamp}.jpg", f"{split}/{kind}/{segment}/{stamp}.jpg", f"{split}/{video}_{stamp}.jpg")
-    return next((place for place in places if archive.has(place)), places[0])
-
-
-def picture_size(archive: Archive, member: str) -> tuple[int, int] | None:
-    """Return (width, height) of an image in pixels, or None where it is missing or no image."""
-    if not archive.has(member):
-        return None
-    try:
-        if (told := archive.image_size(member)) is not None:
-            return told
-        image = cv2.imdecode(np.frombuffer(archive.read_image(member), np.uint8), cv2.IMREAD_COLOR)
-    except (DataError, OSError, cv2.error):
-        return None
-    return None if image is None else (image.shape[1], image.shape[0])
 
 
 YOUTUBEBB = ObjectLayout("youtubebb", "YouTube-BB: yt_bb_detection_*.csv and decoded frames", _find, _read)

@@ -23,7 +23,7 @@ __all__ = [
 ]  # fmt: skip
 
 EPS = float(np.finfo(np.float64).eps)
-# The two grids differ in the last bit at four thresholds, as those of the scorers do.
+# The scorers' two grids differ in the last bit at four thresholds.
 _SUCCESS_ARANGE = np.arange(0, 1.05, 0.05)
 _SUCCESS_LINSPACE = np.linspace(0, 1, 21)
 _PIXELS = np.arange(0, 51, 1)

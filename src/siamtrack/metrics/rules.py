@@ -166,23 +166,19 @@ def score_runs(
     known, out = without_sequences(every, leave_out)
     if not known:
         raise DataError(f"{task.suite}: there is no sequence to score")
-    runs = {name: _runs(results[name]) for name in known if name in results}
-    missing = [name for name in known if not runs.get(name)]
+    runs: dict[str, Sequence[Predictions]] = {}
+    for name in known:
+        found: AnyRuns = results.get(name, ())
+        if isinstance(found, np.ndarray):
+            found = Predictions(np.asarray(found, dtype=np.float64))
+        if several := [found] if isinstance(found, Predictions) else list(found):
+            runs[name] = several
+    missing = [name for name in known if name not in runs]
     if missing and not rule.scores_missing:
         raise DataError(f"{rule.name}: no result for {first_names(missing)}; add it or leave the sequence out")
     without_size = [name for name, truth in known.items() if truth.size is None]
     if without_size and task.protocol not in _NO_SIZE_NEEDED:
-        raise DataError(
-            f"{task.suite}: no image size for {first_names(without_size)}; "
-            "expected meta.json or the frames beside the truth"
-        )
-    scores = scorer(known, {name: r for name, r in runs.items() if r}, task.stack)
+        names = first_names(without_size)
+        raise DataError(f"{task.suite}: no image size for {names}; expected meta.json or the frames beside the truth")
+    scores = scorer(known, runs, task.stack)
     return replace(scores, suite=task.suite, rules=rule.name, left_out=out)
-
-
-def _runs(value: AnyRuns) -> list[Predictions]:
-    if isinstance(value, Predictions):
-        return [value]
-    if isinstance(value, np.ndarray):
-        return [Predictions(np.asarray(value, dtype=np.float64))]
-    return list(value)

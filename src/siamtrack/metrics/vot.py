@@ -209,10 +209,6 @@ def ar_robustness(failures: float, frames: float, sensitivity: float = 30.0) -> 
     return float(np.exp(-sensitivity * failures / frames)) if frames else float("nan")
 
 
-def _failures(run: Predictions) -> IntArray:
-    return np.flatnonzero(run.is_code(_FAILURE))
-
-
 def _mean_known(values: FloatArray, axis: int | None = None) -> FloatArray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a frame that every run left out has no mean
@@ -229,7 +225,7 @@ class _PysotSequence:
         if len({len(o) for o in accuracy}) > 1:
             raise LengthError(f"{truth.name}: its repetitions have different numbers of rows")
         self.overlaps = _mean_known(np.array(accuracy), axis=0)
-        self.failures = [_failures(run) for run in runs]
+        self.failures = [np.flatnonzero(run.is_code(_FAILURE)) for run in runs]
         self._eao = [pysot_eao_overlaps(truth, run, known) for run, known in zip(runs, accuracy, strict=True)]
 
     def lost(self, tag: str | None = None) -> float:
@@ -242,13 +238,10 @@ class _PysotSequence:
     def fragments(self, tag: str | None = None) -> list[Fragment]:
         """Return the fragments of all repetitions, weighted by the frames with an attribute if one is given."""
         mask = None if tag is None else _tag_mask(self.truth, tag)
-        return [
-            fragment
-            for overlaps, failures in zip(self._eao, self.failures, strict=True)
-            for fragment in pysot_fragments(
-                overlaps, failures, len(self.truth), repetitions=len(self.failures), tag=mask
-            )
-        ]
+        frames, found = len(self.truth), list[Fragment]()
+        for overlaps, failures in zip(self._eao, self.failures, strict=True):
+            found += pysot_fragments(overlaps, failures, frames, repetitions=len(self.failures), tag=mask)
+        return found
 
     def metrics(self) -> dict[str, float]:
         """Return accuracy (mean overlap in [0, 1]), failures, and robustness: failures in 100 frames.
@@ -307,8 +300,7 @@ def pysot_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> Sco
 def toolkit_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> Scores:
     """Score a reset benchmark by vot-toolkit 0.9: sequences weighted by length, the EAO interval inclusive.
 
-    `robustness` is the toolkit's, failures a sequence weighted by length; `AR_plot_robustness` is the plot's
-    axis.
+    `robustness` is the toolkit's, failures a sequence weighted by length; `AR_plot_robustness` the plot's axis.
     """
     low, high = stack.eao_interval()
     overlaps = each_sequence(truths, lambda seq: [toolkit_run_overlaps(truths[seq], run) for run in results[seq]])
@@ -317,7 +309,7 @@ def toolkit_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> S
     total = 0
     for seq, truth in truths.items():
         runs = list(results[seq])
-        failures = [len(_failures(run)) for run in runs]
+        failures = [int(run.is_code(_FAILURE).sum()) for run in runs]
         total += sum(failures)
         lost = float(np.mean(failures))
         sequences[seq] = {
