@@ -11,8 +11,7 @@ import pytest
 
 from layouts import BY_NAME, HEIGHT, LAYOUTS, WIDTH, got10k, lasot, mot, save, sequences, trackingnet, write
 from made_crops import picture
-from siamtrack.data.frames import read_pictures
-from siamtrack.data.index import Index, build_index, load_index, save_index
+from siamtrack.data.index import Index, build_index, load_index, read_pictures, save_index
 from siamtrack.errors import ConfigError, DataError
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import Problem, picture_size

@@ -1,7 +1,7 @@
 """From pairs of crops to a training batch: jittered regions, the one `cut()`, pasted pieces and colours.
 
-What is drawn is a few numbers a pair, from one generator, and is decided on the CPU, ahead of the batch's turn; the
-pixels are made where the images lie.
+A few random numbers per pair are drawn on the CPU, from one generator, ahead of the batch's turn; pixels are made on
+the device that holds the images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Batch", "Plan", "Preview", "jittered", "plan_batch", "render_batch",
 
 @dataclass(frozen=True, kw_only=True)
 class Batch(TrainingBatch):
-    """B training pairs, and what is told of them when a loss is not finite.
+    """B training pairs, with their names for the report of a loss that is not finite.
 
     Attributes:
         pairs: where they came from.
@@ -38,17 +38,13 @@ class Batch(TrainingBatch):
 
 @dataclass(frozen=True)
 class Plan:
-    """B training pairs for which chance has decided everything, and no pixel is made yet; all of it on the CPU.
+    """B training pairs, fully drawn but not rendered; all of it on the CPU.
 
     Attributes:
         template: the templates.
         search: the search regions.
-        boxes: as in `TrainingBatch`.
-        template_boxes: as in `TrainingBatch`.
-        others: as in `TrainingBatch`.
-        others_alike: as in `TrainingBatch`.
-        pairs: as in `Batch`.
-        keys: as in `Batch`.
+        boxes, template_boxes, others, others_alike: as in `TrainingBatch`.
+        pairs, keys: as in `Batch`.
     """
 
     template: View
@@ -98,8 +94,13 @@ def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: 
     picture = crops.images.shape[-1]
     near, inner = _regions(own[0], wide, sizes, data.template, flip, picture, rng)
     region, boxes = _regions(own[1], sizes.search, sizes, data.search, flip, picture, rng)
-    others = _others(crops, pairs.search, region, sizes.search)
-    alike = ~others[..., 0].isnan() & _same_category(crops, pairs) & ~part[:, None]
+    others = _in_crop(region, sizes.search, crops.others[pairs.search])
+    shown = (others[..., 2:] > 0).all(-1) & (others[..., :2] < sizes.search).all(-1)
+    others = others.masked_fill(~shown[..., None], torch.nan)
+    named = torch.tensor([name not in NAMELESS for name in crops.category_names], dtype=torch.bool)
+    category = crops.categories[pairs.template][:, None]
+    same_category = (crops.other_categories[pairs.search] == category) & named[category]
+    alike = ~others[..., 0].isnan() & same_category & ~part[:, None]
     pasted = draw_paste(boxes, sizes.search, crops, pairs.other, data, rng)
     grey = torch.rand(count, generator=rng) < data.grey
     photometric = [draw_photometric(grey, data, rng) for _ in range(2)]
@@ -153,7 +154,11 @@ def _regions(
     turn = u[:, 4] * math.radians(jitter.turn) if jitter.turn else None
     region = Region(region.centre, region.side, region.stretch * mirror, turn)
     if jitter.inside:
-        region = _inside(region, picture)
+        # Shrunk where need be, then moved, to lie inside the picture.
+        shrink = (picture / 2 / _reach(region).amax(1)).clamp(max=1)
+        region = replace(region, side=region.side * shrink)
+        reach = _reach(region)
+        region = replace(region, centre=torch.minimum(torch.maximum(region.centre, reach), picture - reach))
     return region, _in_crop(region, size, boxes)
 
 
@@ -164,14 +169,6 @@ def _reach(region: Region) -> Tensor:
         return half
     cos, sin = region.turn.cos().abs()[:, None], region.turn.sin().abs()[:, None]
     return half * cos + half.flip(1) * sin
-
-
-def _inside(region: Region, picture: int) -> Region:
-    """The regions moved, and where that is not enough shrunk, so that they lie inside of pictures of that side."""
-    shrink = (picture / 2 / _reach(region).amax(1)).clamp(max=1)
-    region = replace(region, side=region.side * shrink)
-    reach = _reach(region)
-    return replace(region, centre=torch.minimum(torch.maximum(region.centre, reach), picture - reach))
 
 
 def shows_fill(region: Region, picture: int) -> Tensor:
@@ -185,17 +182,3 @@ def _in_crop(region: Region, size: int, boxes: Tensor) -> Tensor:
     ends = region.to_crop(boxes, size)
     # A mirrored region swaps left and right.
     return torch.cat([torch.minimum(ends[..., :2], ends[..., 2:]), torch.maximum(ends[..., :2], ends[..., 2:])], -1)
-
-
-def _others(crops: ResidentSet, index: Tensor, region: Region, size: int) -> Tensor:
-    """(B, 6, 4) the other labelled objects of some pictures in search crops, nan where a crop does not show them."""
-    boxes = _in_crop(region, size, crops.others[index])
-    seen = (boxes[..., 2:] > 0).all(-1) & (boxes[..., :2] < size).all(-1)
-    return boxes.masked_fill(~seen[..., None], torch.nan)
-
-
-def _same_category(crops: ResidentSet, pairs: Pairs) -> Tensor:
-    """(B, 6) bool: an other object beside the search crop's has the template's category, and that says something."""
-    named = torch.tensor([name not in NAMELESS for name in crops.category_names], dtype=torch.bool)
-    category = crops.categories[pairs.template]
-    return (crops.other_categories[pairs.search] == category[:, None]) & named[category][:, None]

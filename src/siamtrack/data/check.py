@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with a data set, each finding with its kind, its path and what exactly."""
+"""Checks of data sets; each finding has a kind, a path and a detail."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from siamtrack.data.frames import read_pictures
-from siamtrack.data.index import Index
+from siamtrack.data.index import Index, read_pictures
 from siamtrack.data.shards import CropLabel, Image, decode, iterate_shard, list_shards, open_shard
 from siamtrack.errors import DataError
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.layout import Problem
-from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import write_whole
 
 __all__ = ["check_benchmark", "check_index", "check_shards", "draw_crops"]
@@ -155,19 +153,16 @@ def check_benchmark(name: str, root: Path, report: Report = lambda done, total: 
         return
     for done, sequence in enumerate(sequences):
         report(done, len(sequences))
-        yield from _check_sequence(sequence)
+        for number in range(len(sequence)):
+            where = f"{sequence.name}, frame {number}"
+            try:
+                height, width = sequence.frames[number].shape[:2]
+            except DataError as error:
+                yield Problem("unreadable frame", where, str(error))
+                continue
+            if (number == 0 or sequence.has_truth) and not sequence.absent(number):
+                x, y, w, h = sequence.box(number)
+                if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
+                    said = f"x,y,w,h = {x:g},{y:g},{w:g},{h:g}, of a frame {width}×{height}"
+                    yield Problem("box outside", where, said)
     report(len(sequences), len(sequences))
-
-
-def _check_sequence(sequence: VideoSequence) -> Iterator[Problem]:
-    for number in range(len(sequence)):
-        try:
-            height, width = sequence.frames[number].shape[:2]
-        except DataError as error:
-            yield Problem("unreadable frame", f"{sequence.name}, frame {number}", str(error))
-            continue
-        if (number == 0 or sequence.has_truth) and not sequence.absent(number):
-            x, y, w, h = sequence.box(number)
-            if x + w <= 0 or y + h <= 0 or x >= width or y >= height:
-                said = f"x,y,w,h = {x:g},{y:g},{w:g},{h:g}, of a frame {width}×{height}"
-                yield Problem("box outside", f"{sequence.name}, frame {number}", said)

@@ -18,18 +18,24 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import DataError
+from siamtrack.data.shards import Image, decode
+from siamtrack.errors import DataError, SiamtrackError
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of
 from siamtrack.io import write_whole
+from siamtrack.video.reader import open_source
 
-__all__ = ["Index", "build_index", "collect", "load_index", "save_index"]
+__all__ = ["Index", "build_index", "collect", "load_index", "read_pictures", "save_index", "video_of"]
 
 _VERSION = 1
 _LONGEST = 400  # characters of a problem
 _FARTHEST = 1e7  # pixels; no image is as wide
 _COLUMNS = ("image", "track", "frame", "category", "boxes")
 _NAMES = ("image_names", "track_names", "category_names")
+_DAMAGED = (  # what numpy, zipfile and json raise for damaged files; RuntimeError has NotImplemented and RecursionError
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, MemoryError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 Ints = npt.NDArray[np.int64]
 
@@ -177,21 +183,7 @@ def load_index(path: Path) -> Index:
             names["image_names"], names["track_names"], names["category_names"],
         )  # fmt: skip
         _check(index)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        zipfile.BadZipFile,
-        EOFError,
-        RecursionError,
-        OverflowError,
-        zlib.error,
-        MemoryError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except _DAMAGED as error:
         raise DataError(f"{path} is no index as `siamtrack data index` writes it: {error}") from None
     return index
 
@@ -206,3 +198,54 @@ def _check(index: Index) -> None:
             raise ValueError(f"the column '{name}' does not fit its names")
     if index.frame.shape != (count,):
         raise ValueError("the column 'frame' has another length")
+
+
+def video_of(name: str) -> tuple[str, int] | None:
+    """The video and the number of its frame that a name means, or None for an image file."""
+    path, mark, number = name.rpartition("#")
+    return (path, int(number)) if mark and number.isdigit() else None
+
+
+def read_pictures(root: Path, names: Iterable[str]) -> Iterator[tuple[str, Image | None, str]]:
+    """Decode pictures: (name, RGB (H, W, 3) or None, what was wrong: "missing file" or "unreadable frame").
+
+    Frames of one video that follow each other, in rising order, are decoded in one go.
+
+    Args:
+        root: a data set's folder, or a zip file of it.
+        names: members of it, `clip.mp4#12` for a frame of a video.
+    """
+    run: list[tuple[str, int]] = []
+    video = ""
+    with Archive(root) as archive:
+        for name in names:
+            place = video_of(name)
+            if run and (place is None or place[0] != video or place[1] < run[-1][1]):
+                yield from _video(root / video, run)
+                run = []
+            if place is None:
+                try:
+                    image = decode(archive.read_image(name))
+                    yield name, image, "" if image is not None else "unreadable frame"
+                except DataError:
+                    yield name, None, "missing file"
+            else:
+                video = place[0]
+                run.append((name, place[1]))
+    if run:
+        yield from _video(root / video, run)
+
+
+def _video(path: Path, wanted: list[tuple[str, int]]) -> Iterator[tuple[str, Image | None, str]]:
+    if not path.is_file():
+        yield from ((name, None, "missing file") for name, _ in wanted)
+        return
+    waiting = list(wanted)
+    try:
+        with open_source(path, wanted[0][1], wanted[-1][1] + 1) as source:
+            for number, frame in enumerate(source, wanted[0][1]):
+                while waiting and waiting[0][1] == number:
+                    yield waiting.pop(0)[0], frame, ""
+    except SiamtrackError:
+        pass  # what could not be decoded is still waiting
+    yield from ((name, None, "unreadable frame") for name, _ in waiting)

@@ -22,8 +22,7 @@ import numpy.typing as npt
 import torch
 
 from siamtrack.config import Jitter, Preset
-from siamtrack.data.frames import read_pictures, video_of
-from siamtrack.data.index import Index
+from siamtrack.data.index import Index, read_pictures, video_of
 from siamtrack.data.shards import MANIFEST, MOST_OTHERS, CropLabel, Image, OtherObject, ShardFile, write_manifest
 from siamtrack.errors import DataError
 from siamtrack.evaluation.jobs import Beat, Event, Failed, Finished, Workers
@@ -77,10 +76,7 @@ class Packing:
         what lies beyond a crop unless the frame ends there, and follow each other closely enough for its gaps.
         """
         crops, data = preset.crops, preset.data
-        sides = (
-            _largest_side(crops.template_side, data.template),
-            _largest_side(crops.search, data.search),
-        )
+        sides = _largest_side(crops.template_side, data.template), _largest_side(crops.search, data.search)
         size = math.ceil(max(sides))
         return Packing(size, size / crops.template, crops.context, gaps={"": data.gap, **data.gaps})
 
@@ -278,7 +274,9 @@ def _cut_group(index: Index, neighbours: _Neighbours, rows: list[int], how: Pack
             beside = neighbours.of(index, row)
             boxes = torch.cat([box, torch.from_numpy(index.boxes[beside])])[None]
             own, *others = crop.to_crop(boxes)[0].tolist()
-            made[track].append((_encode(pixels, how), _label(index, row, beside, own, others, how)))
+            bgr, quality = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, how.quality]
+            jpeg = cv2.imencode(".jpg", bgr, quality)[1].tobytes()
+            made[track].append((jpeg, _label(index, row, beside, own, others, how)))
     return _Cut(list(made.values()), problems)
 
 
@@ -310,8 +308,3 @@ def _label(
     category = index.category_names[index.category[row]]
     box = own[0], own[1], own[2], own[3]
     return CropLabel(track, int(index.frame[row]), box, category, index.source, tuple(other for _, other in nearest))
-
-
-def _encode(pixels: Image, how: Packing) -> bytes:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, how.quality]
-    return cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), quality)[1].tobytes()

@@ -1,4 +1,4 @@
-"""What the training loop asks of data: the pairs of a step, drawn from (seed, part, step) alone."""
+"""The pairs of a training step, drawn from (seed, part, step) alone."""
 
 from __future__ import annotations
 
@@ -57,25 +57,13 @@ class ResidentPairs:
 
     def __init__(self, crops: ResidentSet, sizes: Crops, data: Data) -> None:
         self.crops = crops
+        self.source_names = crops.source_names
+        self.skipped = crops.skipped
+        self.about = f"{len(crops)} crops, kept decoded"
         self._sizes, self._data = sizes, data
         self._sampler = PairSampler(crops, data)
         # A GPU leaves the CPU time to plan the next step; where the CPU makes the pixels too, there is none to gain.
         self._prefetch = Prefetch(self._prepare) if crops.images.device.type != "cpu" else None
-
-    @property
-    def source_names(self) -> tuple[str, ...]:
-        """See `PairSource.source_names`."""
-        return self.crops.source_names
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """See `PairSource.skipped`."""
-        return self.crops.skipped
-
-    @property
-    def about(self) -> str:
-        """See `PairSource.about`."""
-        return f"{len(self.crops)} crops, kept decoded"
 
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
         """See `PairSource.draw`."""

@@ -72,7 +72,9 @@ class PairSampler:
         self._data = data
         tracks, frames = crops.tracks.numpy(), crops.frames.numpy()
         # By category, track and frame: each of them is one range, and drawing is arithmetic on ranges.
-        self._order: Ints = np.lexsort((frames, tracks, _category_of_tracks(tracks, crops.categories.numpy())))
+        # A track of several categories counts as its first one.
+        _, opening, number = np.unique(tracks, return_index=True, return_inverse=True)
+        self._order: Ints = np.lexsort((frames, tracks, crops.categories.numpy()[opening][number]))
         ordered = tracks[self._order]
         self._starts: Ints = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
         self._lengths: Ints = np.diff(self._starts, append=len(ordered))
@@ -197,12 +199,6 @@ def unmet_gaps(crops: ResidentSet, data: Data) -> dict[str, tuple[int, int]]:
         if len(own) and gap and int(own.min()) > gap and data.source_weights.get(name, 1.0) > 0:
             found[name] = gap, int(own.min())
     return found
-
-
-def _category_of_tracks(tracks: Ints, categories: Ints) -> Ints:
-    """Each crop's category, the first one of its track where a track has several."""
-    _, first, number = np.unique(tracks, return_index=True, return_inverse=True)
-    return categories[first][number]
 
 
 def _split(weights: Floats, lengths: Ints, data: Data) -> Floats:

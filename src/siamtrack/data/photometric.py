@@ -1,4 +1,4 @@
-"""Colour, blur and noise of a batch of crops: all chance first, then the pixels, on whatever device they lie."""
+"""Colour, blur and noise of a batch of crops: first the random numbers, then the pixels, on their device."""
 
 from __future__ import annotations
 
@@ -78,7 +78,11 @@ def recolour(x: Tensor, photometric: PhotometricParams) -> None:
         x.copy_(torch.baddbmm(offset, mix, x.flatten(2)).view_as(x))
     if len(rows := np.flatnonzero(photometric.blurred)):
         chosen = torch.from_numpy(rows).to(device, non_blocking=True)
-        x[chosen] = _blur(x[chosen], torch.from_numpy(photometric.kernels[rows]).to(device, non_blocking=True))
+        kernels = torch.from_numpy(photometric.kernels[rows]).to(device, non_blocking=True)
+        weight = kernels.repeat_interleave(x.shape[1], 0)[:, None]
+        padded = F.pad(x[chosen], (_RADIUS,) * 4, mode="reflect")
+        blurred = F.conv2d(padded.reshape(1, -1, *padded.shape[2:]), weight, groups=len(weight))
+        x[chosen] = blurred.reshape(-1, *x.shape[1:])
     if len(rows := np.flatnonzero(photometric.noisy)):
         chosen = torch.from_numpy(rows).to(device, non_blocking=True)
         # Noise for a GPU is made there: drawing and sending it would take longer than all the rest.
@@ -108,19 +112,15 @@ def recolour_one(cut: Image, photometric: PhotometricParams, row: int, made: Flo
     if photometric.coloured:
         cv2.transform(made, mix, dst=made)
     if blurred:
-        made[:] = _filtered(made, photometric.kernels[row], bool(photometric.motion[row]))
+        kernel, border = photometric.kernels[row], cv2.BORDER_REFLECT_101
+        if photometric.motion[row]:
+            made[:] = cv2.filter2D(made, -1, kernel, borderType=border)
+        else:  # round: two passes of a line do
+            made[:] = cv2.sepFilter2D(made, -1, kernel.sum(0), kernel.sum(0), borderType=border)
     if noisy:
         local = torch.Generator().manual_seed(int(photometric.seeds[row]))
         made += _NOISE * torch.randn(made.shape, generator=local).numpy()
     np.clip(made, 0, 255, out=made)
-
-
-def _filtered(picture: Floats, kernel: Floats, motion: bool) -> Floats:
-    """A picture (S, S, 3) filtered with a kernel (11, 11); the edges mirror."""
-    if motion:
-        return cv2.filter2D(picture, -1, kernel, borderType=cv2.BORDER_REFLECT_101)  # type: ignore[return-value]
-    line = kernel.sum(0)  # round: two passes of a line do
-    return cv2.sepFilter2D(picture, -1, line, line, borderType=cv2.BORDER_REFLECT_101)  # type: ignore[return-value]
 
 
 def _colours(grey: Flags, strength: float, u: Floats) -> tuple[Floats, Floats]:
@@ -144,10 +144,3 @@ def _kernels(direction: Floats, width: Floats, motion: Flags) -> Floats:
     kernels[motion[:, None, None] & (kernels < 1e-3)] = 0
     normed: Floats = kernels / kernels.sum((1, 2), keepdims=True)
     return normed
-
-
-def _blur(x: Tensor, kernels: Tensor) -> Tensor:
-    """Filter each of K crops (K, 3, S, S) with its own kernel (K, 11, 11); the edges mirror."""
-    weight = kernels.repeat_interleave(x.shape[1], 0)[:, None]
-    padded = F.pad(x, (_RADIUS,) * 4, mode="reflect")
-    return F.conv2d(padded.reshape(1, -1, *padded.shape[2:]), weight, groups=len(weight)).reshape(x.shape)

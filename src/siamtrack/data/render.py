@@ -1,6 +1,6 @@
-"""Making the pixels of a batch, from what chance has decided about them: cut, pasted into, recoloured.
+"""Making the pixels of a batch from a plan: cut, pasted into, recoloured.
 
-There are two ways, held to each other by a test. On a GPU all crops are cut, pasted into and recoloured at once. On a
+There are two ways, which a test compares. On a GPU all crops are cut, pasted into and recoloured at once. On a
 CPU each crop is made from beginning to end while it lies in the processor's cache, and the threads share the crops.
 """
 
@@ -86,7 +86,7 @@ def warp(picture: Image, warps: Warps, row: int, width: int, height: int) -> Ima
     )
 
 
-_TAKEN = 2.9  # a shard's crop is so many times the template's side wide, which shows its object at search scale
+_TAKEN = 2.9  # width of a shard's crop in template sides, which shows its object at search scale
 
 
 @dataclass(frozen=True)
@@ -263,40 +263,36 @@ def _batched(crops: ResidentSet, view: View) -> Tensor:
 
 
 def _each(crops: ResidentSet, views: Sequence[View]) -> list[Tensor]:
+    """Make the crops one by one, in as many threads as PyTorch uses."""
     frames = crops.images.permute(0, 2, 3, 1).numpy()
     made = [np.empty((len(view.index), view.size, view.size, 3), np.float32) for view in views]
-    _share([_maker(frames, view, pixels) for view, pixels in zip(views, made, strict=True)], len(made[0]))
+    makers = [_maker(frames, view, pixels) for view, pixels in zip(views, made, strict=True)]
+    jobs = iter([partial(make, row) for make in makers for row in range(len(made[0]))])
+
+    def work() -> None:
+        for job in jobs:  # whichever thread is free takes the next one
+            job()
+
+    threads = min(torch.get_num_threads(), len(made[0]))
+    if threads < 2:
+        work()
+    else:
+        with ThreadPoolExecutor(threads, "crops") as pool:
+            for done in [pool.submit(work) for _ in range(threads)]:
+                done.result()
     return [torch.from_numpy(pixels).permute(0, 3, 1, 2) for pixels in made]
 
 
 def _maker(frames: npt.NDArray[np.uint8], view: View, made: npt.NDArray[np.float32]) -> Callable[[int], None]:
-    """What makes one crop of a view, by its number, into `made` (B, size, size, 3)."""
+    """Return a function that writes one crop of a view, by its number, into `made` (B, size, size, 3)."""
     shape = frames.shape[2], frames.shape[1]
     index, warps = view.index.tolist(), region_warps(view.region, view.size, shape)
     windows = PasteWindows.of(view.pasted, view.size, shape) if view.pasted is not None else None
 
     def make(row: int) -> None:
-        """Make crop number `row`."""
         pixels = warp(np.ascontiguousarray(frames[index[row]]), warps, row, view.size, view.size)
         if windows is not None and (number := windows.number.get(row)) is not None:
             paste_one(pixels, windows, number, np.ascontiguousarray(frames[windows.sources[number]]))
         recolour_one(pixels, view.photometric, row, made[row])
 
     return make
-
-
-def _share(makers: Sequence[Callable[[int], None]], count: int) -> None:
-    """Call each maker with 0 .. count - 1, in as many threads as PyTorch uses."""
-    jobs = iter([partial(make, row) for make in makers for row in range(count)])
-
-    def work() -> None:
-        for job in jobs:  # whichever thread is free takes the next one
-            job()
-
-    threads = min(torch.get_num_threads(), count)
-    if threads < 2:
-        work()
-        return
-    with ThreadPoolExecutor(threads, "crops") as pool:
-        for done in [pool.submit(work) for _ in range(threads)]:
-            done.result()

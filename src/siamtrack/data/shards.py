@@ -179,10 +179,16 @@ def _label(fields: Any, what: str) -> CropLabel:
         frame = int(fields["frame"])
     except (TypeError, ValueError, OverflowError):
         raise DataError(f"{what}: expected a whole frame number; got {fields['frame']!r}") from None
-    return CropLabel(
-        str(fields["track_id"]), frame, _box(fields["box"], what), str(fields["category"]), str(fields["source"]),
-        _others(fields.get("others", []), what),
-    )  # fmt: skip
+    box, rows = _box(fields["box"], what), fields.get("others", [])
+    if not isinstance(rows, list) or len(rows) > MOST_OTHERS:
+        raise DataError(f"{what}: expected others as a list of at most {MOST_OTHERS} objects")
+    others = []
+    for row in rows:
+        if not isinstance(row, list) or len(row) != 5 or not isinstance(row[4], str):
+            raise DataError(f"{what}: each of others is [x0, y0, x1, y1, category]; got {row!r:.80}")
+        others.append(OtherObject(_box(row[:4], f"{what}: others"), row[4]))
+    track, category, source = (str(fields[name]) for name in ("track_id", "category", "source"))
+    return CropLabel(track, frame, box, category, source, tuple(others))
 
 
 def _box(values: Any, what: str) -> Box:
@@ -193,17 +199,6 @@ def _box(values: Any, what: str) -> Box:
     if not (math.isfinite(x0 + y0 + x1 + y1) and x1 > x0 and y1 > y0):
         raise DataError(f"{what}: a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1; got {values}")
     return x0, y0, x1, y1
-
-
-def _others(rows: Any, what: str) -> tuple[OtherObject, ...]:
-    if not isinstance(rows, list) or len(rows) > MOST_OTHERS:
-        raise DataError(f"{what}: expected others as a list of at most {MOST_OTHERS} objects")
-    found = []
-    for row in rows:
-        if not isinstance(row, list) or len(row) != 5 or not isinstance(row[4], str):
-            raise DataError(f"{what}: each of others is [x0, y0, x1, y1, category]; got {row!r:.80}")
-        found.append(OtherObject(_box(row[:4], f"{what}: others"), row[4]))
-    return tuple(found)
 
 
 def read_shard(shard: ShardFile) -> Rows:

@@ -175,7 +175,10 @@ class StreamedPairs:
                 self._count([window.rows[row][0] for row in rows[~good].tolist()])
             if (whole := _without(pairs, rows[~good])) is not None:
                 crops = _decoded(window, rows, pictures)
-                return _Drawn(crops, plan_batch(crops, _renumbered(whole, rows), self._sizes, self._data, rng), rng)
+                template, search = torch.searchsorted(rows, whole.template), torch.searchsorted(rows, whole.search)
+                other = torch.where(whole.other < 0, -1, torch.searchsorted(rows, whole.other.clamp(min=0)))
+                whole = replace(whole, template=template, search=search, other=other)
+                return _Drawn(crops, plan_batch(crops, whole, self._sizes, self._data, rng), rng)
         raise DataError(f"no pair of {_TRIES} batches of {count} can be decoded; make the shards again")
 
     def _window(self, seed: int, part: int, position: int) -> _Window:
@@ -254,12 +257,6 @@ def _without(pairs: Pairs, bad: Tensor) -> Pairs | None:
     alike = None if pairs.alike is None else pairs.alike[rows]
     other = torch.where(torch.isin(pairs.other, bad), -1, pairs.other)[rows]
     return Pairs(pairs.template[rows], pairs.search[rows], pairs.present[rows], other, alike)
-
-
-def _renumbered(pairs: Pairs, rows: Tensor) -> Pairs:
-    template, search = torch.searchsorted(rows, pairs.template), torch.searchsorted(rows, pairs.search)
-    other = torch.where(pairs.other < 0, -1, torch.searchsorted(rows, pairs.other.clamp(min=0)))
-    return replace(pairs, template=template, search=search, other=other)
 
 
 def _decoded(window: _Window, rows: Tensor, pictures: list[Image | None]) -> ResidentSet:
