@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from siamtrack.config import Data
 from siamtrack.data.resident import ResidentSet
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, did_you_mean
 
-__all__ = ["NAMELESS", "PairSampler", "Pairs", "generator", "unmet_gaps"]
+__all__ = ["NAMELESS", "PairSampler", "Pairs", "check_sources", "generator", "unmet_gaps"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -46,6 +47,17 @@ def generator(seed: int, rank: int, step: int, purpose: int = 0) -> torch.Genera
     """A random generator that depends on nothing but its arguments."""
     mixed = np.random.SeedSequence([seed, rank, step, purpose]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(mixed[0]) << 31 | int(mixed[1]) >> 1)
+
+
+def check_sources(named: Iterable[str], known: tuple[str, ...], key: str) -> None:
+    """Check that a setting names only sources of the data.
+
+    Raises:
+        ConfigError: it names another; the nearest is offered.
+    """
+    for name in named:
+        if name not in known:
+            raise ConfigError(f"{key} names the unknown source '{name}'{did_you_mean(name, known)}")
 
 
 class PairSampler:

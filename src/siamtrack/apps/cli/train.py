@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from siamtrack.errors import ConfigError, InputError, did_you_mean, missing_package
+from siamtrack.errors import InputError, missing_package
 
 if TYPE_CHECKING:
     import torch
@@ -219,13 +219,13 @@ def _range(quantiles: Sequence[float], digits: int) -> str:
 
 def _check_sources(changes: dict[str, Any], known: tuple[str, ...] | None) -> None:
     """Check that sources named by --set are in the data; those that a preset names may be of other data."""
+    from siamtrack.data.pairs import check_sources
+
     if known is None:
         return
     for key in ("data.source_weights", "data.gaps"):
         named = [name.removeprefix(f"{key}.") for name in changes if name.startswith(f"{key}.")]
-        for name in [*named, *changes.get(key, ())]:
-            if name not in known:
-                raise ConfigError(f"{key} names the unknown source '{name}'{did_you_mean(name, known)}")
+        check_sources([*named, *changes.get(key, ())], known, key)
 
 
 def _check_device(name: str) -> None:
