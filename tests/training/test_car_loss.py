@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from siamtrack.models.families.siamcar import SidesCoder, SideTargets, car_loss
+from siamtrack.models.families.siamcar import SiamCar, SidesCoder, SideTargets, car_loss
+from siamtrack.models.losses import TrainingBatch
 
 CELLS = 25
 WEIGHTS = {"cls": 1.0, "cen": 1.0, "loc": 3.0}
@@ -91,3 +93,50 @@ def test_a_perfect_prediction_costs_little() -> None:
     entropy = [-(c * math.log(c) + (1 - c) * math.log(1 - c)) if 0 < c < 1 else 0.0
                for c in targets.centreness[targets.positive].tolist()]  # fmt: skip
     assert float(terms["cen"]) == pytest.approx(float(np.mean(entropy)), rel=1e-4, abs=1e-4)
+
+
+def test_the_papers_equations_cell_by_cell() -> None:
+    """Equations 3 to 7 of SiamCAR with plain cross-entropy; the indicator of equation 5 is the whole box."""
+    maps, box = _maps(1), (41.0, 37.0, 97.0, 81.0)
+    here = torch.ones(1, dtype=torch.bool)
+    targets = SidesCoder(shrink=0.0).encode(torch.tensor([box]), here, 9, 127)
+    terms = {name: float(term.detach()) for name, term in car_loss(maps, targets, plain=True).items()}
+    values = {name: value.detach().double()[0] for name, value in maps.items()}
+    cls, cen, loc = [], [], []
+    for row in range(9):
+        for column in range(9):
+            x, y = 63.5 + 8 * (column - 4), 63.5 + 8 * (row - 4)
+            left, top, right, bottom = x - box[0], y - box[1], box[2] - x, box[3] - y
+            inside = min(left, top, right, bottom) > 0
+            cls.append(-float(values["cls"][:, row, column].log_softmax(0)[int(inside)]))
+            if inside:
+                width = min(left, right) / max(left, right)
+                centre = math.sqrt(width * min(top, bottom) / max(top, bottom))
+                guess = 1 / (1 + math.exp(-float(values["cen"][0, row, column])))
+                cen.append(-(centre * math.log(guess) + (1 - centre) * math.log(1 - guess)))
+                a, b, c, d = values["loc"][:, row, column].exp().tolist()
+                inter = (min(a, left) + min(c, right)) * (min(b, top) + min(d, bottom))
+                union = (a + c) * (b + d) + (left + right) * (top + bottom) - inter
+                loc.append(-math.log(inter / union))
+    assert len(loc) == 7 * 6  # of 81 cells
+    for name, found in (("cls", cls), ("cen", cen), ("loc", loc)):
+        assert terms[name] == pytest.approx(float(np.mean(found)), rel=1e-5), name
+
+
+@pytest.mark.parametrize("change", [{}, {"shrink": 0.0}, {"plain_loss": True}])
+def test_the_model_s_settings_choose_the_loss(change: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    model = SiamCar(backbone="mobilenetv2", levels=(3,), width=16, light=True, tower=1, unit=16.0, **change)
+    net = model.build().eval()
+    rng = torch.Generator().manual_seed(0)
+    z, x = (torch.rand(1, 3, side, side, generator=rng) * 255 for side in (63, 127))
+    box, here = torch.tensor([[41.0, 37, 97, 81]]), torch.ones(1, dtype=torch.bool)
+    with torch.inference_mode():
+        terms = model.loss(net, TrainingBatch(z, x, box, here, torch.tensor([[12.0, 16, 52, 48]])), [rng])
+        maps = net.respond(net.embed(z, torch.tensor([[40.0, 32]])), x)
+        targets = SidesCoder(shrink=change.get("shrink", 0.6)).encode(box, here, maps["cls"].shape[-1], 127)
+        expected = car_loss(maps, targets, change.get("plain_loss", False))
+        usual = car_loss(maps, SidesCoder().encode(box, here, maps["cls"].shape[-1], 127))
+    for name in WEIGHTS:
+        torch.testing.assert_close(terms[name], expected[name])
+    assert bool(change) == (abs(float(usual["loc"] - terms["loc"])) > 1e-5)

@@ -112,7 +112,7 @@ def test_the_shipped_preset_warms_up_and_ends_near_zero() -> None:
     epochs=st.integers(0, 30),
     warmup=st.floats(0, 0.9),
     start=st.floats(0.01, 1),
-    shape=st.sampled_from(["linear", "exponential"]),
+    shape=st.sampled_from(["linear", "exponential", "constant"]),
     schedule=st.sampled_from(["cosine", "exponential", "logspace", "drop"]),
     final=st.floats(0.001, 1),
 )
@@ -131,6 +131,13 @@ def test_rates_rise_to_the_peak_and_fall(
         assert rates[-1] >= 0.1 * min(final, start) * (1 - 1e-9)
 
 
-def test_an_exponential_warm_up_from_zero_is_refused() -> None:
+def test_a_constant_warm_up_ends_in_the_peak() -> None:
+    train = Train(steps=40, epochs=4, warmup=0.25, warmup_from=0.2, warmup_shape="constant", lr=0.005)
+    rates = [learning_rate(train, step) for step in range(40)]
+    assert rates[:10] == [0.001] * 10 and rates[10] == 0.005
+
+
+@pytest.mark.parametrize("shape", ["exponential", "constant"])
+def test_a_warm_up_from_zero_that_stays_there_is_refused(shape: str) -> None:
     with pytest.raises(ValidationError, match="warmup_from"):
-        Train(warmup_shape="exponential", warmup=0.1)
+        Train(warmup_shape=shape, warmup=0.1)  # type: ignore[arg-type]

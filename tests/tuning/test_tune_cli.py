@@ -28,7 +28,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     """The exit code of `siamtrack tune`; the model "quick" is the one whose best is known."""
     find = command._find
     monkeypatch.setattr(
-        command, "_find", lambda model, device: QuickVariants() if model == "quick" else find(model, device)
+        command, "_find", lambda model, *given: QuickVariants() if model == "quick" else find(model, *given)
     )
     monkeypatch.setattr(sys, "argv", ["siamtrack", "tune", *map(str, arguments)])
     try:

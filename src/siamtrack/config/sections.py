@@ -224,7 +224,8 @@ class Train:
         epochs: number of equal parts of the steps between which the learning rate changes; 0 changes it every step.
         warmup: share of the steps in which the rate rises.
         warmup_from: where it rises from, as a share of `lr`.
-        warmup_shape: "linear", or "exponential" (PySOT's "step"), which needs a `warmup_from` above 0.
+        warmup_shape: "linear"; "exponential" (PySOT's "step") or "constant", which stays at `warmup_from` times `lr`
+            (SiamRPN++, section 4.2): both need a `warmup_from` above 0.
         schedule: "cosine" to 0; "exponential" to `final_rate` times `lr`, which is reached after the last step or
             epoch (PyTorch's ExponentialLR); "logspace", the same but reached in the last one (PySOT's "log"); "drop"
             to `final_rate` times `lr` in one step.
@@ -252,7 +253,7 @@ class Train:
     epochs: int = Field(default=0, ge=0)
     warmup: float = Field(default=0.02, ge=0, lt=1)
     warmup_from: float = Field(default=0.0, ge=0, le=1)
-    warmup_shape: Literal["linear", "exponential"] = "linear"
+    warmup_shape: Literal["linear", "exponential", "constant"] = "linear"
     schedule: Literal["cosine", "exponential", "logspace", "drop"] = "cosine"
     final_rate: float = Field(default=0.1, gt=0, le=1)
     drop_at: float = Field(default=0.8, ge=0, le=1)
@@ -268,8 +269,8 @@ class Train:
 
     @model_validator(mode="after")
     def _consistent(self) -> Train:
-        if self.warmup_shape == "exponential" and self.warmup and not self.warmup_from:
-            raise ValueError("an exponential warm-up needs warmup_from above 0")
+        if self.warmup_shape != "linear" and self.warmup and not self.warmup_from:
+            raise ValueError(f"the warm-up '{self.warmup_shape}' needs warmup_from above 0")
         if self.from_scratch and self.backbone_weights:
             raise ValueError("from_scratch does without backbone_weights; give one of the two")
         if self.batch_shards and self.batch % self.batch_shards:

@@ -45,6 +45,8 @@ def learning_rate(train: Train, step: int) -> float:
     place = step * train.epochs // train.steps if train.epochs else step
     warm = round(train.warmup * count)
     if place < warm:
+        if train.warmup_shape == "constant":
+            return train.lr * train.warmup_from
         if train.warmup_shape == "exponential":
             return train.lr * math.pow(train.warmup_from, 1 - place / warm)
         return train.lr * (train.warmup_from + (1 - train.warmup_from) * (place + 1) / warm)

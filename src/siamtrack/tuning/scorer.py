@@ -70,7 +70,7 @@ class ModelVariants:
 
     @property
     def preset(self) -> Preset:
-        """The preset that is stored with the weights."""
+        """The preset that is stored with the weights, or what was given in its place."""
         return preset_from_json(json.dumps(self.spec.identity["preset"]), self.spec.name)
 
     @property
@@ -80,7 +80,7 @@ class ModelVariants:
 
     def open(self) -> Make:
         """Load the weights."""
-        base = load(self.spec.model, self.spec.device)
+        base = load(self.spec.model, self.spec.device, self.preset)
         return lambda preset: retuned(base, preset)
 
 

@@ -46,6 +46,13 @@ def tune_command(
         int | None, typer.Option(metavar="K", min=2, help="Of the cross-validation; by default 5.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sharing out into folds.")] = 0,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="Settings in place of those stored with the weights.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as track.rate=0.3; repeatable."),
+    ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
     processes: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core, one on a GPU.")
@@ -66,7 +73,7 @@ def tune_command(
 
     kept = _ledger_path(out)
     wanted = parse_grid(grid or [])
-    variants = _find(model, device)
+    variants = _find(model, device, preset, settings or [])
     space = make_space(variants.preset, wanted or default_grid(variants.preset))
     workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     plan = TuningPlan(space, search.value, folds, seed, Workers(workers if workers > 1 else 0, cluster))
@@ -133,10 +140,11 @@ def _ledger_path(out: Path) -> Path:
     return path
 
 
-def _find(model: str, device: str) -> ModelVariants:
+def _find(model: str, device: str, preset: str | None, settings: list[str]) -> ModelVariants:
+    from siamtrack.config import parse_settings
     from siamtrack.evaluation.trackers import find_tracker
     from siamtrack.tuning.scorer import ModelVariants
 
     if model.startswith("opencv:"):
         raise ConfigError(f"tune expects a siamtrack model; '{model}' has no preset to tune")
-    return ModelVariants(find_tracker(model, device))
+    return ModelVariants(find_tracker(model, device, preset, parse_settings(settings)))

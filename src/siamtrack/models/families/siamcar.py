@@ -20,7 +20,7 @@ from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationMerge, CorrelationPart
 from siamtrack.models.heads import boxes_of_sides, decode_sides, init_outputs, separable_tower, side_iou, sides_of_boxes
-from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_count, weighted
+from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_count, joint_mean, weighted
 from siamtrack.models.necks import FuseLevels, ProjectLevels
 from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
 
@@ -41,6 +41,9 @@ class SiamCar:
         template_cells: side of the template features' middle that is kept.
         unit: pixels that an untrained head predicts for each side.
         loss_weights: of classification, centre-ness and regression (section 3.2: 1, 1, 3).
+        shrink: which cells are positive; see `SidesCoder`. 0 is the whole box, as in the paper (equation 5).
+        plain_loss: cross-entropy over all cells alike and the plain mean of the IoU loss, as in the paper (section 3.2,
+            equation 4), in place of the published code's weights; see `car_loss`.
     """
 
     family: Literal["siamcar"] = "siamcar"
@@ -53,6 +56,8 @@ class SiamCar:
     template_cells: int = Field(default=7, ge=1)
     unit: float = Field(default=1.0, gt=0)
     loss_weights: tuple[float, float, float] = (1.0, 1.0, 3.0)
+    shrink: float = Field(default=0.6, ge=0, lt=1)
+    plain_loss: bool = False
 
     def build(self) -> SiameseNet:
         """The network with random weights."""
@@ -71,9 +76,9 @@ class SiamCar:
         """Forward pass and loss of one batch: `cls`, `cen`, `loc` and `total`; nothing is drawn."""
         del rngs
         maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
-        coder = SidesCoder(float(net.backbone.stride))
+        coder = SidesCoder(float(net.backbone.stride), self.shrink)
         targets = coder.encode(batch.boxes, batch.present, maps["cls"].shape[-1], batch.search.shape[-1])
-        return weighted(car_loss(maps, targets), self.loss_weights)
+        return weighted(car_loss(maps, targets, self.plain_loss), self.loss_weights)
 
 
 def _tower(width: int, depth: int) -> nn.Sequential:
@@ -179,26 +184,34 @@ def centreness(sides: Tensor) -> Tensor:
     return ratio.prod(-1).sqrt()
 
 
-def car_loss(maps: Maps, targets: SideTargets) -> dict[str, Tensor]:
+def car_loss(maps: Maps, targets: SideTargets, plain: bool = False) -> dict[str, Tensor]:
     """The unweighted terms `cls`, `cen` and `loc` of `CarHead`'s maps.
 
     `cls` is half the mean cross-entropy over positive cells plus half that over negative ones. `loc` is
     -log((I + 1) / (U + 1)), as in the reference, weighted by the target's centre-ness; `cen` is binary cross-entropy.
     Both use positive cells only and are 0 where there are none. Cells are counted over all processes.
+
+    With `plain`, as the paper writes it (section 3.2, equation 4): `cls` is the mean over all cells, `loc` the mean of
+    -log(I / U) over the positive ones.
     """
     logits = maps["cls"].float().log_softmax(1).flatten(2)
     positive, negative = targets.positive, ~targets.positive
     count = joint_count(positive.sum())
-    cls_positive = -(logits[:, 1] * positive).sum() / count
-    cls_negative = -(logits[:, 0] * negative).sum() / joint_count(negative.sum())
-    weight = targets.centreness * positive
+    cls_positive = -(logits[:, 1] * positive).sum()
+    cls_negative = -(logits[:, 0] * negative).sum()
     inter, union = side_iou(decode_sides(maps), targets.sides.clamp(min=0))
-    overlap = -torch.log((inter + 1) / (union + 1))
     cen = F.binary_cross_entropy_with_logits(
         maps["cen"].float().flatten(1), targets.centreness, weight=positive.float(), reduction="sum"
     )
+    if plain:
+        cells = joint_count(positive.sum() + negative.sum())
+        overlap = -torch.log(inter.clamp(min=1e-6) / union.clamp(min=1e-6))
+        loc = joint_mean(overlap, positive)
+        return {"cls": (cls_positive + cls_negative) / cells, "cen": cen / count, "loc": loc}
+    weight = targets.centreness * positive
+    overlap = -torch.log((inter + 1) / (union + 1))
     return {
-        "cls": 0.5 * cls_positive + 0.5 * cls_negative,
+        "cls": 0.5 * cls_positive / count + 0.5 * cls_negative / joint_count(negative.sum()),
         "cen": cen / count,
         "loc": (overlap * weight).sum() / joint_count(weight.sum(), floor=1e-6),
     }

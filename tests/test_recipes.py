@@ -1,0 +1,234 @@
+"""The training recipes of the published presets, value by value, against what papers and public code state.
+
+`<name>` follows the authors' code and `<name>_paper` the paper's text where the two differ. Beside each value stands
+where it is stated; files are those of the repository named above the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from siamtrack.config import Preset, load_preset
+from siamtrack.training.parameters import backbone_trains, learning_rate
+
+Recipe = dict[str, Any]
+
+# STVIR/pysot: pysot/core/models/siamrpn_r50_l234_dwxcorr_8gpu/config.yaml ("yaml") and pysot/core/config.py ("config").
+PYSOT_DATA: Recipe = {
+    "crops.template": 127,  # yaml TRACK.EXEMPLAR_SIZE; SiamRPN++, section 4.1
+    "crops.search": 255,  # yaml TRACK.INSTANCE_SIZE; SiamRPN++, section 4.1
+    "data.template.shift": 4,  # yaml DATASET.TEMPLATE.SHIFT
+    "data.template.scale": 0.05,  # yaml DATASET.TEMPLATE.SCALE
+    "data.search.shift": 64,  # yaml DATASET.SEARCH.SHIFT; SiamRPN++, section 3.1
+    "data.search.scale": 0.18,  # yaml DATASET.SEARCH.SCALE
+    "data.blur": 0.2,  # yaml DATASET.SEARCH.BLUR
+    "data.flip": 0,  # yaml DATASET.SEARCH.FLIP
+    "data.grey": 0,  # yaml DATASET.GRAY
+    "data.gaps.vid": 100,  # config DATASET.VID.FRAME_RANGE
+    "data.gaps.youtubebb": 3,  # config DATASET.YOUTUBEBB.FRAME_RANGE
+    "data.source_counts.vid": 100_000,  # config DATASET.VID.NUM_USE
+    "train.momentum": 0.9,  # config TRAIN.MOMENTUM; SiamRPN++, section 4.2
+    "train.clip": 10,  # config TRAIN.GRAD_CLIP
+    "train.backbone_rate": 0.1,  # yaml BACKBONE.LAYERS_LR; SiamRPN++, section 3.2
+}
+SIAMRPN: Recipe = PYSOT_DATA | {
+    "model.ratios": (0.33, 0.5, 1, 2, 3),  # yaml ANCHOR.RATIOS
+    "model.scale": 8,  # yaml ANCHOR.SCALES
+    "model.loss_weights": (1, 1.2),  # yaml TRAIN.CLS_WEIGHT, TRAIN.LOC_WEIGHT
+    "model.smooth_l1": False,  # weight_l1_loss in pysot/models/loss.py
+    "data.negative": 0.2,  # yaml DATASET.NEG
+    "train.batch": 8 * 28,  # yaml TRAIN.BATCH_SIZE, on 8 GPUs
+    "train.epochs": 20,  # yaml TRAIN.EPOCH
+    "pairs an epoch": 600_000,  # config DATASET.VIDEOS_PER_EPOCH
+    "rate in epoch 1": 0.001,  # yaml TRAIN.LR_WARMUP.KWARGS.start_lr
+    "rate in epoch 3": 0.001 * 5**0.4,  # LR_WARMUP.TYPE "step": geometric from 0.001 towards 0.005 in 5 epochs
+    "rate in epoch 6": 0.005,  # yaml TRAIN.LR.KWARGS.start_lr
+    "rate in epoch 20": 0.0005,  # yaml TRAIN.LR.KWARGS.end_lr
+    "epochs of the heads alone": 10,  # yaml BACKBONE.TRAIN_EPOCH
+    "train.frozen_stages": 2,  # stem and layer1: yaml BACKBONE.TRAIN_LAYERS names layer2 to layer4
+    "train.weight_decay": 1e-4,  # config TRAIN.WEIGHT_DECAY
+}
+# SiamRPN++, CVPR 2019: the text, where it differs.
+SIAMRPN_PAPER: Recipe = {
+    "model.loss_weights": (1, 1),  # section 4.2, "sum of classification loss and ..."
+    "model.smooth_l1": True,  # section 4.2
+    "train.batch": 128,  # section 4.2
+    "rate in epoch 3": 0.001,  # section 4.2
+    "epochs of the heads alone": 5,  # section 4.2
+    "train.frozen_stages": 0,  # section 4.2, "the whole network"
+    "train.weight_decay": 5e-4,  # section 4.2
+}
+
+# ohhhyeahhh/SiamCAR: experiments/siamcar_r50/config.yaml ("yaml") and pysot/core/config.py ("config").
+SIAMCAR: Recipe = PYSOT_DATA | {
+    "model.loss_weights": (1, 1, 3),  # yaml TRAIN.CLS_WEIGHT, CEN_WEIGHT, LOC_WEIGHT; SiamCAR, section 3.2
+    "model.shrink": 0.6,  # compute_targets_for_locations in pysot/models/loss_car.py
+    "model.plain_loss": False,  # select_cross_entropy_loss and IOULoss in pysot/models/loss_car.py
+    "track.select": "upsampled",  # pysot/tracker/siamcar_tracker.py
+    "data.negative": 0.0,  # config DATASET.NEG, since June 2020; the yaml of before has 0.2
+    "data.gaps.got10k": 50,  # config DATASET.GOT.FRAME_RANGE
+    "data.gaps.lasot": 100,  # config DATASET.LaSOT.FRAME_RANGE
+    "train.batch": 80,  # yaml TRAIN.BATCH_SIZE
+    "train.epochs": 20,  # yaml TRAIN.EPOCH; SiamCAR, section 4.1
+    "pairs an epoch": 600_000,  # config DATASET.VIDEOS_PER_EPOCH
+    "rate in epoch 1": 0.001,  # yaml TRAIN.LR_WARMUP.KWARGS.start_lr
+    "rate in epoch 6": 0.005,  # yaml TRAIN.BASE_LR
+    "rate in epoch 20": 0.0005,  # yaml TRAIN.LR.KWARGS.end_lr
+    "epochs of the heads alone": 10,  # yaml BACKBONE.TRAIN_EPOCH; SiamCAR, section 4.1
+    "train.frozen_stages": 2,  # yaml BACKBONE.TRAIN_LAYERS; SiamCAR, section 4.1, "the last 3 blocks"
+    "train.weight_decay": 1e-4,  # config TRAIN.WEIGHT_DECAY
+}
+# SiamCAR, CVPR 2020: the text, where it differs.
+SIAMCAR_PAPER: Recipe = {
+    "model.shrink": 0.0,  # equation 5
+    "model.plain_loss": True,  # section 3.2 and equation 4
+    "track.select": "neighbours_weighted",  # equation 9 and section 3.3
+    "train.batch": 96,  # section 4.1
+    "rate in epoch 1": 0.001,  # section 4.1
+    "rate in epoch 6": 0.001 * 0.1 ** (5 / 19),  # no warm-up in section 4.1; the fall is the code's
+    "rate in epoch 20": 0.0001,  # as above
+}
+
+# microsoft/SA-Siam: configuration.py.
+SA_SIAM: Recipe = {
+    "crops.template": 127,  # z_image_size; SA-Siam, section 4.1
+    "crops.template_crop": 255,  # SA-Siam, section 4.1
+    "crops.search": 255,  # x_image_size; SA-Siam, section 4.1
+    "model.appearance_weight": 0.3,  # SA-Siam, section 4.1
+    "data.gap": 100,  # max_frame_dist
+    "data.template.shift": 4,  # CenterCrop(247), RandomCrop(239) in datasets/dataloader.py
+    "data.search.shift": 4,  # as above
+    "data.grey": 0,  # preprocessing_name siamese_fc_color; SA-Siam, section 4.1, "only color images"
+    "data.negative": 0,  # pairs of one track in datasets/dataloader.py
+    "train.batch": 8,  # batch_size
+    "train.epochs": 30,  # epoch; SA-Siam, section 4.1
+    "pairs an epoch": 53_200,  # num_examples_per_epoch
+    "rate in epoch 1": 0.01,  # initial_lr; SA-Siam, section 4.1
+    "rate in epoch 25": 0.01,  # num_epochs_per_decay, staircase; SA-Siam, section 4.1
+    "rate in epoch 26": 0.001,  # lr_decay_factor; SA-Siam, section 4.1
+    "epochs of the heads alone": 0,  # A-Net from scratch; SA-Siam, section 3.1
+    "train.from_scratch": True,  # SA-Siam, section 3.1
+    "train.momentum": 0,  # optimizer_config: SGD
+    "train.weight_decay": 5e-4,  # embed_config.weight_decay
+}
+# SA-Siam, CVPR 2018: the text, where it differs.
+SA_SIAM_PAPER: Recipe = {
+    "data.gap": 10_000,  # section 4.1: any two images of a tracklet
+    "data.template.shift": 0,  # section 4.1: the target in the middle
+    "data.search.shift": 0,  # section 4.1
+    "data.template.scale": 0,  # section 4.1
+    "data.search.scale": 0,  # section 4.1
+}
+
+# SPM-Tracker, CVPR 2019; names in capitals are those of siam_tracker/spm_tracker/config.py of microsoft/SPM-Tracker,
+# which publishes settings of the training but no training.
+SPM: Recipe = {
+    "crops.template": 127,  # section 4.1
+    "crops.search": 271,  # section 4.3
+    "model.ratios": (0.33, 0.5, 1, 2, 3),  # section 4.3
+    "model.scale": 8,  # MODEL.ANCHOR_SCALES
+    "model.template_cells": 6,  # section 4.1
+    "model.fine_levels": (2, 4),  # section 4.1
+    "model.loss_weights": (1, 2, 1, 1),  # section 4.2; TRAIN.CM_BBOX_LOSS_WEIGHT
+    "model.smooth_l1": True,  # section 4.2
+    "model.overlap": 0.5,  # section 4.3
+    "model.proposals": 9,  # section 4.3
+    "model.correlation_gain": 0.001,  # MODEL.CM_CLS_SCALE_FACTOR, CM_BBOX_SCALE_FACTOR
+    "data.video_share": 0.8,  # section 4.2: 4 : 1
+    "data.negative": 0.5,  # section 4.2: 2 : 1 : 1, of which the half is of two objects
+    "data.negative_same": 0.5,  # section 4.2: and the half of those of one category
+    "data.same_category": True,  # section 3.2
+    "train.epochs": 50,  # section 4.2
+    "pairs an epoch": 160_000,  # section 4.2
+    "rate in epoch 1": 0.01,  # section 4.2
+    "rate in epoch 50": 0.0001,  # section 4.2
+    "epochs of the heads alone": 0,  # section 4.2: end-to-end
+    "train.frozen_stages": 0,  # section 4.2
+}
+
+# hqucv/siamban: experiments/siamban_r50_l234/config.yaml ("yaml") and siamban/core/config.py ("config").
+SIAMBAN: Recipe = PYSOT_DATA | {
+    "model.loss_weights": (1, 1),  # yaml TRAIN.CLS_WEIGHT, TRAIN.LOC_WEIGHT
+    "track.smallest_side": 10,  # _bbox_clip in siamban/tracker/siamban_tracker.py
+    "data.negative": 0.2,  # yaml DATASET.NEG
+    "data.gaps.got10k": 100,  # config DATASET.GOT10K.FRAME_RANGE
+    "data.gaps.lasot": 100,  # config DATASET.LASOT.FRAME_RANGE
+    "data.source_counts.youtubebb": 200_000,  # config DATASET.YOUTUBEBB.NUM_USE
+    "data.source_counts.coco": 100_000,  # config DATASET.COCO.NUM_USE
+    "data.source_counts.det": 200_000,  # config DATASET.DET.NUM_USE
+    "data.source_counts.got10k": 200_000,  # config DATASET.GOT10K.NUM_USE
+    "data.source_counts.lasot": 200_000,  # config DATASET.LASOT.NUM_USE
+    "train.batch": 8 * 28,  # yaml TRAIN.BATCH_SIZE, on 8 GPUs
+    "train.epochs": 20,  # yaml TRAIN.EPOCH
+    "pairs an epoch": 1_000_000,  # yaml DATASET.VIDEOS_PER_EPOCH
+    "rate in epoch 1": 0.001,  # yaml TRAIN.LR_WARMUP.KWARGS.start_lr
+    "rate in epoch 6": 0.005,  # yaml TRAIN.LR.KWARGS.start_lr
+    "rate in epoch 20": 0.00005,  # yaml TRAIN.LR.KWARGS.end_lr
+    "epochs of the heads alone": 10,  # yaml BACKBONE.TRAIN_EPOCH
+    "train.frozen_stages": 2,  # yaml BACKBONE.TRAIN_LAYERS
+    "train.weight_decay": 1e-4,  # config TRAIN.WEIGHT_DECAY
+}
+
+TWINS = {
+    "siamrpn_r50": (SIAMRPN, SIAMRPN_PAPER),
+    "siamcar_r50": (SIAMCAR, SIAMCAR_PAPER),
+    "sa_siam": (SA_SIAM, SA_SIAM_PAPER),
+}
+RECIPES = {"spm": SPM, "siamban_r50": SIAMBAN} | {
+    name: recipe
+    for base, (code, paper) in TWINS.items()
+    for name, recipe in ((base, code), (f"{base}_paper", code | paper))
+}
+# What a twin may set besides what its recipe names: what the values above are computed from.
+FOLLOWS = {"train.steps", "train.lr", "train.warmup", "train.warmup_shape", "train.unfreeze_at", "track.published_rate"}
+
+
+def stated(preset: Preset, key: str) -> Any:
+    """A value of a recipe as the resolved preset has it."""
+    train = preset.train
+    starts = [-(-train.steps * epoch // train.epochs) for epoch in range(train.epochs)]
+    if key.startswith("rate in epoch "):
+        return learning_rate(train, starts[int(key.rpartition(" ")[2]) - 1])
+    if key == "pairs an epoch":
+        return train.steps * train.batch / train.epochs
+    if key == "epochs of the heads alone":
+        return sum(not backbone_trains(train, step + 1) for step in starts)
+    value = asdict(preset)
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_preset_has_the_stated_values(name: str) -> None:
+    preset = load_preset(name)
+    found = {key: stated(preset, key) for key in RECIPES[name]}
+    # Steps are whole, so that an epoch may have a few pairs more or fewer; a drop's share has 4 digits.
+    assert found.pop("pairs an epoch") == pytest.approx(RECIPES[name]["pairs an epoch"], rel=1e-4)
+    for key, value in found.items():
+        expected = RECIPES[name][key]
+        assert value == (pytest.approx(expected) if isinstance(expected, float) else expected), key
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_differs_in_what_the_text_says_and_in_nothing_else(name: str) -> None:
+    code, paper = (asdict(load_preset(twin)) for twin in (name, f"{name}_paper"))
+    differing = {
+        key
+        for section in ("model", "crops", "track", "data", "train")
+        for key, value in _flat(section, code[section]).items()
+        if _flat(section, paper[section]).get(key) != value
+    }
+    named = {key for key in TWINS[name][1] if "." in key}
+    assert named <= differing <= named | FOLLOWS
+    assert all(TWINS[name][0].get(key) != value for key, value in TWINS[name][1].items() if key != "rate in epoch 1")
+
+
+def _flat(prefix: str, table: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flat(f"{prefix}.{key}", value) if isinstance(value, dict) else {f"{prefix}.{key}": value}
+    return flat
