@@ -27,8 +27,7 @@ from rich.table import Table
 
 from siamtrack.config import load_preset, preset_names
 from siamtrack.errors import SiamtrackError
-from siamtrack.evaluation.opencv import opencv_tracker
-from siamtrack.evaluation.trackers import TimedMatcher
+from siamtrack.evaluation.trackers import TimedMatcher, opencv_tracker
 from siamtrack.models.weights import fold_norms
 from siamtrack.tracking import view as tracking
 from siamtrack.tracking.tracker import Tracker

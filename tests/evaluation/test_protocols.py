@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamtrack.errors import ConfigError, DataError
-from siamtrack.evaluation.evaluate import score_store
+from siamtrack.evaluation.evaluate import run_sequence, score_store
 from siamtrack.evaluation.protocols import (
     EvaluationProtocol,
     OnePass,
@@ -19,7 +19,6 @@ from siamtrack.evaluation.protocols import (
     TemporalRobustness,
     shifted_box,
 )
-from siamtrack.evaluation.runner import run_sequence
 from siamtrack.evaluation.scoring import score_results, scoring_task
 from siamtrack.evaluation.store import Store
 from siamtrack.evaluation.suites import SUITES, find_suite, with_speed

@@ -16,9 +16,8 @@ from dask_cluster import Cluster
 import toy_sets
 from siamtrack.config import load_preset, preset_to_json
 from siamtrack.errors import ConfigError, DataError, WeightsError
-from siamtrack.evaluation.evaluate import Evaluation, evaluate, open_store, read_suite
+from siamtrack.evaluation.evaluate import Evaluation, evaluate, open_store, pending, read_suite
 from siamtrack.evaluation.jobs import Workers
-from siamtrack.evaluation.runner import pending
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import ImageFiles, VideoSequence

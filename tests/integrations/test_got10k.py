@@ -58,8 +58,7 @@ def test_otb(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_toolkit_and_siamtrack_run_the_same_tracker_to_the_same_boxes(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from siamtrack.evaluation.evaluate import read_suite
-    from siamtrack.evaluation.runner import run_sequence
+    from siamtrack.evaluation.evaluate import read_suite, run_sequence
     from siamtrack.evaluation.store import Store
     from siamtrack.evaluation.suites import find_suite
     from siamtrack.zoo import load

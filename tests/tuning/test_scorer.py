@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from references import embed
 from siamtrack.config import Crops, Preset, Track, preset_to_json
-from siamtrack.evaluation.evaluate import score_store
-from siamtrack.evaluation.runner import run_sequence
+from siamtrack.evaluation.evaluate import run_sequence, score_store
 from siamtrack.evaluation.store import Store
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker

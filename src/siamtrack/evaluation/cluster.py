@@ -1,4 +1,4 @@
-"""Jobs on a Dask cluster, with the promises that `pool` makes for processes of one machine.
+"""Jobs on a Dask cluster, with the same guarantees as `pool` gives for processes of one machine.
 
 A worker of the cluster does one job at a time. A job whose worker is lost is run again on another one; if it loses
 several workers in turn (Dask's `allowed-failures`), it counts as failed. A worker whose job hangs is restarted.
@@ -27,8 +27,8 @@ from siamtrack.evaluation.jobs import (
     Workers,
     attempt,
     one_line,
+    opened,
     outcome,
-    throttled,
     use_one_thread,
 )
 
@@ -40,7 +40,6 @@ except ImportError:
 __all__ = ["run_on_cluster"]
 
 _LOOK_EVERY = 0.5
-_BEAT_EVERY = 1.0
 _ANSWER = 30.0
 
 
@@ -99,21 +98,19 @@ class _Opened(WorkerPlugin):
                     told = f"{self._worker.address} has siamtrack {__version__}, not {self._version} as here"
                     return "broken", ConfigError(f"workers of a cluster must run the same version: {told}")
                 try:
-                    self._work = self._open_work()
+                    self._work = opened(self._open_work)
                 except SiamtrackError as error:
                     return "broken", error
-                except Exception as error:
-                    return "broken", ConfigError(f"a worker cannot start: {one_line(error)}")
             use_one_thread()
             self._tell(number, "started", 0)
-            return attempt(self._work, job, throttled(lambda beats: self._tell(number, "beat", beats), _BEAT_EVERY))
+            return attempt(self._work, job, lambda beats: self._tell(number, "beat", beats), every=1.0)
 
     def _tell(self, number: int, kind: str, beats: int) -> None:
         self._worker.log_event(self.name, (number, kind, beats, self._worker.address))
 
 
 def _do(name: str, number: int, job: Any) -> tuple[Any, ...]:
-    """What a worker is asked to do."""
+    """Run a job on a worker."""
     opened = get_worker().plugins[name]
     assert isinstance(opened, _Opened)
     return opened.run(number, job)
@@ -121,7 +118,7 @@ def _do(name: str, number: int, job: Any) -> tuple[Any, ...]:
 
 @dataclass
 class _Running(Generic[Job]):
-    """A job that was handed to the cluster, and what was heard of it. `slot` tells apart those that run together."""
+    """A job on the cluster and its last news; jobs that run at the same time have different numbers `slot`."""
 
     job: Job
     slot: int
@@ -258,18 +255,15 @@ class _Run(Generic[Job, Value]):
                 running.worker = None
                 continue
             running.future.cancel(force=True)
-            self._restart(running.worker)
+            try:
+                self._client.restart_workers([running.worker], timeout=_ANSWER, raise_for_error=False)
+            except ValueError:
+                raise ConfigError(
+                    f"a job hangs on {running.worker}, which cannot be restarted; start workers with a nanny, "
+                    "as `dask worker` does by itself"
+                ) from None
             if not running.opened:
                 raise ConfigError(f"the worker {running.worker} was not ready after {self._limits.start_limit:g} s")
             del self._running[number]
             message = f"no frame was finished in {self._limits.limit:g} s"
             self._on_event(Failed(running.job, running.slot, "hung", DataError(message)))
-
-    def _restart(self, worker: str) -> None:
-        try:
-            self._client.restart_workers([worker], timeout=_ANSWER, raise_for_error=False)
-        except ValueError:
-            raise ConfigError(
-                f"a job hangs on {worker}, which cannot be restarted; start workers with a nanny, "
-                "as `dask worker` does by itself"
-            ) from None

@@ -1,29 +1,54 @@
-"""One tracker on one suite, from the data set on disk to scores and speed in a store."""
+"""One tracker on one suite, from the data set on disk to scores and speed in a store.
+
+Each sequence is a job of the pool, whose results the worker writes itself. Results that the store holds are not made
+again; failed sequences are tried again.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
+import random
+import sys
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from siamtrack.errors import DataError
-from siamtrack.evaluation.jobs import Workers
-from siamtrack.evaluation.runner import EvaluationWatcher, TrackerFactory, pending, run_suite
+import cv2
+import numpy as np
+
+from siamtrack.errors import ConfigError, DataError
+from siamtrack.evaluation.jobs import Advanced, Beat, Event, Failed, Started, Workers, one_line
+from siamtrack.evaluation.pool import run_jobs
+from siamtrack.evaluation.protocols import EvaluationProtocol
 from siamtrack.evaluation.scoring import score_results
 from siamtrack.evaluation.store import Failure, Store
 from siamtrack.evaluation.suites import Suite
+from siamtrack.evaluation.tracker_session import BadPredictionError, Session
 from siamtrack.formats.archive import sequence_key
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import first_names
 from siamtrack.metrics.scores import Scores
 from siamtrack.storage import Place, join
+from siamtrack.tracking.interface import TrackerLike
 
-__all__ = ["Evaluation", "Speed", "evaluate", "open_store", "read_suite", "score_store"]
+__all__ = [
+    "Evaluation",
+    "EvaluationWatcher",
+    "Speed",
+    "TrackerFactory",
+    "evaluate",
+    "open_store",
+    "pending",
+    "read_suite",
+    "run_sequence",
+    "score_store",
+]
 
 
 @dataclass(frozen=True)
@@ -40,9 +65,9 @@ class Speed:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What became of one tracker on one suite.
+    """The results of one tracker on one suite.
 
-    `scores` is None where the truth is not public or nothing ran. `complete` says that every sequence has its results.
+    `scores` is None where the truth is not public or nothing ran; `complete` if every sequence has its results.
     """
 
     tracker: str
@@ -52,6 +77,34 @@ class Evaluation:
     speed: Speed | None
     failures: list[Failure]
     complete: bool
+
+
+class TrackerFactory(Protocol):
+    """What describes a tracker to the runner: a value that can be sent to another process (see `TrackerSpec`)."""
+
+    @property
+    def name(self) -> str:
+        """The name of its results."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its results depend on, for the manifest."""
+
+    def build(self) -> TrackerLike:
+        """Build the tracker in this process."""
+
+
+class EvaluationWatcher(Protocol):
+    """What is told about progress."""
+
+    def started(self, worker: int, sequence: VideoSequence) -> None:
+        """Tell that a worker has begun a sequence."""
+
+    def advanced(self, worker: int, frames: int) -> None:
+        """Tell how many frames the worker's sequence has had so far."""
+
+    def finished(self, worker: int, sequence: VideoSequence, failure: Failure | None) -> None:
+        """Tell that a sequence is done, or why not."""
 
 
 def read_suite(suite: Suite, data: str | Path) -> list[VideoSequence]:
@@ -85,6 +138,12 @@ def open_store(tracker: TrackerFactory, suite: Suite, out: Place, seed: int = 0)
     return Store.open(join(out, tracker.name, suite.name), suite.kind, manifest)
 
 
+def pending(store: Store, suite: Suite, sequences: Sequence[VideoSequence]) -> list[VideoSequence]:
+    """Return the sequences that have a run which is not in the store yet."""
+    done = store.done()
+    return [s for s in sequences if not all(store.place(s.name, key) in done for key in suite.protocol.keys(s))]
+
+
 def evaluate(
     tracker: TrackerFactory,
     suite: Suite,
@@ -102,17 +161,116 @@ def evaluate(
         ConfigError: the tracker cannot be built, the rules do not score the suite, or no cluster answers.
         DataError: two sequences have one name, or the store cannot be read or written.
     """
-    run_suite(tracker, suite, sequences, store, workers, watcher)
+    _run(tracker, suite, sequences, store, workers, watcher)
     todo = {s.name for s in pending(store, suite, sequences)}
     done = [s for s in sequences if s.name not in todo]
     speed, scores = None, None
     if done:
-        speed = measure_speed(store, suite, done)
-        store.write("speed.json", _speed_json(speed, workers))
+        speed = _measure_speed(store, suite, done)
+        measured = {
+            "fps": {k: None if math.isnan(v) else round(v, 3) for k, v in vars(speed).items()},
+            "processes": workers.processes,
+            "cluster": workers.cluster,
+            "threads": 1,
+            "machine": {"processor": platform.processor() or platform.machine(), "system": platform.platform()},
+        }
+        store.write("speed.json", json.dumps(measured, indent=2) + "\n")
         if all(s.has_truth for s in done):
             scores = score_store(store, suite, done, rules, left_out=sorted(todo))
             store.write("scores.json", scores.to_json(curves=True) + "\n")
     return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), not todo)
+
+
+def _run(
+    tracker: TrackerFactory,
+    suite: Suite,
+    sequences: Sequence[VideoSequence],
+    store: Store,
+    workers: Workers,
+    watcher: EvaluationWatcher,
+) -> None:
+    """Run what the store does not hold yet, long sequences first; failures go into the store."""
+    names = [s.name for s in sequences]
+    if len(set(names)) != len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise DataError(f"{suite.name}: two sequences are called {twice}; their results would share a file")
+    todo = sorted(pending(store, suite, sequences), key=lambda s: (-len(s), s.name))
+    failed: set[str] = set()
+
+    def on_event(event: Event[VideoSequence, None]) -> None:
+        if isinstance(event, Started):
+            watcher.started(event.worker, event.job)
+            return
+        if isinstance(event, Advanced):
+            watcher.advanced(event.worker, event.beats)
+            return
+        failure = _failure(event) if isinstance(event, Failed) else None
+        if failure is None:
+            store.forgive(event.job.name)
+        else:
+            store.fail(failure)
+            failed.add(failure.sequence)
+        watcher.finished(event.worker, event.job, failure)
+
+    run_jobs(partial(_open, tracker, suite.protocol, store), todo, workers, on_event)
+    lost = {s.name for s in pending(store, suite, todo)} - failed
+    if lost:
+        raise DataError(
+            f"{min(lost)} is done, but its results are not in {store.root}: "
+            "give an --out that is the same place on all workers"
+        )
+
+
+def _open(tracker: TrackerFactory, protocol: EvaluationProtocol, store: Store) -> Callable[[VideoSequence, Beat], None]:
+    """Build the tracker in a worker; return the work, which makes all runs of a sequence that the store does not hold.
+
+    Raises:
+        ConfigError: the tracker cannot be built.
+    """
+    try:
+        built = tracker.build()
+    except Exception as error:
+        raise ConfigError(f"the tracker cannot be built: {_told(error)}") from None
+
+    def run(sequence: VideoSequence, beat: Beat) -> None:
+        run_sequence(built, sequence, protocol, store, beat)
+
+    return run
+
+
+def run_sequence(
+    tracker: TrackerLike,
+    sequence: VideoSequence,
+    protocol: EvaluationProtocol,
+    store: Store,
+    beat: Beat | None = None,
+) -> None:
+    """Make the runs of a sequence that the store does not hold yet, and write each when it is complete.
+
+    Random numbers are a function of the store's seed and the run, whichever process makes it and when.
+    """
+    for key in protocol.keys(sequence):
+        if not store.has(sequence.name, key):
+            seed = zlib.crc32(f"{store.seed}/{sequence.name}/{key}".encode())
+            random.seed(seed)
+            np.random.seed(seed)
+            cv2.setRNGSeed(seed & 0x7FFFFFFF)
+            if torch := sys.modules.get("torch"):  # a tracker without torch need not wait for its import
+                torch.manual_seed(seed)
+            store.save(sequence, key, protocol.run(Session(tracker, beat), sequence, key))
+
+
+def _failure(event: Failed[VideoSequence]) -> Failure:
+    if event.kind != "error":
+        return Failure(event.job.name, event.kind, str(event.error))
+    kinds = {BadPredictionError: "answer", DataError: "data"}
+    kind = next((name for of, name in kinds.items() if isinstance(event.error, of)), "raised")
+    return Failure(event.job.name, kind, _told(event.error))
+
+
+def _told(error: Exception) -> str:
+    plain = isinstance(error, BadPredictionError | DataError)
+    return " ".join(str(error).split()) if plain else one_line(error)
 
 
 def score_store(
@@ -134,7 +292,7 @@ def score_store(
     return replace(score_results(suite, truths, runs, rules), left_out=list(left_out))
 
 
-def measure_speed(store: Store, suite: Suite, sequences: Sequence[VideoSequence]) -> Speed:
+def _measure_speed(store: Store, suite: Suite, sequences: Sequence[VideoSequence]) -> Speed:
     """Return the frames a second over all runs of these sequences, from the times in the store."""
     frames, tracker, network, reading = 0, 0.0, 0.0, 0.0
     for sequence in sequences:
@@ -145,19 +303,5 @@ def measure_speed(store: Store, suite: Suite, sequences: Sequence[VideoSequence]
             tracker += float(called.sum())
             network += timing.network
             reading += timing.reading
-    return Speed(_rate(frames, tracker), _rate(frames, network), _rate(frames, tracker + reading))
-
-
-def _rate(frames: int, seconds: float) -> float:
-    return frames / seconds if seconds > 0 else math.nan
-
-
-def _speed_json(speed: Speed, workers: Workers) -> str:
-    document: Mapping[str, Any] = {
-        "fps": {k: None if math.isnan(v) else round(v, 3) for k, v in vars(speed).items()},
-        "processes": workers.processes,
-        "cluster": workers.cluster,
-        "threads": 1,
-        "machine": {"processor": platform.processor() or platform.machine(), "system": platform.platform()},
-    }
-    return json.dumps(document, indent=2) + "\n"
+    seconds = tracker, network, tracker + reading
+    return Speed(*(frames / s if s > 0 else math.nan for s in seconds))

@@ -1,7 +1,7 @@
-"""What is run in a pool: jobs, the work that is done with them, what becomes of each, and where.
+"""What `pool` and `cluster` share: jobs, the work that is done with them, and the events that tell of it.
 
-A job is a value that can be sent to another process. What is done with it is opened once in each worker, so that a
-network is loaded once, and then called with one job after the other.
+A job is a value that can be sent to another process. The work is opened once in each worker, so that a network is
+loaded once, and then called with one job after the other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from siamtrack.errors import DataError, SiamtrackError
+from siamtrack.errors import ConfigError, DataError, SiamtrackError
 
 __all__ = [
     "Advanced",
@@ -28,8 +28,8 @@ __all__ = [
     "Workers",
     "attempt",
     "one_line",
+    "opened",
     "outcome",
-    "throttled",
     "use_one_thread",
 ]
 
@@ -39,8 +39,6 @@ Beat = Callable[[], None]
 """Called by the work now and then, once a frame: a sign of life."""
 OpenWork = Callable[[], Callable[[Job, Beat], Value]]
 """Called once in each worker; returns the work, which makes a value of a job. Both must be importable."""
-
-_BEAT_EVERY = 0.2
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Workers:
 
 @dataclass(frozen=True)
 class Started(Generic[Job]):
-    """A worker has begun a job; `worker` tells those apart that run at the same time."""
+    """A worker has begun a job; jobs that run at the same time have different numbers `worker`."""
 
     job: Job
     worker: int
@@ -88,7 +86,7 @@ class Finished(Generic[Job, Value]):
 
 @dataclass(frozen=True)
 class Failed(Generic[Job]):
-    """A job has given none.
+    """A job that gave no value.
 
     `kind` is error (a `SiamtrackError` of the work, here as it was raised), raised (any other), hung or died; `error`
     says what happened in one line.
@@ -104,8 +102,37 @@ Event = Started[Job] | Advanced[Job] | Finished[Job, Value] | Failed[Job]
 Told = Callable[[Event[Job, Value]], None]
 
 
-def attempt(work: Callable[[Job, Beat], Value], job: Job, beat: Beat) -> tuple[Any, ...]:
-    """Do a job's work; return ("done", value), or ("failed", kind, error) as `Failed` has them."""
+def opened(open_work: OpenWork[Job, Value]) -> Callable[[Job, Beat], Value]:
+    """Open the work in a worker process.
+
+    Raises:
+        SiamtrackError: what opening raised; any other error as a `ConfigError`.
+    """
+    try:
+        return open_work()
+    except SiamtrackError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"a worker cannot start: {one_line(error)}") from None
+
+
+def attempt(
+    work: Callable[[Job, Beat], Value], job: Job, tell: Callable[[int], None], every: float = 0.2
+) -> tuple[Any, ...]:
+    """Do a job's work; return ("done", value), or ("failed", kind, error) as `Failed` has them.
+
+    `tell` is called with the number of beats so far, at most once in `every` seconds.
+    """
+    beats, told = 0, 0.0
+
+    def beat() -> None:
+        nonlocal beats, told
+        beats += 1
+        now = time.monotonic()
+        if now - told >= every:
+            told = now
+            tell(beats)
+
     try:
         return "done", work(job, beat)
     except SiamtrackError as error:
@@ -117,21 +144,6 @@ def attempt(work: Callable[[Job, Beat], Value], job: Job, beat: Beat) -> tuple[A
 def outcome(job: Job, worker: int, message: tuple[Any, ...]) -> Event[Job, Value]:
     """Return the event for what `attempt` returned."""
     return Finished(job, worker, message[1]) if message[0] == "done" else Failed(job, worker, *message[1:])
-
-
-def throttled(tell: Callable[[int], None], every: float = _BEAT_EVERY) -> Beat:
-    """Return a function that counts its calls, and tells the count now and then."""
-    beats, told = 0, 0.0
-
-    def beat() -> None:
-        nonlocal beats, told
-        beats += 1
-        now = time.monotonic()
-        if now - told >= every:
-            told = now
-            tell(beats)
-
-    return beat
 
 
 def one_line(error: BaseException) -> str:

@@ -1,7 +1,7 @@
-"""One way to run jobs: in worker processes of this machine, on a Dask cluster, or right here.
+"""Running jobs: in worker processes of this machine, on a Dask cluster, or in this process.
 
 Results are told as they come. A worker that is silent for too long is ended, one that dies is replaced, and its job is
-told as failed while the others go on.
+reported as failed while the others go on.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -30,9 +31,8 @@ from siamtrack.evaluation.jobs import (
     Value,
     Workers,
     attempt,
-    one_line,
+    opened,
     outcome,
-    throttled,
     use_one_thread,
 )
 
@@ -44,7 +44,7 @@ _LOOK_EVERY = 0.5
 def run_jobs(
     open_work: OpenWork[Job, Value], jobs: Iterable[Job], workers: Workers, on_event: Told[Job, Value]
 ) -> None:
-    """Run jobs, begun in their order, and tell what becomes of each.
+    """Run jobs, begun in their order, and report each one's result.
 
     Args:
         open_work: called once in each worker; see `OpenWork`.
@@ -66,15 +66,14 @@ def run_jobs(
     elif workers.processes > 0:
         _Processes(open_work, waiting, workers, on_event).run()
     else:
-        _run_here(open_work, waiting, on_event)
+        work = open_work()
 
+        def advanced(job: Job, beats: int) -> None:
+            on_event(Advanced(job, 0, beats))
 
-def _run_here(open_work: OpenWork[Job, Value], jobs: Iterable[Job], on_event: Told[Job, Value]) -> None:
-    work = open_work()
-    for job in jobs:
-        on_event(Started(job, 0))
-        beat = throttled(lambda beats, job=job: on_event(Advanced(job, 0, beats)))  # type: ignore[misc]
-        on_event(outcome(job, 0, attempt(work, job, beat)))
+        for job in waiting:
+            on_event(Started(job, 0))
+            on_event(outcome(job, 0, attempt(work, job, partial(advanced, job))))
 
 
 # The parent's side of worker processes
@@ -82,7 +81,7 @@ def _run_here(open_work: OpenWork[Job, Value], jobs: Iterable[Job], on_event: To
 
 @dataclass
 class _Worker(Generic[Job]):
-    """One process, and what the parent knows of it. `job` holds the job that it is at, if any."""
+    """One process as its parent sees it; `job` holds its current job, if any."""
 
     number: int
     process: BaseProcess
@@ -151,7 +150,9 @@ class _Processes(Generic[Job, Value]):
             limit = self._limits.limit if worker.ready else self._limits.start_limit
             busy = worker.job is not None or not worker.ready
             if busy and time.monotonic() - worker.heard > limit:
-                self._hung(worker, limit)
+                if not worker.ready:
+                    raise ConfigError(f"a worker was not ready after {limit:g} s")
+                self._replace(worker, "hung", f"no frame was finished in {limit:g} s")
 
     def _hear(self, worker: _Worker[Job], message: tuple[Any, ...]) -> None:
         if message[0] == "broken":
@@ -186,11 +187,6 @@ class _Processes(Generic[Job, Value]):
         if not worker.ready:
             raise ConfigError(f"a worker process ended with code {code} before it was ready")
         self._replace(worker, "died", f"its process ended with code {code}")
-
-    def _hung(self, worker: _Worker[Job], limit: float) -> None:
-        if not worker.ready:
-            raise ConfigError(f"a worker was not ready after {limit:g} s")
-        self._replace(worker, "hung", f"no frame was finished in {limit:g} s")
 
     def _replace(self, worker: _Worker[Job], kind: str, message: str) -> None:
         self._dismiss(worker)
@@ -230,18 +226,15 @@ def _serve(pipe: Connection, open_work: OpenWork[Any, Any]) -> None:
     _end_with_parent()
     try:
         try:
-            work = open_work()
+            work = opened(open_work)
         except SiamtrackError as error:
             pipe.send(("broken", error))
-            return
-        except Exception as error:
-            pipe.send(("broken", ConfigError(f"a worker cannot start: {one_line(error)}")))
             return
         use_one_thread()
         pipe.send(("ready",))
         while True:
             (job,) = pipe.recv()
-            pipe.send(attempt(work, job, throttled(lambda beats: pipe.send(("beat", beats)))))
+            pipe.send(attempt(work, job, lambda beats: pipe.send(("beat", beats))))
     except (EOFError, OSError):
         return
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from siamtrack.evaluation.jobs import Beat
+from siamtrack.evaluation.jobs import Beat, use_one_thread
 from siamtrack.evaluation.suites import Suite, find_suite
 from siamtrack.evaluation.tracker_session import Session
 from siamtrack.evaluation.vot_protocols import RealTime
@@ -25,7 +25,7 @@ __all__ = ["score", "score_results", "score_sequence", "scoring_task"]
 
 
 def scoring_task(suite: str | Suite, rules: str | None = None) -> Task:
-    """Return what scoring a suite takes, by its own rules where none are named.
+    """Return the scoring of a suite, by its own rules if none are named.
 
     Raises:
         ConfigError: an unknown suite, unknown rules, or rules that do not score the suite's protocol.
@@ -74,7 +74,7 @@ def score(
     `formats.datasets.read_truths` for the layouts that are understood.
     """
     found = find_suite(suite) if isinstance(suite, str) else suite
-    task = scoring_task(found, rules)  # a wrong name is told before anything is read
+    task = scoring_task(found, rules)  # raises for a wrong name before anything is read
     leave_out = list(leave_out)
     truths = read_truths(truth, found.data, only=found.only, needs_size=found.data == "vot")
     kept, _ = without_sequences(truths, leave_out)
@@ -107,9 +107,7 @@ def score_sequence(tracker: TrackerLike, sequence: VideoSequence, beat: Beat | N
 def _one_thread() -> Iterator[None]:
     torch = sys.modules.get("torch")  # a tracker without torch need not wait for its import
     before = cv2.getNumThreads(), torch.get_num_threads() if torch else 0
-    cv2.setNumThreads(1)
-    if torch:
-        torch.set_num_threads(1)
+    use_one_thread()
     try:
         yield
     finally:

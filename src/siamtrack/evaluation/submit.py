@@ -21,19 +21,18 @@ from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.evaluation.store import Store
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.records import parse_boxes, parse_column
-from siamtrack.geometry.regions import FloatArray, as_rectangles
+from siamtrack.geometry.regions import as_rectangles
 from siamtrack.io import first_names, write_whole
 from siamtrack.storage import Place, join, list_files, read_json_from
 
 __all__ = ["SERVERS", "Server", "check_submission", "find_server", "guess_server", "pack", "stored_server"]
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # of zip members, so that the same results make the same file
-_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Server:
-    """An evaluation server: how many sequences it expects, their names, and the suite that makes them."""
+    """An evaluation server: the number of sequences that it expects, their names, and their suite."""
 
     name: str
     suite: str
@@ -81,7 +80,7 @@ def stored_server(root: Place) -> Server:
 
 
 def guess_server(path: Path) -> Server:
-    """Return the server that a file to be checked seems to be for, by the names in it."""
+    """Return the server that a file is for, by the names in it."""
     with Archive(path) as archive:
         got10k = any("GOT-10k" in name for name in archive.names())
     return SERVERS["got10k" if got10k else "trackingnet"]
@@ -104,33 +103,22 @@ def pack(root: Place, out: Path, lengths: Mapping[str, int] | None = None) -> Se
     names = sorted(PurePosixPath(name).stem for name in list_files(join(root, "results")) if name.endswith(".txt"))
     if not names:
         raise DataError(f"{root}: no results; run `siamtrack eval --suite {server.suite}` first")
+    contents: dict[str, bytes] = {}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
-            for member, text in _members(server, store, name).items():
+            boxes = as_rectangles(store.load_raw(name, "").regions)
+            members = {server.member(name): "".join(",".join(f"{v:.3f}" for v in b) + "\n" for b in boxes.tolist())}
+            if server.timed:
+                members[server.times(name)] = "".join(f"{s:.8f}\n" for s in store.timing(name, "").seconds)
+            for member, text in members.items():
+                contents[member] = text.encode()
                 archive.writestr(zipfile.ZipInfo(member, _DATE), text, zipfile.ZIP_DEFLATED)
-    problems = _check(server, _contents(buffer.getvalue()), lengths)
+    problems = _check(server, contents, lengths)
     if problems:
         raise DataError(f"the {server.name} server would reject this: {'; '.join(problems)}")
     write_whole(out, buffer.getvalue())
     return server
-
-
-def _members(server: Server, store: Store, name: str) -> dict[str, str]:
-    boxes = as_rectangles(store.load_raw(name, "").regions)
-    found = {server.member(name): _box_lines(boxes)}
-    if server.timed:
-        found[server.times(name)] = "".join(f"{s:.8f}\n" for s in store.timing(name, "").seconds)
-    return found
-
-
-def _box_lines(boxes: FloatArray) -> str:
-    return "".join(",".join(f"{v:.3f}" for v in row) + "\n" for row in boxes.tolist())
-
-
-def _contents(data: bytes) -> dict[str, bytes]:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def check_submission(path: Path, server: Server, lengths: Mapping[str, int] | None = None) -> list[str]:
@@ -151,45 +139,39 @@ def check_submission(path: Path, server: Server, lengths: Mapping[str, int] | No
 
 
 def _check(server: Server, contents: Mapping[str, bytes], lengths: Mapping[str, int] | None) -> list[str]:
-    boxes, times, strangers = _sorted_out(server, contents)
-    problems = []
-    if strangers:
-        problems.append(f"unexpected files, expected {server.member('<sequence>')}: {first_names(strangers, _SHOWN)}")
-    wanted = sorted(lengths) if lengths is not None else None
-    if wanted is not None:
-        missing = [name for name in wanted if name not in boxes]
-        if missing:
-            problems.append(f"{len(missing)} of {len(wanted)} sequences are missing: {first_names(missing, _SHOWN)}")
-        surplus = [name for name in boxes if name not in (lengths or {})]
-        if surplus:
-            problems.append(f"unknown sequences: {first_names(surplus, _SHOWN)}")
-    elif len(boxes) != server.count:
-        problems.append(f"{len(boxes)} sequences; the server expects {server.count}")
-    for name in sorted(boxes):
-        problems += _check_sequence(server, name, contents, times.get(name), (lengths or {}).get(name))
-    return problems
-
-
-def _sorted_out(server: Server, contents: Mapping[str, bytes]) -> tuple[dict[str, str], dict[str, str], list[str]]:
-    """Return the members that hold boxes and times, by sequence, and those that belong to neither."""
-    boxes, times, strangers = {}, {}, []
+    boxes: set[str] = set()
+    strangers = []
     for member in contents:
         if member.endswith("/"):
             continue
         path = PurePosixPath(member)
         name = path.parts[0] if server.timed else path.stem
-        if server.names.match(name) and member == server.member(name):
-            boxes[name] = member
-        elif server.timed and server.names.match(name) and member == server.times(name):
-            times[name] = member
+        known = server.names.match(name)
+        if known and member == server.member(name):
+            boxes.add(name)
+        elif known and server.timed and member == server.times(name):
+            continue
         elif not (server.timed and re.match(rf"^{re.escape(name)}/{re.escape(name)}_\d{{3}}\.txt$", member)):
             strangers.append(member)
-    return boxes, times, strangers
+    problems = []
+    if strangers:
+        problems.append(f"unexpected files, expected {server.member('<sequence>')}: {first_names(strangers, 5)}")
+    wanted = sorted(lengths) if lengths is not None else None
+    if wanted is not None:
+        missing = [name for name in wanted if name not in boxes]
+        if missing:
+            problems.append(f"{len(missing)} of {len(wanted)} sequences are missing: {first_names(missing, 5)}")
+        surplus = [name for name in boxes if name not in (lengths or {})]
+        if surplus:
+            problems.append(f"unknown sequences: {first_names(surplus, 5)}")
+    elif len(boxes) != server.count:
+        problems.append(f"{len(boxes)} sequences; the server expects {server.count}")
+    for name in sorted(boxes):
+        problems += _check_sequence(server, name, contents, (lengths or {}).get(name))
+    return problems
 
 
-def _check_sequence(
-    server: Server, name: str, contents: Mapping[str, bytes], times: str | None, length: int | None
-) -> list[str]:
+def _check_sequence(server: Server, name: str, contents: Mapping[str, bytes], length: int | None) -> list[str]:
     problems = []
     try:
         rows = parse_boxes(contents[server.member(name)], name)
@@ -206,7 +188,7 @@ def _check_sequence(
     if b"," not in contents[server.member(name)].split(b"\n", 1)[0]:
         problems.append(f"{name}: numbers must be separated by commas")
     if server.timed:
-        problems += _check_times(name, contents[times] if times is not None else None, len(rows))
+        problems += _check_times(name, contents.get(server.times(name)), len(rows))
     return problems
 
 

@@ -6,7 +6,6 @@ it was not run (see `records.Predictions`); the first row of a run is a start.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -141,10 +140,10 @@ class _Delayed:
 
     A call that takes longer than `interval` is forgiven `grace` times after a start. From then on its time
     runs on while frames come in, and for each whole interval of it the last answer is repeated without
-    calling the tracker.
+    calling the tracker. A call takes `cost` seconds, None for as long as it really took.
     """
 
-    def __init__(self, session: SessionLike, interval: float, grace: int, cost: Callable[[float], float]) -> None:
+    def __init__(self, session: SessionLike, interval: float, grace: int, cost: float | None) -> None:
         self._session = session
         self._interval = interval
         self._grace = grace
@@ -170,7 +169,7 @@ class _Delayed:
 
     def _late(self) -> bool:
         """Take in the time of the call just made; whether its excess counts."""
-        self.seconds = self._cost(self._session.seconds)
+        self.seconds = self._session.seconds if self._cost is None else self._cost
         if self.seconds <= self._interval:
             return False
         if self._left > 0:
@@ -201,10 +200,6 @@ class _Delayed:
         return answer
 
 
-def _as_measured(seconds: float) -> float:
-    return seconds
-
-
 @dataclass(frozen=True)
 class RealTime:
     """Any of these protocols against the clock: a slow tracker's last answer is repeated.
@@ -233,6 +228,5 @@ class RealTime:
 
     def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
         """Make one run whose answers come late."""
-        cost = _as_measured if self.speed <= 0 else (lambda _: 1 / self.speed)
-        delayed = _Delayed(session, 1 / self.fps, self.grace, cost)
+        delayed = _Delayed(session, 1 / self.fps, self.grace, 1 / self.speed if self.speed > 0 else None)
         return self.protocol.run(delayed, sequence, key)

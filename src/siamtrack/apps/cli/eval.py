@@ -64,9 +64,8 @@ def eval_command(
     stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
     """
     from siamtrack.apps.cli.progress import EvaluationBoard
-    from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
+    from siamtrack.evaluation.evaluate import evaluate, open_store, pending, read_suite
     from siamtrack.evaluation.jobs import Workers
-    from siamtrack.evaluation.runner import pending
     from siamtrack.evaluation.scoring import scoring_task
     from siamtrack.evaluation.suites import find_suite, with_speed
     from siamtrack.storage import parse_place
