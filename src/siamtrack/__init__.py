@@ -35,6 +35,9 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+DEFAULT_MODEL = "siamcar_lite0"
+"""The packaged model that is loaded where none is named."""
+
 _HOMES = {
     "Box": "siamtrack.geometry.boxes",
     "MultiTracker": "siamtrack.tracking.tracker",

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from siamtrack import DEFAULT_MODEL
 from siamtrack.config import Crops, Preset, changed_preset, load_preset, preset_from_json, preset_names
 from siamtrack.errors import ConfigError, WeightsError, did_you_mean
 from siamtrack.models.families import Family
@@ -20,9 +21,7 @@ from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import fold_norms, load_weights, read_metadata
 from siamtrack.tracking.tracker import MultiTracker, Tracker, check_device
 
-__all__ = ["DEFAULT_MODEL", "Cost", "count_cost", "load", "load_multi", "packaged_weights", "proposal_parameters"]
-
-DEFAULT_MODEL = "siamcar_lite0"
+__all__ = ["Cost", "count_cost", "load", "load_multi", "packaged_weights", "proposal_parameters"]
 
 
 def packaged_weights(name: str) -> Path | None:

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 import siamtrack
 from footage import decode
-from siamtrack.apps.cli.demo import mean_overlap
 from siamtrack.apps.cli.main import app
+from siamtrack.apps.cli.track import mean_overlap
 from template_matcher import TemplateMatcher
 
 CLIP, TRUTH = (Path(str(resources.files("siamtrack.video"))) / "demo" / name for name in ("clip.mp4", "clip.txt"))

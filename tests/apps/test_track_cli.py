@@ -200,13 +200,6 @@ def test_unknown_model_and_device_are_one_line_and_code_2(
         assert not out.exists()
 
 
-def test_default_model_is_the_trackers() -> None:
-    from siamtrack import zoo
-    from siamtrack.apps.cli import session
-
-    assert session.DEFAULT_MODEL == zoo.DEFAULT_MODEL
-
-
 def test_source_is_not_overwritten(
     tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

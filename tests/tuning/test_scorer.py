@@ -29,7 +29,7 @@ from siamtrack.models.weights import fold_norms, save_weights
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.tuning.ledger import Ledger
 from siamtrack.tuning.scorer import Decoded, ModelVariants, Scorer, retuned
-from siamtrack.tuning.space import make_space
+from siamtrack.tuning.search import make_space
 from siamtrack.tuning.tune import TuningPlan, tune
 
 

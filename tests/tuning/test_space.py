@@ -7,7 +7,7 @@ import pytest
 from siamtrack.config import Preset, Track, parse_grid
 from siamtrack.errors import ConfigError
 from siamtrack.models.families import SaSiam, SiamFc
-from siamtrack.tuning.space import default_grid, make_space, tunable_keys
+from siamtrack.tuning.search import default_grid, make_space, tunable_keys
 
 PRESET = Preset("plain", track=Track(window=0.35, penalty=0.1))
 

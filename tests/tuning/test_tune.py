@@ -13,7 +13,7 @@ from siamtrack.errors import DataError, InputError
 from siamtrack.evaluation.jobs import Workers
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.tuning.ledger import Ledger
-from siamtrack.tuning.space import make_space
+from siamtrack.tuning.search import make_space
 from siamtrack.tuning.tune import Tuning, TuningPlan, tune
 
 WINDOWS = [0.2, 0.3, 0.4, 0.5, 0.6]

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from siamtrack.config import Preset
 from siamtrack.errors import DataError
-from siamtrack.tuning.search import choose, fold_names, paired_gain, plateau
-from siamtrack.tuning.space import Space, make_space
+from siamtrack.tuning.search import Space, choose, fold_names, make_space, paired_gain, plateau
 
 LINE = make_space(Preset("p"), {"track.window": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]})
 

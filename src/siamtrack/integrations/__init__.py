@@ -1,1 +1,1 @@
-"""Bridges to other projects: OpenCV's trackers, the GOT-10k toolkit, the VOT toolkit."""
+"""Bridges to other projects: the GOT-10k toolkit and the VOT toolkit."""

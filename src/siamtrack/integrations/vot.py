@@ -5,14 +5,16 @@ docs/integrations.md shows a `trackers.ini` with both.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from siamtrack import DEFAULT_MODEL
 from siamtrack.errors import InputError, missing_package
-from siamtrack.evaluation.tracker_session import Prediction, read_prediction
+from siamtrack.evaluation.tracker_session import read_prediction
 from siamtrack.formats.sequence import Image, ImageFiles
 from siamtrack.tracking.interface import TrackerLike
 
@@ -32,8 +34,14 @@ class VotTracker:
 
     multiobject = False
 
-    def __init__(self, model: str = "siamcar_lite0", device: str = "cpu") -> None:
-        self._tracker = _load(model, device)
+    def __init__(self, model: str = DEFAULT_MODEL, device: str = "cpu") -> None:
+        module, colon, factory = model.partition(":")
+        if colon and not Path(model).exists():
+            self._tracker: TrackerLike = getattr(import_module(module), factory)()
+        else:
+            from siamtrack.zoo import load
+
+            self._tracker = load(model, device)
 
     def init(self, frame: Any, new: tuple[Sequence[float], Mapping[str, Any]]) -> Status:
         """Begin with a region x, y, w, h; returns it as the status.
@@ -51,24 +59,10 @@ class VotTracker:
 
         An empty one if nothing is found.
         """
-        return _status(read_prediction(self._tracker.update(_pixels(frame))))
-
-
-def _status(answer: Prediction) -> Status:
-    found = all(value == value for value in answer.region)
-    region = answer.region if found else (0.0, 0.0, 0.0, 0.0)
-    confidence = answer.confidence if answer.confidence == answer.confidence else float(found)
-    return region, {"confidence": confidence}
-
-
-def _load(model: str, device: str) -> TrackerLike:
-    module, colon, factory = model.partition(":")
-    if colon and not Path(model).exists():
-        made: TrackerLike = getattr(import_module(module), factory)()
-        return made
-    from siamtrack.zoo import load
-
-    return load(model, device)
+        answer = read_prediction(self._tracker.update(_pixels(frame)))
+        found = not any(map(math.isnan, answer.region))
+        region = answer.region if found else (0.0, 0.0, 0.0, 0.0)
+        return region, {"confidence": float(found) if math.isnan(answer.confidence) else answer.confidence}
 
 
 def _pixels(frame: Any) -> Image:
@@ -85,7 +79,7 @@ def _pixels(frame: Any) -> Image:
 
 
 def serve(model: str, device: str = "cpu") -> None:
-    """Prediction a TraX client on standard input and output until it quits.
+    """Serve a TraX client on standard input and output until it quits.
 
     Raises:
         ConfigError: the package `vot-trax` is not installed, or an unknown model.
@@ -113,4 +107,4 @@ def _trax_path(request: Any) -> str:
 
 
 if __name__ == "__main__":
-    serve(os.environ.get("SIAMTRACK_MODEL", "siamcar_lite0"), os.environ.get("SIAMTRACK_DEVICE", "cpu"))
+    serve(os.environ.get("SIAMTRACK_MODEL", DEFAULT_MODEL), os.environ.get("SIAMTRACK_DEVICE", "cpu"))

@@ -1,8 +1,8 @@
 """The scores of a tuning run on disk: JSON lines that survive a kill and refuse to mix models.
 
 The first line says what the scores depend on; every other line is one setting on one sequence. A line is
-appended and flushed to the disk when its run has finished. A kill can cut the last line short: it is passed
-over when the file is read, and measured again.
+appended and flushed to the disk when its run has finished. A kill can cut the last line short: it is skipped
+when the file is read, and measured again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, identity: Mapping[str, Any]) -> Ledger:
-        """Begin a file, or go on with one that says the same of the model.
+        """Begin a file, or go on with one of the same model.
 
         Args:
             path: of the file.
@@ -72,7 +72,13 @@ class Ledger:
                 raise ConfigError(
                     f"{path} holds scores made with another {key}; choose another --out or delete the file"
                 )
-        return cls(path, dict(filter(None, map(_row, lines))))
+        scores = {}
+        for line in lines:
+            row = _object(line) or {}
+            score, setting = row.get("success_auc"), row.get("setting")
+            if isinstance(score, float | int) and math.isfinite(score) and isinstance(setting, dict):
+                scores[_canonical(setting), str(row.get("sequence")), str(row.get("digest"))] = float(score)
+        return cls(path, scores)
 
     def get(self, changes: Mapping[str, Any], sequence: str, digest: str) -> float | None:
         """The score of a setting, named by what it changes in the preset, on a sequence; None if unknown."""
@@ -113,11 +119,3 @@ def _object(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def _row(line: bytes) -> tuple[tuple[str, str, str], float] | None:
-    row = _object(line) or {}
-    score, setting = row.get("success_auc"), row.get("setting")
-    if not isinstance(score, float | int) or not math.isfinite(score) or not isinstance(setting, dict):
-        return None
-    return (_canonical(setting), str(row.get("sequence")), str(row.get("digest"))), float(score)

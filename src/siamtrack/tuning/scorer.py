@@ -17,7 +17,7 @@ from siamtrack.formats.sequence import FrameList, Image, VideoSequence
 from siamtrack.models.weights import fold_norms
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.tracking.tracker import Tracker
-from siamtrack.tuning.space import Setting
+from siamtrack.tuning.search import Setting
 from siamtrack.zoo import load
 
 __all__ = [
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 MEMORY = 512 * 2**20
-"""Bytes of decoded frames that a worker keeps of the sequence that it is at."""
+"""Bytes of decoded frames that a worker keeps of its current sequence."""
 
 Make = Callable[[Preset], TrackerLike]
 
@@ -43,7 +43,7 @@ class Variants(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name."""
 
     @property
     def preset(self) -> Preset:
@@ -99,7 +99,7 @@ def retuned(base: Tracker, preset: Preset) -> Tracker:
 
 
 class Decoded:
-    """A sequence's frames, each decoded once as far as `memory` bytes reach, the others every time anew."""
+    """A sequence's frames: those that fit into `memory` bytes are decoded once, the others each time."""
 
     def __init__(self, frames: FrameList, memory: int) -> None:
         self._frames = frames
@@ -142,7 +142,7 @@ class Scorer:
         self._at: VideoSequence | None = None
 
     def score(self, preset: Preset, sequence: VideoSequence, beat: Beat | None = None) -> float:
-        """What `score_sequence` gives for a setting on a sequence, and its errors."""
+        """Return the score of a setting on a sequence; see `score_sequence`, also for its errors."""
         if self._at is None or self._at.name != sequence.name:
             self._at = replace(sequence, frames=Decoded(sequence.frames, self._memory))
         return score_sequence(self._make(preset), self._at, beat)

@@ -1,50 +1,180 @@
-"""Searching a space of settings: which to measure, which one to take, and which sequences to hold out together.
+"""The settings to be tried, and the search among them: which to measure, which to choose, what to hold out together.
 
-A search is a pure function of the scores known so far: it ends, or says what it must know to go on. A search that is
-asked again with more scores walks the same way and further. So a stopped one goes on without any state of its own, and
-the searches of all folds share what was measured.
+A setting gives a few keys of a preset a value each. Only what is decided after training is tuned: the section `track`,
+and SA-Siam's `model.appearance_weight`.
+
+A search is a pure function of the scores known so far: it ends, or says what it must know to go on. Called again with
+more scores it takes the same steps and further ones. So a stopped search goes on without any state of its own, and the
+searches of all folds share what was measured.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 
-from siamtrack.errors import DataError
+from siamtrack.config import Preset, Track, changed_preset
+from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.geometry.regions import FloatArray
-from siamtrack.tuning.space import Setting, Space
+from siamtrack.models.families.sa_siam import SaSiam
 
 __all__ = [
-    "DEFAULT_FOLDS",
+    "Axis",
     "Known",
     "Outcome",
     "SearchKind",
+    "Setting",
+    "Space",
     "choose",
+    "default_grid",
     "fold_names",
+    "make_space",
     "paired_gain",
     "plateau",
     "search",
+    "tunable_keys",
 ]
+
+Setting = tuple[Any, ...]
+"""One value for each axis of a space, in the order of the axes."""
 
 SearchKind = Literal["grid", "coordinate"]
 Known = Callable[[Setting], FloatArray | None]
 """The (N,) scores of a setting on the sequences that the search may see; None while some are missing."""
 
-_SWEEPS = 5
-DEFAULT_FOLDS = 5
+_APPEARANCE = "model.appearance_weight"
 # A difference in a single sequence is exactly its own standard error: it must not be decided by the last bit.
 _ROUNDING = 1e-9
 _TARGET = re.compile(r"[-.]\d{1,2}$")
 
 
 @dataclass(frozen=True)
+class Axis:
+    """A dotted key of the preset and the values to be tried, rising where they are numbers."""
+
+    key: str
+    values: tuple[Any, ...]
+
+    @cached_property
+    def ordered(self) -> bool:
+        """Whether neighbouring values are alike: numbers are, words and switches are not."""
+        return all(_is_number(value) for value in self.values)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Axes around a preset; made by `make_space`, which checks them."""
+
+    preset: Preset
+    axes: tuple[Axis, ...]
+
+    @property
+    def default(self) -> Setting:
+        """The preset's own values, which need not lie on the axes."""
+        return tuple(_value(self.preset, axis.key) for axis in self.axes)
+
+    def settings(self) -> list[Setting]:
+        """All combinations of the axes' values."""
+        return list(itertools.product(*(axis.values for axis in self.axes)))
+
+    def resolve(self, setting: Setting) -> Preset:
+        """The preset with a setting's values in place of its own."""
+        return changed_preset(self.preset, self.named(setting), "--grid")
+
+    def named(self, setting: Setting) -> dict[str, Any]:
+        """A setting by dotted keys."""
+        return {axis.key: value for axis, value in zip(self.axes, setting, strict=True)}
+
+    def changes(self, setting: Setting) -> dict[str, Any]:
+        """The values of a setting that differ from the preset: equal for equal trackers, whichever the axes are."""
+        own = self.default
+        return {k: v for (k, v), old in zip(self.named(setting).items(), own, strict=True) if v != old}
+
+    def start(self) -> Setting:
+        """The setting on the axes that is nearest to the preset's own."""
+
+        def nearest(axis: Axis, own: Any) -> Any:
+            if axis.ordered and _is_number(own):
+                return min(axis.values, key=lambda value: abs(value - own))
+            return own if own in axis.values else axis.values[0]
+
+        return tuple(map(nearest, self.axes, self.default))
+
+
+def tunable_keys(preset: Preset) -> list[str]:
+    """The dotted keys that can be tuned without training again."""
+    keys = [f"track.{field.name}" for field in fields(Track)]
+    blends = isinstance(preset.model, SaSiam) and preset.model.branches == "both"
+    return [*keys, _APPEARANCE] if blends else keys
+
+
+def default_grid(preset: Preset) -> dict[str, list[Any]]:
+    """Return the values to try by default.
+
+    SA-Siam: the blend of its branches, 0.1 to 0.9, as its authors do (He et al. 2018, section 4.1). A search
+    pyramid: window, rate and the penalty on other scales. Heads that predict sizes: window, penalty and rate.
+    """
+    if _APPEARANCE in tunable_keys(preset):
+        return {_APPEARANCE: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]}
+    if preset.track.scales:
+        return {
+            "track.window": [0.1, 0.2, 0.3, 0.4],
+            "track.rate": [0.3, 0.45, 0.6],
+            "track.scale_penalty": [0.95, 0.975, 1.0],
+        }
+    return {
+        "track.window": [0.2, 0.3, 0.4, 0.5],
+        "track.penalty": [0.0, 0.05, 0.1, 0.2],
+        "track.rate": [0.3, 0.5, 0.7],
+    }
+
+
+def make_space(preset: Preset, grid: Mapping[str, Sequence[Any]]) -> Space:
+    """Check a grid against a preset.
+
+    Args:
+        preset: of the model.
+        grid: the values to be tried by dotted key.
+
+    Raises:
+        ConfigError: a key that cannot be tuned (the nearest is named), a value of the wrong type or out of
+            range, or nothing to choose from.
+    """
+    known = tunable_keys(preset)
+    axes = []
+    for key, values in grid.items():
+        if key not in known:
+            keys = "those of [track]" + (f" and {_APPEARANCE}" if _APPEARANCE in known else "")
+            hint = did_you_mean(key, known)
+            raise ConfigError(f"--grid: unknown key '{key}'{hint} Keys that can be tuned: {keys}")
+        # read back from a preset, a value has the type that the preset gives it: 1 is 1.0
+        exact = dict.fromkeys(_value(changed_preset(preset, {key: value}, "--grid"), key) for value in values)
+        found = tuple(sorted(exact)) if all(map(_is_number, exact)) else tuple(exact)
+        axes.append(Axis(key, found))
+    if not any(len(axis.values) > 1 for axis in axes):
+        raise ConfigError("--grid: there is nothing to choose from; give a key two values or more")
+    return Space(preset, tuple(axes))
+
+
+def _value(preset: Preset, key: str) -> Any:
+    section, name = key.split(".")
+    return getattr(getattr(preset, section), name)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """Where a search stands: its choice, or None and the settings whose scores it waits for."""
+    """The state of a search: its choice, or None and the settings whose scores it needs."""
 
     choice: Setting | None
     missing: tuple[Setting, ...] = ()
@@ -60,7 +190,7 @@ def search(space: Space, kind: SearchKind, known: Known) -> Outcome:
     if kind == "grid":
         return _decide(space, space.settings(), known)
     at = space.start()
-    for _ in range(_SWEEPS):
+    for _ in range(5):
         before = at
         for number, axis in enumerate(space.axes):
             line = [(*at[:number], value, *at[number + 1 :]) for value in axis.values]
@@ -102,7 +232,8 @@ def plateau(space: Space, settings: Sequence[Setting], scores: FloatArray) -> li
     switches have no next value. What differs in one sequence alone is thereby never told from chance.
     """
     best = int(scores.mean(1).argmax())
-    level = {i for i in range(len(settings)) if _as_good(scores[best], scores[i])}
+    gains = [paired_gain(scores[best], row) for row in scores]
+    level = {i for i, (gain, error) in enumerate(gains) if gain <= error + _ROUNDING}
     reached, edge = {best}, [best]
     while edge:
         at = edge.pop()
@@ -136,7 +267,7 @@ def fold_names(names: Sequence[str], folds: int | None = None, seed: int = 0) ->
 
     Args:
         names: of the sequences.
-        folds: how many; by default 5, or as many as there are groups.
+        folds: their number; by default 5, or the number of groups where that is less.
         seed: of the shuffle.
 
     Raises:
@@ -147,7 +278,7 @@ def fold_names(names: Sequence[str], folds: int | None = None, seed: int = 0) ->
         groups.setdefault(_TARGET.sub("", name), []).append(name)
     if len(groups) < 2:
         groups = {name: [name] for name in sorted(names)}
-    count = folds if folds is not None else min(DEFAULT_FOLDS, len(groups))
+    count = folds if folds is not None else min(5, len(groups))
     if len(groups) < max(count, 2):
         raise DataError(
             f"expected at least {max(count, 2)} videos for {max(count, 2)} folds; got {len(groups)}: "
@@ -160,11 +291,6 @@ def fold_names(names: Sequence[str], folds: int | None = None, seed: int = 0) ->
     for group in shuffled:
         min(found, key=len).extend(group)
     return [sorted(fold) for fold in found]
-
-
-def _as_good(best: FloatArray, scores: FloatArray) -> bool:
-    gain, error = paired_gain(best, scores)
-    return gain <= error + _ROUNDING
 
 
 def _steps(space: Space, one: Setting, other: Setting) -> float:

@@ -1,4 +1,4 @@
-"""The tuning itself: run what the searches ask for until all of them have ended, then say what it is worth.
+"""The tuning itself: run the settings that the searches need until all have ended, then measure the gain.
 
 The setting that is best on the sequences it was chosen on looks better than it is. So the whole search is
 repeated for every fold of sequences, on the others, and its choice is scored on the fold. The mean over what
@@ -15,15 +15,23 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from siamtrack.errors import DataError, SiamtrackError
+from siamtrack.errors import DataError
 from siamtrack.evaluation.jobs import Event, Failed, Finished, Workers
 from siamtrack.evaluation.pool import run_jobs
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.tuning.ledger import Ledger, sequence_digest
 from siamtrack.tuning.scorer import MEMORY, TuningJob, Variants, open_scorer
-from siamtrack.tuning.search import Outcome, SearchKind, fold_names, paired_gain, plateau, search
-from siamtrack.tuning.space import Setting, Space
+from siamtrack.tuning.search import (
+    Outcome,
+    SearchKind,
+    Setting,
+    Space,
+    fold_names,
+    paired_gain,
+    plateau,
+    search,
+)
 
 __all__ = ["Fold", "Tuning", "TuningPlan", "TuningWatcher", "as_dict", "as_lines", "as_toml", "tune"]
 
@@ -33,7 +41,7 @@ class TuningPlan:
     """How to search.
 
     Attributes:
-        space: what is tried.
+        space: the settings to try.
         kind: "grid" or "coordinate".
         folds: of the cross-validation; None for 5, or fewer where there are fewer videos.
         seed: of the sharing out into folds.
@@ -61,7 +69,7 @@ class TuningWatcher(Protocol):
 
 @dataclass(frozen=True)
 class Fold:
-    """What was chosen without some sequences, and its (n,) scores on these."""
+    """The setting chosen without some sequences, and its (n,) scores on them."""
 
     names: tuple[str, ...]
     setting: Setting
@@ -77,7 +85,7 @@ class Tuning:
         names: of the N sequences, sorted.
         table: (N,) scores of every setting that was tried, the preset's own among them.
         choice: the setting chosen on all sequences.
-        plateau: the settings that cannot be told from the best one (see `select.plateau`).
+        plateau: the settings that cannot be told from the best one (see `search.plateau`).
         folds: the cross-validation.
     """
 
@@ -124,20 +132,25 @@ class Tuning:
 def tune(
     variants: Variants, sequences: Sequence[VideoSequence], plan: TuningPlan, ledger: Ledger, watcher: TuningWatcher
 ) -> Tuning:
-    """Tune a model on a development set. A call that was stopped is gone on with by the same call.
+    """Tune a model on a development set. The same call goes on with one that was stopped.
 
     Args:
         variants: the model.
         sequences: with a target in the first frame.
         plan: how to search.
         ledger: of this model; each score is kept in it at once.
-        watcher: is told about progress.
+        watcher: called with progress.
 
     Raises:
         DataError: two sequences of one name, one that cannot be started, or too few for the folds.
         SiamtrackError: a run that failed.
     """
-    _check(sequences)
+    names = [s.name for s in sequences]
+    for sequence in sequences:
+        if names.count(sequence.name) > 1:
+            raise DataError(f"two sequences are called {sequence.name}; rename one")
+        if sequence.absent(0):
+            raise DataError(f"{sequence.name}: the first frame has no box to start from; expected x,y,w,h")
     known = _Known(plan.space, sequences, ledger)
     folds = fold_names(known.names, plan.folds, plan.seed)
     seen = [[n for n in known.names if n not in set(fold)] for fold in folds]
@@ -150,20 +163,15 @@ def tune(
 
         def on_event(event: Event[TuningJob, float]) -> None:
             if isinstance(event, Failed):
-                raise _told(event)
+                if event.kind == "error":
+                    raise event.error
+                raise DataError(f"{event.job.sequence.name}: {event.error}; the same command goes on from here")
             if isinstance(event, Finished):
                 known.add(event.job.setting, event.job.sequence.name, event.value)
                 watcher.scored(event.job, event.value)
 
         run_jobs(partial(open_scorer, variants, plan.memory), jobs, plan.workers, on_event)
     return _result(plan, known, folds, outcomes)
-
-
-def _told(failed: Failed[TuningJob]) -> SiamtrackError:
-    """Return what ends the tuning: the run's own error, or one that names the sequence."""
-    if failed.kind == "error":
-        return failed.error
-    return DataError(f"{failed.job.sequence.name}: {failed.error}; the same command goes on from here")
 
 
 class _Known:
@@ -190,21 +198,12 @@ class _Known:
         return np.array(known) if len(known) == len(names) else None
 
 
-def _check(sequences: Sequence[VideoSequence]) -> None:
-    names = [s.name for s in sequences]
-    for sequence in sequences:
-        if names.count(sequence.name) > 1:
-            raise DataError(f"two sequences are called {sequence.name}; rename one")
-        if sequence.absent(0):
-            raise DataError(f"{sequence.name}: the first frame has no box to start from; expected x,y,w,h")
-
-
 def _jobs(
     space: Space, known: _Known, sequences: Sequence[VideoSequence], outcomes: Iterable[Outcome]
 ) -> list[TuningJob]:
-    """What has to be run next: every wanted setting on all sequences, for each fold asks for most of them.
+    """The next runs: every wanted setting on all sequences, as each fold needs most of them.
 
-    Those of one sequence stand together, so that its frames are decoded once; long sequences come first.
+    Runs on one sequence stand together, so that its frames are decoded once; long sequences come first.
     """
     asked = [setting for outcome in outcomes for setting in outcome.missing]
     wanted = {setting: space.resolve(setting) for setting in dict.fromkeys([space.default, *asked])}
@@ -252,7 +251,7 @@ def as_toml(found: Tuning, model: str) -> str:
 
 
 def as_lines(found: Tuning) -> list[str]:
-    """What a person wants to know, the setting first."""
+    """A summary for the terminal, the chosen setting first."""
     gain, error = found.gain
     tried = len(found.table)
     return [

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from siamtrack.apps.cli.options import Cluster, Device, PresetName, Processes, Settings
 from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from siamtrack.evaluation.evaluate import Evaluation
-    from siamtrack.evaluation.trackers import TrackerSpec
 
 __all__ = ["eval_command"]
 
@@ -34,21 +34,11 @@ def eval_command(
     rules: Annotated[
         str | None, typer.Option(help="The scorer; by default the suite's own. See `siamtrack score --help`.")
     ] = None,
-    processes: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core, one on a GPU.")
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler, as tcp://host:8786."),
-    ] = None,
-    preset: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Settings in place of those stored with the weights.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as track.window=0.3; repeatable."),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
+    processes: Processes = None,
+    cluster: Cluster = None,
+    preset: PresetName = None,
+    settings: Settings = None,
+    device: Device = "cpu",
     limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="A frame that takes longer counts as a hang.")
     ] = 120.0,
@@ -64,17 +54,24 @@ def eval_command(
     stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
     """
     from siamtrack.apps.cli.progress import EvaluationBoard
+    from siamtrack.config import parse_settings
     from siamtrack.evaluation.evaluate import evaluate, open_store, pending, read_suite
     from siamtrack.evaluation.jobs import Workers
     from siamtrack.evaluation.scoring import scoring_task
     from siamtrack.evaluation.suites import find_suite, with_speed
+    from siamtrack.evaluation.trackers import find_tracker
     from siamtrack.storage import parse_place
 
     chosen = find_suite(suite)
     if tracker_fps is not None:
         chosen = with_speed(chosen, tracker_fps)
     scoring_task(chosen, rules)
-    specs = _find(model, device, preset, settings or [])
+    changes = parse_settings(settings or [])
+    specs = [find_tracker(name, device, preset, changes) for name in model]
+    names = [spec.name for spec in specs]
+    if len(set(names)) != len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise ConfigError(f"two models are called '{twice}'; their results would share a folder, rename one")
     sequences = read_suite(chosen, data)
     place = parse_place(out)
     if isinstance(place, Path) and place.exists() and not place.is_dir():
@@ -92,25 +89,6 @@ def eval_command(
         raise typer.Exit(1)
 
 
-def _find(models: list[str], device: str, preset: str | None, settings: list[str]) -> list[TrackerSpec]:
-    from siamtrack.config import parse_settings
-    from siamtrack.evaluation.trackers import find_tracker
-
-    changes = parse_settings(settings)
-    specs = [find_tracker(name, device, preset, changes) for name in models]
-    names = [spec.name for spec in specs]
-    if len(set(names)) != len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise ConfigError(f"two models are called '{twice}'; their results would share a folder, rename one")
-    return specs
-
-
-def _cell(value: float) -> str:
-    if value != value:
-        return "-"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
-
-
 def _print(found: list[Evaluation]) -> None:
     """Print a table of all trackers in plain columns, then what went wrong and where it lies."""
     scored = [e for e in found if e.scores is not None]
@@ -118,19 +96,22 @@ def _print(found: list[Evaluation]) -> None:
         assert scored[0].scores is not None
         head = scored[0].scores
         typer.echo(f"{head.suite} by {head.rules} rules, {len(head.sequences)} sequences")
+
+    def cell(value: float) -> str:
+        if value != value:
+            return "-"
+        return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+
     metrics = list(dict.fromkeys(m for e in scored if e.scores for m in e.scores.metrics))
     rows = [["tracker", *metrics, "fps", "network fps"]]
     for e in found:
         values = [e.scores.metrics.get(m, float("nan")) if e.scores else float("nan") for m in metrics]
         speeds = [e.speed.tracker, e.speed.network] if e.speed else [float("nan")] * 2
-        rows.append([e.tracker, *map(_cell, [*values, *speeds])])
+        rows.append([e.tracker, *map(cell, [*values, *speeds])])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)),
-        ]
-        typer.echo("  ".join(cells).rstrip())
+        cells = [text.rjust(width) for text, width in zip(row, widths, strict=True)]
+        typer.echo("  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip())
     for e in found:
         typer.echo(f"results: {e.folder}")
         for failure in e.failures:

@@ -10,16 +10,12 @@ import typer
 
 from siamtrack import __version__
 from siamtrack.apps.cli.data import data
-from siamtrack.apps.cli.demo import demo
 from siamtrack.apps.cli.eval import eval_command
-from siamtrack.apps.cli.import_weights import import_command
 from siamtrack.apps.cli.interrupts import ends_while_importing
-from siamtrack.apps.cli.models import models
-from siamtrack.apps.cli.report import report_command
-from siamtrack.apps.cli.score import score_command
+from siamtrack.apps.cli.models import import_command, models
+from siamtrack.apps.cli.results import report_command, score_command, submit_command
 from siamtrack.apps.cli.study import study
-from siamtrack.apps.cli.submit import submit_command
-from siamtrack.apps.cli.track import track
+from siamtrack.apps.cli.track import demo, track
 from siamtrack.apps.cli.train import train
 from siamtrack.apps.cli.tune import tune_command
 from siamtrack.errors import SiamtrackError

@@ -17,15 +17,12 @@ if TYPE_CHECKING:
     from siamtrack.tracking.tracker import MultiTracker, Result, Step
     from siamtrack.video.reader import FrameSource
 
-__all__ = ["DEFAULT_MODEL", "Outputs", "Tally", "run_session"]
-
-DEFAULT_MODEL = "siamcar_lite0"
-"""The same as the tracker's own default, repeated so that asking for help does not load torch."""
+__all__ = ["Outputs", "Tally", "run_session"]
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a run writes: a file of boxes, a drawn video, both or neither; `trails` draws the way of each target."""
+    """The files of a run: boxes, a drawn video, both or neither; `trails` draws the path of each target."""
 
     boxes: Path | None = None
     video: Path | None = None
@@ -34,7 +31,7 @@ class Outputs:
 
 @dataclass
 class Tally:
-    """What has been done so far; true at any moment, so that a run that stops early can be summed up too.
+    """Counts of a run, correct at any moment, so that a run that stops early can be summed up too.
 
     `interrupted` is the number of the signal that ended the run, 0 for none.
     """
@@ -94,7 +91,7 @@ def _plural(count: int, noun: str) -> str:
 def run_session(
     tracker: MultiTracker, source: FrameSource, boxes: Sequence[Sequence[float]], outputs: Outputs, tally: Tally
 ) -> None:
-    """Track `boxes` (N, 4) xywh through `source` and write what was asked for.
+    """Track `boxes` (N, 4) xywh through `source` and write `outputs`.
 
     After Ctrl-C (or SIGTERM) the files hold all frames up to it and the tally says so; after an error they do too,
     and the error is raised on. `tally` is counted while it runs.

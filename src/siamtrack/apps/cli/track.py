@@ -1,20 +1,23 @@
-"""`siamtrack track`: follow one or several boxes through a video, a folder, a camera or a stream."""
+"""`siamtrack track`: follow boxes through a video, a folder, a camera or a stream; `siamtrack demo`: through a clip."""
 
 from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import typer
 
+from siamtrack import DEFAULT_MODEL
 from siamtrack.apps.cli.interrupts import ends_at_once
-from siamtrack.apps.cli.session import DEFAULT_MODEL, Outputs, Tally, run_session
+from siamtrack.apps.cli.options import Device, Model, PresetName, Settings
+from siamtrack.apps.cli.session import Outputs, Tally, run_session
 from siamtrack.errors import InputError, reason
 
-__all__ = ["parse_box", "track"]
+__all__ = ["demo", "mean_overlap", "parse_box", "track"]
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
@@ -36,7 +39,7 @@ def track(
         list[str],
         typer.Option(metavar="X,Y,W,H", help="Left, top, width and height in the first frame; once a target."),
     ],
-    model: Annotated[str, typer.Option(help="A shipped model's name or a weights file.")] = DEFAULT_MODEL,
+    model: Model = DEFAULT_MODEL,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the boxes to a .txt, .csv, .json or .jsonl file.")
     ] = None,
@@ -45,14 +48,9 @@ def track(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
     trails: Annotated[bool, typer.Option(help="Draw the way of each target into the video.")] = True,
-    preset: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Settings in place of those stored with the weights.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as track.window=0.3; repeatable."),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
+    preset: PresetName = None,
+    settings: Settings = None,
+    device: Device = "cpu",
     start: Annotated[
         int, typer.Option(metavar="N", min=0, help="The frame that the boxes are given for, counted from 0.")
     ] = 0,
@@ -86,7 +84,7 @@ def track(
 
 
 class _File(NamedTuple):
-    """A file to be written: what it will hold, and the mark of one of that name that was there before."""
+    """A file to write: what it holds, and the mark of one of that name that was there before."""
 
     kind: str
     path: Path
@@ -121,7 +119,7 @@ def _check_outputs(source: str, output: Path | None, video: Path | None, targets
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
-    """What changes when a file is written or replaced; None for no file."""
+    """Inode and time of a file, which change when it is written or replaced; None for no file."""
     if not path.exists():
         return None
     found = path.stat()
@@ -143,3 +141,52 @@ def _report(tally: Tally, name: str, warning: str | None, files: list[_File]) ->
         typer.echo("nothing was written; --output FILE keeps the boxes, --video OUT.mp4 a drawn video")
     if tally.updates:
         typer.echo(tally.lost_line())
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go; made if need be.")] = Path(
+        "siamtrack-demo"
+    ),
+    model: Model = DEFAULT_MODEL,
+    device: Device = "cpu",
+    end: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop before this frame.")] = None,
+) -> None:
+    """Track a fish through a short clip, and write the video with the boxes drawn in.
+
+    The clip comes with the fish's true boxes, against which the tracked ones are measured.
+    """
+    with ends_at_once():
+        import siamtrack
+        from siamtrack.io import write_whole
+        from siamtrack.video.reader import open_source
+
+        tracker = siamtrack.load_multi(model, device)
+    clip, truth = out / "clip.mp4", out / "clip.txt"
+    for path in (clip, truth):
+        write_whole(path, resources.files("siamtrack.video").joinpath("demo", path.name).read_bytes())
+    boxes, video, tally = out / "boxes.txt", out / "tracked.mp4", Tally()
+    first = [float(value) for value in truth.read_text().splitlines()[0].split(",")]
+    with open_source(clip, end=end) as frames:
+        run_session(tracker, frames, [first], Outputs(boxes, video), tally)
+    typer.echo(f"{tally.line(clip.name)}; {tally.lost_line()}")
+    if tally.updates:
+        typer.echo(f"mean overlap with the true boxes: {mean_overlap(boxes, truth):.3f}")
+    typer.echo(f"video: {video}")
+    if tally.interrupted:
+        raise typer.Exit(tally.exit_code)
+
+
+def mean_overlap(found: Path, truth: Path) -> float:
+    """Mean intersection over union of the boxes of two .txt files, in [0, 1], the given first box left out.
+
+    Lines beyond the end of the shorter file are left out too.
+    """
+    import numpy as np
+    import torch
+
+    from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
+
+    rows = [torch.from_numpy(np.loadtxt(path, delimiter=",", ndmin=2)) for path in (found, truth)]
+    count = min(map(len, rows))
+    a, b = (xywh_to_xyxy(row[1:count]) for row in rows)
+    return float(box_iou(a, b).mean())

@@ -1,4 +1,4 @@
-"""`siamtrack tune`: find a model's tracking hyper-parameters on a development set, honestly measured."""
+"""`siamtrack tune`: choose a model's tracking hyper-parameters on a development set, by cross-validation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from siamtrack.apps.cli.options import Cluster, Device, PresetName, Processes, Settings
 from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -46,54 +47,46 @@ def tune_command(
         int | None, typer.Option(metavar="K", min=2, help="Of the cross-validation; by default 5.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sharing out into folds.")] = 0,
-    preset: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="Settings in place of those stored with the weights.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as track.rate=0.3; repeatable."),
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
-    processes: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core, one on a GPU.")
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler, as tcp://host:8786."),
-    ] = None,
+    preset: PresetName = None,
+    settings: Settings = None,
+    device: Device = "cpu",
+    processes: Processes = None,
+    cluster: Cluster = None,
 ) -> None:
-    """Choose tracking hyper-parameters on a development set, and say by cross-validation what they are worth.
+    """Choose tracking hyper-parameters on a development set, and measure their gain by cross-validation.
 
     Every finished run is kept: after Ctrl-C or a kill the same command goes on where it was.
     """
     from siamtrack.config import parse_grid
+    from siamtrack.evaluation.evaluate import read_suite
     from siamtrack.evaluation.jobs import Workers
-    from siamtrack.tuning.space import default_grid, make_space
-    from siamtrack.tuning.tune import TuningPlan
+    from siamtrack.evaluation.suites import find_suite
+    from siamtrack.io import write_whole
+    from siamtrack.tuning.search import default_grid, fold_names, make_space
+    from siamtrack.tuning.tune import TuningPlan, as_dict, as_lines, as_toml
 
-    kept = _ledger_path(out)
+    if out.suffix != ".toml":
+        raise InputError(f"--out expects a .toml file; got '{out}'")
+    kept = out.with_suffix(".scores.jsonl")
+    if out.is_dir() or (out.exists() and not kept.exists()):
+        raise InputError(f"--out {out} is there already and was not made by tune; choose another name")
     wanted = parse_grid(grid or [])
     variants = _find(model, device, preset, settings or [])
     space = make_space(variants.preset, wanted or default_grid(variants.preset))
     workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     plan = TuningPlan(space, search.value, folds, seed, Workers(workers if workers > 1 else 0, cluster))
-    found = _tune(variants, _sequences(data, folds), plan, kept)
-    _write(found, variants.name, out)
-
-
-def _sequences(data: Path, folds: int | None) -> list[VideoSequence]:
-    """The development set; that it is too small for the folds is told before anything is written."""
-    from siamtrack.evaluation.evaluate import read_suite
-    from siamtrack.evaluation.suites import find_suite
-    from siamtrack.tuning.search import fold_names
-
     sequences = read_suite(find_suite("folder"), data)
-    fold_names([s.name for s in sequences], folds)
-    return sequences
+    fold_names([s.name for s in sequences], folds)  # too few sequences are told before anything is written
+    found = _tune(variants, sequences, plan, kept)
+    write_whole(out.with_suffix(".json"), json.dumps(as_dict(found, variants.name), indent=1) + "\n")
+    write_whole(out, as_toml(found, variants.name))
+    for line in as_lines(found):
+        typer.echo(line)
+    typer.echo(f"written: {out}")
 
 
 def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: TuningPlan, kept: Path) -> Tuning:
-    """Tune with progress on the terminal; every score goes into the ledger `kept`, from which Ctrl-C can be made good.
+    """Tune with progress on the terminal; every score goes into the ledger `kept`, so that Ctrl-C loses none.
 
     Raises:
         Exit: Ctrl-C, after a line that says how to go on.
@@ -112,32 +105,6 @@ def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: TuningP
     except KeyboardInterrupt:
         typer.echo(f"stopped; {len(ledger)} scores are kept in {kept}: give the same command to go on", err=True)
         raise typer.Exit(130) from None
-
-
-def _write(found: Tuning, model: str, out: Path) -> None:
-    """Write `out` and the .json beside it, and print what was found."""
-    from siamtrack.io import write_whole
-    from siamtrack.tuning.tune import as_dict, as_lines, as_toml
-
-    write_whole(out.with_suffix(".json"), json.dumps(as_dict(found, model), indent=1) + "\n")
-    write_whole(out, as_toml(found, model))
-    for line in as_lines(found):
-        typer.echo(line)
-    typer.echo(f"written: {out}")
-
-
-def _ledger_path(out: Path) -> Path:
-    """Where the scores go.
-
-    Raises:
-        InputError: `out` is no .toml, or a file that this command did not write.
-    """
-    if out.suffix != ".toml":
-        raise InputError(f"--out expects a .toml file; got '{out}'")
-    path = out.with_suffix(".scores.jsonl")
-    if out.is_dir() or (out.exists() and not path.exists()):
-        raise InputError(f"--out {out} is there already and was not made by tune; choose another name")
-    return path
 
 
 def _find(model: str, device: str, preset: str | None, settings: list[str]) -> ModelVariants:
