@@ -80,7 +80,7 @@ class Evaluation:
 
 
 class TrackerFactory(Protocol):
-    """What describes a tracker to the runner: a value that can be sent to another process (see `TrackerSpec`)."""
+    """A description of a tracker: a value that can be sent to another process (see `TrackerSpec`)."""
 
     @property
     def name(self) -> str:
@@ -95,7 +95,7 @@ class TrackerFactory(Protocol):
 
 
 class EvaluationWatcher(Protocol):
-    """What is told about progress."""
+    """Receives progress."""
 
     def started(self, worker: int, sequence: VideoSequence) -> None:
         """Tell that a worker has begun a sequence."""
@@ -153,48 +153,19 @@ def evaluate(
     watcher: EvaluationWatcher,
     rules: str | None = None,
 ) -> Evaluation:
-    """Run what is missing, then score what there is and write `scores.json` and `speed.json`.
+    """Run what is missing, long sequences first, then score what there is and write `scores.json` and `speed.json`.
 
-    Sequences that failed are left out of the scores, by name.
+    Failures go into the store; failed sequences are left out of the scores, by name.
 
     Raises:
         ConfigError: the tracker cannot be built, the rules do not score the suite, or no cluster answers.
         DataError: two sequences have one name, or the store cannot be read or written.
     """
-    _run(tracker, suite, sequences, store, workers, watcher)
-    todo = {s.name for s in pending(store, suite, sequences)}
-    done = [s for s in sequences if s.name not in todo]
-    speed, scores = None, None
-    if done:
-        speed = _measure_speed(store, suite, done)
-        measured = {
-            "fps": {k: None if math.isnan(v) else round(v, 3) for k, v in vars(speed).items()},
-            "processes": workers.processes,
-            "cluster": workers.cluster,
-            "threads": 1,
-            "machine": {"processor": platform.processor() or platform.machine(), "system": platform.platform()},
-        }
-        store.write("speed.json", json.dumps(measured, indent=2) + "\n")
-        if all(s.has_truth for s in done):
-            scores = score_store(store, suite, done, rules, left_out=sorted(todo))
-            store.write("scores.json", scores.to_json(curves=True) + "\n")
-    return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), not todo)
-
-
-def _run(
-    tracker: TrackerFactory,
-    suite: Suite,
-    sequences: Sequence[VideoSequence],
-    store: Store,
-    workers: Workers,
-    watcher: EvaluationWatcher,
-) -> None:
-    """Run what the store does not hold yet, long sequences first; failures go into the store."""
     names = [s.name for s in sequences]
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise DataError(f"{suite.name}: two sequences are called {twice}; their results would share a file")
-    todo = sorted(pending(store, suite, sequences), key=lambda s: (-len(s), s.name))
+    queue = sorted(pending(store, suite, sequences), key=lambda s: (-len(s), s.name))
     failed: set[str] = set()
 
     def on_event(event: Event[VideoSequence, None]) -> None:
@@ -212,13 +183,22 @@ def _run(
             failed.add(failure.sequence)
         watcher.finished(event.worker, event.job, failure)
 
-    run_jobs(partial(_open, tracker, suite.protocol, store), todo, workers, on_event)
-    lost = {s.name for s in pending(store, suite, todo)} - failed
+    run_jobs(partial(_open, tracker, suite.protocol, store), queue, workers, on_event)
+    todo = {s.name for s in pending(store, suite, sequences)}
+    lost = todo - failed
     if lost:
         raise DataError(
             f"{min(lost)} is done, but its results are not in {store.root}: "
             "give an --out that is the same place on all workers"
         )
+    done = [s for s in sequences if s.name not in todo]
+    speed, scores = None, None
+    if done:
+        speed = _measure_speed(store, suite, done, workers)
+        if all(s.has_truth for s in done):
+            scores = score_store(store, suite, done, rules, left_out=sorted(todo))
+            store.write("scores.json", scores.to_json(curves=True) + "\n")
+    return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), not todo)
 
 
 def _open(tracker: TrackerFactory, protocol: EvaluationProtocol, store: Store) -> Callable[[VideoSequence, Beat], None]:
@@ -231,11 +211,7 @@ def _open(tracker: TrackerFactory, protocol: EvaluationProtocol, store: Store) -
         built = tracker.build()
     except Exception as error:
         raise ConfigError(f"the tracker cannot be built: {_told(error)}") from None
-
-    def run(sequence: VideoSequence, beat: Beat) -> None:
-        run_sequence(built, sequence, protocol, store, beat)
-
-    return run
+    return lambda sequence, beat: run_sequence(built, sequence, protocol, store, beat)
 
 
 def run_sequence(
@@ -292,8 +268,8 @@ def score_store(
     return replace(score_results(suite, truths, runs, rules), left_out=list(left_out))
 
 
-def _measure_speed(store: Store, suite: Suite, sequences: Sequence[VideoSequence]) -> Speed:
-    """Return the frames a second over all runs of these sequences, from the times in the store."""
+def _measure_speed(store: Store, suite: Suite, sequences: Sequence[VideoSequence], workers: Workers) -> Speed:
+    """Return the frames a second over all runs of these sequences, from the times in the store; write `speed.json`."""
     frames, tracker, network, reading = 0, 0.0, 0.0, 0.0
     for sequence in sequences:
         for key in suite.protocol.keys(sequence):
@@ -304,4 +280,13 @@ def _measure_speed(store: Store, suite: Suite, sequences: Sequence[VideoSequence
             network += timing.network
             reading += timing.reading
     seconds = tracker, network, tracker + reading
-    return Speed(*(frames / s if s > 0 else math.nan for s in seconds))
+    speed = Speed(*(frames / s if s > 0 else math.nan for s in seconds))
+    measured = {
+        "fps": {k: None if math.isnan(v) else round(v, 3) for k, v in vars(speed).items()},
+        "processes": workers.processes,
+        "cluster": workers.cluster,
+        "threads": 1,
+        "machine": {"processor": platform.processor() or platform.machine(), "system": platform.platform()},
+    }
+    store.write("speed.json", json.dumps(measured, indent=2) + "\n")
+    return speed

@@ -1,6 +1,6 @@
 """Running jobs: in worker processes of this machine, on a Dask cluster, or in this process.
 
-Results are told as they come. A worker that is silent for too long is ended, one that dies is replaced, and its job is
+Results are reported as they come. A worker that is silent for too long is ended, one that dies is replaced; its job is
 reported as failed while the others go on.
 """
 

@@ -123,7 +123,7 @@ class Store:
         return exists(self.place(sequence, key))
 
     def done(self) -> set[Place]:
-        """Return the raw result files that are there: those of all runs that are done."""
+        """Return the raw result files of all finished runs."""
         folder = join(self.root, "results")
         return {join(folder, name) for name in list_files(folder)}
 

@@ -1,4 +1,4 @@
-"""The suites: one table that says what a name means for `eval`, `score`, `report` and `submit`.
+"""The suites: one table of names for `eval`, `score`, `report` and `submit`.
 
 A row names the data set, the protocol by which a tracker is run on it, and the rules that score the results where none
 are named.
@@ -105,7 +105,7 @@ def find_suite(name: str) -> Suite:
     """Return the suite of this name in any common spelling.
 
     Raises:
-        ConfigError: an unknown name; the nearest known one is told.
+        ConfigError: an unknown name; the message offers the nearest known one.
     """
     key = name.lower().replace("_", "-").replace("got-10k", "got10k")
     key = _ALIASES.get(key, key)
@@ -116,7 +116,7 @@ def find_suite(name: str) -> Suite:
 
 
 def with_speed(suite: Suite, fps: float) -> Suite:
-    """Return a real-time suite in which the tracker is taken to make `fps` frames a second.
+    """Return a real-time suite that assumes a tracker of `fps` frames a second.
 
     Such a run can be repeated on any machine. Raises `ConfigError` for a suite without a clock.
     """

@@ -58,7 +58,7 @@ class TuningPlan:
 
 
 class TuningWatcher(Protocol):
-    """What is told about progress."""
+    """Receives progress."""
 
     def planned(self, jobs: Sequence[TuningJob]) -> None:
         """Tell which runs come next; a coordinate search plans several times."""

@@ -17,25 +17,21 @@ _ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 
 def ends_at_once() -> AbstractContextManager[None]:
-    """For what comes before anything is written: let Ctrl-C end the process there and then, without a word.
-
-    That holds inside a library too, as one that waits for a camera or for a stream.
-    """
+    """Before anything is written: let Ctrl-C end the process at once, silently, even inside a library's wait."""
     return _on_ctrl_c(signal.SIG_DFL)
 
 
 def ends_while_importing() -> AbstractContextManager[None]:
-    """For a whole command: Ctrl-C while a library is loaded ends the process, with one line and exit code 130.
+    """For a whole command: Ctrl-C during an import ends the process, with one line and exit code 130.
 
-    A KeyboardInterrupt that is raised in the middle of an import comes out as an abort or as an ImportError. At any
-    other moment it is raised as ever.
+    A KeyboardInterrupt raised in the middle of an import would come out as an abort or as an ImportError.
     """
     return _on_ctrl_c(_end_or_raise)
 
 
 @contextmanager
 def _on_ctrl_c(handler: Any) -> Iterator[None]:
-    """Let `handler` take Ctrl-C, unless another program has asked for something else, such as nohup."""
+    """Let `handler` take Ctrl-C, unless another program such as nohup has changed it."""
     usual = (signal.default_int_handler, _end_or_raise)
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before not in usual:
@@ -45,7 +41,7 @@ def _on_ctrl_c(handler: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        # Whoever took it over meanwhile knows better: after an interrupt that was obeyed, further ones are ignored.
+        # `Interrupts` may have taken it over meanwhile: after one interrupt it ignores further ones.
         if signal.getsignal(signal.SIGINT) == handler:
             signal.signal(signal.SIGINT, before)
 
@@ -62,10 +58,9 @@ def _end_or_raise(number: int, frame: FrameType | None) -> None:
 class Interrupts:
     """Holds Ctrl-C back while files are written, so that none ends in the middle of a frame.
 
-    A context manager, of use in the main thread only; elsewhere it does nothing. A request to end (SIGTERM, a
-    closed terminal) is taken as Ctrl-C. After the first one the program is about to end, and further ones are
-    ignored from then on, as they could only break its ending. `came` is the number of the first, 0 for none;
-    `pending` tells whether it was held back and not raised yet.
+    A context manager; outside the main thread it does nothing. SIGTERM and a closed terminal count as Ctrl-C. All
+    after the first are ignored, as they could only break the program's ending. `came` is the number of the first
+    signal, 0 for none; `pending` is whether it was held back and not raised yet.
     """
 
     def __init__(self) -> None:

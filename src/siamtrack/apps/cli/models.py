@@ -18,7 +18,7 @@ def models(
 ) -> None:
     """List the presets: family, backbone, parameters, multiply-accumulates a crop, and published scores.
 
-    MACs are those of one template crop, once a target, and of one search crop: a frame, or for families with a
+    MACs are counted for one template crop, once a target, and one search crop: a frame, or for families with a
     search pyramid one of its scales. Where a preset chooses between two correlations, UP-XCorr and DW-XCorr, the
     parameters of its proposal head are shown with either.
     """

@@ -47,7 +47,7 @@ def track(
         Path | None, typer.Option(metavar="OUT.mp4", help="Write a video with the boxes drawn in.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there already.")] = False,
-    trails: Annotated[bool, typer.Option(help="Draw the way of each target into the video.")] = True,
+    trails: Annotated[bool, typer.Option(help="Draw the path of each target into the video.")] = True,
     preset: PresetName = None,
     settings: Settings = None,
     device: Device = "cpu",
