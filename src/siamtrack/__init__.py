@@ -35,9 +35,6 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-DEFAULT_MODEL = "siamcar_lite0"
-"""The packaged model that is loaded where none is named."""
-
 _HOMES = {
     "Box": "siamtrack.geometry.boxes",
     "MultiTracker": "siamtrack.tracking.tracker",

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from siamtrack import DEFAULT_MODEL
 from siamtrack.config import Crops, Preset, changed_preset, load_preset, preset_from_json, preset_names
 from siamtrack.errors import ConfigError, WeightsError, did_you_mean
 from siamtrack.models.families import Family
 from siamtrack.models.heads.rpn import Correlation, RpnHead
 from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import fold_norms, load_weights, read_metadata
+from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.tracker import MultiTracker, Tracker, check_device
 
 __all__ = ["Cost", "count_cost", "load", "load_multi", "packaged_weights", "proposal_parameters"]

@@ -12,10 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from siamtrack import DEFAULT_MODEL
 from siamtrack.errors import InputError, missing_package
 from siamtrack.evaluation.tracker_session import read_prediction
 from siamtrack.formats.sequence import Image, ImageFiles
+from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.interface import TrackerLike
 
 __all__ = ["VotTracker", "serve"]

@@ -11,11 +11,11 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
-from siamtrack import DEFAULT_MODEL
 from siamtrack.apps.cli.interrupts import ends_at_once
 from siamtrack.apps.cli.options import Device, Model, PresetName, Settings
 from siamtrack.apps.cli.session import Outputs, Tally, run_session
 from siamtrack.errors import InputError, reason
+from siamtrack.presets import DEFAULT_MODEL
 
 __all__ = ["demo", "mean_overlap", "parse_box", "track"]
 
