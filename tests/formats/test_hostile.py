@@ -8,7 +8,6 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import distributed
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
