@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import made_sets
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -87,7 +88,7 @@ def test_broken_annotations_are_problems_not_accidents(tmp_path_factory: pytest.
 @pytest.mark.parametrize("name", ["otb100", "vot2018", "vot2022", "lasot", "got10k-val", "uav123", "nfs30", "tc128"])
 def test_broken_truth_is_one_line(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     root, layout = tmp_path_factory.mktemp("whole"), find_suite(name).data
-    distributed.SUITES[name](root, np.random.default_rng(0))
+    made_sets.SUITES[name](root, np.random.default_rng(0))
 
     @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
@@ -174,7 +175,7 @@ def test_a_list_as_a_file_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(30))
 def test_damaged_zip_files_are_one_line(tmp_path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    distributed.dtb70(tmp_path / "data", rng)
+    made_sets.dtb70(tmp_path / "data", rng)
     packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "data"))
     data = bytearray(packed.read_bytes())
     directory = data.index(b"PK\x01\x02")

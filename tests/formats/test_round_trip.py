@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import made_sets
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,14 +79,14 @@ def numbers(scores: Scores) -> dict[str, object]:
     return scores.as_dict(curves=True)
 
 
-@pytest.mark.parametrize("name", distributed.SUITES)
+@pytest.mark.parametrize("name", made_sets.SUITES)
 @settings(max_examples=2, deadline=None, database=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_score_gives_what_eval_gave(name: str, seed: int) -> None:
     suite = find_suite(name)
     with tempfile.TemporaryDirectory() as place:
         data = Path(place) / "data"
-        made = distributed.SUITES[name](data, np.random.default_rng(seed))
+        made = made_sets.SUITES[name](data, np.random.default_rng(seed))
         sequences, store = evaluated(suite, data, Path(place) / "out")
         assert {s.name: len(s) for s in sequences} == made
         expected = score_store(store, suite, sequences)
@@ -113,7 +114,7 @@ def test_score_gives_what_eval_gave(name: str, seed: int) -> None:
 @pytest.mark.parametrize("name", ["otb100-tre", "otb100-sre"])
 def test_robustness_suites_too(tmp_path: Path, name: str) -> None:
     suite = find_suite(name)
-    distributed.otb(tmp_path / "data", np.random.default_rng(1))
+    made_sets.otb(tmp_path / "data", np.random.default_rng(1))
     for long in ("David", "Freeman3", "Freeman4", "Diving"):
         shutil.rmtree(tmp_path / "data" / long)
     sequences, store = evaluated(suite, tmp_path / "data", tmp_path / "out")
@@ -124,7 +125,7 @@ def test_robustness_suites_too(tmp_path: Path, name: str) -> None:
 def test_published_results_of_all_annotated_frames_are_taken(tmp_path: Path) -> None:
     """Tiger1 has 354 annotated frames, of which the benchmark leaves the first five out; results come with either."""
     suite = find_suite("otb100")
-    distributed.otb(tmp_path / "data", np.random.default_rng(3))
+    made_sets.otb(tmp_path / "data", np.random.default_rng(3))
     sequences, store = evaluated(suite, tmp_path / "data", tmp_path / "out")
     expected = numbers(score_store(store, suite, sequences))
     file = tmp_path / "out" / "results" / "Tiger1.txt"
