@@ -21,7 +21,7 @@ from siamtrack.models.weights import fold_norms, load_weights, read_metadata
 from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.tracker import MultiTracker, Tracker, check_device
 
-__all__ = ["Cost", "count_cost", "load", "load_multi", "packaged_weights", "proposal_parameters"]
+__all__ = ["Cost", "count_cost", "find_model", "load", "load_multi", "packaged_weights", "proposal_parameters"]
 
 
 def packaged_weights(name: str) -> Path | None:
@@ -70,7 +70,7 @@ def _open(
 ) -> tuple[Matcher, Preset]:
     """The network with its weights, on the CPU, and the preset that it tracks with."""
     check_device(device)
-    stored, path = _find(model)
+    stored, path = find_model(model)
     chosen = stored
     if preset is not None:
         chosen = preset if isinstance(preset, Preset) else load_preset(preset)
@@ -91,8 +91,13 @@ def _open(
     return net, chosen
 
 
-def _find(model: str | Path) -> tuple[Preset, Path]:
-    """The preset that belongs to a model, and its weights file."""
+def find_model(model: str | Path) -> tuple[Preset, Path]:
+    """The preset that belongs to a model, and its weights file; `model` as in `load`.
+
+    Raises:
+        ConfigError: an unknown name.
+        WeightsError: no weights for that name, or a file that is not siamtrack's.
+    """
     path = Path(model)
     if path.suffix == ".safetensors":
         stored = read_metadata(path).get("preset")

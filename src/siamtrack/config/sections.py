@@ -216,6 +216,9 @@ class Train:
         frozen_stages: number of the backbone's first stages that are never trained.
         unfreeze_at: share of the steps after which the rest of the backbone is trained too.
         backbone_norm: BatchNorm of the trained part of the backbone uses and updates the batch's statistics.
+        start_from: a shipped model's name or a `.safetensors` file of the same network, whose weights training begins
+            with, to adapt a model to other data or to go on with a new schedule; empty to begin with the backbone's
+            ImageNet weights.
         backbone_weights: torchvision's ImageNet file for a ResNet or MobileNetV2; empty for what installed
             packages carry.
         from_scratch: start the backbone from random weights and train all stages from the first step with the batch's
@@ -248,6 +251,7 @@ class Train:
     frozen_stages: int = Field(default=0, ge=0)
     unfreeze_at: float = Field(default=0.0, ge=0, le=1)
     backbone_norm: bool = False
+    start_from: str = ""
     backbone_weights: str = ""
     from_scratch: bool = False
     epochs: int = Field(default=0, ge=0)
@@ -273,6 +277,8 @@ class Train:
             raise ValueError(f"the warm-up '{self.warmup_shape}' needs warmup_from above 0")
         if self.from_scratch and self.backbone_weights:
             raise ValueError("from_scratch does without backbone_weights; give one of the two")
+        if self.start_from and (self.from_scratch or self.backbone_weights):
+            raise ValueError("start_from does without from_scratch and backbone_weights; give one of them")
         if self.batch_shards and self.batch % self.batch_shards:
             raise ValueError(f"batch_shards has to divide the batch of {self.batch} pairs")
         return self

@@ -34,7 +34,15 @@ __all__ = [
 ]
 
 # Settings that do not change what a resumed run computes.
-_FREE = {"checkpoint_every", "log_every", "validate_every", "validate_frames", "compile", "backbone_weights"}
+_FREE = {
+    "checkpoint_every",
+    "log_every",
+    "validate_every",
+    "validate_frames",
+    "compile",
+    "backbone_weights",
+    "start_from",
+}
 
 
 @dataclass

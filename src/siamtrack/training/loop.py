@@ -26,7 +26,7 @@ from siamtrack.models.families import Family
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, join_parts
 from siamtrack.models.pretrained import load_imagenet
 from siamtrack.models.siamese import SiameseNet
-from siamtrack.models.weights import save_weights
+from siamtrack.models.weights import load_weights, save_weights
 from siamtrack.training.checkpoint import (
     TrainState,
     latest_checkpoint,
@@ -51,6 +51,7 @@ from siamtrack.training.parameters import (
     unfreeze_backbone,
 )
 from siamtrack.training.validate import validate
+from siamtrack.zoo import find_model
 
 __all__ = ["TrainingError", "build_network", "check_parts", "draw_batch", "train"]
 
@@ -183,20 +184,24 @@ class _Objective(nn.Module):
 
 
 def build_network(preset: Preset, device: torch.device, pretrain: bool = True) -> SiameseNet:
-    """Build a preset's network for training: seeded, with ImageNet weights, its first stages frozen.
+    """Build a preset's network for training, seeded, its first stages frozen.
+
+    It begins with the weights of `train.start_from`, else with ImageNet weights for its backbone.
 
     Args:
         preset: the experiment.
         device: where it is trained.
-        pretrain: load the backbone's ImageNet weights; they are not needed where a checkpoint follows.
+        pretrain: load these weights; they are not needed where a checkpoint follows.
 
     Raises:
         ConfigError: there are no ImageNet weights for the backbone, and `train.from_scratch` is not set.
-        WeightsError: the file of `train.backbone_weights` cannot be used.
+        WeightsError: the file of `train.start_from` or `train.backbone_weights` cannot be used.
     """
     torch.manual_seed(preset.train.seed)
     net = preset.model.build()
-    if pretrain and not preset.train.from_scratch:
+    if pretrain and preset.train.start_from:
+        load_weights(find_model(preset.train.start_from)[1], net)
+    elif pretrain and not preset.train.from_scratch:
         file, name = preset.train.backbone_weights, preset.model.backbone
         if not load_imagenet(net.backbone, name, Path(file) if file else None):
             raise ConfigError(
