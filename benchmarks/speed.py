@@ -30,10 +30,12 @@ from siamtrack.errors import SiamtrackError
 from siamtrack.evaluation.trackers import TimedMatcher, opencv_tracker
 from siamtrack.models.weights import fold_norms
 from siamtrack.tracking import view as tracking
+from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.video.boxes import BoxWriter
 from siamtrack.video.reader import open_source
-from siamtrack.zoo import load, packaged_weights
+from siamtrack.zoo.networks import open_network
+from siamtrack.zoo.packaged import packaged_weights
 
 PARTS = ("read", "crop", "network", "rank", "write", "total")
 Times = dict[str, list[float]]
@@ -62,17 +64,17 @@ def timed_cut() -> Iterator[Callable[[], float]]:
         tracking.cut = original
 
 
-def make_tracker(name: str) -> Tracker:
+def make_engine(name: str) -> TorchEngine:
     if packaged_weights(name):
-        return load(name)
+        return open_network(name)
     preset = load_preset(name)
-    return Tracker(fold_norms(preset.model.build()), preset)  # type: ignore[arg-type]
+    return TorchEngine(fold_norms(preset.model.build()), preset)  # type: ignore[arg-type]
 
 
-def run_ours(tracker: Tracker, clip: Path, box: tuple[float, ...], frames: int, out: Path, times: Times) -> None:
+def run_ours(engine: TorchEngine, clip: Path, box: tuple[float, ...], frames: int, out: Path, times: Times) -> None:
     """Track `frames` frames of the clip and add the milliseconds of each to `times`."""
-    timed = TimedMatcher(tracker.net, "cpu")
-    run = Tracker(timed, tracker.preset)
+    timed = TimedMatcher(engine.net, "cpu")
+    run = Tracker(TorchEngine(timed, engine.preset))
     with timed_cut() as crops, open_source(clip, 0, frames + 1) as source, BoxWriter(out, 1) as writer:
         stream = iter(source)
         run.init(next(stream), box)
@@ -134,12 +136,12 @@ def main() -> None:
 
             cv2.setNumThreads(threads)
             measured: dict[str, Times] = {}
-            trackers = {name: make_tracker(name) for name in options.presets or preset_names()}
+            engines = {name: make_engine(name) for name in options.presets or preset_names()}
             for turn in range(options.rounds + 1):
-                for name, tracker in trackers.items():
+                for name, engine in engines.items():
                     times = measured.setdefault(name, {part: [] for part in PARTS}) if turn else {p: [] for p in PARTS}
                     count = options.frames if turn else 3  # the first, short round warms up
-                    run_ours(tracker, clip, box, count, Path(folder) / "boxes.csv", times)
+                    run_ours(engine, clip, box, count, Path(folder) / "boxes.csv", times)
                 for name in options.opencv:
                     times = measured.setdefault(f"opencv:{name}", {part: [] for part in PARTS})
                     try:

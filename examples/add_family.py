@@ -100,7 +100,7 @@ for step in range(args.steps):
     if step % 10 == 0:
         print(f"step {step}: loss {loss.item():.3f}")
 
-tracker = siamtrack.Tracker(net, preset)
+tracker = siamtrack.Tracker(siamtrack.TorchEngine(net, preset))
 with open_source(args.source) as frames:
     for number, frame in enumerate(frames):
         if number == 0:

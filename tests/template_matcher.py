@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from siamtrack.geometry.boxes import Box
+from siamtrack.geometry.inputs import Box
 
 
 @dataclass(frozen=True)

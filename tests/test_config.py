@@ -17,7 +17,7 @@ from siamtrack.config import (
 )
 from siamtrack.errors import ConfigError
 from siamtrack.models.weights import read_metadata
-from siamtrack.zoo import packaged_weights
+from siamtrack.zoo.packaged import packaged_weights
 
 
 @pytest.mark.parametrize("name", preset_names())

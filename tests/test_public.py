@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,7 +111,7 @@ def test_several_targets_are_a_list_in_their_order_also_when_there_is_one() -> N
     loaded = siamtrack.load()
     frame = np.random.default_rng(5).integers(0, 255, (90, 120, 3), dtype=np.uint8)
     boxes = [(10.0, 10.0, 30.0, 20.0), (60.0, 40.0, 20.0, 30.0)]
-    many = siamtrack.MultiTracker(loaded.net, loaded.preset)
+    many = siamtrack.MultiTracker(loaded.engine)
     with pytest.raises(siamtrack.SiamtrackError, match="call init"):
         many.update(frame)
     for given in (boxes, torch.tensor(boxes, requires_grad=True), boxes[:1]):
@@ -125,10 +126,10 @@ def test_several_targets_are_a_list_in_their_order_also_when_there_is_one() -> N
 def test_trackers_in_two_threads_share_one_network() -> None:
     first_frame = np.random.default_rng(3).integers(0, 255, (90, 120, 3), dtype=np.uint8)
     frames = [np.roll(first_frame, 2 * n, axis=1) for n in range(6)]
-    shared = siamtrack.load()
+    shared = siamtrack.load().engine
 
     def boxes(first: tuple[float, ...]) -> list[siamtrack.Box]:
-        tracker = siamtrack.Tracker(shared.net, shared.preset)
+        tracker = siamtrack.Tracker(shared)
         tracker.init(frames[0], first)
         return [result.box for result in map(tracker.update, frames[1:])]
 
@@ -140,12 +141,17 @@ def test_trackers_in_two_threads_share_one_network() -> None:
 
 
 def test_a_model_tracks_with_other_settings_than_its_own(tmp_path: Path) -> None:
-    own = siamtrack.load().preset
-    changed = siamtrack.load(settings={"track.window": 0.2, "track.select": "best"}).preset
+    def preset_of(**arguments: Any) -> siamtrack.Preset:
+        engine = siamtrack.load_multi(**arguments).engine
+        assert isinstance(engine, siamtrack.TorchEngine)
+        return engine.preset
+
+    own = siamtrack.load_preset("siamcar_lite0")
+    changed = preset_of(settings={"track.window": 0.2, "track.select": "best"})
     assert (changed.track.window, changed.track.select) == (0.2, "best") and changed.track.rate == own.track.rate
     file = tmp_path / "mine.toml"
     file.write_text("extends = 'siamcar_lite0'\n[track]\nrate = 0.1")
-    both = siamtrack.load_multi(preset=file, settings={"track.window": 0.2}).preset
+    both = preset_of(preset=file, settings={"track.window": 0.2})
     assert (both.name, both.track.rate, both.track.window) == ("mine", 0.1, 0.2)
     for arguments, words in (
         ({"settings": {"track.windw": 1}}, "track.windw"),

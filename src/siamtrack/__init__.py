@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from siamtrack.config import Preset, load_preset
     from siamtrack.errors import SiamtrackError
-    from siamtrack.geometry.boxes import Box
+    from siamtrack.geometry.inputs import Box
     from siamtrack.tracking.state import TrackState, start, step
+    from siamtrack.tracking.torch_engine import TorchEngine
     from siamtrack.tracking.tracker import MultiTracker, Result, Tracker
     from siamtrack.zoo import load, load_multi
 
@@ -24,6 +25,7 @@ __all__ = [
     "Preset",
     "Result",
     "SiamtrackError",
+    "TorchEngine",
     "TrackState",
     "Tracker",
     "load",
@@ -36,11 +38,12 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Box": "siamtrack.geometry.boxes",
+    "Box": "siamtrack.geometry.inputs",
     "MultiTracker": "siamtrack.tracking.tracker",
     "Preset": "siamtrack.config",
     "Result": "siamtrack.tracking.tracker",
     "SiamtrackError": "siamtrack.errors",
+    "TorchEngine": "siamtrack.tracking.torch_engine",
     "TrackState": "siamtrack.tracking.state",
     "Tracker": "siamtrack.tracking.tracker",
     "load": "siamtrack.zoo",

@@ -10,10 +10,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import siamtrack
 from references import embed, reference_net, reference_state
 from siamtrack.apps.cli.main import app
 from siamtrack.errors import SiamtrackError
+from siamtrack.zoo.networks import open_network
 
 SIAMFC = "siamfc"
 
@@ -35,7 +35,7 @@ def test_an_imported_checkpoint_is_a_model_that_answers_as_the_reference(
     out = tmp_path / "mine.safetensors"
     text = call(checkpoint, "--from", "siamfc-pytorch", "--preset", "siamfc", "--out", out)
     assert "2,336,320" in text
-    net = siamtrack.load(out).net
+    net = open_network(out).net
     reference = reference_net(golden / "portable", SIAMFC)
     generator = torch.Generator().manual_seed(0)
     template, search = (torch.rand(1, 3, size, size, generator=generator) * 255 for size in (127, 255))

@@ -79,7 +79,7 @@ def test_train_on_own_clips(clips: Path, tmp_path: Path) -> None:
     assert 0 <= float(re.search(r"mean overlap on its own first clip: (\S+)", printed)[1]) <= 1
     assert list((out / "shards").glob("*.tar")) and (out / "mine.npz").is_file()
     tracker = load(out / "siamcar_pico.safetensors")  # what was trained is a model like any other
-    assert tracker.preset.train.steps == 3
+    assert tracker.engine.preset.train.steps == 3
 
 
 def test_add_family(clips: Path, tmp_path: Path) -> None:

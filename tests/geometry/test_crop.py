@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamtrack.errors import InputError
-from siamtrack.geometry.crop import Region, cut, frame_size, mean_colour, target_region
+from siamtrack.geometry.crop import Region, cut, mean_colour, target_region
 from siamtrack.geometry.grid import cosine_window, grid_points, grid_positions
+from siamtrack.geometry.inputs import frame_size
 
 
 def picture(width: int = 160, height: int = 120, seed: int = 0) -> np.ndarray:

@@ -36,7 +36,8 @@ from siamtrack.models.families import (
 )
 from siamtrack.models.heads.rpn import LightRpnHead, RpnHead
 from siamtrack.training.loop import train
-from siamtrack.zoo import count_cost, load, proposal_parameters
+from siamtrack.zoo import load
+from siamtrack.zoo.networks import count_cost, proposal_parameters
 from training_toys import small_model
 
 LIGHT = {

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from footage import moving_patches
-from siamtrack.geometry.boxes import Box
+from siamtrack.geometry.inputs import Box
 from siamtrack.tracking.tracker import Result, follow
 from template_matcher import TemplateMatcher
 

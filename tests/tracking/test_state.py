@@ -14,7 +14,9 @@ from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy, xyxy_to_xywh
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.families import SiamCar
 from siamtrack.models.siamese import Candidates, Template
-from siamtrack.tracking.state import TrackState, start, step
+from siamtrack.tracking.state import TrackState, presence_of, start, step
+from siamtrack.tracking.torch_engine import TorchEngine
+from siamtrack.tracking.tracker import results
 
 CELLS = 25
 PRESET = Preset(name="oracle", track=Track(window=0.2, penalty=0.02, rate=0.8))
@@ -114,8 +116,8 @@ def test_a_step_changes_nothing_but_what_it_returns() -> None:
     net = ColourMatcher()
     state = start(net, PRESET, scene(path(0), [RED, BLUE]), path(0))
     kept = TrackState(
-        state.boxes.clone(), state.scores.clone(), tuple(t.clone() for t in state.template), state.fill.clone(),
-        state.lost.clone(), state.size,
+        state.boxes.clone(), state.scores.clone(), state.presence.clone(), tuple(t.clone() for t in state.template),
+        state.fill.clone(), state.lost.clone(), state.size,
     )  # fmt: skip
     one = step(net, PRESET, scene(path(1), [RED, BLUE]), state)
     assert torch.equal(state.boxes, kept.boxes) and torch.equal(state.scores, kept.scores)
@@ -180,3 +182,28 @@ def test_a_lost_target_is_sought_in_the_wide_region_and_found_again() -> None:
         state = step(net, preset, scene([far], [RED]), state)
     assert state.lost.tolist() == [False]
     assert float(box_iou(state.boxes, xywh_to_xyxy(torch.tensor([far])))) > 0.7
+
+
+def test_targets_come_and_go_between_two_frames() -> None:
+    engine = TorchEngine(ColourMatcher(), PRESET)
+    frames = [scene(path(t), [RED, BLUE]) for t in range(8)]
+    red, both = (engine.start(frames[0], boxes) for boxes in (path(0)[:1], path(0)))
+    for frame in frames[1:4]:
+        red, both = engine.step(frame, red), engine.step(frame, both)
+    swapped = both.rows([1]).join(red)  # blue goes first now
+    for frame in frames[4:]:
+        both, swapped = engine.step(frame, both), engine.step(frame, swapped)
+    assert torch.equal(swapped.boxes, both.boxes.flip(0)) and torch.equal(swapped.presence, both.presence.flip(0))
+    with pytest.raises(InputError, match="expected a frame of 320x240 pixels"):
+        both.join(engine.start(np.zeros((100, 320, 3), np.uint8), (10, 10, 20, 20)))
+
+
+def test_presence_is_a_third_and_two_thirds_at_the_thresholds() -> None:
+    track = Track(status_lost_below=0.2, sure_over=0.6)
+    scores = torch.tensor([0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0])
+    expected = [0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1]
+    assert presence_of(scores, track).tolist() == pytest.approx(expected)
+    boxes = torch.tensor([[1.0, 2.0, 4.0, 6.0]]).expand(7, 4)
+    state = TrackState(boxes, scores, presence_of(scores, track), (), scores, scores, (8, 8))
+    assert [result.status for result in results(state)] == [*["lost"] * 2, *["uncertain"] * 2, *["tracking"] * 3]
+    assert results(state)[0].box == (1, 2, 3, 4)

@@ -26,6 +26,7 @@ from siamtrack.models.families import SaSiam, SiamCar
 from siamtrack.models.families.sa_siam import Blend
 from siamtrack.models.siamese import Candidates
 from siamtrack.models.weights import fold_norms, save_weights
+from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.tuning.ledger import Ledger
 from siamtrack.tuning.scorer import Decoded, ModelVariants, Scorer, retuned
@@ -94,8 +95,8 @@ class BrightVariants:
     identity: dict[str, Any] = field(default_factory=dict)
 
     def open(self) -> Any:
-        base = Tracker(Bright(), self.preset)
-        return lambda preset: retuned(base, preset)
+        base = TorchEngine(Bright(), self.preset)
+        return lambda preset: Tracker(retuned(base, preset))
 
 
 def write_distracted(root: Path, name: str, seed: int) -> None:
@@ -128,7 +129,7 @@ def test_the_blend_of_sa_siam_is_tuned_on_the_same_weights() -> None:
     preset = Preset("sa", model=SaSiam(semantic_levels=(5,), fused=8), crops=Crops(template_crop=255))
     net = preset.model.build()
     fold_norms(net)
-    base = Tracker(net, preset)
+    base = TorchEngine(net, preset)
     other = retuned(base, make_space(preset, {"model.appearance_weight": [0.3, 0.7]}).resolve((0.7,)))
     assert retuned(base, replace(preset, track=Track(window=0.1))).net is base.net
     patch = torch.rand(1, 3, 255, 255) * 255
@@ -152,7 +153,7 @@ def test_a_models_file_is_loaded_once_and_tracked_with_as_the_setting_says(tmp_p
     (one,) = sequences(tmp_path / "data", {"a": 0.4})
     make = variants.open()
     near, far = (make(replace(preset, track=Track(window=window))) for window in (0.0, 1.0))
-    assert cast(Any, near).net is cast(Any, far).net
+    assert cast(Any, near).engine.net is cast(Any, far).engine.net
     box = one.truth[0]
     near.init(one.frames[0], box)
     far.init(one.frames[0], box)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamtrack.errors import InputError
-from siamtrack.geometry.boxes import Box
+from siamtrack.geometry.inputs import Box
 from siamtrack.tracking.tracker import Result, Status
 from siamtrack.video.boxes import BoxWriter, box_paths
 
@@ -125,7 +125,7 @@ def test_full_disk_keeps_whole_lines_only(tmp_path: Path, suffix: str) -> None:
     code = f"""
         import resource
         from siamtrack.errors import InputError
-        from siamtrack.geometry.boxes import Box
+        from siamtrack.geometry.inputs import Box
         from siamtrack.tracking.tracker import Result
         from siamtrack.video.boxes import BoxWriter
         resource.setrlimit(resource.RLIMIT_FSIZE, (1003, 1003))

@@ -95,9 +95,9 @@ def find_tracker(
             identity["weights"] = [file_sha256(Path(part)) for part in files.split(",")]
         return TrackerSpec(f"opencv_{kind}", model, "cpu", identity)
     from siamtrack.config import preset_to_json
-    from siamtrack.zoo import load
+    from siamtrack.zoo.networks import open_network
 
-    chosen = load(model, device, preset, settings).preset
+    chosen = open_network(model, device, preset, settings).preset
     weights = _weights_file(model)
     identity["weights"] = file_sha256(weights)
     identity["preset"] = json.loads(preset_to_json(chosen))
@@ -108,7 +108,7 @@ def find_tracker(
 
 def _weights_file(model: str) -> Path:
     """Return the file that a model is loaded from; raises `ConfigError` for a model without weights."""
-    from siamtrack.zoo import packaged_weights
+    from siamtrack.zoo.packaged import packaged_weights
 
     weights = Path(model) if model.endswith(".safetensors") else packaged_weights(model)
     if weights is None:
@@ -148,12 +148,13 @@ class _TimedTracker:
 
     def __init__(self, model: str, device: str, preset: str) -> None:
         from siamtrack.config import preset_from_json
+        from siamtrack.tracking.torch_engine import TorchEngine
         from siamtrack.tracking.tracker import Tracker
-        from siamtrack.zoo import load
+        from siamtrack.zoo.networks import open_network
 
-        loaded = load(model, device, preset_from_json(preset))
+        loaded = open_network(model, device, preset_from_json(preset))
         self._net = TimedMatcher(loaded.net, device)
-        self._tracker = Tracker(self._net, loaded.preset, device)
+        self._tracker = Tracker(TorchEngine(self._net, loaded.preset, device))
 
     @property
     def network_seconds(self) -> float:

@@ -20,23 +20,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from siamtrack.errors import InputError
+from siamtrack.geometry.inputs import Frame
 
 __all__ = [
     "Crop",
-    "Frame",
     "Region",
     "Rounding",
     "affine",
     "context_side",
     "cut",
-    "frame_size",
     "mean_colour",
     "target_region",
 ]
-
-Frame = np.ndarray | Tensor
-"""One RGB frame: numpy (H, W, 3) uint8, or a tensor (3, H, W), uint8 or float 0..255, on any device."""
 
 Rounding = Literal["none", "pysot", "siamfc"]
 """How a region is rounded: not at all, or as PySOT (and SiamCAR) or siamfc-pytorch do it."""
@@ -128,28 +123,6 @@ def target_region(boxes: Tensor, context: float = 0.5, zoom: float = 1.0) -> Reg
 def context_side(sizes: Tensor, context: float = 0.5) -> Tensor:
     """(..., 2) widths and heights -> (...) side of the square that holds each with its share of context."""
     return (sizes + context * sizes.sum(-1, keepdim=True)).prod(-1).sqrt()
-
-
-def frame_size(frame: Frame) -> tuple[int, int]:
-    """Check one frame and return its (width, height).
-
-    Raises:
-        InputError: not a (H, W, 3) uint8 array or a (3, H, W) tensor of uint8 or float.
-    """
-    if isinstance(frame, np.ndarray):
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
-            raise InputError(
-                f"a frame is an RGB array of shape (H, W, 3) and type uint8; got shape {frame.shape}, {frame.dtype}"
-            )
-        return frame.shape[1], frame.shape[0]
-    if isinstance(frame, Tensor):
-        numbers = frame.dtype == torch.uint8 or frame.is_floating_point()
-        if frame.ndim != 3 or frame.shape[0] != 3 or 0 in frame.shape or not numbers:
-            raise InputError(
-                f"a frame tensor is RGB of shape (3, H, W), uint8 or float; got {tuple(frame.shape)}, {frame.dtype}"
-            )
-        return frame.shape[2], frame.shape[1]
-    raise InputError(f"a frame is a numpy array or a tensor; got {type(frame).__name__}")
 
 
 def mean_colour(frame: Frame) -> Tensor:

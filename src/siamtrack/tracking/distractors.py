@@ -52,6 +52,10 @@ class Memory:
         at = index.to(self.target.device)
         return Memory(*(getattr(self, f.name).index_copy(0, at, getattr(part, f.name)) for f in fields(self)))
 
+    def joined(self, other: Memory) -> Memory:
+        """The memory of these targets, and after them of others."""
+        return Memory(*(torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+
 
 def remember(template: Template, rate: float) -> Memory:
     """The memory after the first frame: the target and no distractor."""

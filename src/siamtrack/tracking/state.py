@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from siamtrack.config import Preset
-from siamtrack.errors import ConfigError, InputError
+from siamtrack.config import Preset, Track
+from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
-from siamtrack.geometry.crop import Frame, frame_size, mean_colour
+from siamtrack.geometry.crop import mean_colour
+from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, frame_size
 from siamtrack.models.siamese import Matcher, Template
 from siamtrack.tracking import select
 from siamtrack.tracking.distractors import Memory, remember, rerank
 from siamtrack.tracking.select import Choice
 from siamtrack.tracking.view import View
 
-__all__ = ["TrackState", "search_sides", "start", "step"]
+__all__ = ["TrackState", "presence_of", "search_sides", "start", "step"]
 
 # Weight of the cosine window while a target is lost: it may turn up anywhere (PySOT's long-term tracker).
 _LOST_WINDOW = 0.001
@@ -32,6 +32,7 @@ class TrackState:
     Attributes:
         boxes: (N, 4) xyxy in frame pixels, float32 on the CPU, always finite.
         scores: (N,) of the last frame, in [0, 1]; 1 for the given boxes.
+        presence: (N,) estimate in [0, 1] that the boxes are on the targets; see `presence_of`.
         template: features of the targets in the first frame, on the network's device.
         fill: (N, 3) mean colour of the first frame, which fills crops beyond its edges.
         lost: (N,) bool, the target is searched for in the enlarged region (long-term presets only).
@@ -42,6 +43,7 @@ class TrackState:
 
     boxes: Tensor
     scores: Tensor
+    presence: Tensor
     template: Template
     fill: Tensor
     lost: Tensor
@@ -49,12 +51,34 @@ class TrackState:
     lost_for: Tensor | None = None
     memory: Memory | None = None
 
+    def rows(self, index: Sequence[int] | Tensor) -> TrackState:
+        """The state of the targets `index` alone, in that order."""
+        at = torch.as_tensor(index, dtype=torch.long)
+        template = tuple(level[at.to(level.device)] for level in self.template)
+        return replace(
+            self, boxes=self.boxes[at], scores=self.scores[at], presence=self.presence[at], template=template,
+            fill=self.fill[at], lost=self.lost[at], lost_for=_lost_for(self)[at],
+            memory=None if self.memory is None else self.memory.rows(at),
+        )  # fmt: skip
 
-def start(
-    net: Matcher, preset: Preset, frame: Frame,
-    boxes: Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor,
-    device: torch.device | str = "cpu",
-) -> TrackState:  # fmt: skip
+    def join(self, other: TrackState) -> TrackState:
+        """These targets, and after them those of another state of the same video.
+
+        Raises:
+            InputError: the other state's frames have another size.
+        """
+        check_same_size(other.size, self.size)
+        template = tuple(torch.cat(levels) for levels in zip(self.template, other.template, strict=True))
+        return replace(
+            self, boxes=torch.cat([self.boxes, other.boxes]), scores=torch.cat([self.scores, other.scores]),
+            presence=torch.cat([self.presence, other.presence]), template=template,
+            fill=torch.cat([self.fill, other.fill]), lost=torch.cat([self.lost, other.lost]),
+            lost_for=torch.cat([_lost_for(self), _lost_for(other)]),
+            memory=self.memory.joined(other.memory) if self.memory and other.memory else None,
+        )  # fmt: skip
+
+
+def start(net: Matcher, preset: Preset, frame: Frame, boxes: Boxes, device: torch.device | str = "cpu") -> TrackState:
     """Begin to track N targets.
 
     Args:
@@ -79,8 +103,8 @@ def start(
     with torch.inference_mode():
         template = net.embed(view.pixels(), view.sizes_of(corners))
         memory = remember(template, track.memory_rate) if track.rerank else None
-    none = torch.zeros(count, dtype=torch.long)
-    return TrackState(corners, torch.ones(count), template, fill, none.bool(), size, none, memory)
+    none, sure = torch.zeros(count, dtype=torch.long), torch.ones(count)
+    return TrackState(corners, sure, sure, template, fill, none.bool(), size, none, memory)
 
 
 def step(
@@ -94,26 +118,36 @@ def step(
         InputError: the frame cannot be used, or has another size than the first.
     """
     size = frame_size(frame)
-    if size != state.size:
-        first = f"{state.size[0]}x{state.size[1]}"
-        raise InputError(f"expected a frame of {first} pixels as the first; got {size[0]}x{size[1]}")
+    check_same_size(size, state.size)
     crops, track = preset.crops, preset.track
     if not track.lost_search:
         boxes, scores, memory = _advance(net, preset, frame, state, crops.search, device)
-        return replace(state, boxes=boxes, scores=scores, memory=memory)
+        return replace(state, boxes=boxes, scores=scores, presence=presence_of(scores, track), memory=memory)
     # Long-term: targets that are lost are searched for in a larger region than the others.
     boxes, scores, memory = state.boxes.clone(), state.scores.clone(), state.memory
     sides = search_sides(preset, state)
     for search in sorted(set(sides.tolist())):
         index = (sides == search).nonzero()[:, 0]
-        boxes[index], scores[index], seen = _advance(net, preset, frame, _rows(state, index), search, device)
+        part = state if len(index) == len(sides) else state.rows(index)
+        boxes[index], scores[index], seen = _advance(net, preset, frame, part, search, device)
         if memory is not None and seen is not None:
             memory = memory.replaced(index, seen)
     # As PySOT's long-term tracker: a box of low score is not believed, and the last good one stays.
     boxes = torch.where((scores < track.search_lost_below)[:, None], state.boxes, boxes)
     lost = torch.where(state.lost, scores < track.found_above, scores < track.search_lost_below)
     lost_for = torch.where(lost, _lost_for(state) + 1, 0)
-    return replace(state, boxes=boxes, scores=scores, lost=lost, lost_for=lost_for, memory=memory)
+    presence = presence_of(scores, track)
+    return replace(state, boxes=boxes, scores=scores, presence=presence, lost=lost, lost_for=lost_for, memory=memory)
+
+
+def presence_of(scores: Tensor, track: Track) -> Tensor:
+    """(N,) scores -> presence in [0, 1] on a piecewise linear scale.
+
+    1/3 at `track.status_lost_below` and 2/3 at `track.sure_over`; see `siamtrack.tracking.tracker.Result`.
+    """
+    low, high = track.status_lost_below, track.sure_over
+    unsure, sure = 1 + (scores - low) / (high - low), 2 + (scores - high) / (1 - high)
+    return torch.where(scores < low, scores / low, torch.where(scores < high, unsure, sure)) / 3
 
 
 def search_sides(preset: Preset, state: TrackState) -> Tensor:
@@ -127,17 +161,6 @@ def search_sides(preset: Preset, state: TrackState) -> Tensor:
 
 def _lost_for(state: TrackState) -> Tensor:
     return torch.zeros(len(state.boxes), dtype=torch.long) if state.lost_for is None else state.lost_for
-
-
-def _rows(state: TrackState, index: Tensor) -> TrackState:
-    if len(index) == len(state.boxes):
-        return state
-    template = tuple(level[index.to(level.device)] for level in state.template)
-    return replace(
-        state, boxes=state.boxes[index], scores=state.scores[index], template=template, fill=state.fill[index],
-        lost=state.lost[index], lost_for=_lost_for(state)[index],
-        memory=None if state.memory is None else state.memory.rows(index),
-    )  # fmt: skip
 
 
 @torch.inference_mode()

@@ -5,20 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from siamtrack.config import Preset, Track
-from siamtrack.errors import ConfigError, InputError
-from siamtrack.geometry.boxes import Box, xyxy_to_xywh
-from siamtrack.geometry.crop import Frame
-from siamtrack.models.siamese import Matcher
-from siamtrack.tracking.state import TrackState, start, step
+from siamtrack.errors import InputError
+from siamtrack.geometry.inputs import Box, Boxes, Frame
+from siamtrack.tracking.interface import Engine, EngineState
 
-__all__ = ["MultiTracker", "Result", "Status", "Step", "Tracker", "check_device", "follow", "results"]
+__all__ = ["MultiTracker", "Result", "Status", "Step", "Tracker", "follow", "results"]
 
 Status = Literal["tracking", "uncertain", "lost"]
 
@@ -31,7 +26,7 @@ class Result:
         box: in frame pixels; where the target is lost, the last guess.
         score: the network's own score in [0, 1].
         presence: estimate in [0, 1] that the box is on the target: the score on a piecewise linear scale, 1/3 at
-            `track.status_lost_below` and 2/3 at `track.sure_over`.
+            `track.status_lost_below` and 2/3 at `track.sure_over` of the model's preset.
         status: "lost" for a presence below 1/3, "uncertain" below 2/3, else "tracking".
     """
 
@@ -41,48 +36,44 @@ class Result:
     status: Status
 
 
-def results(state: TrackState, track: Track) -> list[Result]:
-    """The results of a state's N targets; `track` has the thresholds of the status."""
-    low, high = track.status_lost_below, track.sure_over
+def results(state: EngineState) -> list[Result]:
+    """The results of a state's N targets."""
+    corners = np.asarray(state.boxes)
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
     found = []
-    for box, score in zip(xyxy_to_xywh(state.boxes).tolist(), state.scores.tolist(), strict=True):
-        if score < low:
-            found.append(Result(Box(*box), score, score / low / 3, "lost"))
-        elif score < high:
-            found.append(Result(Box(*box), score, (1 + (score - low) / (high - low)) / 3, "uncertain"))
-        else:
-            found.append(Result(Box(*box), score, (2 + (score - high) / (1 - high)) / 3, "tracking"))
+    for box, score, presence in zip(
+        boxes.tolist(), np.asarray(state.scores).tolist(), np.asarray(state.presence).tolist(), strict=True
+    ):
+        status: Status = "lost" if presence < 1 / 3 else "uncertain" if presence < 2 / 3 else "tracking"
+        found.append(Result(Box(*box), score, presence, status))
     return found
 
 
 class MultiTracker:
-    """One network that follows N targets of a video together; each frame is read once.
+    """Follows N targets of a video together; each frame is read once.
 
-    Several trackers, also in several threads, can share one network, which holds weights only. For a service without
-    sessions, or to go back to an earlier frame, use `start` and `step` with states of your own.
+    Several trackers, also in several threads, can share one engine. For a service without sessions, or to go back to
+    an earlier frame, call the engine's `start` and `step` with states of your own.
 
     Args:
-        net: the network; put on the device and into evaluation mode.
-        preset: its preset.
-        device: "cpu" or "cuda".
+        engine: what computes, as `siamtrack.load_multi` opens it, or a `TorchEngine` of a network of your own.
 
-    Raises:
-        ConfigError: a device that is not there.
+    Attributes:
+        state: the targets as of the last frame; None before `init`. It may be exchanged between two frames for
+            another state of the same engine, as one that has more targets (`join`) or fewer (`rows`).
     """
 
-    def __init__(self, net: Matcher, preset: Preset, device: torch.device | str = "cpu") -> None:
-        self.device = _place(net, device)
-        self.net = net
-        self.preset = preset
-        self.state: TrackState | None = None
+    def __init__(self, engine: Engine[Any]) -> None:
+        self.engine = engine
+        self.state: EngineState | None = None
 
-    def init(self, frame: Frame, boxes: Sequence[Sequence[float]] | np.ndarray | Tensor) -> None:
+    def init(self, frame: Frame, boxes: Boxes) -> None:
         """Begin with the targets of the first frame: a list of x, y, w, h.
 
         Raises:
             InputError: a box or frame that cannot be used.
         """
-        self.state = start(self.net, self.preset, frame, boxes, self.device)
+        self.state = self.engine.start(frame, boxes)
 
     def update(self, frame: Frame) -> list[Result]:
         """Follow the targets into the next frame: one result for each, in the order of the boxes.
@@ -90,28 +81,27 @@ class MultiTracker:
         Raises:
             InputError: `init` was not called, or the frame cannot be used.
         """
-        self.state = step(self.net, self.preset, frame, _begun(self.state), self.device)
-        return results(self.state, self.preset.track)
+        self.state = self.engine.step(frame, _begun(self.state))
+        return results(self.state)
 
 
 class Tracker:
-    """One network that follows one target; arguments and errors as `MultiTracker`, which follows several."""
+    """Follows one target; arguments, attributes and errors as `MultiTracker`, which follows several."""
 
-    def __init__(self, net: Matcher, preset: Preset, device: torch.device | str = "cpu") -> None:
-        self.device = _place(net, device)
-        self.net = net
-        self.preset = preset
-        self.state: TrackState | None = None
+    def __init__(self, engine: Engine[Any]) -> None:
+        self.engine = engine
+        self.state: EngineState | None = None
 
-    def init(self, frame: Frame, box: Sequence[float] | np.ndarray | Tensor) -> None:
+    def init(self, frame: Frame, box: Boxes) -> None:
         """Begin with the target of the first frame: its box x, y, w, h.
 
         Raises:
             InputError: a box or frame that cannot be used, or several boxes.
         """
-        state = start(self.net, self.preset, frame, box, self.device)
-        if len(state.boxes) > 1:
-            raise InputError(f"a Tracker follows one box x,y,w,h; got {len(state.boxes)}: use a MultiTracker for them")
+        state = self.engine.start(frame, box)
+        count = len(np.asarray(state.boxes))
+        if count > 1:
+            raise InputError(f"a Tracker follows one box x,y,w,h; got {count}: use a MultiTracker for them")
         self.state = state
 
     def update(self, frame: Frame) -> Result:
@@ -120,8 +110,8 @@ class Tracker:
         Raises:
             InputError: `init` was not called, or the frame cannot be used.
         """
-        self.state = step(self.net, self.preset, frame, _begun(self.state), self.device)
-        return results(self.state, self.preset.track)[0]
+        self.state = self.engine.step(frame, _begun(self.state))
+        return results(self.state)[0]
 
 
 @dataclass(frozen=True)
@@ -158,27 +148,7 @@ def follow(
         yield Step(number, frame, found, time.perf_counter() - began)
 
 
-def _begun(state: TrackState | None) -> TrackState:
+def _begun(state: EngineState | None) -> EngineState:
     if state is None:
         raise InputError("call init before update: a tracker begins with the first frame and its targets")
     return state
-
-
-def _place(net: Matcher, device: torch.device | str) -> torch.device:
-    """Put a network on a device, in evaluation mode; matchers that are no modules are left alone."""
-    check_device(device)
-    if isinstance(net, nn.Module):
-        net.eval().to(torch.device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return torch.device(device)
-
-
-def check_device(name: torch.device | str) -> None:
-    """Raise `ConfigError` for a device that is not there."""
-    try:
-        device = torch.device(name)
-        there = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
-    except RuntimeError:
-        there = False
-    if not there:
-        known = "'cpu' or 'cuda'" if torch.cuda.is_available() else "'cpu'"
-        raise ConfigError(f"the device '{name}' is not available here; use {known}")

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Crops
-from siamtrack.geometry.crop import Frame, Region, Rounding, cut, target_region
+from siamtrack.geometry.crop import Region, Rounding, cut, target_region
+from siamtrack.geometry.inputs import Frame
 
 __all__ = ["View"]
 

@@ -51,7 +51,7 @@ from siamtrack.training.parameters import (
     unfreeze_backbone,
 )
 from siamtrack.training.validate import validate
-from siamtrack.zoo import find_model
+from siamtrack.zoo.networks import find_model
 
 __all__ = ["TrainingError", "build_network", "check_parts", "draw_batch", "train"]
 

@@ -16,6 +16,7 @@ from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.models.siamese import Matcher
+from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.training.distributed import ProcessGroup
 
@@ -54,7 +55,7 @@ def validate(
         DataError: a frame that cannot be read.
     """
     world = world or ProcessGroup()
-    tracker = Tracker(cast(Matcher, net), preset, device)
+    tracker = Tracker(TorchEngine(cast(Matcher, net), preset, device))
     scores = [score_sequence(tracker, clip) for clip in clips[world.rank :: world.size]]
     sums = {"score": float(sum(scores)), "count": float(len(scores))}
     joint = world.mean({name: torch.tensor(value, device=device) for name, value in sums.items()})

@@ -16,9 +16,10 @@ from siamtrack.evaluation.trackers import TrackerSpec
 from siamtrack.formats.sequence import FrameList, Image, VideoSequence
 from siamtrack.models.weights import fold_norms
 from siamtrack.tracking.interface import TrackerLike
+from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.tuning.search import Setting
-from siamtrack.zoo import load
+from siamtrack.zoo.networks import open_network
 
 __all__ = [
     "MEMORY",
@@ -80,22 +81,22 @@ class ModelVariants:
 
     def open(self) -> Make:
         """Load the weights."""
-        base = load(self.spec.model, self.spec.device, self.preset)
-        return lambda preset: retuned(base, preset)
+        base = open_network(self.spec.model, self.spec.device, self.preset)
+        return lambda preset: Tracker(retuned(base, preset))
 
 
-def retuned(base: Tracker, preset: Preset) -> Tracker:
-    """A tracker with the network's weights of `base` and another preset.
+def retuned(base: TorchEngine, preset: Preset) -> TorchEngine:
+    """An engine with the network's weights of `base` and another preset.
 
     The network is shared unless the section `model` differs in something that has no weights of its own,
     such as SA-Siam's `appearance_weight`.
     """
     if preset.model == base.preset.model:
-        return Tracker(base.net, preset, base.device)
+        return TorchEngine(base.net, preset, base.device)
     net = preset.model.build()
     fold_norms(net)
     net.load_state_dict(cast(nn.Module, base.net).state_dict())
-    return Tracker(net, preset, base.device)
+    return TorchEngine(net, preset, base.device)
 
 
 class Decoded:

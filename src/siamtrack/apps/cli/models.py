@@ -35,7 +35,8 @@ def _row(name: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from siamtrack.config import load_preset
-    from siamtrack.zoo import count_cost, packaged_weights, proposal_parameters
+    from siamtrack.zoo.networks import count_cost, proposal_parameters
+    from siamtrack.zoo.packaged import packaged_weights
 
     preset = load_preset(name)
     return {

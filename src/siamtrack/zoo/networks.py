@@ -1,10 +1,9 @@
-"""Models by name: their weights, the trackers made of them, and the cost of their networks."""
+"""Models as networks of torch: found by name, opened with their weights, and what they cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,57 +17,19 @@ from siamtrack.models.families import Family
 from siamtrack.models.heads.rpn import Correlation, RpnHead
 from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import fold_norms, load_weights, read_metadata
-from siamtrack.presets import DEFAULT_MODEL
-from siamtrack.tracking.tracker import MultiTracker, Tracker, check_device
+from siamtrack.tracking.torch_engine import TorchEngine, check_device
+from siamtrack.zoo.packaged import packaged_weights
 
-__all__ = ["Cost", "count_cost", "find_model", "load", "load_multi", "packaged_weights", "proposal_parameters"]
-
-
-def packaged_weights(name: str) -> Path | None:
-    """The weights file that comes with the package for the preset `name`, or None."""
-    path = Path(str(resources.files("siamtrack").joinpath("weights", f"{name}.safetensors")))
-    return path if path.is_file() else None
+__all__ = ["Cost", "count_cost", "find_model", "open_network", "proposal_parameters"]
 
 
-def load(
-    model: str | Path = DEFAULT_MODEL,
-    device: torch.device | str = "cpu",
-    preset: str | Path | Preset | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> Tracker:
-    """Load a tracker of one target.
-
-    Args:
-        model: a packaged model's name, or a `.safetensors` file that siamtrack wrote.
-        device: "cpu" or "cuda".
-        preset: a preset, its name or its `.toml` file, whose settings replace those stored with the weights.
-        settings: values by dotted key, as `{"track.window": 0.3}`, over those of the preset; keys of the sections
-            model, crops and track.
-
-    Raises:
-        ConfigError: an unknown name (the nearest is offered), setting or device, or a preset of another family.
-        WeightsError: no weights for that name, a file that is corrupt or foreign, or settings that do not fit it.
-    """
-    return Tracker(*_open(model, device, preset, settings), device)
-
-
-def load_multi(
-    model: str | Path = DEFAULT_MODEL,
-    device: torch.device | str = "cpu",
-    preset: str | Path | Preset | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> MultiTracker:
-    """Load a tracker of several targets; arguments and errors are those of `load`."""
-    return MultiTracker(*_open(model, device, preset, settings), device)
-
-
-def _open(
+def open_network(
     model: str | Path,
-    device: torch.device | str,
-    preset: str | Path | Preset | None,
-    settings: Mapping[str, Any] | None,
-) -> tuple[Matcher, Preset]:
-    """The network with its weights, on the CPU, and the preset that it tracks with."""
+    device: torch.device | str = "cpu",
+    preset: str | Path | Preset | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> TorchEngine:
+    """Load a model's network with its weights and settings; arguments and errors as `siamtrack.load`."""
     check_device(device)
     stored, path = find_model(model)
     chosen = stored
@@ -88,7 +49,7 @@ def _open(
     load_weights(path, net)
     fold_norms(net)
     _check_crops(net.eval(), chosen.crops, str(path))
-    return net, chosen
+    return TorchEngine(net, chosen, device)
 
 
 def find_model(model: str | Path) -> tuple[Preset, Path]:

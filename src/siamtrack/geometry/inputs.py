@@ -1,0 +1,108 @@
+"""Frames and boxes as people give them, checked where they come in; this module needs no torch.
+
+What every engine takes is decided here, so that all of them refuse the same things in the same words.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from siamtrack.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Box", "Boxes", "Frame", "check_same_size", "checked_boxes", "frame_size"]
+
+Frame: TypeAlias = "np.ndarray | Tensor"
+"""One RGB frame: numpy (H, W, 3) uint8, or a tensor (3, H, W), uint8 or float 0..255, on any device."""
+
+Boxes: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor"
+"""One box (x, y, w, h), or N of them."""
+
+# Sides with which every result in single precision stays finite and above 0.
+_MIN_SIDE, _MAX_SIDE = 0.01, 1e6
+
+
+class Box(NamedTuple):
+    """An upright box in continuous pixels: left, top, width and height."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+def checked_boxes(boxes: Boxes, size: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Check boxes that a person gave.
+
+    Args:
+        boxes: one (x, y, w, h) or N of them, continuous pixels.
+        size: (width, height) of the frame that they belong to.
+
+    Returns:
+        (N, 4) x, y, w, h.
+
+    Raises:
+        InputError: not four finite numbers a box, no area, sides out of range, or wholly outside the frame.
+    """
+    try:
+        rows = np.asarray(boxes.detach().cpu() if _is_tensor(boxes) else boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a box is four numbers x,y,w,h; got {boxes!r}") from error
+    if rows.ndim == 1:
+        rows = rows[None]
+    if rows.ndim != 2 or rows.shape[1] != 4 or len(rows) == 0:
+        raise InputError(f"a box is four numbers x,y,w,h; got an array of shape {tuple(np.shape(boxes))}")
+    width, height = size
+    for x, y, w, h in rows.tolist():
+        text = f"{x:g},{y:g},{w:g},{h:g}"
+        if not all(map(math.isfinite, (x, y, w, h))):
+            raise InputError(f"a box is four finite numbers x,y,w,h; got {text}")
+        if w <= 0 or h <= 0:
+            raise InputError(f"a box needs a width and a height above 0; got {text}")
+        if min(w, h) < _MIN_SIDE or max(w, h) > _MAX_SIDE:
+            raise InputError(f"a box has sides of {_MIN_SIDE:g} to {_MAX_SIDE:g} pixels; got {text}")
+        if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+            raise InputError(f"the box {text} lies outside the frame of {width}x{height} pixels")
+    return rows
+
+
+def frame_size(frame: Frame) -> tuple[int, int]:
+    """Check one frame and return its (width, height).
+
+    Raises:
+        InputError: not a (H, W, 3) uint8 array or a (3, H, W) tensor of uint8 or float.
+    """
+    if isinstance(frame, np.ndarray):
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
+            raise InputError(
+                f"a frame is an RGB array of shape (H, W, 3) and type uint8; got shape {frame.shape}, {frame.dtype}"
+            )
+        return frame.shape[1], frame.shape[0]
+    if _is_tensor(frame):
+        numbers = str(frame.dtype) == "torch.uint8" or frame.is_floating_point()
+        if frame.ndim != 3 or frame.shape[0] != 3 or 0 in frame.shape or not numbers:
+            raise InputError(
+                f"a frame tensor is RGB of shape (3, H, W), uint8 or float; got {tuple(frame.shape)}, {frame.dtype}"
+            )
+        return frame.shape[2], frame.shape[1]
+    raise InputError(f"a frame is a numpy array or a tensor; got {type(frame).__name__}")
+
+
+def check_same_size(size: tuple[int, int], first: tuple[int, int]) -> None:
+    """Raise `InputError` unless a frame of (width, height) `size` is as large as the first of its video."""
+    if size != first:
+        raise InputError(f"expected a frame of {first[0]}x{first[1]} pixels as the first; got {size[0]}x{size[1]}")
+
+
+def _is_tensor(value: object) -> TypeGuard[Tensor]:
+    """Whether a value is a torch tensor, which it can be only where torch has been imported."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
