@@ -94,6 +94,24 @@ def test_csv_and_jsonl_rows(tmp_path: Path, clip: Path, monkeypatch: pytest.Monk
     assert {row["status"] for row in objects} == {"tracking"}
 
 
+def test_several_outputs_in_several_formats(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"mot.txt": "mot", "all.xml": "cvat", "coco.json": "coco", "yolo": "yolo", "out.csv": "csv"}
+    given = [word for name, kind in names.items() for word in ("--output", tmp_path / name, "--format", kind)]
+    labels = ("--label", "ball")
+    assert call(monkeypatch, "track", clip, "--box", BOX, "--end", "4", *given, *labels) == 0
+    printed = capsys.readouterr().out
+    assert all(f"boxes: {tmp_path / name}" in printed for name in names)
+    assert (tmp_path / "mot.txt").read_text().splitlines()[0] == "1,1,41,31,32,24,1,-1,-1,-1"
+    assert 'label="ball"' in (tmp_path / "all.xml").read_text()
+    assert json.loads((tmp_path / "coco.json").read_text())["categories"][0]["name"] == "ball"
+    assert (tmp_path / "yolo/classes.txt").read_text() == "ball\n"
+    assert len(list((tmp_path / "yolo/labels").iterdir())) == 4
+    assert call(monkeypatch, "track", clip, "--box", BOX, "--output", tmp_path / "yolo", "--format", "yolo") == 2
+    assert "is there already; choose another folder, or --overwrite" in capsys.readouterr().err
+
+
 def test_start_and_end_are_frame_numbers(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     truth = moving_patches(30)[1][5:12, 0]
     out, table, video = tmp_path / "out.txt", tmp_path / "out.csv", tmp_path / "out.mp4"
@@ -132,6 +150,10 @@ def test_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (("--box", "-30,0,20,20"), "outside the frame"),
         (("--box", BOX, "--box", "1,2"), "expects four numbers"),
         (("--box", BOX, "--output", "OUT/boxes.yaml"), "written as .txt, .csv, .json, .jsonl"),
+        (("--box", BOX, "--output", "OUT/a.txt", "--format", "mott"), "unknown format 'mott'; did you mean 'mot'?"),
+        (("--box", BOX, "--output", "OUT/a.csv", "--output", "OUT/b", "--format", "yolo"), "one --format for each"),
+        (("--box", BOX, "--output", "OUT/a.csv", "--output", "OUT/a.csv"), "two outputs have the same name"),
+        (("--box", BOX, "--label", "a", "--label", "b"), "one for each target; got 2 for 1"),
         (("--box", BOX, "--output", "OUT/none/boxes.txt"), "no such folder"),
         (("--box", BOX, "--video", "OUT/none/out.mp4"), "no such folder"),
         (("--box", BOX, "--video", "OUT/out.avi"), "written as .mp4"),

@@ -98,8 +98,8 @@ def test_json_is_a_whole_list_after_each_frame(tmp_path: Path) -> None:
 
 
 def test_bad_names_and_counts_are_refused(tmp_path: Path) -> None:
-    for name in ("out.yaml", "out", "out.xml"):
-        with pytest.raises(InputError, match=r"written as \.txt, \.csv, \.json, \.jsonl; got"):
+    for name in ("out.yaml", "out", "out.mp4"):
+        with pytest.raises(InputError, match=r"written as \.txt, \.csv, \.json, \.jsonl, \.xml, \.zip, or as --format"):
             BoxWriter(tmp_path / name, 1)
     with pytest.raises(InputError, match="no such file or directory"):
         BoxWriter(tmp_path / "none" / "out.txt", 1)

@@ -1,74 +1,425 @@
-"""Writing the boxes of a run, line by line, so that a run that stops leaves every line written before."""
+"""The boxes of a run as files: plain tables, and what labelling tools and training programs read.
+
+A run is rows, one for each target of each frame, and the clip that they belong to. Tables (txt, csv, json, jsonl, mot)
+are written line by line, so that a run that stops leaves every line written before. The others (coco, cvat,
+labelstudio, yolo) are documents with a head or a sum of all rows: they are written at the end. This module needs
+neither a picture nor a network.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+import xml.etree.ElementTree as ET
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from siamtrack.errors import InputError, reason
+from siamtrack.errors import InputError, did_you_mean, reason
+from siamtrack.io import write_whole
 
 if TYPE_CHECKING:
     from siamtrack.tracking.tracker import Result
 
-__all__ = ["BoxWriter", "box_paths"]
-
-_BOX_SUFFIXES = (".txt", ".csv", ".json", ".jsonl")
+__all__ = ["FORMATS", "BoxRow", "BoxWriter", "Clip", "box_paths", "format_of", "pack_boxes", "render_boxes"]
 
 _COLUMNS = ("frame", "target", "x", "y", "w", "h", "score", "presence", "status")
 _JSON_END = "\n]\n"
+_SUFFIXES = {".txt": "txt", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".xml": "cvat", ".zip": "yolo"}
 
 
-def box_paths(path: str | Path, targets: int) -> list[Path]:
-    """Return the files that a run of `targets` targets writes.
+class BoxRow(NamedTuple):
+    """One target in one frame.
 
-    One file, except for .txt with several targets: that format has no column for the target, so `name.txt`
-    becomes `name-1.txt`, `name-2.txt`, ...
+    Attributes:
+        frame: number in the source, from 0.
+        target: from 1.
+        box: x, y, w, h in continuous pixels.
+        score: the network's own, in [0, 1].
+        presence: estimate in [0, 1] that the box is on the target.
+        status: "tracking", "uncertain" or "lost".
+    """
+
+    frame: int
+    target: int
+    box: Sequence[float]
+    score: float
+    presence: float
+    status: str
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What the boxes belong to.
+
+    Attributes:
+        name: the file name of the video, or the name of the folder of images.
+        size: (width, height) of its frames in pixels.
+        fps: its frames a second.
+        count: its frames; None if not known (then it ends with the last row).
+        images: the file name of each frame, for a folder of images; empty for a video.
+        labels: the class of each target, in the order of the targets; one label serves all that follow it.
+    """
+
+    name: str
+    size: tuple[int, int]
+    fps: float
+    count: int | None = None
+    images: Sequence[str] = ()
+    labels: Sequence[str] = ("object",)
+
+    def label(self, target: int) -> str:
+        """The class of a target, counted from 1."""
+        return self.labels[min(target, len(self.labels)) - 1]
+
+    def classes(self) -> list[str]:
+        """The different classes, in the order in which they first come."""
+        return list(dict.fromkeys(self.labels))
+
+    def image(self, frame: int) -> str:
+        """The file name of a frame; of a video's, what tools that cut it into images would call it."""
+        return self.images[frame] if self.images else f"{PurePosixPath(self.name).stem}_{frame:06d}.jpg"
+
+    def length(self, rows: Sequence[BoxRow]) -> int:
+        """The number of its frames, or where it is not known, of those up to the last row."""
+        return max(self.count or 0, rows[-1].frame + 1 if rows else 0)
+
+
+def format_of(path: str | Path, kind: str | None = None) -> str:
+    """The format of a file: `kind`, or the one that its suffix stands for.
 
     Raises:
-        InputError: a suffix other than .txt, .csv, .json or .jsonl.
+        InputError: an unknown format, or a suffix that stands for none.
+    """
+    if kind is not None:
+        if kind not in FORMATS:
+            raise InputError(
+                f"unknown format '{kind}'{did_you_mean(kind, FORMATS)} Expected one of {', '.join(FORMATS)}"
+            )
+        return kind
+    found = _SUFFIXES.get(Path(path).suffix.lower())
+    if found is None:
+        raise InputError(
+            f"boxes are written as {', '.join(_SUFFIXES)}, or as --format says ({', '.join(FORMATS)}); got '{path}'"
+        )
+    return found
+
+
+def box_paths(path: str | Path, targets: int, kind: str | None = None) -> list[Path]:
+    """Return the files, or for yolo the folder or zip file, that a run of `targets` targets writes.
+
+    One, except for txt with several targets: that format has no column for the target, so `name.txt` becomes
+    `name-1.txt`, `name-2.txt`, ...
+
+    Raises:
+        InputError: as `format_of`.
     """
     path = Path(path)
-    if path.suffix.lower() not in _BOX_SUFFIXES:
-        raise InputError(f"boxes are written as {', '.join(_BOX_SUFFIXES)}; got '{path}'")
-    if path.suffix.lower() == ".txt" and targets > 1:
+    if format_of(path, kind) == "txt" and targets > 1:
         return [path.with_name(f"{path.stem}-{n}{path.suffix}") for n in range(1, targets + 1)]
     return [path]
 
 
+def _txt_line(row: BoxRow) -> str:
+    return ",".join(map(_number, row.box))
+
+
+def _csv_line(row: BoxRow) -> str:
+    return ",".join([*map(_number, (row.frame, row.target, *row.box, row.score, row.presence)), row.status])
+
+
+def _json_line(row: BoxRow) -> str:
+    values = (row.frame, row.target, *map(_rounded, (*row.box, row.score, row.presence)), row.status)
+    return json.dumps(dict(zip(_COLUMNS, values, strict=True)))
+
+
+def _mot_line(row: BoxRow) -> str | None:
+    """Frames and pixels count from 1 (Leal-Taixe et al., MOTChallenge 2015, section 3.3); the lost have no row."""
+    if row.status == "lost":
+        return None
+    x, y, w, h = row.box
+    return ",".join(map(_number, (row.frame + 1, row.target, x + 1, y + 1, w, h, row.presence, -1, -1, -1)))
+
+
+_LINES: dict[str, Callable[[BoxRow], str | None]] = {
+    "txt": _txt_line,
+    "csv": _csv_line,
+    "json": _json_line,
+    "jsonl": _json_line,
+    "mot": _mot_line,
+}
+
+
+def _coco(rows: Sequence[BoxRow], clip: Clip) -> str:
+    """COCO's instances with `videos`, `frame_id` and `track_id`; the lost have no annotation."""
+    width, height = clip.size
+    classes = clip.classes()
+    frames = sorted({row.frame for row in rows})
+    numbers = {frame: n for n, frame in enumerate(frames, 1)}
+    seen = [row for row in rows if row.status != "lost"]
+    table = {
+        "videos": [{"id": 1, "name": clip.name, "file_name": clip.name, "width": width, "height": height}],
+        "images": [
+            {
+                "id": numbers[frame],
+                "file_name": clip.image(frame),
+                "width": width,
+                "height": height,
+                "video_id": 1,
+                "frame_id": frame,
+            }
+            for frame in frames
+        ],
+        "categories": [{"id": n, "name": name, "supercategory": ""} for n, name in enumerate(classes, 1)],
+        "annotations": [
+            {
+                "id": n,
+                "image_id": numbers[row.frame],
+                "category_id": classes.index(clip.label(row.target)) + 1,
+                "bbox": [_rounded(value) for value in row.box],
+                "area": _rounded(row.box[2] * row.box[3]),
+                "iscrowd": 0,
+                "segmentation": [],
+                "track_id": row.target,
+                "attributes": {"track_id": row.target},  # where CVAT and datumaro look for it
+                "score": _rounded(row.presence),
+            }
+            for n, row in enumerate(seen, 1)
+        ],
+    }
+    return json.dumps(table, indent=1) + "\n"
+
+
+def _cvat(rows: Sequence[BoxRow], clip: Clip) -> str:
+    """CVAT for video 1.1: a track for each target, a key frame for each row, `outside="1"` where it is lost.
+
+    CVAT draws a box on until the next key frame, so one outside follows the last row of a target whose rows end
+    before the clip does.
+    """
+    length = clip.length(rows)
+    root = ET.Element("annotations")
+    _text(root, "version", "1.1")
+    task = ET.SubElement(ET.SubElement(root, "meta"), "task")
+    for name, value in (
+        ("name", clip.name),
+        ("size", length),
+        ("mode", "interpolation"),
+        ("start_frame", 0),
+        ("stop_frame", max(0, length - 1)),
+    ):
+        _text(task, name, str(value))
+    labels = ET.SubElement(task, "labels")
+    for name in clip.classes():
+        label = ET.SubElement(labels, "label")
+        _text(label, "name", name)
+        _text(label, "type", "rectangle")
+        ET.SubElement(label, "attributes")
+    size = ET.SubElement(task, "original_size")
+    _text(size, "width", str(clip.size[0]))
+    _text(size, "height", str(clip.size[1]))
+    _text(task, "source", clip.name)
+    for target, own in _by_target(rows).items():
+        track = ET.SubElement(root, "track", id=str(target - 1), label=clip.label(target), source="auto")
+        for row in own:
+            _cvat_box(track, row.frame, row.box, row.status == "lost")
+        if own[-1].frame + 1 < length and own[-1].status != "lost":
+            _cvat_box(track, own[-1].frame + 1, own[-1].box, True)
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
+
+
+def _cvat_box(track: ET.Element, frame: int, box: Sequence[float], outside: bool) -> None:
+    x, y, w, h = (float(value) for value in box)
+    attributes = {"frame": str(frame), "keyframe": "1", "outside": "1" if outside else "0", "occluded": "0"}
+    corners = {"xtl": _number(x), "ytl": _number(y), "xbr": _number(x + w), "ybr": _number(y + h), "z_order": "0"}
+    ET.SubElement(track, "box", {**attributes, **corners})
+
+
+def _labelstudio(rows: Sequence[BoxRow], clip: Clip) -> str:
+    """Label Studio's tasks with one prediction: a `videorectangle` a target, in per cent of the frame, frames from 1.
+
+    After an entry whose `enabled` is false Label Studio draws nothing until the next one: so ends a target that is
+    lost, whose rows are left out, and one whose rows end before the clip does. `from_name` and `to_name` are those of
+    Label Studio's template for object tracking.
+    """
+    length = clip.length(rows)
+    found = []
+    for target, own in _by_target(rows).items():
+        sequence = []
+        for row, after in zip_longest(own, own[1:]):
+            if (shares := _shares(row, clip)) is None:
+                continue
+            x, y, w, h = (round(100 * share, 6) for share in shares)
+            sequence.append(
+                {
+                    "frame": row.frame + 1,
+                    "time": round((row.frame + 1) / clip.fps, 6),
+                    "enabled": row.frame + 1 == length if after is None else _shares(after, clip) is not None,
+                    "rotation": 0,
+                    "x": x,
+                    "y": y,
+                    "width": w,
+                    "height": h,
+                }
+            )
+        if not sequence:
+            continue
+        value = {
+            "framesCount": length,
+            "duration": round(length / clip.fps, 6),
+            "sequence": sequence,
+            "labels": [clip.label(target)],
+        }
+        found.append(
+            {
+                "id": f"target-{target}",
+                "type": "videorectangle",
+                "from_name": "box",
+                "to_name": "video",
+                "origin": "prediction",
+                "score": _rounded(sum(row.presence for row in own) / len(own)),
+                "value": value,
+            }
+        )
+    score = sum(row.presence for row in rows) / len(rows) if rows else 0.0
+    prediction = {"model_version": "siamtrack", "score": _rounded(score), "result": found}
+    return json.dumps([{"data": {"video": clip.name}, "predictions": [prediction]}], indent=1) + "\n"
+
+
+def _yolo(rows: Sequence[BoxRow], clip: Clip) -> dict[str, str]:
+    """A text a frame below `labels/`, `class cx cy w h` as shares of the frame; `classes.txt` and `data.yaml`.
+
+    A frame in which all targets are lost has an empty text.
+    """
+    classes = clip.classes()
+    texts: dict[str, list[str]] = {}
+    for row in rows:
+        lines = texts.setdefault(f"labels/{PurePosixPath(clip.image(row.frame)).stem}.txt", [])
+        if (shares := _shares(row, clip)) is not None:
+            x, y, w, h = shares
+            numbers = " ".join(f"{share:.6f}" for share in (x + w / 2, y + h / 2, w, h))
+            lines.append(f"{classes.index(clip.label(row.target))} {numbers}")
+    files = {name: "".join(f"{line}\n" for line in lines) for name, lines in texts.items()}
+    files["classes.txt"] = "".join(f"{name}\n" for name in classes)
+    names = "".join(f"  {n}: {json.dumps(name)}\n" for n, name in enumerate(classes))
+    files["data.yaml"] = f"path: .\ntrain: images\nval: images\nnames:\n{names}"
+    return files
+
+
+_DOCUMENTS: dict[str, Callable[[Sequence[BoxRow], Clip], str]] = {
+    "coco": _coco,
+    "cvat": _cvat,
+    "labelstudio": _labelstudio,
+}
+
+FORMATS: Mapping[str, str] = {
+    "csv": ".csv",
+    "json": ".json",
+    "jsonl": ".jsonl",
+    "txt": ".txt",
+    "mot": ".txt",
+    "coco": ".json",
+    "yolo": ".zip",
+    "cvat": ".xml",
+    "labelstudio": ".json",
+}
+"""The formats of boxes, and the suffix that a file of each usually has."""
+
+
+def render_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> dict[str, str]:
+    """Turn the boxes of a run into the texts of a format.
+
+    Args:
+        rows: in the order of the frames; a target's rows may begin and end anywhere.
+        clip: what they belong to.
+        kind: one of `FORMATS`.
+
+    Returns:
+        By file name: for yolo `labels/NAME.txt` of each frame, `classes.txt` and `data.yaml`; for txt with several
+        targets `boxes-1.txt`, `boxes-2.txt`, ...; else one text, `boxes` with the format's suffix.
+
+    Raises:
+        InputError: an unknown format.
+    """
+    kind, rows = format_of("", kind), list(rows)
+    if kind == "yolo":
+        return _yolo(rows, clip)
+    name = f"boxes{FORMATS[kind]}"
+    if kind in _DOCUMENTS:
+        return {name: _DOCUMENTS[kind](rows, clip)}
+    own = _by_target(rows)
+    if kind == "txt" and len(own) > 1:
+        return {f"boxes-{n}.txt": "".join(f"{_txt_line(row)}\n" for row in some) for n, some in own.items()}
+    lines = [line for row in rows if (line := _LINES[kind](row)) is not None]
+    if kind == "json":
+        return {name: "[\n" + ",\n".join(lines) + _JSON_END}
+    return {name: "".join(f"{line}\n" for line in ([",".join(_COLUMNS)] if kind == "csv" else []) + lines)}
+
+
+def pack_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> tuple[str, bytes]:
+    """Turn the boxes of a run into one file: its usual name and its content; several texts become a zip file.
+
+    Arguments and errors are those of `render_boxes`.
+    """
+    texts = render_boxes(rows, clip, kind)
+    if kind != "yolo" and len(texts) == 1:
+        name, text = next(iter(texts.items()))
+        return name, text.encode()
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, text in texts.items():
+            file.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)  # the same bytes for the same boxes
+    return "boxes.zip", data.getvalue()
+
+
 class BoxWriter:
-    """Writes boxes as .txt, .csv, .json or .jsonl; a context manager.
+    """Writes the boxes of a run while it goes; a context manager.
 
-    - .txt: one `x,y,w,h` line a frame, the first line the given box; one file a target.
-    - .csv: a header, then a row `frame,target,x,y,w,h,score,presence,status` for each target of each frame.
-    - .jsonl: the same as one JSON object a line.
-    - .json: the same objects as one list.
+    - txt: one `x,y,w,h` line a frame, the first line the given box; one file a target.
+    - csv: a header, then a row `frame,target,x,y,w,h,score,presence,status` for each target of each frame.
+    - jsonl: the same as one JSON object a line; json: the same objects as one list.
+    - mot: `frame,id,x,y,w,h,conf,-1,-1,-1`, frames and pixels from 1; no row for a lost target.
+    - coco, cvat, labelstudio, yolo: written at the end, see `render_boxes`; yolo into a folder or a .zip file.
 
-    Frames are counted from 0 as in the source, targets from 1. Numbers have at most four decimals. Each frame's lines
-    are written at once and in place, so they stay if the run stops. A .json file is a whole list after each frame.
+    Numbers have at most four decimals. Each frame's lines are written at once and in place, so they stay if the run
+    stops. A json file is a whole list after each frame.
     """
 
-    def __init__(self, path: str | Path, targets: int) -> None:
+    def __init__(self, path: str | Path, targets: int, kind: str | None = None, clip: Clip | None = None) -> None:
         """Create the file or files, replacing those of an earlier run.
 
+        Args:
+            path: of the file; of a folder for yolo, unless it ends in .zip.
+            targets: how many results each frame has.
+            kind: the format; by the suffix if left out.
+            clip: what the boxes belong to; the formats that are written at the end need it.
+
         Raises:
-            InputError: another suffix, or a file that cannot be written.
+            InputError: as `format_of`, no clip where one is needed, or a file that cannot be written.
         """
-        self.paths = box_paths(path, targets)
-        self._kind = self.paths[0].suffix.lower()
+        self._kind = format_of(path, kind)
+        self.paths = box_paths(path, targets, self._kind)
         self._targets = targets
+        self._clip = clip
+        self._rows: list[BoxRow] | None = None if self._kind in _LINES else []
         self._files: list[TextIO] = []
         self._end = ""  # what stands behind the last row, to be written over by the next ones
+        if self._rows is not None:
+            if clip is None:
+                raise InputError(f"the format {self._kind} needs to know the clip that the boxes belong to")
+            return
         for name in self.paths:
             try:
                 self._files.append(name.open("w", encoding="utf-8", newline="\n"))
             except OSError as error:
                 self.close()
                 raise InputError(f"cannot write '{name}': {reason(error)}") from error
-        if self._kind == ".csv":
+        if self._kind == "csv":
             self._put(0, ",".join(_COLUMNS) + "\n")
 
     def write(self, frame: int, results: Sequence[Result]) -> None:
@@ -83,26 +434,35 @@ class BoxWriter:
         """
         if len(results) != self._targets:
             raise InputError(f"expected results of {self._targets} targets; got {len(results)}")
-        if self._kind == ".txt":
-            for n, result in enumerate(results):
-                self._put(n, ",".join(map(_number, result.box)) + "\n")
+        rows = [BoxRow(frame, n, r.box, r.score, r.presence, r.status) for n, r in enumerate(results, 1)]
+        if self._rows is not None:
+            self._rows += rows
             return
-        rows = []
-        for n, r in enumerate(results, 1):
-            if self._kind == ".csv":
-                rows.append(",".join([*map(_number, (frame, n, *r.box, r.score, r.presence)), r.status]))
-            else:
-                values = (frame, n, *map(_rounded, (*r.box, r.score, r.presence)), r.status)
-                rows.append(json.dumps(dict(zip(_COLUMNS, values, strict=True))))
-        if self._kind == ".json":
-            self._put(0, (",\n" if self._end else "[\n") + ",\n".join(rows), _JSON_END)
+        lines = [_LINES[self._kind](row) for row in rows]
+        if self._kind == "txt":
+            for n, line in enumerate(lines):
+                self._put(n, f"{line}\n")
+        elif self._kind == "json":
+            self._put(0, (",\n" if self._end else "[\n") + ",\n".join(map(str, lines)), _JSON_END)
         else:
-            self._put(0, "".join(f"{row}\n" for row in rows))
+            self._put(0, "".join(f"{line}\n" for line in lines if line is not None))
 
     def close(self) -> None:
-        """Close the files; a second call does nothing."""
+        """Close the files, and write those that are written at the end; a second call does nothing.
+
+        Raises:
+            DataError: a file that cannot be written.
+        """
         for file in self._files:
             file.close()
+        rows, self._rows = self._rows, None
+        if rows and self._clip is not None:
+            path = self.paths[0]
+            if self._kind != "yolo" or path.suffix.lower() == ".zip":
+                write_whole(path, pack_boxes(rows, self._clip, self._kind)[1])
+                return
+            for name, text in render_boxes(rows, self._clip, self._kind).items():
+                write_whole(path / name, text)
 
     def __enter__(self) -> BoxWriter:
         return self
@@ -133,10 +493,30 @@ class BoxWriter:
             ) from error
 
 
+def _by_target(rows: Sequence[BoxRow]) -> dict[int, list[BoxRow]]:
+    found: dict[int, list[BoxRow]] = {}
+    for row in rows:
+        found.setdefault(row.target, []).append(row)
+    return dict(sorted(found.items()))
+
+
+def _text(parent: ET.Element, name: str, text: str) -> None:
+    ET.SubElement(parent, name).text = text
+
+
+def _shares(row: BoxRow, clip: Clip) -> tuple[float, float, float, float] | None:
+    """The part of a box inside the frame, x, y, w, h as shares of its sides; None of a lost target and of no area."""
+    (width, height), (x, y, w, h) = clip.size, map(float, row.box)
+    x0, y0, x1, y1 = max(0.0, x), max(0.0, y), min(float(width), x + w), min(float(height), y + h)
+    if row.status == "lost" or x1 <= x0 or y1 <= y0:
+        return None
+    return x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height
+
+
 def _rounded(value: float) -> float:
     return round(float(value), 4) + 0.0  # + 0.0 turns -0.0 into 0.0
 
 
-def _number(value: float) -> str:
+def _number(value: Any) -> str:
     """At most four decimals, and none that say nothing: 12.5, 40."""
     return f"{_rounded(value):.4f}".rstrip("0").rstrip(".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from siamtrack.errors import InputError, reason
+from siamtrack.video.boxes import Clip
 from siamtrack.video.writer import is_cut, top_atoms
 
 __all__ = ["FrameSource", "open_source"]
@@ -32,7 +33,8 @@ _STREAM_TIMEOUT = (10.0, 10.0)  # seconds to open, seconds to wait for the next 
 class _Feed:
     """Frames from one place, which `FrameSource` numbers, limits and checks.
 
-    `count` is the number of all frames, those before the start included. `notes` grows while frames are read.
+    `count` is the number of all frames, those before the start included; `images` their file names in a folder.
+    `notes` grows while frames are read.
     """
 
     name: str
@@ -41,6 +43,7 @@ class _Feed:
     frames: Iterator[np.ndarray]
     close: Callable[[], None]
     notes: list[str] = field(default_factory=list)
+    images: tuple[str, ...] = ()
 
 
 def _natural_key(path: Path) -> list[tuple[int, int, str]]:
@@ -57,7 +60,8 @@ def _folder_feed(folder: Path, start: int) -> _Feed:
         hint = f"; did you mean '{inner}'?" if inner else "; expected .jpg, .png, .bmp, .tif or .webp files"
         raise InputError(f"no images in the folder '{folder}'{hint}")
     frames = (_read_image(path) for path in paths[start:])
-    return _Feed(folder.resolve().name, _DEFAULT_FPS, len(paths), frames, lambda: None)
+    names = tuple(path.name for path in paths)
+    return _Feed(folder.resolve().name, _DEFAULT_FPS, len(paths), frames, lambda: None, images=names)
 
 
 def _camera_feed(index: int, start: int) -> _Feed:
@@ -253,6 +257,10 @@ class FrameSource:
     def warning(self) -> str | None:
         """One line on what was wrong with the source, or None; complete once the last frame has been read."""
         return "; ".join(self._feed.notes) or None
+
+    def clip(self, labels: Sequence[str] = ("object",)) -> Clip:
+        """What the files of boxes say of this source; `labels` are the classes of the targets."""
+        return Clip(self.name, self.size, self.fps, self._feed.count, self._feed.images, tuple(labels))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the frames from `start` up to, and without, `end`.

@@ -22,11 +22,19 @@ __all__ = ["Outputs", "Tally", "run_session"]
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files of a run: boxes, a drawn video, both or neither; `trails` draws the path of each target."""
+    """The files of a run.
 
-    boxes: Path | None = None
+    Attributes:
+        boxes: files of boxes, each with its format.
+        video: a drawn video, or None.
+        trails: whether it shows the path of each target.
+        labels: the classes of the targets, see `Clip`.
+    """
+
+    boxes: Sequence[tuple[Path, str]] = ()
     video: Path | None = None
     trails: bool = True
+    labels: Sequence[str] = ("object",)
 
 
 @dataclass
@@ -106,13 +114,14 @@ def run_session(
     with Interrupts() as interrupts, ExitStack() as files:
         interrupts.hold()
         video = files.enter_context(VideoWriter(outputs.video, source.size, source.fps)) if outputs.video else None
-        table = files.enter_context(BoxWriter(outputs.boxes, len(boxes))) if outputs.boxes else None
+        clip = source.clip(outputs.labels)
+        tables = [files.enter_context(BoxWriter(path, len(boxes), kind, clip)) for path, kind in outputs.boxes]
         bar = files.enter_context(Display("frames")).bar(source.name, source.count)
         try:
             interrupts.release()
             for step in follow(tracker, source, boxes, source.start):
                 interrupts.hold()
-                if table is not None:  # first: from the boxes the video can be drawn again
+                for table in tables:  # first: from the boxes the video can be drawn again
                     table.write(step.number, step.results)
                 if video is not None:
                     numbers = range(1, len(boxes) + 1) if len(boxes) > 1 else [None]

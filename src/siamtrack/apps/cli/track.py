@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib import resources
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -41,7 +43,21 @@ def track(
     ],
     model: Model = DEFAULT_MODEL,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the boxes to a .txt, .csv, .json or .jsonl file.")
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Write the boxes: .csv, .json, .jsonl, .txt, .xml (CVAT); repeatable."),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="csv, json, jsonl, txt, mot, coco, yolo, cvat or labelstudio, once for each --output; "
+            "by the suffix if left out.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The class of the targets in files of boxes; once, or once a target."),
     ] = None,
     video: Annotated[
         Path | None, typer.Option(metavar="OUT.mp4", help="Write a video with the boxes drawn in.")
@@ -63,6 +79,7 @@ def track(
     Ctrl-C ends the run; the boxes and the video hold all frames up to it.
     """
     boxes = [parse_box(text) for text in box]
+    outputs = Outputs(_with_formats(output or [], formats or []), video, trails, label or ["object"])
     with ExitStack() as stack:
         with ends_at_once():
             import siamtrack
@@ -72,11 +89,11 @@ def track(
 
             frames = stack.enter_context(open_source(source, start, end))
             as_boxes(boxes, frames.size)
-            files = _check_outputs(source, output, video, len(boxes), overwrite)
+            files = _check_outputs(source, outputs, len(boxes), overwrite)
             tracker = siamtrack.load_multi(model, device, preset, parse_settings(settings or []))
         tally = Tally()
         try:
-            run_session(tracker, frames, boxes, Outputs(output, video, trails), tally)
+            run_session(tracker, frames, boxes, outputs, tally)
         finally:
             _report(tally, frames.name, frames.warning, files)
     if tally.interrupted:
@@ -91,21 +108,46 @@ class _File(NamedTuple):
     before: tuple[int, int] | None
 
 
-def _check_outputs(source: str, output: Path | None, video: Path | None, targets: int, overwrite: bool) -> list[_File]:
+def _with_formats(paths: Sequence[Path], formats: Sequence[str]) -> list[tuple[Path, str]]:
+    """Pair each file of boxes with its format.
+
+    Raises:
+        InputError: an unknown format or suffix, or formats for some of the files only.
+    """
+    from siamtrack.video.boxes import format_of
+
+    if formats and len(formats) != len(paths):
+        raise InputError(f"expected one --format for each --output, or none; got {len(formats)} for {len(paths)}")
+    return [(path, format_of(path, kind)) for path, kind in zip_longest(paths, formats)]
+
+
+def _check_outputs(source: str, outputs: Outputs, targets: int, overwrite: bool) -> list[_File]:
     """Refuse outputs that cannot be written before anything is computed."""
     from siamtrack.video.boxes import box_paths
 
-    named = [("boxes", path) for path in (box_paths(output, targets) if output else [])]
-    if video:
-        named.append(("video", video))
-        if video.suffix.lower() != ".mp4":
-            raise InputError(f"video is written as .mp4; got '{video}'")
+    if len(outputs.labels) not in (1, targets):
+        raise InputError(f"expected one --label, or one for each target; got {len(outputs.labels)} for {targets}")
+    named = [("boxes", path) for path, kind in outputs.boxes for path in box_paths(path, targets, kind)]
+    folders = {path for path, kind in outputs.boxes if kind == "yolo" and path.suffix.lower() != ".zip"}
+    if outputs.video:
+        named.append(("video", outputs.video))
+        if outputs.video.suffix.lower() != ".mp4":
+            raise InputError(f"video is written as .mp4; got '{outputs.video}'")
+    if twice := [path for n, (_, path) in enumerate(named) if path in [other for _, other in named[:n]]]:
+        raise InputError(f"two outputs have the same name: '{twice[0]}'")
     read = Path(unquote(urlsplit(source).path) if source.startswith("file:") else source)
     files = []
     for kind, path in named:
         try:
             if not path.parent.is_dir():
                 raise InputError(f"no such folder to write the {kind} into: '{path.parent}'")
+            if path in folders:
+                if path.exists() and not path.is_dir():
+                    raise InputError(f"yolo is written into a folder or a .zip file; '{path}' is neither")
+                if (path / "labels").exists() and not overwrite:
+                    raise InputError(f"'{path / 'labels'}' is there already; choose another folder, or --overwrite")
+                files.append(_File(kind, path, _mark(path / "data.yaml")))
+                continue
             if path.is_dir():
                 raise InputError(f"cannot write the {kind}: '{path}' is a folder")
             if path.exists() and read.exists() and path.samefile(read):
@@ -135,7 +177,7 @@ def _report(tally: Tally, name: str, warning: str | None, files: list[_File]) ->
     stopped = "interrupted: " if tally.interrupted else ""
     typer.echo(stopped + tally.line(name))
     for file in files:
-        if _mark(file.path) != file.before:
+        if _mark(file.path / "data.yaml" if file.path.is_dir() else file.path) != file.before:
             typer.echo(f"{file.kind}: {file.path}")
     if not files:
         typer.echo("nothing was written; --output FILE keeps the boxes, --video OUT.mp4 a drawn video")
@@ -167,7 +209,7 @@ def demo(
     boxes, video, tally = out / "boxes.txt", out / "tracked.mp4", Tally()
     first = [float(value) for value in truth.read_text().splitlines()[0].split(",")]
     with open_source(clip, end=end) as frames:
-        run_session(tracker, frames, [first], Outputs(boxes, video), tally)
+        run_session(tracker, frames, [first], Outputs([(boxes, "txt")], video), tally)
     typer.echo(f"{tally.line(clip.name)}; {tally.lost_line()}")
     if tally.updates:
         typer.echo(f"mean overlap with the true boxes: {mean_overlap(boxes, truth):.3f}")
