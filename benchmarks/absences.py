@@ -2,10 +2,10 @@
 
     python benchmarks/absences.py SEQUENCES OUT --seed 0
 
-SEQUENCES is a folder of sequences as `siamtrack eval --suite folder` reads them. In each, the target is cut out of 30 to
-150 frames in a row: its place, a fifth wider, shows what another frame of the video has there, or what surrounds it.
-OUT then holds sequences `NAME/img/*.jpg` with `groundtruth.txt`, `nan` where the target is gone, which the suite "folder",
-`benchmarks/presence.py` and `siamtrack eval` read.
+SEQUENCES is a folder of sequences as `siamtrack eval --suite folder` reads them. In each, the target is cut out of 30
+to 150 frames in a row: its place, a fifth wider, shows what another frame of the video has there, or what surrounds it.
+OUT then holds sequences `NAME/img/*.jpg` with `groundtruth.txt`, nan where the target is gone, for
+`benchmarks/presence.py` and `siamtrack eval`.
 """
 
 from __future__ import annotations
@@ -88,4 +88,4 @@ for number, sequence in enumerate(read_dataset("folder", args.sequences)):
             truth[n] = np.nan
         cv2.imwrite(str(folder / "img" / f"{n + 1:05d}.jpg"), frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
     np.savetxt(folder / "groundtruth.txt", truth, fmt="%.4f", delimiter=",")
-    print(f"{sequence.name}: gone in {length} of {len(sequence)} frames, from {start} on, {'plate' if plates else 'painted'}")
+    print(f"{sequence.name}: gone in {length} of {len(sequence)} frames, from {start} on")

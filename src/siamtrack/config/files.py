@@ -104,7 +104,7 @@ _RENAMED = {
 }
 """Former names of keys, in presets stored in weights, checkpoints and results."""
 
-_REMOVED = {"track.lost_window": 0.001}
+_REMOVED = {"track.lost_window": 0.001, "data.motion": 0.5, "data.pasted_round": 0.0}
 """Keys that earlier versions stored, and their default: the only value that is still understood."""
 
 

@@ -151,14 +151,12 @@ class Data:
         flip: probability that both crops are mirrored.
         colour: strength of changes of brightness, contrast, saturation and colour balance, on a log scale.
         grey: probability that both crops lose their colour.
-        blur: probability of a blur, out of focus or by motion.
-        motion: share of the blurs that are motion.
+        blur: probability of a blur, out of focus or, in half of the cases, by motion.
         noise: probability of additive noise of 8 grey levels.
         distract: probability that another object is pasted beside the target.
         occlude: probability that another object is pasted over a part of the target.
         object_part_prob: probability that the target is a part of the object (0.4 to 0.9 of its width and height,
             both crops from one frame): its extent is then what the template shows, not how objects usually look.
-        pasted_round: share of the pasted pieces that are ellipses; the rest are whole boxes.
         resident_memory: MB of decoded crops that may be kept on the training device; larger data, and shards of
             unknown size, are streamed. 0 streams always.
         stream_memory: MB of compressed crops that each part of a stream keeps to draw from.
@@ -181,12 +179,10 @@ class Data:
     colour: float = Field(default=0.0, ge=0, le=1)
     grey: float = Field(default=0.0, ge=0, le=1)
     blur: float = Field(default=0.0, ge=0, le=1)
-    motion: float = Field(default=0.5, ge=0, le=1)
     noise: float = Field(default=0.0, ge=0, le=1)
     distract: float = Field(default=0.0, ge=0, le=1)
     occlude: float = Field(default=0.0, ge=0, le=1)
     object_part_prob: float = Field(default=0.0, ge=0, le=1)
-    pasted_round: float = Field(default=0.0, ge=0, le=1)
     resident_memory: int = Field(default=8192, ge=0)
     stream_memory: int = Field(default=512, ge=1)
     max_skipped: float = Field(default=0.01, ge=0, le=1)

@@ -19,6 +19,8 @@ __all__ = ["PhotometricParams", "draw_photometric", "recolour", "recolour_one"]
 
 _LUMA = (0.299, 0.587, 0.114)
 _NOISE = 8.0
+# Share of the blurs that are by motion.
+_MOTION = 0.5
 _RADIUS = 5
 
 Floats = npt.NDArray[np.float32]
@@ -62,7 +64,7 @@ def draw_photometric(grey: Tensor, data: Data, rng: torch.Generator) -> Photomet
     u = torch.rand(count, 11, generator=rng).numpy()
     seeds = torch.randint(2**62, (count,), generator=rng).numpy()
     mix, lift = _colours(grey.numpy(), data.colour, u[:, :6] * 2 - 1)
-    motion, blurred = u[:, 8] < data.motion, u[:, 9] < data.blur
+    motion, blurred = u[:, 8] < _MOTION, u[:, 9] < data.blur
     kernels = np.zeros((count, 2 * _RADIUS + 1, 2 * _RADIUS + 1), np.float32)
     kernels[blurred] = _kernels(u[blurred, 6], u[blurred, 7], motion[blurred])
     coloured, noisy = bool(data.colour or data.grey), u[:, 10] < data.noise

@@ -98,14 +98,12 @@ class PasteSpec:
         sources: (K,) the pictures that they are taken from.
         taken: (K, 4) xyxy of their boxes there.
         places: (K, 4) where they go, xyxy in search pixels.
-        ellipse: (K,) bool: only the ellipse in the box is pasted.
     """
 
     rows: Tensor
     sources: Tensor
     taken: Tensor
     places: Tensor
-    ellipse: Tensor
 
 
 def draw_paste(
@@ -118,10 +116,10 @@ def draw_paste(
         size: side of these in pixels.
         crops: where the pieces come from.
         other: (B,) the crop whose object is pasted, -1 for none.
-        data: how often, and how many of the pieces are ellipses.
+        data: how often.
         rng: the source of all chance.
     """
-    u = torch.rand(len(boxes), 6, generator=rng)
+    u = torch.rand(len(boxes), 5, generator=rng)
     beside = (u[:, 0] < data.distract) & (other >= 0)
     over = (u[:, 0] >= data.distract) & (u[:, 0] < data.distract + data.occlude) & (other >= 0)
     rows = torch.nonzero(beside | over)[:, 0]
@@ -129,7 +127,7 @@ def draw_paste(
         return None
     taken = crops.boxes[other[rows]]
     places = _places(boxes[rows], taken, u[rows], over[rows], size / crops.images.shape[-1])
-    return PasteSpec(rows, other[rows], taken, places, u[rows, 5] < data.pasted_round)
+    return PasteSpec(rows, other[rows], taken, places)
 
 
 def paste(search: Tensor, pasted: PasteSpec, crops: ResidentSet) -> None:
@@ -141,15 +139,9 @@ def paste(search: Tensor, pasted: PasteSpec, crops: ResidentSet) -> None:
     region = Region(low - pasted.places[:, :2] * per_pixel + extent / 2, extent[:, 0], extent / extent[:, :1])
     moved = cut(crops.images[pasted.sources], region, size, torch.zeros(len(low), 3, device=device)).pixels
     points = torch.arange(size, device=device) + 0.5
-    x, y = _inside(pasted.places[:, 0::2], points)[:, None, :], _inside(pasted.places[:, 1::2], points)[:, :, None]
-    mask = torch.where(pasted.ellipse[:, None, None], x * x + y * y < 1, (x.abs() < 1) & (y.abs() < 1))
+    left, top, right, bottom = pasted.places.T[..., None]
+    mask = ((points > left) & (points < right))[:, None, :] & ((points > top) & (points < bottom))[:, :, None]
     search[pasted.rows] = torch.where(mask[:, None], moved, search[pasted.rows])
-
-
-def _inside(ends: Tensor, points: Tensor) -> Tensor:
-    """(K, 2) ends of a side, (S,) places -> (K, S): -1 at one end, 1 at the other."""
-    centre, half = ends.mean(1, keepdim=True), (ends[:, 1:] - ends[:, :1]) / 2
-    return (points - centre) / half
 
 
 @dataclass(frozen=True)
@@ -161,8 +153,6 @@ class PasteWindows:
         sources: (K,) pictures.
         low: (K, 2) first x and y of the windows.
         high: (K, 2) those behind the last.
-        places: (K, 4) as in `PasteSpec`.
-        ellipse: (K,) bool.
         warps: from windows to pictures.
     """
 
@@ -170,8 +160,6 @@ class PasteWindows:
     sources: list[int]
     low: npt.NDArray[np.int64]
     high: npt.NDArray[np.int64]
-    places: npt.NDArray[np.float64]
-    ellipse: list[bool]
     warps: Warps
 
     @staticmethod
@@ -186,7 +174,7 @@ class PasteWindows:
         matrices[:, :, 2] = start + 0.5 * scale - 0.5
         return PasteWindows(
             {row: number for number, row in enumerate(pasted.rows.tolist())}, pasted.sources.tolist(), low, high,
-            places, pasted.ellipse.tolist(), Warps.of(matrices, start, start + (high - low) * scale, picture),
+            Warps.of(matrices, start, start + (high - low) * scale, picture),
         )  # fmt: skip
 
 
@@ -195,14 +183,7 @@ def paste_one(search: Image, windows: PasteWindows, number: int, source: Image) 
     (x0, y0), (x1, y1) = windows.low[number].tolist(), windows.high[number].tolist()
     if x1 <= x0 or y1 <= y0:
         return
-    window, piece = search[y0:y1, x0:x1], warp(source, windows.warps, number, x1 - x0, y1 - y0)
-    if not windows.ellipse[number]:
-        window[:] = piece
-        return
-    left, top, right, bottom = windows.places[number].tolist()
-    x = (np.arange(x0, x1) + 0.5 - (left + right) / 2) / ((right - left) / 2)
-    y = (np.arange(y0, y1) + 0.5 - (top + bottom) / 2) / ((bottom - top) / 2)
-    np.copyto(window, piece, where=(x * x + (y * y)[:, None] < 1)[..., None])
+    search[y0:y1, x0:x1] = warp(source, windows.warps, number, x1 - x0, y1 - y0)
 
 
 def _per_pixel(pasted: PasteSpec) -> Tensor:
