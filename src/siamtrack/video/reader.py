@@ -18,11 +18,11 @@ from siamtrack.errors import InputError, reason
 from siamtrack.video.boxes import Clip
 from siamtrack.video.writer import is_cut, top_atoms
 
-__all__ = ["FrameSource", "open_source"]
+__all__ = ["IMAGE_SUFFIXES", "FrameSource", "open_source"]
 
 # The rate where none is known: folders of images, and cameras that do not tell theirs.
 _DEFAULT_FPS = 30.0
-_IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 _TEXT_FORMATS = frozenset({"tty", "ass", "srt", "webvtt", "microdvd", "bin", "xbin", "adf", "idf"})
 _LAST_CAMERA = 99  # from 100 on, OpenCV takes hundreds as the choice of an interface
@@ -124,7 +124,7 @@ def _images(folder: Path) -> list[Path]:
     return [
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from siamtrack import __version__
+from siamtrack.apps.cli.app import app_command
 from siamtrack.apps.cli.data import data
 from siamtrack.apps.cli.eval import eval_command
 from siamtrack.apps.cli.interrupts import ends_while_importing
@@ -35,6 +36,7 @@ app = typer.Typer(
 
 app.command("track")(track)
 app.command("demo")(demo)
+app.command("app")(app_command)
 app.command("score")(score_command)
 app.command("eval")(eval_command)
 app.command("report")(report_command)

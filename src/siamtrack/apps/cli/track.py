@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
+from siamtrack.apps.cli.app import app_command
 from siamtrack.apps.cli.interrupts import ends_at_once
 from siamtrack.apps.cli.options import Device, Model, PresetName, Settings
 from siamtrack.apps.cli.session import Outputs, Tally, run_session
@@ -38,9 +39,12 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
 def track(
     source: Annotated[str, typer.Argument(help="A video file, a folder of images, a camera's number or a URL.")],
     box: Annotated[
-        list[str],
-        typer.Option(metavar="X,Y,W,H", help="Left, top, width and height in the first frame; once a target."),
-    ],
+        list[str] | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Left, top, width and height in the first frame; once a target. Without it a page opens to draw them.",
+        ),
+    ] = None,
     model: Model = DEFAULT_MODEL,
     output: Annotated[
         list[Path] | None,
@@ -78,6 +82,11 @@ def track(
 
     Ctrl-C ends the run; the boxes and the video hold all frames up to it.
     """
+    if not box:
+        if output or video:
+            raise InputError("--output and --video need --box X,Y,W,H; or draw boxes and download them: leave all out")
+        app_command(source, model, preset, settings, device)
+        return
     boxes = [parse_box(text) for text in box]
     outputs = Outputs(_with_formats(output or [], formats or []), video, trails, label or ["object"])
     with ExitStack() as stack:

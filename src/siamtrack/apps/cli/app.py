@@ -1,0 +1,97 @@
+"""`siamtrack app`: the live page, from a server on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import tempfile
+import threading
+import webbrowser
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from siamtrack.apps.cli.interrupts import ends_at_once
+from siamtrack.apps.cli.options import Device, Model, PresetName, Settings
+from siamtrack.errors import InputError, missing_package, reason
+from siamtrack.presets import DEFAULT_MODEL
+
+__all__ = ["app_command"]
+
+_PORT = 8447
+
+
+def app_command(
+    source: Annotated[
+        str | None, typer.Argument(help="A video file, a folder of images, a camera's number or a URL.")
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    preset: PresetName = None,
+    settings: Settings = None,
+    device: Device = "cpu",
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Listen on this address; others than this machine's own need a token.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=65535, help="8447, or if that is taken any free one.")
+    ] = None,
+    files: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Offer the videos and folders of images in DIR too.")
+    ] = None,
+    upload_limit: Annotated[int, typer.Option(metavar="MB", min=1, help="For all uploads together.")] = 2048,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Follow targets live on a page: draw boxes, watch, pause, correct, download.
+
+    The page is for this machine alone unless --host says otherwise; then it needs the token that is printed.
+    """
+    with ends_at_once():
+        try:
+            import uvicorn
+
+            from siamtrack.apps.page import server
+        except ModuleNotFoundError as error:
+            raise missing_package("the page", "starlette uvicorn websockets", "app") from error
+        from siamtrack.apps.page.guard import is_loopback
+        from siamtrack.apps.page.places import Places, Uploads
+        from siamtrack.config import parse_settings
+        from siamtrack.zoo import open_engine
+
+        if files is not None and not files.is_dir():
+            raise InputError(f"--files expects a folder; got '{files}'")
+        engine = open_engine(model, device, preset, parse_settings(settings or []))
+        listening = _listen(host, port)
+        token = None if is_loopback(host) else secrets.token_urlsafe(24)
+    with listening, tempfile.TemporaryDirectory(prefix="siamtrack-") as folder:
+        places = Places(source, files, Uploads(Path(folder), upload_limit << 20))
+        offer = server.Settings(Path(model).stem, places, [host], token)
+        config = uvicorn.Config(
+            server.make_app(engine, offer), log_level="warning", ws_max_size=server.LARGEST_MESSAGE, lifespan="off",
+            server_header=False, timeout_graceful_shutdown=2,
+        )  # fmt: skip
+        shown = "127.0.0.1" if host == "localhost" else f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")
+        typer.echo(f"the page is at {address} (Ctrl-C ends it)")
+        if browser:
+            threading.Timer(0.5, webbrowser.open, [address]).start()
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int | None) -> socket.socket:
+    """Open the port, or without one the usual port or any other."""
+    if port is None:
+        with contextlib.suppress(InputError):
+            return _listen(host, _PORT)
+        port = 0
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen(64)
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"cannot listen on {host}, port {port}: {reason(error)}; choose another --port") from error
+    return found

@@ -1,0 +1,1 @@
+"""The live page: a server for it, and the same page as static files that need none."""

@@ -1,0 +1,89 @@
+"""A real browser for the tests of the page, and what a person does on it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A running Chromium; skips the test where there is none, or no playwright to drive it."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("no Chromium is installed here")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Person:
+    """Someone at the page: drags boxes in frame pixels, presses keys, reads what is there.
+
+    Attributes:
+        page: playwright's page.
+        wrong: what the page's scripts complained about.
+    """
+
+    def __init__(self, page: Any, address: str) -> None:
+        self.page = page
+        self.wrong: list[str] = []
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and self.wrong.append(message.text))
+        page.set_default_timeout(10_000)
+        page.goto(address)
+        page.wait_for_selector("html[data-ready]")
+
+    def wait_open(self, name: str) -> None:
+        self.page.wait_for_function("n => document.querySelector('#source').textContent.startsWith(n)", arg=name)
+
+    def frame(self) -> int:
+        return int(self.page.input_value("#number"))
+
+    def wait_frame(self, number: int) -> None:
+        self.page.wait_for_function("n => document.querySelector('#number').value === String(n)", arg=number)
+
+    def wait_paused(self) -> None:
+        self.page.wait_for_function("() => !document.querySelector('#play').hasAttribute('data-playing')")
+
+    def drag(self, *points: tuple[float, float]) -> None:
+        """Press at the first point, in frame pixels, and let go at the last one."""
+        left, top, wide, high, w, h = self.page.evaluate(
+            """() => {
+              const b = document.querySelector('#stage').getBoundingClientRect();
+              const [, w, h] = document.querySelector('#source').textContent.match(/ (\\d+)×(\\d+) /);
+              return [b.left, b.top, b.width, b.height, +w, +h];
+            }"""
+        )
+        where = [(left + x / w * wide, top + y / h * high) for x, y in points]
+        self.page.mouse.move(*where[0])
+        self.page.mouse.down()
+        for point in where[1:]:
+            self.page.mouse.move(*point, steps=3)
+        self.page.mouse.up()
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def download(self, kind: str = "csv") -> str:
+        self.page.select_option("#format", kind)
+        with self.page.expect_download() as started:
+            self.page.click("#download")
+        return Path(started.value.path()).read_bytes().decode()
+
+    def boxes(self) -> dict[tuple[int, int], list[float]]:
+        """The downloaded boxes x, y, w, h by (target, frame)."""
+        rows = csv.DictReader(io.StringIO(self.download()))
+        return {(int(r["target"]), int(r["frame"])): [float(r[key]) for key in "xywh"] for r in rows}

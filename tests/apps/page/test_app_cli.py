@@ -1,0 +1,71 @@
+"""The commands that open the page, as programs of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from footage import moving_patches, write_mp4
+from siamtrack.apps.cli.main import run
+
+pytest.importorskip("uvicorn")
+
+
+def test_track_without_a_box_opens_the_page_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    clip = write_mp4(tmp_path / "clip.mp4", moving_patches(3)[0])
+    command = [sys.executable, "-m", "siamtrack", "track", str(clip), "--model", "siamcar_pico"]
+    environment = {**os.environ, "BROWSER": "true"}  # the program that takes the place of a browser
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as program:
+        assert program.stdout is not None
+        address = re.search(r"http://127\.0\.0\.1:\d+/", program.stdout.readline())
+        assert address is not None
+        with urllib.request.urlopen(f"{address[0]}page.json") as reply:
+            assert json.load(reply)["given"] == str(clip)
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == 0
+
+
+def test_another_host_needs_the_token_that_is_printed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "siamtrack", "app", "--host", "0.0.0.0", "--no-browser", "--model", "siamcar_pico"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            told = re.search(r"http://0\.0\.0\.0:(\d+)/\?token=([\w-]{30,})", program.stdout.readline())
+            assert told is not None
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(f"http://127.0.0.1:{told[1]}/page.json")
+            opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            with opener.open(f"http://127.0.0.1:{told[1]}/?token={told[2]}") as page:
+                assert b"<title>siamtrack</title>" in page.read()
+            with opener.open(f"http://127.0.0.1:{told[1]}/page.json") as reply:
+                assert json.load(reply)["given"] is None
+        finally:
+            program.terminate()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--files", "nowhere"), "--files expects a folder"),
+        (("--host", "256.0.0.1"), "cannot listen on 256.0.0.1"),
+        (("--model", "siamcar_lite"), "did you mean 'siamcar_lite0'"),
+        (("--port", "70000"), "'--port'"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    arguments: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["siamtrack", "app", "--no-browser", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        run()
+    printed = capsys.readouterr().err
+    assert message in printed and printed.count("\n") == 1

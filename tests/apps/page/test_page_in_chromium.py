@@ -1,0 +1,192 @@
+"""The page in a real browser: what is drawn and pressed there gives the boxes that Python gives."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import Person, chromium
+
+import siamtrack
+from footage import moving_patches, write_mp4
+from siamtrack.video.reader import open_source
+
+uvicorn = pytest.importorskip("uvicorn")
+
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mp4(tmp_path_factory.mktemp("clip") / "clip.mp4", moving_patches(FRAMES)[0])
+
+
+@pytest.fixture(scope="module")
+def tracker() -> siamtrack.MultiTracker:
+    return siamtrack.load_multi("siamcar_pico")
+
+
+@pytest.fixture(scope="module")
+def address(clip: Path, tracker: siamtrack.MultiTracker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    from siamtrack.apps.page.places import Places, Uploads
+    from siamtrack.apps.page.server import Settings, make_app
+
+    places = Places(str(clip), None, Uploads(tmp_path_factory.mktemp("uploads"), 1 << 24))
+    app = make_app(tracker.engine, Settings("siamcar_pico", places))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def person(browser: Any, address: str) -> Iterator[Person]:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    found = Person(page, address)
+    found.wait_open("clip.mp4")
+    yield found
+    page.close()
+    assert found.wrong == []
+
+
+def test_a_dragged_box_is_followed_as_python_follows_it(
+    person: Person, clip: Path, tracker: siamtrack.MultiTracker
+) -> None:
+    person.drag((40, 30), (72, 54))
+    person.wait_frame(FRAMES - 1)
+    person.wait_paused()
+    found = person.boxes()
+    with open_source(clip) as frames:
+        for number, frame in enumerate(frames):
+            if number == 0:
+                np.testing.assert_allclose(found[1, 0], (40, 30, 32, 24), atol=0.2)  # the screen has whole pixels
+                tracker.init(frame, [found[1, 0]])
+            else:
+                # equal but for the given box's digits, of which the download has four
+                np.testing.assert_allclose(found[1, number], tracker.update(frame)[0].box, atol=2e-3)
+    assert len(found) == FRAMES
+    truth = moving_patches(FRAMES)[1][:, 0]
+    assert np.abs(np.array([found[1, n] for n in range(FRAMES)]) - truth).max() < 8
+
+
+def test_pause_step_correct_undo_and_a_second_target(person: Person) -> None:
+    person.page.select_option("#pace", "0.25")
+    person.drag((40, 30), (72, 54))
+    person.wait_frame(6)
+    person.press("Space")
+    person.wait_paused()
+    stopped = person.frame()
+    time.sleep(0.3)
+    assert person.frame() == stopped
+    person.press("ArrowRight")
+    person.wait_frame(stopped + 1)
+    person.press("ArrowLeft", "ArrowLeft")
+    person.wait_frame(stopped - 1)
+    before = person.boxes()
+    assert {frame for _, frame in before} == set(range(stopped + 2))
+
+    # correct it by its lower right corner, then take that back
+    x, y, w, h = before[1, stopped - 1]
+    person.drag((x + w, y + h), (x + w + 6, y + h + 4))
+    corrected = person.boxes()
+    np.testing.assert_allclose(corrected[1, stopped - 1], (x, y, w + 6, h + 4), atol=0.4)
+    assert max(frame for _, frame in corrected) == stopped - 1
+    person.press("u")
+    person.wait_frame(stopped - 1)
+    assert person.boxes() == before
+
+    # another one from here on, then both go on
+    person.press("n")
+    person.drag((96, 66), (120, 90))
+    person.page.select_option("#pace", "0")
+    person.wait_frame(FRAMES - 1)
+    person.wait_paused()
+    both = person.boxes()
+    assert {frame for target, frame in both if target == 1} == set(range(FRAMES))
+    assert {frame for target, frame in both if target == 2} == set(range(stopped - 1, FRAMES))
+    assert all(both[key] == box for key, box in before.items())
+
+    # the second one goes; the first one stays as it was
+    person.press("ArrowLeft", "ArrowLeft")
+    person.wait_frame(FRAMES - 3)
+    person.press("2", "e")
+    ended = person.boxes()
+    assert max(frame for target, frame in ended if target == 2) == FRAMES - 3
+    assert max(frame for target, frame in ended if target == 1) == FRAMES - 1
+
+
+def test_everything_can_be_done_with_the_keys(person: Person) -> None:
+    person.page.focus("#stage")
+    person.press("n", "Enter", *["ArrowLeft"] * 5, *["Shift+ArrowDown"] * 3, "Enter")
+    person.wait_frame(FRAMES - 1)
+    assert person.boxes()[1, 0] == [60 - 10, 45, 40, 30 + 6]
+    assert person.page.get_attribute("#play", "data-playing") is None
+    assert "target 1" in person.page.inner_text("#said").lower() or person.page.inner_text("#said") == "The end."
+
+
+def test_an_upload_is_followed_and_every_download_is_the_same_boxes(person: Person, tmp_path: Path) -> None:
+    import json
+
+    import cv2
+
+    for n, frame in enumerate(moving_patches(12)[0]):
+        cv2.imwrite(str(tmp_path / f"{n}.png"), frame[..., ::-1])
+    person.page.click("#open")
+    person.page.set_input_files("#upload", [str(path) for path in tmp_path.iterdir()])
+    person.page.wait_for_function("() => document.querySelector('#count').textContent === 'of 12'")
+    person.drag((40, 30), (72, 54))
+    person.wait_frame(11)
+    person.wait_paused()
+    found = person.boxes()
+    for rows in (json.loads(person.download("json")), list(map(json.loads, person.download("jsonl").splitlines()))):
+        assert {(r["target"], r["frame"]): [r[key] for key in "xywh"] for r in rows} == found
+    truth = moving_patches(12)[1][:, 0]
+    assert np.abs(np.array([found[1, n] for n in range(12)]) - truth).max() < 8
+
+
+def test_what_cannot_be_opened_is_told_in_one_line(person: Person, tmp_path: Path) -> None:
+    playlist = tmp_path / "list.mp4"
+    playlist.write_text("#EXTM3U\nfile:///etc/passwd\n")
+    person.page.click("#open")
+    person.page.set_input_files("#upload", str(playlist))
+    person.page.wait_for_selector("#error:not([hidden])")
+    assert "expected a video" in person.page.inner_text("#error")
+    person.wrong.clear()  # the browser itself logs the refusal
+
+
+def test_a_phone_in_the_dark_has_everything_within_its_width(browser: Any, address: str) -> None:
+    page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark", has_touch=True)
+    person = Person(page, address)
+    person.wait_open("clip.mp4")
+    person.drag((40, 30), (72, 54))
+    person.wait_frame(3)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert max(map(int, ground.removeprefix("rgb(").removesuffix(")").split(","))) < 64
+    page.close()
+
+
+def test_every_control_has_a_name_for_screen_readers(person: Person) -> None:
+    person.drag((40, 30), (72, 54))
+    person.wait_frame(2)
+    person.page.click("#open")
+    nameless = person.page.evaluate(
+        """() => [...document.querySelectorAll('button, input, select, canvas:not([aria-hidden]), meter')]
+          .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).map((e) => e.outerHTML)"""
+    )
+    assert nameless == []
