@@ -25,10 +25,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from siamtrack.config import load_preset, preset_names
+from siamtrack.config import load_preset
 from siamtrack.errors import SiamtrackError
 from siamtrack.evaluation.trackers import TimedMatcher, opencv_tracker
 from siamtrack.models.weights import fold_norms
+from siamtrack.presets import preset_names
 from siamtrack.tracking import view as tracking
 from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import Tracker

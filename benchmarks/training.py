@@ -33,7 +33,8 @@ from torch import nn
 from torch.profiler import ProfilerActivity
 from torch.utils.flop_counter import FlopCounterMode
 
-from siamtrack.config import Preset, load_preset, parse_settings
+from siamtrack.apps.cli.options import parse_settings
+from siamtrack.config import Preset, load_preset
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel

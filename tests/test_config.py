@@ -7,16 +7,11 @@ from typing import Any
 
 import pytest
 
-from siamtrack.config import (
-    changed_preset,
-    load_preset,
-    parse_settings,
-    preset_from_json,
-    preset_names,
-    preset_to_json,
-)
+from siamtrack.apps.cli.options import parse_settings
+from siamtrack.config import changed_preset, load_preset, preset_from_json, preset_to_json
 from siamtrack.errors import ConfigError
 from siamtrack.models.weights import read_metadata
+from siamtrack.presets import preset_names
 from siamtrack.zoo.packaged import packaged_weights
 
 

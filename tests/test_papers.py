@@ -6,8 +6,9 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from siamtrack.config import Crops, Data, Track, Train, load_preset, preset_names
+from siamtrack.config import Crops, Data, Track, Train, load_preset
 from siamtrack.models.families import family_class, family_names
+from siamtrack.presets import preset_names
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "siamtrack"
 PAGE = (PACKAGE.parents[1] / "docs" / "papers.md").read_text(encoding="utf-8")

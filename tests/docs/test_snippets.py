@@ -13,8 +13,10 @@ import typer
 
 from doc_pages import PAGES, commands, python_snippets
 from siamtrack.apps.cli.main import app
-from siamtrack.config import load_preset, parse_settings, preset_names
+from siamtrack.apps.cli.options import parse_settings
+from siamtrack.config import load_preset
 from siamtrack.evaluation.suites import find_suite
+from siamtrack.presets import preset_names
 
 SHOWN = [(page.name, words) for page in PAGES for words in commands(page)]
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from references import embed, match
 from siamtrack.apps.cli.main import app
-from siamtrack.config import Crops, Data, Jitter, Preset, Track, Train, load_preset, preset_names
+from siamtrack.config import Crops, Data, Jitter, Preset, Track, Train, load_preset
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel
@@ -35,6 +35,7 @@ from siamtrack.models.families import (
     family_names,
 )
 from siamtrack.models.heads.rpn import LightRpnHead, RpnHead
+from siamtrack.presets import preset_names
 from siamtrack.training.loop import train
 from siamtrack.zoo import load
 from siamtrack.zoo.networks import count_cost, proposal_parameters

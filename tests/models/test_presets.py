@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from references import REFERENCES
-from siamtrack.config import load_preset, preset_from_json, preset_names, preset_to_json
+from siamtrack.config import load_preset, preset_from_json, preset_to_json
+from siamtrack.presets import preset_names
 
 PARAMETERS = {
     "siamcar_r50": 51_384_903,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from siamtrack.config import Preset, Track, parse_grid
+from siamtrack.apps.cli.options import parse_grid
+from siamtrack.config import Preset, Track
 from siamtrack.errors import ConfigError
 from siamtrack.models.families import SaSiam, SiamFc
 from siamtrack.tuning.search import default_grid, make_space, tunable_keys

@@ -6,10 +6,7 @@ The resolved form is stored as JSON inside checkpoints, weights and results.
 from siamtrack.config.files import (
     changed_preset,
     load_preset,
-    parse_grid,
-    parse_settings,
     preset_from_json,
-    preset_names,
     preset_to_json,
 )
 from siamtrack.config.sections import Crops, Data, Jitter, Preset, Published, Track, Train
@@ -24,9 +21,6 @@ __all__ = [
     "Train",
     "changed_preset",
     "load_preset",
-    "parse_grid",
-    "parse_settings",
     "preset_from_json",
-    "preset_names",
     "preset_to_json",
 ]

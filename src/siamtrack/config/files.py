@@ -1,11 +1,10 @@
-"""Presets as files (strict TOML in, JSON out and in), and settings as people type them: `--set train.lr=1e-3`."""
+"""Presets as files: strict TOML in, JSON out and in."""
 
 from __future__ import annotations
 
 import json
-import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import lru_cache
 from importlib import resources
@@ -18,25 +17,16 @@ from pydantic import TypeAdapter, ValidationError
 from siamtrack.config.sections import Crops, Data, Jitter, Preset, Track, Train
 from siamtrack.errors import ConfigError, did_you_mean, reason
 from siamtrack.models.families import family_class
+from siamtrack.presets import preset_names
 
 __all__ = [
     "changed_preset",
     "load_preset",
-    "parse_grid",
-    "parse_settings",
     "preset_from_json",
-    "preset_names",
     "preset_to_json",
 ]
 
 _SECTIONS = {"crops": Crops, "track": Track, "data": Data, "train": Train}
-_WORD = re.compile(r"[A-Za-z_][\w.+/-]*")
-
-
-def preset_names() -> list[str]:
-    """Names of the presets that come with the package, sorted."""
-    files = resources.files("siamtrack.presets").iterdir()
-    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
 
 
 def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Preset:
@@ -260,61 +250,3 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
 
 def _short(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}..."
-
-
-def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Read `section.key=value`, the value as TOML; a bare word that TOML does not know is text.
-
-    Returns:
-        Values by dotted key, for `load_preset` or `changed_preset`, which check them.
-
-    Raises:
-        ConfigError: no `=`, or a value that is not TOML.
-    """
-    settings: dict[str, Any] = {}
-    for text in texts:
-        key, value = _split(text, "--set expects key=value, as train.lr=1e-3")
-        found = _toml(value)
-        if found is None:
-            expected = 'expected a TOML value, as 0.5, true, "text" or [1, 2]'
-            raise ConfigError(f"--set {key}: {expected}; got '{value}'")
-        settings[key] = found[0]
-    return settings
-
-
-def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
-    """Read `KEY=VALUE,VALUE,...`, the values as TOML; bare words that TOML does not know are texts.
-
-    Raises:
-        ConfigError: no `=`, no value, a value that is not TOML, or a key that is given twice.
-    """
-    grid: dict[str, list[Any]] = {}
-    for text in texts:
-        key, values = _split(text, "--grid expects KEY=VALUE,VALUE,..., as track.window=0.3,0.4")
-        if key in grid:
-            raise ConfigError(f"--grid {key} is given twice; list its values in one, as {key}=0.3,0.4")
-        whole = _toml(f"[{values}]")
-        words = [_toml(word.strip()) for word in values.split(",")]
-        if whole is not None:
-            grid[key] = list(whole[0])
-        elif all(word is not None for word in words):
-            grid[key] = [word[0] for word in words if word is not None]
-        else:
-            raise ConfigError(f"--grid {key}: expected values as 0.3,0.4 or best,neighbours; got '{values}'")
-    return grid
-
-
-def _split(text: str, expected: str) -> tuple[str, str]:
-    key, equals, value = (part.strip() for part in text.partition("="))
-    if not (key and equals and value) or "\n" in text:
-        raise ConfigError(f"{expected}; got '{' '.join(text.split())}'")
-    return key, value
-
-
-def _toml(text: str) -> tuple[Any] | None:
-    """The value of one TOML expression or bare word; None for neither."""
-    try:
-        tree = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return (text,) if _WORD.fullmatch(text) else None
-    return (tree["value"],) if len(tree) == 1 else None

@@ -1,6 +1,14 @@
 """Presets: one TOML file for each published tracker and each shipped model."""
 
-__all__ = ["DEFAULT_MODEL"]
+from importlib import resources
+
+__all__ = ["DEFAULT_MODEL", "preset_names"]
 
 DEFAULT_MODEL = "siamcar_lite0"
 """The packaged model that is loaded where none is named."""
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package, sorted."""
+    files = resources.files("siamtrack.presets").iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))

@@ -1,21 +1,28 @@
-"""Models by name or file, loaded as trackers; needs torch for models that are networks, not for exported ones."""
+"""Models by name or file, loaded as trackers; torch is imported only for those that run in it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from siamtrack.errors import ConfigError, did_you_mean, missing_package
 from siamtrack.presets import DEFAULT_MODEL
+from siamtrack.runtime.metadata import EXPORT_SUFFIXES
+from siamtrack.runtime.sessions import open_exported
 from siamtrack.tracking.interface import Engine
 from siamtrack.tracking.tracker import MultiTracker, Tracker
+from siamtrack.zoo.packaged import check_name, packaged_export
 
 if TYPE_CHECKING:
     import torch
 
     from siamtrack.config import Preset
 
-__all__ = ["load", "load_multi", "open_engine"]
+__all__ = ["EngineName", "load", "load_multi", "open_engine"]
+
+EngineName = Literal["auto", "onnxruntime", "openvino", "torch"]
+"""What runs a model."""
 
 
 def load(
@@ -23,21 +30,29 @@ def load(
     device: torch.device | str = "cpu",
     preset: str | Path | Preset | None = None,
     settings: Mapping[str, Any] | None = None,
+    engine: EngineName | str = "auto",
+    threads: int | None = None,
 ) -> Tracker:
     """Load a tracker of one target.
 
     Args:
-        model: a packaged model's name, or a `.safetensors` file that siamtrack wrote.
+        model: a packaged model's name, a `.safetensors` file that siamtrack wrote, or a file that `siamtrack export`
+            made (.onnx, or OpenVINO's .xml).
         device: "cpu" or "cuda".
         preset: a preset, its name or its `.toml` file, whose settings replace those stored with the weights.
         settings: values by dotted key, as `{"track.window": 0.3}`, over those of the preset; keys of the sections
             model, crops and track.
+        engine: what runs it. "auto" runs exported files in the fastest runtime that is installed, shipped models too
+            unless `preset`, `settings` or a GPU ask for the network; all others run in "torch".
+        threads: of the processor that a frame may use; None for the engine's own choice. Torch has one number for the
+            whole program.
 
     Raises:
-        ConfigError: an unknown name (the nearest is offered), setting or device, or a preset of another family.
+        ConfigError: an unknown name (the nearest is offered), setting, engine or device, an engine that is not
+            installed or does not run the model, or a preset of another family.
         WeightsError: no weights for that name, a file that is corrupt or foreign, or settings that do not fit it.
     """
-    return Tracker(open_engine(model, device, preset, settings))
+    return Tracker(open_engine(model, device, preset, settings, engine, threads))
 
 
 def load_multi(
@@ -45,9 +60,11 @@ def load_multi(
     device: torch.device | str = "cpu",
     preset: str | Path | Preset | None = None,
     settings: Mapping[str, Any] | None = None,
+    engine: EngineName | str = "auto",
+    threads: int | None = None,
 ) -> MultiTracker:
     """Load a tracker of several targets; arguments and errors are those of `load`."""
-    return MultiTracker(open_engine(model, device, preset, settings))
+    return MultiTracker(open_engine(model, device, preset, settings, engine, threads))
 
 
 def open_engine(
@@ -55,8 +72,38 @@ def open_engine(
     device: torch.device | str = "cpu",
     preset: str | Path | Preset | None = None,
     settings: Mapping[str, Any] | None = None,
+    engine: EngineName | str = "auto",
+    threads: int | None = None,
 ) -> Engine[Any]:
     """Load what trackers run on, to share it among several; arguments and errors are those of `load`."""
-    from siamtrack.zoo.networks import open_network
+    if engine not in get_args(EngineName):
+        raise ConfigError(
+            f"unknown engine '{engine}'{did_you_mean(engine, get_args(EngineName))} "
+            f"Expected {', '.join(get_args(EngineName))}"
+        )
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads: expected a number from 1 on; got {threads}")
+    changed = preset is not None or bool(settings)
+    if Path(model).suffix in EXPORT_SUFFIXES:
+        if engine == "torch":
+            raise ConfigError(f"torch does not run exported files, as {model}; give weights, or another engine")
+        if changed:
+            raise ConfigError(f"the settings of {model} are fixed; export its weights anew with other ones")
+        return open_exported(model, None if engine == "auto" else engine, str(device), threads)
+    if Path(model).suffix != ".safetensors":
+        check_name(model)  # an unknown name is told before torch is missed
+    shipped = None if changed else packaged_export(str(model))
+    if shipped and (engine in ("onnxruntime", "openvino") or (engine == "auto" and str(device) == "cpu")):
+        return open_exported(shipped, None if engine == "auto" else engine, str(device), threads)
+    if engine in ("onnxruntime", "openvino"):
+        changes = " with these settings" if changed else ""
+        raise ConfigError(f"{engine} runs exported files; make one of '{model}'{changes} with `siamtrack export`")
+    try:
+        import torch
 
+        from siamtrack.zoo.networks import open_network
+    except ModuleNotFoundError as error:
+        raise missing_package(f"'{model}' as a network, not exported,", "siamtrack[torch]", "torch") from error
+    if threads:
+        torch.set_num_threads(threads)
     return open_network(model, device, preset, settings)

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from siamtrack.config import Crops, Preset, changed_preset, load_preset, preset_from_json, preset_names
-from siamtrack.errors import ConfigError, WeightsError, did_you_mean
+from siamtrack.config import Crops, Preset, changed_preset, load_preset, preset_from_json
+from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.families import Family
 from siamtrack.models.heads.rpn import Correlation, RpnHead
 from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import fold_norms, load_weights, read_metadata
 from siamtrack.tracking.torch_engine import TorchEngine, check_device
-from siamtrack.zoo.packaged import packaged_weights
+from siamtrack.zoo.packaged import check_name, packaged_weights
 
 __all__ = ["Cost", "count_cost", "find_model", "open_network", "proposal_parameters"]
 
@@ -67,20 +67,9 @@ def find_model(model: str | Path) -> tuple[Preset, Path]:
                 f"{path} holds no siamtrack preset; make it with `siamtrack train` or `siamtrack import`"
             )
         return preset_from_json(stored, str(path)), path
-    shipped = [name for name in preset_names() if packaged_weights(name)]
-    if str(model) not in preset_names():
-        if path.is_file():
-            raise WeightsError(f"'{model}' is not a weights file of siamtrack; expected a .safetensors file")
-        raise ConfigError(
-            f"unknown model '{model}'{did_you_mean(str(model), preset_names())} Expected a model with weights "
-            f"({', '.join(shipped) or 'none is packaged'}) or a .safetensors file"
-        )
+    check_name(model)
     found = packaged_weights(str(model))
-    if found is None:
-        raise WeightsError(
-            f"no weights come with '{model}'; train or import it, and give the .safetensors file "
-            f"(models with weights: {', '.join(shipped)})"
-        )
+    assert found is not None, "its name has been checked"
     return load_preset(str(model)), found
 
 

@@ -1,11 +1,14 @@
-"""The files that come with the package: weights, and the same models exported."""
+"""The files that come with the package: weights, and the same models exported; needs no torch."""
 
 from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
 
-__all__ = ["packaged_export", "packaged_weights"]
+from siamtrack.errors import ConfigError, WeightsError, did_you_mean
+from siamtrack.presets import preset_names
+
+__all__ = ["check_name", "packaged_export", "packaged_weights"]
 
 
 def packaged_weights(name: str) -> Path | None:
@@ -21,3 +24,26 @@ def packaged_export(name: str) -> Path | None:
 def _packaged(name: str) -> Path | None:
     path = Path(str(resources.files("siamtrack").joinpath("weights", name)))
     return path if path.is_file() else None
+
+
+def check_name(model: str | Path) -> None:
+    """Check the name of a model that is no `.safetensors` file.
+
+    Raises:
+        ConfigError: an unknown name; the nearest is offered.
+        WeightsError: a preset without weights, or another kind of file.
+    """
+    names, path = preset_names(), Path(model)
+    shipped = [name for name in names if packaged_weights(name)]
+    if str(model) not in names:
+        if path.is_file():
+            raise WeightsError(f"'{model}' is not a weights file of siamtrack; expected a .safetensors file")
+        raise ConfigError(
+            f"unknown model '{model}'{did_you_mean(str(model), names)} Expected a model with weights "
+            f"({', '.join(shipped) or 'none is packaged'}) or a .safetensors file"
+        )
+    if str(model) not in shipped:
+        raise WeightsError(
+            f"no weights come with '{model}'; train or import it, and give the .safetensors file "
+            f"(models with weights: {', '.join(shipped)})"
+        )

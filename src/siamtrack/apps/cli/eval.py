@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from siamtrack.apps.cli.options import Cluster, Device, PresetName, Processes, Settings
+from siamtrack.apps.cli.options import Cluster, Device, PresetName, Processes, Settings, parse_settings
 from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ def eval_command(
     stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
     """
     from siamtrack.apps.cli.progress import EvaluationBoard
-    from siamtrack.config import parse_settings
     from siamtrack.evaluation.evaluate import evaluate, open_store, pending, read_suite
     from siamtrack.evaluation.jobs import Workers
     from siamtrack.evaluation.scoring import scoring_task

@@ -22,7 +22,7 @@ def models(
     search pyramid one of its scales. Where a preset chooses between two correlations, UP-XCorr and DW-XCorr, the
     parameters of its proposal head are shown with either.
     """
-    from siamtrack.config import preset_names
+    from siamtrack.presets import preset_names
 
     rows = [_row(name) for name in preset_names()]
     if as_json:

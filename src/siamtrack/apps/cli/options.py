@@ -1,15 +1,33 @@
-"""Options that several commands share."""
+"""Options that several commands share, and settings as people type them: `--set train.lr=1e-3`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+import tomllib
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Cluster", "Device", "Model", "PresetName", "Processes", "Settings"]
+from siamtrack.errors import ConfigError
 
-Model = Annotated[str, typer.Option(help="A shipped model's name or a weights file.")]
+__all__ = [
+    "Cluster", "Device", "Engine", "Model", "PresetName", "Processes", "Settings", "Threads", "parse_grid",
+    "parse_settings",
+]  # fmt: skip
+
+Model = Annotated[str, typer.Option(help="A shipped model's name, a weights file or an exported one.")]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|onnxruntime|openvino|torch",
+        help="What runs the model; auto: exported and shipped ones in the fastest that is installed, else torch.",
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Threads that a frame may use; by default the engine's choice.")
+]
 PresetName = Annotated[
     str | None,
     typer.Option("--preset", metavar="NAME|FILE", help="Settings in place of those stored with the weights."),
@@ -25,3 +43,63 @@ Cluster = Annotated[
     str | None,
     typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler, as tcp://host:8786."),
 ]
+
+_WORD = re.compile(r"[A-Za-z_][\w.+/-]*")
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read `section.key=value`, the value as TOML; a bare word that TOML does not know is text.
+
+    Returns:
+        Values by dotted key, for `load_preset` or `changed_preset`, which check them.
+
+    Raises:
+        ConfigError: no `=`, or a value that is not TOML.
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        key, value = _split(text, "--set expects key=value, as train.lr=1e-3")
+        found = _toml(value)
+        if found is None:
+            expected = 'expected a TOML value, as 0.5, true, "text" or [1, 2]'
+            raise ConfigError(f"--set {key}: {expected}; got '{value}'")
+        settings[key] = found[0]
+    return settings
+
+
+def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
+    """Read `KEY=VALUE,VALUE,...`, the values as TOML; bare words that TOML does not know are texts.
+
+    Raises:
+        ConfigError: no `=`, no value, a value that is not TOML, or a key that is given twice.
+    """
+    grid: dict[str, list[Any]] = {}
+    for text in texts:
+        key, values = _split(text, "--grid expects KEY=VALUE,VALUE,..., as track.window=0.3,0.4")
+        if key in grid:
+            raise ConfigError(f"--grid {key} is given twice; list its values in one, as {key}=0.3,0.4")
+        whole = _toml(f"[{values}]")
+        words = [_toml(word.strip()) for word in values.split(",")]
+        if whole is not None:
+            grid[key] = list(whole[0])
+        elif all(word is not None for word in words):
+            grid[key] = [word[0] for word in words if word is not None]
+        else:
+            raise ConfigError(f"--grid {key}: expected values as 0.3,0.4 or best,neighbours; got '{values}'")
+    return grid
+
+
+def _split(text: str, expected: str) -> tuple[str, str]:
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not (key and equals and value) or "\n" in text:
+        raise ConfigError(f"{expected}; got '{' '.join(text.split())}'")
+    return key, value
+
+
+def _toml(text: str) -> tuple[Any] | None:
+    """The value of one TOML expression or bare word; None for neither."""
+    try:
+        tree = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return (text,) if _WORD.fullmatch(text) else None
+    return (tree["value"],) if len(tree) == 1 else None

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from siamtrack.apps.cli.options import parse_settings
+
 __all__ = ["center_bias", "study"]
 
 study = typer.Typer(help="Experiments of the papers, small enough to repeat.", no_args_is_help=True)
@@ -54,7 +56,6 @@ def center_bias(
     """
     from siamtrack.apps.cli.interrupts import Interrupts
     from siamtrack.apps.cli.progress import training
-    from siamtrack.config import parse_settings
     from siamtrack.evaluation.jobs import Event, Failed, Finished, Started, Workers
     from siamtrack.evaluation.pool import run_jobs
     from siamtrack.studies.center_bias import Bias, Study, open_study, plot_bias, read_results

@@ -15,7 +15,7 @@ import typer
 
 from siamtrack.apps.cli.app import app_command
 from siamtrack.apps.cli.interrupts import ends_at_once
-from siamtrack.apps.cli.options import Device, Model, PresetName, Settings
+from siamtrack.apps.cli.options import Device, Model, PresetName, Settings, parse_settings
 from siamtrack.apps.cli.session import Outputs, Tally, run_session
 from siamtrack.errors import InputError, reason
 from siamtrack.presets import DEFAULT_MODEL
@@ -92,7 +92,6 @@ def track(
     with ExitStack() as stack:
         with ends_at_once():
             import siamtrack
-            from siamtrack.config import parse_settings
             from siamtrack.geometry.boxes import as_boxes
             from siamtrack.video.reader import open_source
 

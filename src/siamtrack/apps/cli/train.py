@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from siamtrack.apps.cli.options import parse_settings
 from siamtrack.errors import InputError, missing_package
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def train(
         raise InputError("train needs a preset, --data DIR|URL and --out DIR (or --dry-run); or --replay FILE alone")
     from siamtrack.apps.cli.interrupts import Interrupts
     from siamtrack.apps.cli.progress import training
-    from siamtrack.config import load_preset, parse_settings
+    from siamtrack.config import load_preset
     from siamtrack.data.pair_source import open_pairs
     from siamtrack.training.distributed import join_processes
     from siamtrack.training.loop import train as learn

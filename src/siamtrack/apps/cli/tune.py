@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from siamtrack.apps.cli.options import Cluster, Device, PresetName, Processes, Settings
+from siamtrack.apps.cli.options import Cluster, Device, PresetName, Processes, Settings, parse_grid, parse_settings
 from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ def tune_command(
 
     Every finished run is kept: after Ctrl-C or a kill the same command goes on where it was.
     """
-    from siamtrack.config import parse_grid
     from siamtrack.evaluation.evaluate import read_suite
     from siamtrack.evaluation.jobs import Workers
     from siamtrack.evaluation.suites import find_suite
@@ -108,7 +107,6 @@ def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: TuningP
 
 
 def _find(model: str, device: str, preset: str | None, settings: list[str]) -> ModelVariants:
-    from siamtrack.config import parse_settings
     from siamtrack.evaluation.trackers import find_tracker
     from siamtrack.tuning.scorer import ModelVariants
 

@@ -1,0 +1,1 @@
+"""Exported trackers in ONNX Runtime and OpenVINO: the same `Tracker`, without torch."""

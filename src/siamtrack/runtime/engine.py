@@ -1,0 +1,156 @@
+"""The engine that runs an exported file: one graph that is the whole tracker, in whichever runtime opened it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from siamtrack.errors import ConfigError, InputError, WeightsError, missing_package
+from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, checked_boxes, frame_size
+from siamtrack.io import first_names
+from siamtrack.runtime.metadata import Exported
+
+__all__ = ["GraphEngine", "GraphState", "Run", "check_graph", "import_runtime", "installed_runtimes"]
+
+Arrays = Mapping[str, npt.NDArray[np.generic]]
+Run = Callable[[Arrays], dict[str, npt.NDArray[np.generic]]]
+"""Runs a graph on inputs by name; returns its outputs by name. May be called from several threads."""
+
+_OUTPUTS = ("tracked", "scores", "presence")
+
+
+@dataclass(frozen=True)
+class GraphState:
+    """N targets between two frames.
+
+    Attributes:
+        boxes: (N, 4) xyxy in frame pixels, float32.
+        scores: (N,) of the last frame, in [0, 1]; 1 for the given boxes.
+        presence: (N,) estimate in [0, 1] that the boxes are on the targets.
+        tensors: what the graph keeps, by name, each with leading N.
+        size: (width, height) of the frames.
+    """
+
+    boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    presence: npt.NDArray[np.float32]
+    tensors: Arrays
+    size: tuple[int, int]
+
+    def rows(self, index: Sequence[int]) -> GraphState:
+        """The state of the targets `index` alone, in that order."""
+        at = np.asarray(index, dtype=np.int64)
+        tensors = {name: value[at] for name, value in self.tensors.items()}
+        return GraphState(self.boxes[at], self.scores[at], self.presence[at], tensors, self.size)
+
+    def join(self, other: GraphState) -> GraphState:
+        """These targets, and after them those of another state of the same video.
+
+        Raises:
+            InputError: the other state's frames have another size.
+        """
+        check_same_size(other.size, self.size)
+        tensors = {name: np.concatenate([value, other.tensors[name]]) for name, value in self.tensors.items()}
+        return replace(
+            self, boxes=np.concatenate([self.boxes, other.boxes]), scores=np.concatenate([self.scores, other.scores]),
+            presence=np.concatenate([self.presence, other.presence]), tensors=tensors,
+        )  # fmt: skip
+
+
+class GraphEngine:
+    """An exported tracker in a runtime.
+
+    Args:
+        name: of the runtime, "onnxruntime" or "openvino".
+        exported: what the file says of itself.
+        run: runs its graph.
+    """
+
+    def __init__(self, name: str, exported: Exported, run: Run) -> None:
+        self.name = name
+        self.exported = exported
+        self._run = run
+        shapes = exported.state.items()
+        self._nothing = {f"state.{name}": np.empty((0, *shape), kind) for name, (kind, shape) in shapes}
+        self._no_boxes = np.empty((0, 4), np.float32)
+
+    def start(self, frame: Frame, boxes: Boxes) -> GraphState:
+        """Begin with N targets, boxes x, y, w, h.
+
+        Raises:
+            InputError: a box or frame that cannot be used.
+        """
+        size = frame_size(frame)
+        given = checked_boxes(boxes, size).astype(np.float32)
+        return self._called({"frame": _pixels(frame), "boxes": given, **self._nothing}, size)
+
+    def step(self, frame: Frame, state: GraphState) -> GraphState:
+        """Follow all targets into the next frame; `state` is not changed.
+
+        Raises:
+            InputError: the frame cannot be used, or has another size than the first.
+        """
+        size = frame_size(frame)
+        check_same_size(size, state.size)
+        if len(state.boxes) == 0:  # without targets the graph would begin anew
+            return state
+        kept = {f"state.{name}": value for name, value in state.tensors.items()}
+        return self._called({"frame": _pixels(frame), "boxes": self._no_boxes, **kept}, size)
+
+    def _called(self, inputs: Arrays, size: tuple[int, int]) -> GraphState:
+        try:
+            found = self._run(inputs)
+        except Exception as error:  # each runtime has kinds of its own
+            said = " ".join(str(error).split())[:200]
+            raise WeightsError(f"{self.exported.path}: {self.name} cannot run it: {said}") from None
+        tracked, scores, presence = (np.asarray(found[name], dtype=np.float32) for name in _OUTPUTS)
+        corners = np.concatenate([tracked[:, :2], tracked[:, :2] + tracked[:, 2:]], axis=1)
+        return GraphState(
+            corners, scores, presence, {name: found[f"next.{name}"] for name in self.exported.state}, size
+        )
+
+
+def _pixels(frame: Frame) -> npt.NDArray[np.uint8]:
+    """The frame (H, W, 3) in one piece of memory."""
+    if isinstance(frame, np.ndarray):
+        return np.ascontiguousarray(frame)
+    if frame.is_floating_point():
+        raise InputError("exported trackers take frames of type uint8; got a tensor of floats: round it first")
+    return np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
+
+
+def check_graph(exported: Exported, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Raise `WeightsError` unless a graph has the inputs and outputs that its description promises."""
+    wanted_in = {"frame", "boxes", *(f"state.{name}" for name in exported.state)}
+    wanted_out = {*_OUTPUTS, *(f"next.{name}" for name in exported.state)}
+    wrong = sorted(wanted_in ^ set(inputs)) + sorted(wanted_out - set(outputs))
+    if wrong:
+        raise WeightsError(
+            f"{exported.path}: its graph and its description differ in {first_names(wrong)}; export the model again"
+        )
+
+
+def installed_runtimes() -> list[str]:
+    """The installed runtimes for exported files, the fastest first (docs/benchmarks.md)."""
+    return [name for name in ("openvino", "onnxruntime") if find_spec(name)]
+
+
+def import_runtime(name: str, path: Path) -> ModuleType:
+    """Import a runtime's package; `path` is the file that wants it.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        raise missing_package(f"{path.name} in this engine", name, name) from None
+    except ImportError as error:
+        raise ConfigError(f"the package {name} cannot be imported: {' '.join(str(error).split())[:200]}") from None

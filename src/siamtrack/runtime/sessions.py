@@ -1,0 +1,101 @@
+"""Exported files opened in ONNX Runtime or OpenVINO, whose packages are imported when they are first wanted."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from siamtrack.errors import ConfigError, WeightsError
+from siamtrack.runtime.engine import Arrays, GraphEngine, check_graph, import_runtime, installed_runtimes
+from siamtrack.runtime.metadata import Exported, read_exported
+
+__all__ = ["open_exported"]
+
+
+def open_exported(
+    path: str | Path, runtime: str | None = None, device: str = "cpu", threads: int | None = None
+) -> GraphEngine:
+    """Open an exported tracker.
+
+    Args:
+        path: an .onnx file, or OpenVINO's .xml with its .bin beside it.
+        runtime: "onnxruntime" or "openvino"; None for the fastest that is installed and reads the file.
+        device: "cpu", or "cuda" for ONNX Runtime's builds that have it.
+        threads: of the processor that one call may use; None for the runtime's own choice.
+
+    Raises:
+        WeightsError: a file that is missing, damaged, foreign or of a later format.
+        ConfigError: a runtime or device that is not there, or that does not read the file.
+    """
+    exported = read_exported(path)
+    if runtime is None:
+        able = [name for name in installed_runtimes() if _reads(name, exported.path, device)]
+        runtime = able[0] if able else "openvino" if exported.path.suffix == ".xml" else "onnxruntime"
+    if not _reads(runtime, exported.path, "cpu"):
+        raise ConfigError(f"{runtime} reads .onnx files; got {exported.path}: give engine 'openvino'")
+    return (_open_openvino if runtime == "openvino" else _open_onnxruntime)(exported, device, threads)
+
+
+def _reads(runtime: str, path: Path, device: str) -> bool:
+    return device == "cpu" if runtime == "openvino" else path.suffix != ".xml"
+
+
+def _open_onnxruntime(exported: Exported, device: str, threads: int | None) -> GraphEngine:
+    ort: Any = import_runtime("onnxruntime", exported.path)
+    providers: list[Any] = ["CPUExecutionProvider"]
+    kind, _, number = str(device).partition(":")
+    if str(device) != "cpu":
+        there = "CUDAExecutionProvider" in ort.get_available_providers()
+        if kind != "cuda" or not (number or "0").isdecimal() or not there:
+            raise ConfigError(f"the device '{device}' is not available here in onnxruntime; use 'cpu'")
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(number or 0)}))
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # what fails is raised, and told in one line
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads or 0
+    # Threads that wait sleep: spinning ones would take the processor from the decoder and from other trackers.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(str(exported.path), options, providers=providers)
+    except Exception as error:  # its kinds of error share no base but this
+        raise _damaged(exported, error) from None
+    names = [output.name for output in session.get_outputs()]
+    check_graph(exported, [entry.name for entry in session.get_inputs()], names)
+
+    def run(inputs: Arrays) -> dict[str, Any]:
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    return GraphEngine("onnxruntime", exported, run)
+
+
+def _open_openvino(exported: Exported, device: str, threads: int | None) -> GraphEngine:
+    ov: Any = import_runtime("openvino", exported.path)
+    if str(device) != "cpu":
+        raise ConfigError(f"the device '{device}' is not available here in openvino; use 'cpu'")
+    # Left alone, OpenVINO computes a float32 file in bfloat16 where the processor can.
+    precision = "bf16" if exported.precision == "bfloat16" else "f32"
+    config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
+    if threads:
+        config["INFERENCE_NUM_THREADS"] = threads
+    try:
+        core = ov.Core()
+        compiled = core.compile_model(core.read_model(str(exported.path)), "CPU", config)
+    except RuntimeError as error:
+        raise _damaged(exported, error) from None
+    names = [output.get_any_name() for output in compiled.outputs]
+    check_graph(exported, [entry.get_any_name() for entry in compiled.inputs], names)
+    own = threading.local()  # a request serves one thread at a time
+
+    def run(inputs: Arrays) -> dict[str, Any]:
+        if not hasattr(own, "request"):
+            own.request = compiled.create_infer_request()
+        found = own.request.infer(dict(inputs), share_inputs=True)
+        return {name: found[index] for index, name in enumerate(names)}
+
+    return GraphEngine("openvino", exported, run)
+
+
+def _damaged(exported: Exported, error: Exception) -> WeightsError:
+    said = " ".join(str(error).split())[:200]
+    return WeightsError(f"{exported.path} is damaged, or its graph is not understood here: {said}")
