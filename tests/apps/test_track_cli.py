@@ -124,6 +124,16 @@ def test_start_and_end_are_frame_numbers(tmp_path: Path, clip: Path, monkeypatch
         assert [int(row["frame"]) for row in csv.DictReader(file)] == list(range(5, 12))
 
 
+def test_a_stride_tracks_every_nth_frame(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "out.csv"
+    assert call(monkeypatch, "track", clip, "--box", BOX, "--vid-stride", "4", "--output", table) == 0
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["frame"]) for row in rows] == list(range(0, 30, 4))
+    truth = moving_patches(30)[1][::4, 0]
+    np.testing.assert_allclose([[float(row[key]) for key in "xywh"] for row in rows], truth, atol=1)
+
+
 def test_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = tmp_path / "img"
     images.mkdir()

@@ -11,6 +11,7 @@ import pytest
 
 from footage import decode, moving_patches, noise, write_mp4
 from siamtrack.errors import InputError
+from siamtrack.video.images import decode_image
 from siamtrack.video.reader import open_source
 
 
@@ -87,8 +88,19 @@ def test_images_of_all_kinds_become_rgb_uint8(tmp_path: Path) -> None:
             assert tuple(frame[3, 3]) == colour
 
 
+@pytest.mark.parametrize("size", [(64, 48), (61, 47)])
+@pytest.mark.parametrize("sampling", [0x111111, 0x211111, 0x221111])
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_jpeg_pixels_are_those_of_opencv(size: tuple[int, int], sampling: int, progressive: int) -> None:
+    settings = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive]
+    done, data = cv2.imencode(".jpg", noise(size, 5), settings)
+    assert done
+    expected = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    np.testing.assert_array_equal(decode_image(data.tobytes(), "x.jpg"), expected)
+
+
 def test_float_images_and_broken_images_are_refused_by_name(tmp_path: Path) -> None:
-    save(tmp_path / "1.tif", np.zeros((4, 4, 3), np.float32))
+    save(tmp_path / "1.tif", np.zeros((4, 4), np.float32))
     with pytest.raises(InputError, match=r"1\.tif' has float32 values"):
         open_source(tmp_path)
     broken = tmp_path / "more"

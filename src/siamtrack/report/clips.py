@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image as Pictures
+from PIL import ImageDraw
 
 from siamtrack.evaluation.evaluate import read_suite
 from siamtrack.evaluation.suites import find_suite
@@ -15,6 +17,7 @@ from siamtrack.formats.sequence import Image, VideoSequence
 from siamtrack.geometry.regions import FloatArray, corners, widen
 from siamtrack.report.drawing import DARK, Styles
 from siamtrack.report.results import Comparison, Scored, slug
+from siamtrack.video.draw import draw_line, font
 from siamtrack.video.writer import VideoWriter
 
 __all__ = ["CLIPPED", "Trajectory", "read_trajectories", "render_clip", "write_clips"]
@@ -25,8 +28,6 @@ CLIPPED = frozenset({"ope", "reset", "longterm", "unsupervised"})
 _FPS = 30.0
 _WIDEST = 640
 _DARK, _WHITE = (16, 16, 16), (255, 255, 255)
-_SHIFT = 4  # OpenCV draws in 1/16 pixels
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def render_clip(sequence: VideoSequence, trajectories: Sequence[Trajectory], pat
     strip = _names(size[0], {trajectory.name: trajectory.colour for trajectory in trajectories})
     with VideoWriter(path, (size[0], size[1] + len(strip)), _FPS) as writer:
         for index in range(len(sequence)):
-            frame = cv2.resize(sequence.frames[index], size, interpolation=cv2.INTER_AREA)
-            picture = np.ascontiguousarray(frame, dtype=np.uint8)
+            frame = Pictures.fromarray(sequence.frames[index])
+            picture = np.array(frame.resize(size, Pictures.Resampling.BOX) if frame.size != size else frame)
             for colour, points in answers:
                 if index < len(points):
                     _outline(picture, points[index], colour)
@@ -105,40 +106,27 @@ def _outline(image: Image, points: FloatArray, colour: tuple[int, int, int], das
     """Draw four corners (4, 2) in continuous pixels on a wider dark line, so that they show on any ground."""
     if not np.isfinite(points).all():
         return
-    lines = _dashes(points) if dashed else [np.vstack([points, points[:1]])]
-    limit = 2.0**31 / 2 ** (_SHIFT + 2)
-    # in OpenCV's numbers a whole pixel is its centre
-    fixed = [np.rint((np.clip(line, -limit, limit) - 0.5) * 2**_SHIFT).astype(np.int32) for line in lines]
-    cv2.polylines(image, fixed, False, _DARK, 4, cv2.LINE_AA, _SHIFT)
-    cv2.polylines(image, fixed, False, colour, 2, cv2.LINE_AA, _SHIFT)
-
-
-def _dashes(points: FloatArray, length: float = 6.0) -> list[FloatArray]:
-    strokes: list[FloatArray] = []
-    for a, b in zip(points, np.roll(points, -1, axis=0), strict=True):
-        # an odd number of parts, every second of which is drawn, puts a stroke at both corners
-        parts = min(2 * int(np.linalg.norm(b - a) / (2 * length)) + 1, 201)
-        stops = a + (b - a) * np.linspace(0, 1, parts + 1)[:, None]
-        strokes += [stops[i : i + 2] for i in range(0, parts, 2)]
-    return strokes
+    outline, dash = np.vstack([points, points[:1]]), 6.0 if dashed else None
+    draw_line(image, outline, _DARK, 4, dash)
+    draw_line(image, outline, colour, 2, dash)
 
 
 def _names(width: int, colours: Mapping[str, tuple[int, int, int]]) -> Image:
     """Return a strip (h, width, 3) with the name of each tracker in its colour, and the truth in white."""
-    scale, line, gap = 0.42, 18, 12
+    letters, line, gap = font(13), 18, 12
     rows: list[list[tuple[str, tuple[int, int, int], int]]] = [[]]
     x = gap
     for name, colour in {"truth": _WHITE, **colours}.items():
-        # OpenCV's font has ASCII alone
-        text = name.encode("ascii", "replace").decode()[:40]
-        length = cv2.getTextSize(text, _FONT, scale, 1)[0][0]
+        text = name[:40]
+        length = ceil(letters.getlength(text))
         if x + length + gap > width and rows[-1]:
             rows.append([])
             x = gap
         rows[-1].append((text, colour, x))
         x += length + 2 * gap
-    strip = np.full((line * len(rows) + 6, width, 3), 16, dtype=np.uint8)
+    strip = Pictures.new("RGB", (width, line * len(rows) + 6), _DARK)
+    pen = ImageDraw.Draw(strip)
     for n, row in enumerate(rows):
         for text, colour, x in row:
-            cv2.putText(strip, text, (x, line * n + 16), _FONT, scale, colour, 1, cv2.LINE_AA)
-    return strip
+            pen.text((x, line * n + 16), text, colour, letters, anchor="ls")
+    return np.array(strip)

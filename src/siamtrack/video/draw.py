@@ -1,17 +1,22 @@
-"""Drawing results into frames: box, number, score and trail."""
+"""Drawing results into frames: box, number, score and trail. Places are continuous pixels, edges are smooth."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from math import ceil, floor
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from siamtrack.tracking.tracker import Status
+if TYPE_CHECKING:
+    from siamtrack.tracking.tracker import Status
 
-__all__ = ["PALETTE", "Mark", "Trails", "colour_of", "draw"]
+__all__ = ["PALETTE", "Mark", "Trails", "colour_of", "draw", "draw_line", "font"]
 
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (240, 228, 66),
@@ -25,8 +30,6 @@ PALETTE: tuple[tuple[int, int, int], ...] = (
 """RGB colours told apart by people with any colour vision (Okabe, Ito: Color Universal Design, 2008)."""
 
 _DARK = (16, 16, 16)
-_SHIFT = 4  # OpenCV draws in 1/16 pixels
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True)
@@ -76,25 +79,72 @@ def draw(frame: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
     return image
 
 
+def draw_line(
+    image: np.ndarray, points: np.ndarray, colour: Sequence[float], width: float, dash: float | None = None
+) -> None:
+    """Draw a line with round ends through points (K, 2) into an image, RGB uint8 (H, W, 3), in place.
+
+    A pixel is covered by as much as the line reaches over its centre: 1 inside, 0 outside, linear over one pixel.
+    With `dash`, each straight part is cut into strokes of about that many pixels with gaps as long, a stroke at both
+    ends.
+    """
+    rows, columns = image.shape[:2]
+    reach, paint = width / 2 + 0.5, np.asarray(colour, dtype=np.float32)
+    for (ax, ay), (bx, by) in pairwise(np.asarray(points, dtype=np.float64).tolist()):
+        left, right = max(0, floor(min(ax, bx) - reach)), min(columns, ceil(max(ax, bx) + reach))
+        top, bottom = max(0, floor(min(ay, by) - reach)), min(rows, ceil(max(ay, by) + reach))
+        if left >= right or top >= bottom:
+            continue
+        x, y = np.arange(left, right) + (0.5 - ax), np.arange(top, bottom)[:, None] + (0.5 - ay)
+        length = max(float(np.hypot(bx - ax, by - ay)), 1e-9)
+        dx, dy = (bx - ax) / length, (by - ay) / length
+        along = x * dx + y * dy
+        outside = np.maximum(np.maximum(-along, along - length), 0)  # how far before or behind the line
+        if dash is not None:
+            stroke = length / (2 * int(length / (2 * dash)) + 1)
+            place = np.mod(along, 2 * stroke)
+            gap = np.minimum(np.maximum(place - stroke, 0), 2 * stroke - place)
+            outside = np.where(outside > 0, outside, gap)
+        cover = np.clip(reach - np.hypot(x * dy - y * dx, outside), 0, 1).astype(np.float32)[..., None]
+        part = image[top:bottom, left:right]
+        part[:] = np.rint(part + (paint - part) * cover)
+
+
+@cache
+def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Pillow's own font in about `size` pixels."""
+    return ImageFont.load_default(size)
+
+
 def _draw_trail(image: np.ndarray, mark: Mark, unit: int) -> None:
     """Draw past centres as a line that fades towards the oldest one."""
-    points = _fixed(np.asarray(mark.trail, dtype=np.float64).reshape(-1, 2))
-    if len(points) < 2:
+    points = np.asarray(mark.trail, dtype=np.float64).reshape(-1, 2)
+    margin = unit + 4
+    limits = np.array(image.shape[1::-1])
+    low = np.clip(np.floor(points.min(0, initial=np.inf)) - margin, 0, limits).astype(int)
+    high = np.clip(np.ceil(points.max(0, initial=-np.inf)) + margin, 0, limits).astype(int)
+    if len(points) < 2 or (high <= low).any():
         return
+    # Pillow draws hard edges: draw the part of the frame some times larger and make it small again.
+    part = image[low[1] : high[1], low[0] : high[0]]
+    times = 4 if part.size < 1_000_000 else 2
+    large = Image.fromarray(part).resize((part.shape[1] * times, part.shape[0] * times), Image.Resampling.NEAREST)
+    pen = ImageDraw.Draw(large)
+    places = [(x, y) for x, y in ((np.clip(points - low, -1e5, 1e5)) * times - 0.5).tolist()]
+    pen.line(places, _DARK, times * (unit + 3), joint="curve")
     colour = np.array(colour_of(mark.number), dtype=np.float64)
-    cv2.polylines(image, [points], False, _DARK, unit + 3, cv2.LINE_AA, _SHIFT)
-    for i in range(1, len(points)):
-        strength = 0.45 + 0.55 * i / (len(points) - 1)
-        shade = tuple(float(value) for value in colour * strength)
-        cv2.polylines(image, [points[i - 1 : i + 1]], False, shade, unit + 1, cv2.LINE_AA, _SHIFT)
+    for i in range(1, len(places)):
+        red, green, blue = (colour * (0.45 + 0.55 * i / (len(places) - 1))).astype(int).tolist()
+        pen.line(places[i - 1 : i + 1], (red, green, blue), times * (unit + 1))
+    part[:] = np.asarray(large.reduce(times))
 
 
 def _draw_box(image: np.ndarray, mark: Mark, unit: int) -> None:
     x, y, w, h = mark.box
-    corners = np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], dtype=np.float64)
-    lines = [_fixed(np.vstack([corners, corners[:1]]))] if mark.status == "tracking" else _dashes(corners, 9.0 * unit)
-    cv2.polylines(image, lines, False, _DARK, 2 * unit + 2, cv2.LINE_AA, _SHIFT)
-    cv2.polylines(image, lines, False, colour_of(mark.number), 2 * unit, cv2.LINE_AA, _SHIFT)
+    corners = np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)], dtype=np.float64)
+    dash = None if mark.status == "tracking" else 9.0 * unit
+    draw_line(image, corners, _DARK, 2 * unit + 2, dash)
+    draw_line(image, corners, colour_of(mark.number), 2 * unit, dash)
 
 
 def _draw_label(image: np.ndarray, mark: Mark, unit: int) -> None:
@@ -104,33 +154,16 @@ def _draw_label(image: np.ndarray, mark: Mark, unit: int) -> None:
     words += ["LOST"] if mark.status == "lost" else []
     if not words:
         return
-    text, scale, pad = " ".join(words), 0.45 * unit, 3 * unit
-    (width, height), base = cv2.getTextSize(text, _FONT, scale, unit)
+    text, letters, pad = " ".join(words), font(13 * unit), 3 * unit
+    width, height = ceil(letters.getlength(text)) + 2 * pad, 14 * unit + pad
     x, y, _, h = mark.box
     rows, columns = image.shape[:2]
-    plate = height + base + pad
-    left = int(np.clip(x - unit, 0, max(0, columns - width - 2 * pad)))
-    top = y - plate - unit if y - plate - unit >= 0 else y + h + unit
-    top = int(np.clip(top, 0, max(0, rows - plate)))
+    left = int(np.clip(x - unit, 0, max(0, columns - width)))
+    top = y - height - unit if y - height - unit >= 0 else y + h + unit
+    top = int(np.clip(top, 0, max(0, rows - height)))
     colour = colour_of(mark.number)
-    cv2.rectangle(image, (left, top), (left + width + 2 * pad, top + plate), colour, cv2.FILLED)
     ink = _DARK if np.dot(colour, (0.299, 0.587, 0.114)) > 110 else (255, 255, 255)
-    cv2.putText(image, text, (left + pad, top + plate - base), _FONT, scale, ink, unit, cv2.LINE_AA)
-
-
-def _dashes(corners: np.ndarray, length: float) -> list[np.ndarray]:
-    """Cut the outline of (4, 2) corners into strokes of about `length` pixels with gaps as long."""
-    strokes = []
-    for a, b in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        # An odd number of equal parts, of which every second is drawn, puts a stroke at both corners.
-        parts = min(2 * int(np.linalg.norm(b - a) / (2 * length)) + 1, 201)
-        stops = a + (b - a) * np.linspace(0, 1, parts + 1)[:, None]
-        strokes += [_fixed(stops[i : i + 2]) for i in range(0, parts, 2)]
-    return strokes
-
-
-def _fixed(points: np.ndarray) -> np.ndarray:
-    """Turn continuous pixels (K, 2) into OpenCV's fixed point numbers, in which whole pixels are centres."""
-    limit = 2.0**31 / 2 ** (_SHIFT + 2)
-    fixed: np.ndarray = np.rint((np.clip(points, -limit, limit) - 0.5) * 2**_SHIFT).astype(np.int32)
-    return fixed
+    plate = Image.new("RGB", (width, height), colour)
+    ImageDraw.Draw(plate).text((pad, height - pad - unit), text, ink, letters, anchor="ls")
+    part = image[top : top + height, left : left + width]
+    part[:] = np.asarray(plate)[: part.shape[0], : part.shape[1]]

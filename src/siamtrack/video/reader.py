@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 
 from siamtrack.errors import InputError, reason
 from siamtrack.video.boxes import Clip
+from siamtrack.video.images import decode_image
+from siamtrack.video.newest import NewestOf
 from siamtrack.video.writer import is_cut, top_atoms
 
 __all__ = ["IMAGE_SUFFIXES", "FrameSource", "open_source"]
@@ -25,25 +28,31 @@ _DEFAULT_FPS = 30.0
 IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 _TEXT_FORMATS = frozenset({"tty", "ass", "srt", "webvtt", "microdvd", "bin", "xbin", "adf", "idf"})
-_LAST_CAMERA = 99  # from 100 on, OpenCV takes hundreds as the choice of an interface
-_STREAM_TIMEOUT = (10.0, 10.0)  # seconds to open, seconds to wait for the next packet
+_LAST_CAMERA = 99
+_OPEN_TIMEOUT = 10.0  # seconds
+_STALL = 5.0  # seconds without a packet, after which a stream counts as broken
+_GIVE_UP = 60.0  # seconds of attempts to open a broken stream again
+
+Picture = Callable[[], np.ndarray]
+"""A frame that is made into RGB uint8 (H, W, 3) when it is called: frames that are skipped cost no conversion."""
 
 
 @dataclass
 class _Feed:
-    """Frames from one place, which `FrameSource` numbers, limits and checks.
+    """Pictures from one place, which `FrameSource` numbers, limits and checks.
 
-    `count` is the number of all frames, those before the start included; `images` their file names in a folder.
-    `notes` grows while frames are read.
+    `count` is the number of all frames; `images` their file names in a folder. `notes` grows while frames are read.
+    A `live` one goes on whether its frames are read or not. `close` is called before `frames` are closed.
     """
 
     name: str
     fps: float
     count: int | None
-    frames: Iterator[np.ndarray]
+    frames: Generator[Picture]
     close: Callable[[], None]
     notes: list[str] = field(default_factory=list)
     images: tuple[str, ...] = ()
+    live: bool = False
 
 
 def _natural_key(path: Path) -> list[tuple[int, int, str]]:
@@ -52,72 +61,16 @@ def _natural_key(path: Path) -> list[tuple[int, int, str]]:
     return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
 
 
-def _folder_feed(folder: Path, start: int) -> _Feed:
+def _folder_feed(folder: Path) -> _Feed:
     """Images of a folder in natural order, hidden files and other files left out."""
     paths = sorted(_images(folder), key=_natural_key)
     if not paths:
         inner = next((sub for sub in sorted(folder.iterdir()) if sub.is_dir() and _images(sub)), None)
         hint = f"; did you mean '{inner}'?" if inner else "; expected .jpg, .png, .bmp, .tif or .webp files"
         raise InputError(f"no images in the folder '{folder}'{hint}")
-    frames = (_read_image(path) for path in paths[start:])
+    frames = (partial(_read_image, path) for path in paths)
     names = tuple(path.name for path in paths)
     return _Feed(folder.resolve().name, _DEFAULT_FPS, len(paths), frames, lambda: None, images=names)
-
-
-def _camera_feed(index: int, start: int) -> _Feed:
-    """Live frames of a local camera; `start` frames are thrown away first."""
-    with _quiet_opencv():
-        camera = cv2.VideoCapture(index) if 0 <= index <= _LAST_CAMERA else None
-    if camera is None or not camera.isOpened():
-        raise InputError(f"cannot open camera {index}: no such camera, or another program holds it")
-    rate = camera.get(cv2.CAP_PROP_FPS)
-    fps = rate if math.isfinite(rate) and 0 < rate <= 1000 else _DEFAULT_FPS
-
-    def frames() -> Iterator[np.ndarray]:
-        for _ in range(start):
-            camera.grab()
-        while (read := camera.read())[0]:
-            yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
-
-    return _Feed(f"camera {index}", fps, None, frames(), camera.release)
-
-
-def _video_feed(source: str, start: int, *, live: bool = False) -> _Feed:
-    """Frames of a video file, or with `live` of a URL, decoded by FFmpeg and turned upright.
-
-    Frames before `start` are decoded and dropped: a seek by time is not exact to the frame.
-    """
-    notes: list[str] = []
-    # Over UDP, RTSP loses packets, and a lost packet is a smeared frame.
-    options = {"rtsp_transport": "tcp"} if source.startswith("rtsp://") else {}
-    # A path is given with its protocol, so that a colon in a file's name is not taken for one.
-    url, timeout = (source, _STREAM_TIMEOUT) if live else (f"file:{source}", None)
-    try:
-        container: Any = av.open(url, options=options, timeout=timeout)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        if live:
-            raise InputError(f"cannot open the stream '{source}': {reason(error)}") from error
-        kinds = {atom.kind for atom in top_atoms(Path(source))}
-        if "ftyp" in kinds and "moov" not in kinds:
-            why = "was cut before its index (moov) was written, so nothing in it can be decoded"
-            raise InputError(f"'{source}' {why}") from error
-        raise InputError(
-            f"'{source}' is not a video that can be read ({reason(error)}); "
-            "expected a video file, a folder of images, a camera number or a URL"
-        ) from error
-    stream = next((s for s in container.streams.video if s.codec_context is not None), None)
-    if stream is None or container.format.name in _TEXT_FORMATS:
-        container.close()
-        raise InputError(
-            f"'{source}' is not a video: no picture stream in it (FFmpeg reads it as {container.format.name})"
-        )
-    # Frame threads add a delay of several frames, which a live picture should not have.
-    stream.thread_type = "SLICE" if live else "AUTO"
-    rate = stream.average_rate or stream.guessed_rate
-    fps = float(rate) if rate else _DEFAULT_FPS
-    name = source if live else Path(source).name
-    decoder = _Decoder(container, stream, name, not live and is_cut(Path(source)), notes)
-    return _Feed(name, fps, stream.frames or None, decoder.frames(start), container.close, notes)
 
 
 def _images(folder: Path) -> list[Path]:
@@ -129,35 +82,147 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    """Read one image as RGB uint8: no alpha, the upper 8 of 16 bits, turned as EXIF says."""
     try:
-        data = np.fromfile(path, dtype=np.uint8)  # imread cannot open every path on every system
+        data = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read '{path}': {reason(error)}") from error
-    try:
-        with _quiet_opencv():
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if data.size else None
-    except cv2.error as error:
-        raise InputError(f"'{path}' is not an image that can be read: damaged, or too large to decode") from error
-    if image is None:
-        raise InputError(f"'{path}' is not an image that can be read (empty, damaged or of another format)")
-    if image.dtype == np.uint16:
-        image = np.right_shift(image, 8).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise InputError(f"'{path}' has {image.dtype} values; expected images of 8 or 16 bits a channel")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return decode_image(data, str(path))
 
 
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keep OpenCV from writing to stderr what is raised as an error anyway."""
-    log = cv2.utils.logging
-    before = log.getLogLevel()
-    log.setLogLevel(log.LOG_LEVEL_SILENT)
+def _file_feed(source: str) -> _Feed:
+    """Frames of a video file, decoded by FFmpeg and turned upright."""
     try:
-        yield
-    finally:
-        log.setLogLevel(before)
+        # A path is given with its protocol, so that a colon in a file's name is not taken for one.
+        container: Any = av.open(f"file:{source}")
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        kinds = {atom.kind for atom in top_atoms(Path(source))}
+        if "ftyp" in kinds and "moov" not in kinds:
+            why = "was cut before its index (moov) was written, so nothing in it can be decoded"
+            raise InputError(f"'{source}' {why}") from error
+        raise InputError(
+            f"'{source}' is not a video that can be read ({reason(error)}); "
+            "expected a video file, a folder of images, a camera number or a URL"
+        ) from error
+    return _decoded(container, Path(source).name, is_cut(Path(source)))
+
+
+def _decoded(container: Any, name: str, cut: bool = False) -> _Feed:
+    """Frames of an open file."""
+    stream = _picture_stream(container, name)
+    stream.thread_type = "AUTO"
+    notes: list[str] = []
+    frames = _Decoder(container, stream, name, cut, notes).frames()
+    return _Feed(name, _rate(stream), stream.frames or None, frames, container.close, notes)
+
+
+def _picture_stream(container: Any, name: str) -> Any:
+    stream = next((s for s in container.streams.video if s.codec_context is not None), None)
+    if stream is None or container.format.name in _TEXT_FORMATS:
+        kind = container.format.name
+        container.close()
+        raise InputError(f"'{name}' is not a video: no picture stream in it (FFmpeg reads it as {kind})")
+    return stream
+
+
+def _rate(stream: Any) -> float:
+    rate = stream.average_rate or stream.guessed_rate
+    return float(rate) if rate and 0 < rate <= 1000 else _DEFAULT_FPS
+
+
+def _url_feed(url: str) -> _Feed:
+    """Frames of a URL: of a file that lies there, or of a stream, which is opened again when it breaks."""
+    # Over UDP, RTSP loses packets, and a lost packet is a smeared frame.
+    options = {"rtsp_transport": "tcp"} if url.startswith(("rtsp://", "rtsps://")) else {}
+
+    def connect() -> Any:
+        return av.open(url, options=options, timeout=(_OPEN_TIMEOUT, _STALL))
+
+    try:
+        container = connect()
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"cannot open the stream '{url}': {reason(error)}") from error
+    if container.duration and url.startswith(("http", "file")):
+        return _decoded(container, url)
+    return _live_feed(url, connect, container)
+
+
+def _camera_feed(index: int) -> _Feed:
+    """Live frames of a local camera."""
+    name = f"camera {index}"
+
+    def connect() -> Any:
+        if not 0 <= index <= _LAST_CAMERA:
+            raise ValueError("no such camera")
+        kind, place = _camera(index)
+        return av.open(place, format=kind, timeout=(_OPEN_TIMEOUT, _STALL))
+
+    try:
+        container = connect()
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise InputError(f"cannot open {name}: no such camera, or another program holds it") from error
+    return _live_feed(name, connect, container)
+
+
+def _camera(index: int) -> tuple[str, str]:
+    """FFmpeg's input format for cameras on this system, and what it calls camera `index`."""
+    if sys.platform == "darwin":
+        return "avfoundation", str(index)
+    if sys.platform == "win32":
+        cameras = [device for device in av.enumerate_input_devices("dshow") if "video" in device.media_types]
+        return "dshow", f"video={cameras[index].name}"
+    return "v4l2", f"/dev/video{index}"
+
+
+def _live_feed(name: str, connect: Callable[[], Any], container: Any) -> _Feed:
+    stream = _picture_stream(container, name)
+    notes: list[str] = []
+    live = _Live(name, connect, container, notes)
+    return _Feed(name, _rate(stream), None, live.frames(), live.close, notes, live=True)
+
+
+@dataclass
+class _Live:
+    """A camera or stream, opened again when it breaks: for `_GIVE_UP` seconds, in steps of half a second."""
+
+    name: str
+    connect: Callable[[], Any]
+    container: Any
+    notes: list[str]
+    closed: bool = False
+
+    def frames(self) -> Generator[Picture]:
+        """Yield frames until the source is closed, or broken for good; `notes` tells of breaks."""
+        breaks, away = 0, 0.0
+        try:
+            while not self.closed:
+                stream = _picture_stream(self.container, self.name)
+                # Frame threads add a delay of several frames, which a live picture should not have.
+                stream.thread_type = "SLICE"
+                yield from _Decoder(self.container, stream, self.name, False, []).frames()
+                self.container.close()
+                broke = time.monotonic()
+                if not self._open_again(broke):
+                    self.notes[:] = [f"'{self.name}' broke off and could not be opened again for {_GIVE_UP:.0f} s"]
+                    return
+                breaks, away = breaks + 1, away + time.monotonic() - broke
+                self.notes[:] = [f"'{self.name}' broke off and was opened again, {breaks} times, {away:.1f} s in all"]
+        finally:
+            self.container.close()
+
+    def _open_again(self, broke: float) -> bool:
+        """Try until it is open, or broken for too long; return whether to go on."""
+        while not self.closed:
+            with suppress(av.error.FFmpegError, OSError, ValueError, IndexError):
+                self.container = self.connect()
+                return True
+            if time.monotonic() - broke > _GIVE_UP:
+                return False
+            time.sleep(0.5)
+        return True
+
+    def close(self) -> None:
+        """Have `frames` end: the container is closed where it is read, as FFmpeg asks for."""
+        self.closed = True
 
 
 @dataclass
@@ -170,8 +235,8 @@ class _Decoder:
     cut: bool
     notes: list[str]
 
-    def frames(self, start: int) -> Iterator[np.ndarray]:
-        """Yield the frames from number `start` on, RGB uint8 (H, W, 3), turned as the container says.
+    def frames(self) -> Generator[Picture]:
+        """Yield the frames, turned as the container says.
 
         What cannot be decoded is left out, and told in `notes` once the last frame has been read.
         """
@@ -182,10 +247,7 @@ class _Decoder:
             if frame is None:
                 lost += 1
                 continue
-            if number >= start:
-                rgb = reformatter.reformat(frame, format="rgb24").to_ndarray()
-                turns = round(frame.rotation / 90) % 4
-                yield np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+            yield partial(_pixels, reformatter, frame)
             number += 1
         if self.cut:
             expected = f" of {self.stream.frames}" if self.stream.frames > number else ""
@@ -222,36 +284,56 @@ class _Decoder:
             yield None
 
 
+def _pixels(reformatter: Any, frame: Any) -> np.ndarray:
+    rgb: np.ndarray = reformatter.reformat(frame, format="rgb24").to_ndarray()
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+
+
 class FrameSource:
     """Frames one after the other, RGB uint8 (H, W, 3), to be read once; a context manager.
 
     Attributes:
         name: the file's or folder's name, `camera 0`, or the URL.
-        fps: frames a second; 30 where the source does not tell.
+        fps: frames a second of the source; 30 where it does not tell.
         start: number of the first frame that it yields, counted from 0.
+        number: number of the frame that was yielded last; `start` before.
         count: frames that it should yield (a damaged file may yield fewer); None for a source without an end.
         size: (width, height) in pixels, the same for all frames.
+        live: whether it is a camera or stream, which goes on while its frames are worked on.
+        dropped: frames of a live source that were left out because newer ones had come.
     """
 
-    def __init__(self, feed: _Feed, start: int, end: int | None) -> None:
+    def __init__(self, feed: _Feed, start: int, end: int | None, stride: int = 1, every_frame: bool = False) -> None:
         self._feed = feed
         self._end = end
+        self._stride = stride
         self.name = feed.name
         self.fps = feed.fps
-        self.start = start
-        if feed.count is None:
-            self.count = None if end is None else end - start
-        else:
-            self.count = max(0, (feed.count if end is None else min(end, feed.count)) - start)
+        self.live = feed.live
+        self.start = self.number = start
+        self.dropped = 0
+        self._next = start  # the number of the next frame to yield
+        self._shift: int | None = 0  # how many frames came before number 0; None: the next one is number `start`
+        last = end if feed.count is None else feed.count if end is None else min(end, feed.count)
+        self.count = None if last is None else max(0, -(-(last - start) // stride))
+        numbered = enumerate(feed.frames)
+        self._newest = NewestOf(numbered) if feed.live and not every_frame else None
+        self._pictures: Iterator[tuple[int, Picture]] = self._newest or numbered
         # The first frame tells the size after rotation, and shows now whether the source yields anything.
-        first = next(feed.frames, None)
+        try:
+            first = self._read()
+        except BaseException:
+            self.close()
+            raise
         if first is None:
+            self.close()
             if start and feed.count != 0:
                 has = f"it has {feed.count}" if feed.count is not None else "it has fewer"
                 raise InputError(f"'{feed.name}' has no frame {start}: {has} frames, numbered from 0")
             raise InputError("; ".join([f"no frame of '{feed.name}' can be decoded", *feed.notes]))
-        self._first: np.ndarray | None = first
-        self.size: tuple[int, int] = (first.shape[1], first.shape[0])
+        self._first: tuple[int, np.ndarray] | None = first
+        self.size: tuple[int, int] = (first[1].shape[1], first[1].shape[0])
 
     @property
     def warning(self) -> str | None:
@@ -268,25 +350,42 @@ class FrameSource:
         Raises:
             InputError: a frame cannot be read, or its size differs from the first one's.
         """
-        number = self.start
-        while self._end is None or number < self._end:
-            frame, self._first = self._first, None
-            if frame is None:
-                frame = next(self._feed.frames, None)
-            if frame is None:
+        if self._first is not None and self._newest is not None:
+            # What came while a model was loaded is of the past: begin with a frame of now, and count from it.
+            self._shift, self._next, self.dropped = None, self.start, 0
+            self._first = self._read() or self._first
+        while True:
+            found, self._first = self._first or self._read(), None
+            if found is None:
                 return
+            self.number, frame = found
             size = (frame.shape[1], frame.shape[0])
             if size != self.size:
                 raise InputError(
-                    f"frame {number} of '{self.name}' has {size[0]}x{size[1]} pixels, but the frames before "
+                    f"frame {self.number} of '{self.name}' has {size[0]}x{size[1]} pixels, but the frames before "
                     f"it {self.size[0]}x{self.size[1]}; all frames must be of one size"
                 )
             yield frame
-            number += 1
+
+    def _read(self) -> tuple[int, np.ndarray] | None:
+        """The next frame that is wanted, and its number."""
+        for arrived, picture in self._pictures:
+            if self._shift is None:
+                self._shift = arrived - self.start
+            number = arrived - self._shift
+            if self._end is not None and number >= self._end:
+                return None
+            if number >= self._next:
+                self.dropped += number - self._next if self.live else 0
+                self._next = number + self._stride
+                return number, picture()
+        return None
 
     def close(self) -> None:
         """Close the file, camera or connection."""
         self._feed.close()
+        if self._newest is None or self._newest.close():
+            self._feed.frames.close()
 
     def __enter__(self) -> FrameSource:
         return self
@@ -295,17 +394,23 @@ class FrameSource:
         self.close()
 
 
-def open_source(source: str | Path | int, start: int = 0, end: int | None = None) -> FrameSource:
+def open_source(
+    source: str | Path | int, start: int = 0, end: int | None = None, stride: int = 1, every_frame: bool = False
+) -> FrameSource:
     """Open a video file, a folder of images, a camera or a stream.
 
     Args:
         source: a path, a camera's number (an int, or a string of digits that names no file), or a URL.
         start: number of the first frame to yield, counted from 0.
         end: number of the first frame not to yield; None for all.
+        stride: yield every `stride`-th frame.
+        every_frame: yield all frames of a camera or stream, however far behind the reader is; otherwise the newest
+            one, each time that a frame is wanted.
 
     Videos are turned as their rotation flag says (multiples of 90 degrees), images as their EXIF flag says.
     Images of a folder come in natural order (2.jpg before 10.jpg); grey images are repeated to three
-    channels, alpha is dropped, of 16 bits the upper 8 are kept. All frames must have one size.
+    channels, alpha is dropped, of 16 bits the upper 8 are kept. All frames must have one size. A camera or stream that
+    breaks is opened again.
 
     Raises:
         InputError: nothing there, not a video, no images in the folder, no frame from `start` on, or `start`
@@ -313,29 +418,27 @@ def open_source(source: str | Path | int, start: int = 0, end: int | None = None
     """
     if start < 0 or (end is not None and end <= start):
         raise InputError(f"expected 0 <= start < end; got start {start} and end {end}")
+    if stride < 1:
+        raise InputError(f"expected a stride of 1 or more frames; got {stride}")
     try:
-        feed = _open_feed(source, start)
+        feed = _open_feed(source)
     except (OSError, ValueError) as error:  # a name that is too long or holds a null, a folder that is closed to us
         raise InputError(f"cannot open '{str(source)[:200]}': {reason(error)}") from error
-    try:
-        return FrameSource(feed, start, end)
-    except BaseException:
-        feed.close()
-        raise
+    return FrameSource(feed, start, end, stride, every_frame)
 
 
-def _open_feed(source: str | Path | int, start: int) -> _Feed:
+def _open_feed(source: str | Path | int) -> _Feed:
     if isinstance(source, int):
-        return _camera_feed(source, start)
+        return _camera_feed(source)
     if isinstance(source, str) and _URL.match(source):
-        return _video_feed(source, start, live=True)
+        return _url_feed(source)
     if not str(source):
         raise InputError("expected a video file, a folder of images, a camera number or a URL; got an empty name")
     path = Path(source)
     if path.is_dir():
-        return _folder_feed(path, start)
+        return _folder_feed(path)
     if path.exists():
-        return _video_feed(str(path), start)
+        return _file_feed(str(path))
     if isinstance(source, str) and source.isdecimal():
-        return _camera_feed(int(source), start)
+        return _camera_feed(int(source))
     raise InputError(f"no such file or folder: '{source}'")

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
-import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
@@ -55,6 +54,7 @@ class VideoWriter:
         """
         self.path = Path(path)
         self.frames = 0
+        self._at = -1
         self._size = size
         if self.path.suffix.lower() != ".mp4":
             raise InputError(f"video is written as .mp4; got '{self.path}'")
@@ -76,8 +76,11 @@ class VideoWriter:
                 self._part.unlink(missing_ok=True)
             raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
 
-    def write(self, frame: np.ndarray) -> None:
+    def write(self, frame: np.ndarray, at: int | None = None) -> None:
         """Append one frame, RGB uint8 (H, W, 3) of the size given at the start.
+
+        It is shown from frame time `at` on, which grows from call to call; from the next one if left out. With the
+        numbers of the frames, a video without some of them runs at the pace of the whole.
 
         Raises:
             InputError: another size or type; or the disk is full: then the frames up to there are kept.
@@ -87,11 +90,12 @@ class VideoWriter:
             raise InputError(f"expected a frame of {width}x{height} RGB uint8; got {frame.shape} {frame.dtype}")
         if self._container is None:
             raise InputError(f"'{self.path}' is closed: no frame can be added")
-        even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        picture = av.VideoFrame.from_ndarray(np.asarray(even, np.uint8), format="rgb24").reformat(
+        if width % 2 or height % 2:
+            frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
             format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
         )
-        picture.pts = self.frames
+        picture.pts = self._at = self.frames if at is None else max(at, self._at + 1)
         self._encode(picture)
         self.frames += 1
 

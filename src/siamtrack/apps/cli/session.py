@@ -49,6 +49,8 @@ class Tally:
     seconds: float = 0.0
     tracker_seconds: float = 0.0
     interrupted: int = 0
+    dropped: int = 0
+    """Frames of a live source that were left out because newer ones had come."""
     lost_frames: list[int] = field(default_factory=list)
     """By target: in how many frames it was lost."""
     losses: list[int] = field(default_factory=list)
@@ -79,6 +81,8 @@ class Tally:
         if self.updates and self.seconds > 0:
             text += f": {self.frames / self.seconds:.1f} frames a second"
             text += f", {1000 * self.tracker_seconds / self.updates:.1f} ms a frame in the tracker"
+        if self.dropped:
+            text += f"; {_plural(self.dropped, 'frame')} dropped to keep up"
         return text
 
     def lost_line(self) -> str:
@@ -122,13 +126,15 @@ def run_session(
             for step in follow(tracker, source, boxes, source.start):
                 interrupts.hold()
                 for table in tables:  # first: from the boxes the video can be drawn again
-                    table.write(step.number, step.results)
+                    table.write(source.number, step.results)
                 if video is not None:
                     numbers = range(1, len(boxes) + 1) if len(boxes) > 1 else [None]
                     ways = trails.add([result.box for result in step.results])
                     rows = zip(step.results, numbers, ways, strict=True)
-                    video.write(draw(step.frame, [Mark(r.box, r.score, n, way, r.status) for r, n, way in rows]))
+                    picture = draw(step.frame, [Mark(r.box, r.score, n, way, r.status) for r, n, way in rows])
+                    video.write(picture, source.number - source.start)
                 tally.count(step, given=step.number == source.start)
+                tally.dropped = source.dropped
                 tally.seconds = time.perf_counter() - began
                 bar.set(tally.frames)
                 interrupts.release()

@@ -77,6 +77,11 @@ def track(
     end: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Stop before this frame; all frames if left out.")
     ] = None,
+    stride: Annotated[int, typer.Option("--vid-stride", metavar="N", min=1, help="Track every N-th frame only.")] = 1,
+    every_frame: Annotated[
+        bool,
+        typer.Option("--every-frame", help="Of a camera or stream, track all frames, not just the newest ones."),
+    ] = False,
 ) -> None:
     """Follow the boxes of the first frame through a video.
 
@@ -95,7 +100,7 @@ def track(
             from siamtrack.geometry.boxes import as_boxes
             from siamtrack.video.reader import open_source
 
-            frames = stack.enter_context(open_source(source, start, end))
+            frames = stack.enter_context(open_source(source, start, end, stride, every_frame))
             as_boxes(boxes, frames.size)
             files = _check_outputs(source, outputs, len(boxes), overwrite)
             tracker = siamtrack.load_multi(model, device, preset, parse_settings(settings or []))
