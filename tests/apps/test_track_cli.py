@@ -439,7 +439,7 @@ def test_weights_whose_crops_do_not_fit_are_one_line(
 def test_an_earlier_video_is_not_told_as_this_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clip: Path
 ) -> None:
-    def full(writer: object, frame: np.ndarray) -> None:
+    def full(writer: object, frame: np.ndarray, at: int) -> None:
         raise InputError("cannot write any further: no space left on device")
 
     monkeypatch.setattr("siamtrack.video.writer.VideoWriter.write", full)
