@@ -20,7 +20,7 @@ import pytest
 import siamtrack
 from footage import FIRST_BOX, SECOND_BOX, decode, moving_patches, write_mp4
 from siamtrack.apps.cli.main import run
-from siamtrack.apps.cli.track import parse_box
+from siamtrack.apps.cli.track import parse_box, parse_targets
 from siamtrack.config import load_preset, preset_to_json
 from siamtrack.errors import InputError
 from siamtrack.models.weights import save_weights
@@ -122,6 +122,31 @@ def test_start_and_end_are_frame_numbers(tmp_path: Path, clip: Path, monkeypatch
     assert call(monkeypatch, "track", clip, *options, "--output", table) == 0
     with table.open(newline="") as file:
         assert [int(row["frame"]) for row in csv.DictReader(file)] == list(range(5, 12))
+
+
+def test_boxes_of_several_frames_correct_a_target(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = moving_patches(30)[1]
+    keys = [f"{n}:{text_of(tuple(truth[n, 0]))}" for n in (4, 20)]
+    table, video = tmp_path / "out.csv", tmp_path / "out.mp4"
+    other = ("--box", text_of(SECOND_BOX))
+    boxes = ("--box", keys[1], "--box", keys[0], *other)
+    assert call(monkeypatch, "track", clip, *boxes, "--output", table, "--video", video) == 0
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for target in (0, 1):
+        own = [[float(row[key]) for key in "xywh"] for row in rows if row["target"] == str(target + 1)]
+        np.testing.assert_allclose(own, truth[:, target], atol=1)
+    assert [row["frame"] for row in rows if row["score"] == "1" and row["target"] == "1"] == ["4", "20"]
+    assert len(decode(video)) == 30
+    for wrong, message in (
+        (("--box", "30:1,1,9,9"), "--box 30:... is of a frame that is not tracked; expected 0 to 29"),
+        (("--box", "x:1,1,9,9"), "or N:X,Y,W,H with the number N of a frame; got 'x:1,1,9,9'"),
+        (("--box", "3:1,1,9,9", "--vid-stride", "2"), "leave --vid-stride out"),
+    ):
+        assert call(monkeypatch, "track", clip, *wrong) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_stride_tracks_every_nth_frame(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -477,6 +502,13 @@ def test_help_comes_without_the_heavy_libraries() -> None:
 @pytest.mark.parametrize("text", ["1,2,3,4", " 1, 2, 3, 4 ", "1 2 3 4", "1.0,2e0,3,4"])
 def test_box_text_is_read(text: str) -> None:
     assert parse_box(text) == (1, 2, 3, 4)
+
+
+def test_boxes_belong_to_the_target_before_them() -> None:
+    a, b, c, d = ((n, n, 9.0, 9.0) for n in (1.0, 2.0, 3.0, 4.0))
+    texts = [text_of(box) for box in (a, b, c, d)]
+    assert parse_targets([texts[0], f"50:{texts[1]}", texts[2], f"80:{texts[3]}"], 7) == [{7: a, 50: b}, {7: c, 80: d}]
+    assert parse_targets([f"0:{texts[0]}", f"9:{texts[1]}", f"0:{texts[2]}"], 0) == [{0: a, 9: b}, {0: c}]
 
 
 def test_box_text_with_other_letters_is_refused() -> None:

@@ -13,7 +13,7 @@ from siamtrack.errors import InputError
 from siamtrack.geometry.inputs import Box, Boxes, Frame
 from siamtrack.tracking.interface import Engine, EngineState
 
-__all__ = ["MultiTracker", "Result", "Status", "Step", "Tracker", "follow", "results"]
+__all__ = ["MultiTracker", "Result", "Status", "Step", "Tracker", "follow", "results", "status_of"]
 
 Status = Literal["tracking", "uncertain", "lost"]
 
@@ -44,9 +44,13 @@ def results(state: EngineState) -> list[Result]:
     for box, score, presence in zip(
         boxes.tolist(), np.asarray(state.scores).tolist(), np.asarray(state.presence).tolist(), strict=True
     ):
-        status: Status = "lost" if presence < 1 / 3 else "uncertain" if presence < 2 / 3 else "tracking"
-        found.append(Result(Box(*box), score, presence, status))
+        found.append(Result(Box(*box), score, presence, status_of(presence)))
     return found
+
+
+def status_of(presence: float) -> Status:
+    """Say "lost" for a presence below 1/3, "uncertain" below 2/3, else "tracking"."""
+    return "lost" if presence < 1 / 3 else "uncertain" if presence < 2 / 3 else "tracking"
 
 
 class MultiTracker:

@@ -297,6 +297,7 @@ class FrameSource:
         name: the file's or folder's name, `camera 0`, or the URL.
         fps: frames a second of the source; 30 where it does not tell.
         start: number of the first frame that it yields, counted from 0.
+        stride: it yields every `stride`-th frame.
         number: number of the frame that was yielded last; `start` before.
         count: frames that it should yield (a damaged file may yield fewer); None for a source without an end.
         size: (width, height) in pixels, the same for all frames.
@@ -307,7 +308,7 @@ class FrameSource:
     def __init__(self, feed: _Feed, start: int, end: int | None, stride: int = 1, every_frame: bool = False) -> None:
         self._feed = feed
         self._end = end
-        self._stride = stride
+        self.stride = stride
         self.name = feed.name
         self.fps = feed.fps
         self.live = feed.live
@@ -377,7 +378,7 @@ class FrameSource:
                 return None
             if number >= self._next:
                 self.dropped += number - self._next if self.live else 0
-                self._next = number + self._stride
+                self._next = number + self.stride
                 return number, picture()
         return None
 

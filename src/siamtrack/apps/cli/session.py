@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from siamtrack.apps.cli.interrupts import Interrupts
 from siamtrack.apps.cli.progress import Display
 
 if TYPE_CHECKING:
-    from siamtrack.tracking.tracker import MultiTracker, Result, Step
+    from siamtrack.tracking.tracker import Result, Step
     from siamtrack.video.reader import FrameSource
 
 __all__ = ["Outputs", "Tally", "run_session"]
@@ -100,35 +100,32 @@ def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def run_session(
-    tracker: MultiTracker, source: FrameSource, boxes: Sequence[Sequence[float]], outputs: Outputs, tally: Tally
-) -> None:
-    """Track `boxes` (N, 4) xywh through `source` and write `outputs`.
+def run_session(steps: Iterable[Step], source: FrameSource, targets: int, outputs: Outputs, tally: Tally) -> None:
+    """Write `outputs` of the steps of a run through `source`, which are computed as they are asked for.
 
     After Ctrl-C (or SIGTERM) the files hold all frames up to it and the tally says so; after an error they do too,
     and the error is raised on. `tally` is counted while it runs.
     """
-    from siamtrack.tracking.tracker import follow
     from siamtrack.video.boxes import BoxWriter
     from siamtrack.video.draw import Mark, Trails, draw
     from siamtrack.video.writer import VideoWriter
 
     began = time.perf_counter()
-    trails = Trails(len(boxes), 40 if outputs.trails else 0)
+    trails = Trails(targets, 40 if outputs.trails else 0)
     with Interrupts() as interrupts, ExitStack() as files:
         interrupts.hold()
         video = files.enter_context(VideoWriter(outputs.video, source.size, source.fps)) if outputs.video else None
         clip = source.clip(outputs.labels)
-        tables = [files.enter_context(BoxWriter(path, len(boxes), kind, clip)) for path, kind in outputs.boxes]
+        tables = [files.enter_context(BoxWriter(path, targets, kind, clip)) for path, kind in outputs.boxes]
         bar = files.enter_context(Display("frames")).bar(source.name, source.count)
         try:
             interrupts.release()
-            for step in follow(tracker, source, boxes, source.start):
+            for step in steps:
                 interrupts.hold()
                 for table in tables:  # first: from the boxes the video can be drawn again
                     table.write(source.number, step.results)
                 if video is not None:
-                    numbers = range(1, len(boxes) + 1) if len(boxes) > 1 else [None]
+                    numbers = range(1, targets + 1) if targets > 1 else [None]
                     ways = trails.add([result.box for result in step.results])
                     rows = zip(step.results, numbers, ways, strict=True)
                     picture = draw(step.frame, [Mark(r.box, r.score, n, way, r.status) for r, n, way in rows])

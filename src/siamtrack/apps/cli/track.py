@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import typer
@@ -16,11 +17,18 @@ import typer
 from siamtrack.apps.cli.app import app_command
 from siamtrack.apps.cli.interrupts import ends_at_once
 from siamtrack.apps.cli.options import Device, Model, PresetName, Settings, parse_settings
+from siamtrack.apps.cli.progress import Display
 from siamtrack.apps.cli.session import Outputs, Tally, run_session
 from siamtrack.errors import InputError, reason
 from siamtrack.presets import DEFAULT_MODEL
 
-__all__ = ["demo", "mean_overlap", "parse_box", "track"]
+if TYPE_CHECKING:
+    import numpy as np
+
+    from siamtrack.tracking.tracker import MultiTracker, Step
+    from siamtrack.video.reader import FrameSource
+
+__all__ = ["demo", "mean_overlap", "parse_box", "parse_targets", "track"]
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
@@ -34,6 +42,27 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     except ValueError as error:
         raise InputError(f"--box expects four numbers X,Y,W,H in pixels, as 10,20,64,48; got '{text}'") from error
     return x, y, w, h
+
+
+def parse_targets(texts: Sequence[str], start: int) -> list[dict[int, tuple[float, float, float, float]]]:
+    """Read the boxes of all targets, each by the number of its frame.
+
+    `X,Y,W,H` is a new target in frame `start`. `N:X,Y,W,H` is the box of the target before it in frame N; it is a new
+    target where there is none yet, or where that one has a box in frame N already.
+
+    Raises:
+        InputError: as `parse_box`, or another frame's number.
+    """
+    targets: list[dict[int, tuple[float, float, float, float]]] = []
+    for text in texts:
+        head, colon, rest = text.rpartition(":")
+        if colon and not head.strip().isdecimal():
+            raise InputError(f"--box expects X,Y,W,H, or N:X,Y,W,H with the number N of a frame; got '{text}'")
+        frame = int(head) if colon else start
+        if not targets or not colon or frame in targets[-1]:
+            targets.append({})
+        targets[-1][frame] = parse_box(rest)
+    return targets
 
 
 def track(
@@ -92,25 +121,72 @@ def track(
             raise InputError("--output and --video need --box X,Y,W,H; or draw boxes and download them: leave all out")
         app_command(source, model, preset, settings, device)
         return
-    boxes = [parse_box(text) for text in box]
+    targets = parse_targets(box, start)
+    keyed = any(":" in text for text in box)
     outputs = Outputs(_with_formats(output or [], formats or []), video, trails, label or ["object"])
     with ExitStack() as stack:
         with ends_at_once():
             import siamtrack
-            from siamtrack.geometry.boxes import as_boxes
+            from siamtrack.geometry.inputs import checked_boxes
+            from siamtrack.tracking.tracker import follow
             from siamtrack.video.reader import open_source
 
             frames = stack.enter_context(open_source(source, start, end, stride, every_frame))
-            as_boxes(boxes, frames.size)
-            files = _check_outputs(source, outputs, len(boxes), overwrite)
+            checked_boxes([given for keys in targets for given in keys.values()], frames.size)
+            if keyed:
+                _check_keys(targets, frames)
+            files = _check_outputs(source, outputs, len(targets), overwrite)
             tracker = siamtrack.load_multi(model, device, preset, parse_settings(settings or []))
         tally = Tally()
+        if keyed:
+            steps = _follow_all_keys(tracker, source, frames, targets)
+        else:
+            steps = follow(tracker, frames, [keys[start] for keys in targets], start)
         try:
-            run_session(tracker, frames, boxes, outputs, tally)
+            run_session(steps, frames, len(targets), outputs, tally)
         finally:
             _report(tally, frames.name, frames.warning, files)
     if tally.interrupted:
         raise typer.Exit(tally.exit_code)
+
+
+def _check_keys(targets: Sequence[Mapping[int, Sequence[float]]], frames: FrameSource) -> None:
+    """Refuse boxes of frames that will not be tracked."""
+    if frames.live:
+        raise InputError(f"--box N:X,Y,W,H needs a file, whose frames can be read again; '{frames.name}' is live")
+    if frames.stride != 1:
+        raise InputError("--box N:X,Y,W,H follows from frame to frame; leave --vid-stride out")
+    for number in (number for keys in targets for number in keys):
+        if number < frames.start or (frames.count is not None and number >= frames.start + frames.count):
+            last = f" to {frames.start + frames.count - 1}" if frames.count is not None else ""
+            raise InputError(f"--box {number}:... is of a frame that is not tracked; expected {frames.start}{last}")
+
+
+def _follow_all_keys(
+    tracker: MultiTracker,
+    source: str,
+    frames: FrameSource,
+    targets: Sequence[Mapping[int, Sequence[float]]],
+) -> Iterator[Step]:
+    """Track each target by its keys, then give the steps of all of them, with the time that a frame took."""
+    from siamtrack.tracking.tracker import Step
+    from siamtrack.video.keyed import follow_keys
+    from siamtrack.video.reader import open_source
+
+    def read(start: int, end: int | None) -> Iterator[np.ndarray]:
+        with open_source(source, start, end) as again:
+            yield from again
+
+    end = None if frames.count is None else frames.start + frames.count
+    began = time.perf_counter()
+    with Display("frames") as display:
+        found = []
+        for n, keys in enumerate(targets, 1):
+            bar = display.bar(f"target {n}")
+            found.append(follow_keys(tracker, read, keys, frames.start, end, bar.set))
+    seconds = (time.perf_counter() - began) / max(map(len, found))
+    for number, frame in enumerate(frames, frames.start):
+        yield Step(number, frame, [results[number] for results in found], seconds)
 
 
 class _File(NamedTuple):
@@ -213,6 +289,7 @@ def demo(
     with ends_at_once():
         import siamtrack
         from siamtrack.io import write_whole
+        from siamtrack.tracking.tracker import follow
         from siamtrack.video.reader import open_source
 
         tracker = siamtrack.load_multi(model, device)
@@ -222,7 +299,7 @@ def demo(
     boxes, video, tally = out / "boxes.txt", out / "tracked.mp4", Tally()
     first = [float(value) for value in truth.read_text().splitlines()[0].split(",")]
     with open_source(clip, end=end) as frames:
-        run_session(tracker, frames, [first], Outputs([(boxes, "txt")], video), tally)
+        run_session(follow(tracker, frames, [first]), frames, 1, Outputs([(boxes, "txt")], video), tally)
     typer.echo(f"{tally.line(clip.name)}; {tally.lost_line()}")
     if tally.updates:
         typer.echo(f"mean overlap with the true boxes: {mean_overlap(boxes, truth):.3f}")
