@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from siamtrack.apps.cli.interrupts import ends_at_once
-from siamtrack.apps.cli.options import Device, Model, PresetName, Settings
+from siamtrack.apps.cli.options import Device, Model, PresetName, Settings, parse_settings
 from siamtrack.errors import InputError, missing_package, reason
 from siamtrack.presets import DEFAULT_MODEL
 
@@ -56,7 +56,6 @@ def app_command(
             raise missing_package("the page", "starlette uvicorn websockets", "app") from error
         from siamtrack.apps.page.guard import is_loopback
         from siamtrack.apps.page.places import Places, Uploads
-        from siamtrack.config import parse_settings
         from siamtrack.zoo import open_engine
 
         if files is not None and not files.is_dir():
