@@ -1,0 +1,115 @@
+"""Runs broken inputs and strange arguments through every command: `scripts/fuzz --minutes 5 --seed 1`.
+
+Each case is a function of the seed and its number. One that fails is written to --keep with what was changed, and can
+be run again: `scripts/fuzz FILE.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import hashlib
+import shlex
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import sandbox
+
+HERE = Path(__file__).parent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/fuzz", description=__doc__)
+    parser.add_argument("cases", nargs="*", type=Path, help="run these cases, or all in a folder, and no others")
+    parser.add_argument("--minutes", type=float, default=None, help="how long")
+    parser.add_argument("--count", type=int, default=None, help="how many cases")
+    parser.add_argument("--seed", type=int, default=None, help="of all that is drawn; by default the time")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--only", default="", help="beginnings of subjects' names, between commas")
+    parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="folder for cases that fail")
+    parser.add_argument("--list", action="store_true", help="print every case")
+    args = parser.parse_args()
+    sandbox.preload()
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as root:
+        return _replay(args.cases, Path(root)) if args.cases else _campaign(args, Path(root))
+
+
+def _replay(named: list[Path], root: Path) -> int:
+    from case import Workshop, load_case
+
+    workshop, failed = Workshop(root), 0
+    files = [file for path in named for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    for file in files:
+        outcome, wrong = workshop.run(load_case(file))
+        failed += bool(wrong)
+        last = (outcome.errors.strip() or outcome.printed.strip() or "-").splitlines()[-1]
+        print(f"{'FAILS' if wrong else 'holds'} {file.name}: {outcome.code}, {outcome.seconds:.1f} s: {last[:300]}")
+        for line in wrong:
+            print(f"    {line}")
+    print(f"{len(files)} cases, {failed} failed")
+    return int(failed > 0)
+
+
+def _campaign(args: argparse.Namespace, root: Path) -> int:
+    from case import Workshop, draw_case
+
+    from subjects import SUBJECTS
+
+    workshop, options = Workshop(root), all_options()
+    names = [name for name in SUBJECTS if not args.only or name.startswith(tuple(args.only.split(",")))]
+    seed = int(time.time()) if args.seed is None else args.seed
+    began, number, kinds = time.monotonic(), args.first, collections.Counter[str]()
+    codes, slowest = collections.Counter[str](), 0.0
+    count = args.count if args.count is not None else (10**9 if args.minutes is not None else 200)
+    while number < args.first + count and (args.minutes is None or time.monotonic() - began < 60 * args.minutes):
+        case = draw_case(workshop, seed, number, names, options)
+        outcome, wrong = workshop.run(case)
+        codes[str(outcome.code)] += 1
+        slowest = max(slowest, outcome.seconds)
+        if args.list:
+            print(f"{number} {case.subject} {outcome.code} {outcome.seconds:.2f} {' '.join(case.argv)!a} {list(case.edits)}")
+        if wrong:
+            kinds[wrong[0][:90]] += 1
+            from dataclasses import replace
+
+            case = replace(case, about=f"seed {seed}, case {number}: {'; '.join(wrong)}")
+            args.keep.mkdir(parents=True, exist_ok=True)
+            path = args.keep / f"{case.subject}-{hashlib.sha1(case.text().encode()).hexdigest()[:10]}.json"
+            path.write_text(case.text())
+            if kinds[wrong[0][:90]] <= 3:
+                print(f"FAILS {path}: {shlex.join(case.argv)!a:.200}\n    {'; '.join(wrong)[:600]}", flush=True)
+        number += 1
+    for kind, times in kinds.most_common():
+        print(f"{times:5d}  {kind}")
+    done, seconds = number - args.first, time.monotonic() - began
+    print(
+        f"seed {seed}: {done} cases in {seconds:.0f} s ({3600 * done / max(seconds, 1e-9):.0f} an hour), "
+        f"{sum(kinds.values())} failed; exit codes {dict(sorted(codes.items()))}; slowest {slowest:.1f} s"
+    )
+    return int(bool(kinds))
+
+
+def all_options() -> dict[str, list[str]]:
+    """The options of each command, by its first word."""
+    import typer.main
+
+    from siamtrack.apps.cli.main import app
+
+    found: dict[str, list[str]] = {}
+
+    def visit(name: str, command: object) -> None:
+        for parameter in getattr(command, "params", []):
+            if parameter.param_type_name == "option":
+                found.setdefault(name, []).extend(parameter.opts)
+        for child in getattr(command, "commands", {}).values():
+            visit(name, child)
+
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        visit(name, command)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,276 @@
+"""A case: a subject, files of it that were changed, a command, and what is wrong with how it ended."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import random
+import re
+import shlex
+import shutil
+import stat
+import tempfile
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mutate
+import sandbox
+from sandbox import Outcome
+from subjects import SUBJECTS
+
+__all__ = ["Case", "Workshop", "draw_case", "judge", "load_case"]
+
+ENDS_WITH_1 = {"eval", "check", "submit", "study", "tune"}
+"""Commands whose exit code 1 says that they ran, and found something wrong."""
+LONGEST_LINE = 2500
+_MOST_KEPT = 8000
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is run. `edits` are by file: how its content differs from the subject's, or what is there in its place."""
+
+    subject: str
+    argv: list[str]
+    edits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    about: str = ""
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), indent=1, ensure_ascii=True) + "\n"
+
+
+def load_case(path: Path) -> Case:
+    return Case(**json.loads(path.read_text()))
+
+
+class Workshop:
+    """Where subjects are made, once, and where cases are run, each in a copy."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        root.chmod(0o755)
+
+    def subject(self, name: str) -> Path:
+        """The folder of a subject's whole inputs."""
+        folder = self.root / "subjects" / name
+        if not folder.exists():
+            draft = self.root / "subjects" / f"{name}.draft"
+
+            def make() -> None:
+                SUBJECTS[name].make(draft)
+
+            draft.mkdir(parents=True)
+            draft.chmod(0o777)
+            made = sandbox.run_function(make, draft)
+            if made.code != 0:
+                raise RuntimeError(f"the subject {name} cannot be made: {made.errors}")
+            draft.rename(folder)
+        return folder
+
+    @contextmanager
+    def place(self, subject: str) -> Iterator[Path]:
+        """A copy of a subject with an empty `out/` and some strange files, which is gone afterwards."""
+        whole = self.subject(subject)
+        place = Path(tempfile.mkdtemp(dir=self.root))
+        try:
+            shutil.copytree(whole, place, dirs_exist_ok=True)
+            (place / "out").mkdir(exist_ok=True)
+            (place / "in").mkdir()
+            os.mkfifo(place / "in.fifo")
+            os.mkfifo(place / "out" / "fifo")
+            (place / "link").symlink_to("link")
+            (place / "readonly").mkdir(mode=0o555)
+            (place / "full").symlink_to("/dev/full")
+            if os.geteuid() == 0:
+                for path in [place, *place.rglob("*")]:
+                    if path.name != "readonly" and not path.is_symlink():
+                        os.chown(path, sandbox.NOBODY, sandbox.NOBODY)
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+    def run(self, case: Case) -> tuple[Outcome, list[str]]:
+        """Run a case; return how it ended and what was wrong with that."""
+        with self.place(case.subject) as place:
+            for name, edit in case.edits.items():
+                apply(place / name, edit)
+            before = snapshot(place)
+            outcome = sandbox.run(case.argv, place)
+            return outcome, judge(case, outcome, before, place)
+
+
+# What was changed in a file
+
+
+def difference(before: bytes, path: Path) -> dict[str, Any]:
+    """How a path differs from a file's whole content, in a form that is kept."""
+    if path.is_symlink():
+        return {"link": os.readlink(path)}
+    if not path.exists():
+        return {"gone": True}
+    if path.is_dir():
+        return {"folder": True}
+    if stat.S_ISFIFO(path.stat().st_mode):
+        return {"pipe": True}
+    after = path.read_bytes()
+    most = min(len(before), len(after))
+    start = len(os.path.commonprefix([before, after]))
+    end = 0
+    while end < most - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    new = after[start : len(after) - end]
+    return {"at": start, "removed": len(before) - start - end, "new": base64.b85encode(zlib.compress(new, 9)).decode()}
+
+
+def apply(path: Path, edit: dict[str, Any]) -> None:
+    """Change a file as `difference` has told."""
+    data = path.read_bytes() if path.is_file() else b""
+    path.unlink(missing_ok=True)
+    if "link" in edit:
+        path.symlink_to(edit["link"])
+    elif "folder" in edit:
+        path.mkdir()
+    elif "pipe" in edit:
+        os.mkfifo(path)
+    elif "new" in edit:
+        new = zlib.decompress(base64.b85decode(edit["new"]))
+        path.write_bytes(data[: edit["at"]] + new + data[edit["at"] + edit["removed"] :])
+        path.chmod(0o644)
+
+
+# Drawing
+
+
+def draw_case(workshop: Workshop, seed: int, number: int, subjects: list[str], options: dict[str, list[str]]) -> Case:
+    """The case of a number: the same one for the same seed, whichever ran before."""
+    draw = random.Random(f"{seed}/{number}")
+    name = draw.choices(subjects, [SUBJECTS[name].weight for name in subjects])[0]
+    words = shlex.split(draw.choice(SUBJECTS[name].commands))
+    argv = [draw.choice(word.split("|")) for word in words]
+    edits: dict[str, dict[str, Any]] = {}
+    kind = draw.random()
+    if kind < 0.75:
+        whole = workshop.subject(name)
+        files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
+        named = [f for f in files if any(str(f) == word or str(f).startswith(f"{word}/") for word in argv)]
+        pool = named if named and draw.random() < 0.85 else files
+        kinds = sorted({path.suffix for path in pool})
+        with tempfile.TemporaryDirectory(dir=workshop.root) as bench:
+            for _ in range(draw.choice([1, 1, 1, 2, 4])):
+                suffix = draw.choice(kinds)
+                victim = draw.choice([path for path in pool if path.suffix == suffix])
+                copy = Path(bench, str(len(edits)), victim.name)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(whole / victim, copy)
+                mutate.break_file(copy, draw, [whole / draw.choice(files)])
+                edits[str(victim)] = difference((whole / victim).read_bytes(), copy)
+    if kind > 0.7:
+        argv = mutate.change_words(argv, draw, options.get(argv[0], []))
+    return Case(name, argv, edits)
+
+
+# Judging
+
+
+def snapshot(place: Path) -> dict[str, str]:
+    """What is at each path below a folder but `out/`."""
+    found = {}
+    for folder, names, files in os.walk(place):
+        if Path(folder) == place:
+            names[:] = [name for name in names if name != "out"]
+        for name in files:
+            path = Path(folder, name)
+            mode = path.lstat().st_mode
+            kept = hashlib.sha1(path.read_bytes()).hexdigest() if stat.S_ISREG(mode) else ""
+            found[str(path.relative_to(place))] = f"{stat.S_IFMT(mode)} {kept}"
+    return found
+
+
+_ACCIDENT = re.compile(
+    r"\b(KeyError|TypeError|IndexError|AttributeError|RecursionError|AssertionError|UnicodeDecodeError|"
+    r"OverflowError|RuntimeError|struct\.error|object is not|positional argument|unpack|NoneType|codec can't)\b"
+)
+"""Words of programs in what is meant for people."""
+
+
+def judge(case: Case, outcome: Outcome, before: dict[str, str], place: Path) -> list[str]:
+    """What is wrong with how a case ended; nothing if it ended as promised."""
+    wrong = []
+    lines = [line for line in outcome.errors.splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith("siamtrack: ")]
+    if outcome.code is None:
+        return [f"hangs: {outcome.seconds:.0f} s"]
+    if "Traceback (most recent call last)" in outcome.errors:
+        return [f"traceback: {lines[-1][:300]}"]
+    if outcome.code not in (0, 1, 2):
+        wrong.append(f"exit code {outcome.code}: {outcome.errors[-300:]}")
+    if outcome.code == 1 and not ENDS_WITH_1 & set(case.argv[:2]):
+        wrong.append("exit code 1 of a command that has none")
+    if outcome.code == 2:
+        if not told or lines[-1] != told[-1]:
+            wrong.append(f"no line of error at the end: {outcome.errors[-300:]!r}")
+        elif len(told[-1]) > LONGEST_LINE:
+            wrong.append(f"a line of {len(told[-1])} characters: {told[-1][:200]}")
+    for line in told:
+        if not line.removeprefix("siamtrack: ").isprintable():
+            wrong.append(f"a line that cannot be printed: {line[:300]!r}")
+        if found := _ACCIDENT.search(line):
+            wrong.append(f"a program's words, {found[0]!r}: {line[:300]}")
+    if outcome.left_running:
+        wrong.append("processes were left running")
+    # a run that goes on writes into the folder that it was given, and so may one whose words were changed
+    after = snapshot(place)
+    lost = {name for name in before if before[name] != after.get(name) and not name.startswith("run/")}
+    if lost and outcome.code == 2:
+        wrong.append(f"inputs were changed: {sorted(lost)}")
+    drafts = [path for path in place.rglob("*") if path.name.startswith(".part-") or path.suffix in (".part", ".tmp")]
+    if drafts:
+        wrong.append(f"drafts are left: {[path.name for path in drafts]}")
+    wrong += [f"half a file: {path.name}: {why}" for path in (place / "out").rglob("*") if (why := half(path))]
+    return wrong
+
+
+def half(path: Path) -> str:
+    """Why a file that a command has written is not whole; "" if it is."""
+    if path.is_symlink() or not path.is_file():
+        return ""
+    try:
+        if path.suffix == ".json":
+            json.loads(path.read_bytes())
+        elif path.suffix == ".toml":
+            tomllib.loads(path.read_text())
+        elif path.suffix in (".zip", ".npz", ".pt"):
+            with zipfile.ZipFile(path) as packed:
+                assert packed.testzip() is None
+        elif path.suffix == ".safetensors":
+            import safetensors
+
+            with safetensors.safe_open(path, framework="pt") as file:
+                file.keys()
+        elif path.suffix in (".png", ".jpg"):
+            import cv2
+
+            assert cv2.imread(str(path)) is not None
+        elif path.suffix == ".mp4":
+            import av
+
+            with av.open(str(path)) as container:
+                assert container.streams.video
+        elif path.suffix == ".tar":
+            import tarfile
+
+            with tarfile.open(path) as tar:
+                assert tar.getmembers()
+        elif path.suffix == ".html":
+            assert path.read_text().rstrip().endswith("</html>")
+    except Exception as error:
+        return repr(error)[:200]
+    return ""

@@ -1,0 +1,382 @@
+"""Ways to break a file: whole formats are taken apart, changed inside and put together again."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import struct
+import tarfile
+import tomllib
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["break_file", "change_words"]
+
+TEXTS = {".txt", ".csv", ".json", ".jsonl", ".toml", ".xml", ".ini", ".yaml", ".label", ".tag", ".value", ""}
+
+_NUMBERS: list[Any] = [
+    *(0, -1, 1, 2, 3, 0.5, -0.0, 1e-320, 1e300, -1e300, 2**31, 2**53 + 1, 2**63, 2**64, 10**30, 10**400),
+    *(float("inf"), float("-inf"), float("nan"), 65536, 100000, 1e9, 4294967295),
+]
+_TEXTS = [
+    *("", " ", "x", "\0", "a\0b", "../../x", "/etc/passwd", "/dev/zero", "nan", "inf", "1e999", "0x10", "١٢", "true"),
+    *("\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "\u2028", "\n", "a\nb", "%s%n", "{}", "x" * 5000),
+    *("http://127.0.0.1:9/x", "file:///etc/passwd", "s3://none/x", "cuda", "-1", "9" * 5000, ".", "..", "a/b/c"),
+    *("train-{0..999999999999}.tar", "٣", "\x1b[31m", "'; drop", "__import__('os')", "!!python/object:os.system"),
+]
+_PIECES = [
+    *(b"", b"\0", b"\xff\xfe\0", b"nan", b"inf", b"-inf", b"1e999", b"-1", b"0", b"9" * 400, b"{}", b"[]", b"null"),
+    *(b'"', b"'", b",", b"\n", b"\r", b"\t", b";", b"<", b">", b"&x;", b"=", b"#", b"[", b"]", b"{", b"}", b"\xe2\x80\xa8"),
+    *(b"[" * 100_000, b'{"a":' * 20_000, b"(" * 5000, b"../../x", b"/dev/zero", b"1,2,3,4\n" * 3, b"a" * 100_000),
+    *(b"\xef\xbb\xbf", b"\xed\xa0\x80", b"1_000", b"0x10", b"1e5", b"true", b"x", b"\\", b"${HOME}", b"*a", b"&a [*a]"),
+]
+_BOMB = (
+    b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY a "aaaaaaaaaa">'
+    + b"".join(b'<!ENTITY %c "%s">' % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(9))
+    + b'<!ENTITY z SYSTEM "file:///etc/passwd">]><annotation><object><name>&j;&z;</name></object></annotation>'
+)
+
+Draw = random.Random
+
+
+def break_file(path: Path, draw: Draw, others: list[Path]) -> None:
+    """Change a file in place; `others` are files whose content it may get."""
+    roll = draw.random()
+    if roll < 0.05:
+        _replace(path, draw, others)
+        return
+    data = path.read_bytes()
+    if roll < 0.07 and others:
+        path.write_bytes(draw.choice(others).read_bytes()[: 1 << 22])
+        return
+    path.write_bytes(change(path.suffix.lower(), data, draw))
+
+
+def _replace(path: Path, draw: Draw, others: list[Path]) -> None:
+    """Put something else in a file's place: nothing, a folder, a pipe, a link, an endless file."""
+    path.unlink()
+    kind = draw.randrange(8)
+    if kind == 0:
+        path.mkdir()
+    elif kind == 1:
+        os.mkfifo(path)
+    elif kind == 2:
+        path.symlink_to(path.name)
+    elif kind == 3:
+        path.symlink_to("nowhere")
+    elif kind == 4:
+        path.symlink_to("/dev/zero")
+    elif kind == 5:
+        path.symlink_to("..")
+    elif kind == 6:
+        path.write_bytes(b"")
+
+
+def change(suffix: str, data: bytes, draw: Draw) -> bytes:
+    """Return a changed content of a kind of file."""
+    inside: dict[str, Callable[[bytes, Draw], bytes]] = {
+        ".json": _json, ".jsonl": _json_lines, ".toml": _toml, ".zip": _zip, ".npz": _zip, ".pt": _zip, ".pth": _zip,
+        ".tar": _tar, ".safetensors": _safetensors, ".png": _png, ".jpg": _jpeg, ".jpeg": _jpeg, ".npy": _npy,
+        ".xml": _xml, ".onnx": _bytes,
+    }  # fmt: skip
+    if suffix in inside and draw.random() < 0.75:
+        try:
+            return inside[suffix](data, draw)
+        except Exception:  # it is broken already, or cannot hold what was drawn
+            return _bytes(data, draw)
+    return _text(data, draw) if suffix in TEXTS and suffix not in inside or draw.random() < 0.2 else _bytes(data, draw)
+
+
+def _bytes(data: bytes, draw: Draw) -> bytes:
+    kind, size = draw.randrange(8), len(data)
+    if kind == 0 or not size:
+        return data[: draw.randrange(size + 1)]
+    if kind == 1:
+        return b""
+    at = draw.randrange(size)
+    if kind == 2:
+        return data[:at] + draw.randbytes(draw.choice([1, 2, 16])) + data[at:]
+    if kind == 3:
+        return data[:at] + data[at + draw.choice([1, 4, 100]) :]
+    if kind == 4:
+        return data + draw.randbytes(draw.choice([1, 100, 5000]))
+    if kind == 5:
+        span = draw.choice([4, 64, 4096])
+        return data[:at] + bytes(min(span, size - at)) + data[at + span :]
+    changed = bytearray(data)
+    # the beginning says what the rest is
+    reach = size if draw.random() < 0.6 else min(size, 400)
+    for _ in range(draw.choice([1, 3, 12])):
+        changed[draw.randrange(reach)] = draw.choice([0, 255, 127, 128, draw.randrange(256)])
+    return bytes(changed)
+
+
+def _text(data: bytes, draw: Draw) -> bytes:
+    if len(data) > 1 << 20:
+        return _bytes(data, draw)
+    kind = draw.randrange(10)
+    ends = [i for i, byte in enumerate(data) if byte in b'",:<>\n =[]\t'] or [0]
+    if kind < 4:  # a number, name or text becomes something else
+        start = draw.choice(ends)
+        end = next((i for i in ends if i > start), len(data))
+        return data[: start + 1] + draw.choice(_PIECES) + data[end:]
+    if kind == 4:
+        at = draw.randrange(len(data) + 1)
+        return data[:at] + draw.choice(_PIECES) + data[at:]
+    if kind == 5:
+        rows = data.splitlines(keepends=True) or [b""]
+        row = draw.randrange(len(rows))
+        return b"".join(rows[:row] + rows[row : row + 1] * draw.choice([0, 2, 50, 2000]) + rows[row + 1 :])
+    if kind == 6:
+        text = data.decode("latin-1")
+        return text.encode(draw.choice(["utf-16", "utf-8-sig", "utf-32"]))
+    if kind == 7:
+        return data.replace(draw.choice([b"\n", b",", b" ", b'"', b"0"]), draw.choice(_PIECES[:30]))
+    if kind == 8:
+        rows = data.splitlines(keepends=True)
+        draw.shuffle(rows)
+        return b"".join(rows)
+    return _bytes(data, draw)
+
+
+def _node(value: Any, draw: Draw) -> Any:
+    """A value with one place in it changed."""
+    if draw.random() < (0.25 if isinstance(value, dict | list) else 1.0):
+        nest: Any = 0
+        for _ in range(draw.choice([3, 500])):
+            nest = [nest]
+        strange: list[Any] = [None, True, [], {}, [[]], {"a": [1]}, nest, [value] * 3]
+        return draw.choice([*strange, draw.choice(_NUMBERS), draw.choice(_NUMBERS), draw.choice(_TEXTS)])
+    if isinstance(value, dict) and value:
+        key = draw.choice(list(value))
+        kind = draw.random()
+        if kind < 0.12:
+            return {k: v for k, v in value.items() if k != key}
+        if kind < 0.2:
+            return value | {draw.choice(_TEXTS): draw.choice(_NUMBERS)}
+        return {k: _node(v, draw) if k == key else v for k, v in value.items()}
+    if isinstance(value, list) and value:
+        at = draw.randrange(len(value))
+        kind = draw.random()
+        if kind < 0.1:
+            return value[:at] + value[at + 1 :]
+        if kind < 0.2:
+            return value[:at] + value[at : at + 1] * draw.choice([2, 100]) + value[at + 1 :]
+        return value[:at] + [_node(value[at], draw)] + value[at + 1 :]
+    return draw.choice(_NUMBERS)
+
+
+def _json(data: bytes, draw: Draw) -> bytes:
+    changed = _node(json.loads(data), draw)
+    text = json.dumps(changed)
+    if draw.random() < 0.03:
+        text = '{"a":' * 50_000 + text
+    return text.encode()
+
+
+def _json_lines(data: bytes, draw: Draw) -> bytes:
+    rows = data.splitlines() or [b"{}"]
+    row = draw.randrange(len(rows))
+    rows[row] = _json(rows[row], draw) if draw.random() < 0.8 else _text(rows[row], draw)
+    return b"\n".join(rows) + b"\n"
+
+
+def _toml(data: bytes, draw: Draw) -> bytes:
+    """One setting gets another value, a key another name, or a strange one is added."""
+    rows = data.decode().splitlines()
+    settings = [n for n, row in enumerate(rows) if "=" in row] or [0]
+    at = draw.choice(settings)
+    key, _, _ = rows[at].partition("=")
+    kind = draw.random()
+    if kind < 0.75:
+        value = draw.choice([*_NUMBERS[:15], *_NUMBERS[:6], *_TEXTS, True, [], [1], [[1]], [0.5, "x"], list(range(3)), 7])
+        shown = json.dumps(value) if not isinstance(value, float) else repr(value)
+        rows[at] = f"{key}= {shown}"
+        if draw.random() < 0.1:
+            rows[at] = f"{key}= " + "[" * 50_000
+    elif kind < 0.85:
+        rows[at] = rows[at].replace(key.strip(), draw.choice(["x", "steps", "family", "a.b", '"\\u0000"', "extends"]), 1)
+    elif kind < 0.95:
+        rows.insert(0, draw.choice(['extends = "siamfc"', 'extends = "tiny.toml"', "extends = 3", 'name = "../../x"']))
+    else:
+        del rows[at]
+    text = "\n".join(rows) + "\n"
+    tomllib.loads(text) if draw.random() < 0.3 else None
+    return text.encode()
+
+
+def _xml(data: bytes, draw: Draw) -> bytes:
+    kind = draw.random()
+    if kind < 0.05:
+        return _BOMB
+    if kind < 0.1:
+        return b"<a>" * 20_000 + data
+    return _text(data, draw)
+
+
+def _member(name: str, data: bytes, draw: Draw) -> bytes:
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+    if name.endswith("data.pkl"):
+        return _bytes(data, draw)
+    return change(suffix, data, draw)
+
+
+def _zip(data: bytes, draw: Draw) -> bytes:
+    kind = draw.random()
+    if kind < 0.25:  # the directory at the end
+        start = max(data.rfind(b"PK\x05\x06"), 0)
+        directory = struct.unpack_from("<I", data, start + 16)[0] if start else 0
+        changed = bytearray(data)
+        for _ in range(draw.choice([1, 3, 10])):
+            changed[draw.randrange(min(directory, len(data) - 1), len(data))] = draw.choice([0, 255, draw.randrange(256)])
+        return bytes(changed)
+    with zipfile.ZipFile(io.BytesIO(data)) as packed:
+        members = [(info, packed.read(info)) for info in packed.infolist()]
+    at = draw.randrange(len(members))
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", members[0][0].compress_type) as packed:
+        for n, (info, content) in enumerate(members):
+            name = info.filename
+            if n == at and kind < 0.7:
+                content = _member(name, content, draw)
+            elif n == at and kind < 0.8:
+                stem = name.rpartition("/")[0]
+                name = draw.choice(["../x", "/etc/x", "a\nb", "x" * 3000, "", "a/../b", "\\x", "é", name + "/", stem])
+            elif n == at and kind < 0.9:
+                packed.writestr(name, b"0,0,0,0\n" * (9 << 20), zipfile.ZIP_DEFLATED, 1)
+                continue
+            elif n == at:
+                continue
+            packed.writestr(name, content)
+    return out.getvalue()
+
+
+def _tar(data: bytes, draw: Draw) -> bytes:
+    kind = draw.random()
+    if kind < 0.2:
+        return _bytes(data, draw)
+    members = []
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        for member in tar:
+            stored = tar.extractfile(member)
+            members.append((member, stored.read() if stored else b""))
+    at = draw.randrange(len(members))
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=draw.choice([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])) as tar:
+        for n, (member, content) in enumerate(members):
+            if n == at and kind < 0.7:
+                content = _member(member.name, content, draw)
+            elif n == at and kind < 0.8:
+                member.name = draw.choice(["../x.json", "/x.jpg", "a\nb.json", "x" * 300 + ".json", ".json", "x", "a.b.c"])
+            elif n == at and kind < 0.9:
+                member.type = draw.choice([tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, b"S", b"x"])
+                member.linkname = draw.choice(["/etc/passwd", member.name, "../x"])
+            elif n == at:
+                continue
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    changed = out.getvalue()
+    if kind > 0.95:  # a size that the file does not have
+        changed = changed[:124] + draw.choice([b"77777777777\0", b"-0000000001\0", b"\x80" + b"\xff" * 11]) + changed[136:]
+        total = sum(changed[:148]) + 8 * 32 + sum(changed[156:512])
+        changed = changed[:148] + b"%06o\0 " % total + changed[156:]
+    return changed
+
+
+def _safetensors(data: bytes, draw: Draw) -> bytes:
+    length = struct.unpack_from("<Q", data)[0]
+    header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
+    kind = draw.random()
+    notes = header.get("__metadata__", {})
+    nested = [key for key, value in notes.items() if value[:1] == "{"]
+    if kind < 0.5 and nested:  # the preset, which is JSON in a text
+        key = draw.choice(nested)
+        header["__metadata__"][key] = json.dumps(_node(json.loads(notes[key]), draw))
+    elif kind < 0.7:
+        header = _node(header, draw)
+    elif kind < 0.85:  # the values
+        changed = bytearray(body)
+        for _ in range(20):
+            at = draw.randrange(len(body) - 2)
+            changed[at : at + 2] = draw.choice([b"\xff\x7f", b"\0\x7e", b"\0\x7c", b"\xff\xfb", draw.randbytes(2)])
+        body = bytes(changed)
+    else:
+        body = _bytes(body, draw)
+    text = json.dumps(header).encode()
+    shown = len(text) if draw.random() < 0.95 else draw.choice([0, 2**63, 2**32, len(text) * 2])
+    return struct.pack("<Q", shown) + text + body
+
+
+def _png(data: bytes, draw: Draw) -> bytes:
+    if draw.random() < 0.4:  # another size in a header that is right in itself
+        size = struct.pack(">II", draw.choice([0, 1, 65, 30_000, 2**31 - 1]), draw.choice([0, 1, 49, 30_000, 2**31 - 1]))
+        head = b"IHDR" + size + data[24:29]
+        return data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
+    return _bytes(data, draw)
+
+
+def _jpeg(data: bytes, draw: Draw) -> bytes:
+    at = data.find(b"\xff\xc0")
+    if at > 0 and draw.random() < 0.4:
+        size = struct.pack(">HH", draw.choice([0, 1, 49, 65_535]), draw.choice([0, 1, 65, 65_535]))
+        return data[: at + 5] + size + data[at + 9 :]
+    return _bytes(data, draw)
+
+
+def _npy(data: bytes, draw: Draw) -> bytes:
+    length = struct.unpack_from("<H", data, 8)[0]
+    header, body = data[10 : 10 + length].decode("latin-1"), data[10 + length :]
+    shape = draw.choice(["(1000000000000,)", "(-1,)", "()", "(3, 4, 5)", "(0,)", "(2**70,)"])
+    kind = draw.choice(["'|O'", "'<f8'", "'<i8'", "'|S9'", "'<U3'", "'<c16'", "'|b1'", "[('a', '<f4')]"])
+    if draw.random() < 0.5:
+        start = header.index("'shape': ") + 9
+        header = header[:start] + shape + header[header.index(")", start) + 1 :]
+    else:
+        start = header.index("'descr': ") + 9
+        header = header[:start] + kind + header[header.index(", 'fortran", start) :]
+    if "'|O'" in header:
+        body = b"\x80\x04\x95\x1e\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
+    return data[:8] + struct.pack("<H", len(header)) + header.encode("latin-1") + body
+
+
+def change_words(argv: list[str], draw: Draw, options: list[str]) -> list[str]:
+    """Change the words of a command: values, options, their order and number."""
+    words = list(argv)
+    for _ in range(draw.choice([1, 1, 2, 3])):
+        at = draw.randrange(1, len(words)) if len(words) > 1 else 0
+        kind = draw.random()
+        if kind < 0.55:
+            words[at] = _value(words[at], draw)
+        elif kind < 0.65:
+            del words[at]
+        elif kind < 0.72:
+            words.insert(at, words[at])
+        elif kind < 0.95 and options:
+            words[at:at] = [draw.choice(options), _value(words[at], draw)][: draw.choice([1, 2, 2, 2])]
+        else:
+            words.insert(at, draw.choice(["--help", "--", "-", "", "--x", "-o", "@x", "--set", "--box"]))
+        if not words:
+            return ["--help"]
+    return words
+
+
+def _value(word: str, draw: Draw) -> str:
+    """A value in place of another; no path that is drawn leads out of the folder of the run."""
+    texts = [text for text in _TEXTS if not text.startswith(("/", "..", "file:")) and "\0" not in text and ".." not in text]
+    files = ["in.fifo", "link", "out", "out/new", "out/new/deep.txt", "out/a.json", "out/a.mp4", "out/a.npz", "out/a.zip"]
+    files += ["out/fifo", "out/x.toml", "full/x", "full", "readonly", "in", "data", "shards", "clip.mp4", "out/é\n.txt"]
+    numbers = [str(number) for number in _NUMBERS if number != 10**400]
+    settings = [
+        f"{key}={draw.choice([*numbers, 'x', '[]', '[1]', 'true', '{}', '[' * 500, '0.3,0.4'])}"
+        for key in ("track.window", "track.scales", "crops.search", "crops.template", "train.steps", "train.batch",
+                    "train.lr", "data.gap", "data.flip", "data.search", "model.width", "model.backbone", "name", "x.y",
+                    "train.seed", "train.ema", "data.search.shift", "track", "model.levels", "train.batch_shards")
+    ]  # fmt: skip
+    boxes = ["1,2,3", "0,0,0,0", "nan,1,1,1", "-5,-5,3,3", "1e9,1,1,1", "1,1,1e9,1e9", "inf,0,1,1", "1 2 3 4", "4,6,12,1e-9"]
+    return draw.choice([draw.choice(texts), draw.choice(files), draw.choice(numbers), draw.choice(settings),
+                        draw.choice(boxes), word[: len(word) // 2], word + "x", word.upper(), word + "," + word])  # fmt: skip

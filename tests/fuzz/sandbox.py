@@ -1,0 +1,240 @@
+"""Runs commands of siamtrack in forked processes with limits of time and memory.
+
+Everything is imported once, here; a run costs a fork, not the start of an interpreter. A run cannot hurt the next one:
+it has its own process, session and standard streams, and all that it started is gone when it ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import multiprocessing
+import os
+import pkgutil
+import resource
+import select
+import signal
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Outcome", "preload", "run", "run_function"]
+
+SECONDS = 20.0
+"""Of processor time, or of waiting for nothing: more is a hang."""
+PATIENCE = 120.0
+"""Seconds on the clock for a run that computes on a busy machine."""
+MEMORY = 4 << 30
+"""Bytes of private memory."""
+NOBODY = 65534
+"""The user that runs are, where this program is run by root."""
+_MOST_PRINTED = 1 << 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `code` as a shell sees it, None if it was ended for taking too long."""
+
+    code: int | None
+    printed: str
+    errors: str
+    seconds: float
+    left_running: bool = False
+
+
+def preload() -> None:
+    """Import all that commands need, so that no run has to."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    import siamtrack
+
+    for module in pkgutil.walk_packages(siamtrack.__path__, "siamtrack."):
+        if not module.name.endswith("__main__") and ".integrations." not in module.name:
+            importlib.import_module(module.name)
+    for name in ("matplotlib.pyplot", "jinja2", "tensorboard", "torch.optim", "torchvision", "distributed", "fsspec"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    # the second half of what torch loads is loaded by its first optimiser and its first saved file
+    torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    gc.collect()
+    gc.freeze()
+
+
+def run(
+    argv: Sequence[str],
+    cwd: Path,
+    before: Callable[[], None] | None = None,
+    kill_after: float | None = None,
+) -> Outcome:
+    """Run `siamtrack ARGV`.
+
+    Args:
+        argv: the arguments, without the program's name.
+        cwd: the folder to run it in.
+        before: called in the new process first; it may set traps.
+        kill_after: seconds after which the process is killed, as a power cut would.
+    """
+
+    def command() -> None:
+        from siamtrack.apps.cli.main import run as main
+
+        sys.argv = ["siamtrack", *argv]
+        main()
+
+    return run_function(command, cwd, before, kill_after)
+
+
+def run_function(
+    function: Callable[[], Any],
+    cwd: Path,
+    before: Callable[[], None] | None = None,
+    kill_after: float | None = None,
+) -> Outcome:
+    """Run a function in a forked process; see `run`."""
+    streams = [os.memfd_create(name) for name in ("stdout", "stderr")]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    began = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        _become(function, cwd, streams, before)
+    try:
+        code = _watch(child, began, kill_after)
+        left = _sweep(child, killed=code is None or kill_after is not None)
+        printed, errors = map(_content, streams)
+    finally:
+        for stream in streams:
+            os.close(stream)
+    return Outcome(code, printed, errors, time.monotonic() - began, left)
+
+
+def _become(function: Callable[[], Any], cwd: Path, streams: list[int], before: Callable[[], None] | None) -> None:
+    """Be the child: never returns."""
+    code = 70
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDONLY)
+        for number, stream in enumerate((null, *streams)):
+            os.dup2(stream, number)
+        # those of the parent may be a test's
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: PTH123, SIM115
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _fork_workers()
+        os.chdir(cwd)
+        if os.geteuid() == 0:
+            _become_nobody()
+        if before is not None:
+            before()
+        function()
+        code = 0
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    finally:
+        try:
+            for process in multiprocessing.active_children():
+                process.kill()
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+
+
+def _become_nobody() -> None:
+    """Give up root's rights but to read, where Python itself may lie in root's folder: no run writes outside its own."""
+    system = ctypes.CDLL(None, use_errno=True)
+    keep_capabilities, version, read_all = 8, 0x20080522, 1 << 2  # PR_SET_KEEPCAPS, its format, CAP_DAC_READ_SEARCH
+    system.prctl(keep_capabilities, 1, 0, 0, 0)
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    header, rights = struct.pack("=Ii", version, 0), struct.pack("=6I", read_all, read_all, 0, 0, 0, 0)
+    if system.capset(header, rights):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def _fork_workers() -> None:
+    """Workers of an evaluation are forked here too: a spawned one would import everything again."""
+    from siamtrack.evaluation import pool
+
+    fork = multiprocessing.get_context("fork")
+    setattr(pool, "get_context", lambda kind: fork)  # noqa: B010
+
+
+def _watch(child: int, began: float, kill_after: float | None) -> int | None:
+    """Wait for the child; return its exit code as a shell would, None if it had to be ended."""
+    handle = os.pidfd_open(child)
+    try:
+        limit = SECONDS if kill_after is None else kill_after
+        while True:
+            left = began + limit - time.monotonic()
+            if select.select([handle], [], [], max(left, 0.0))[0]:
+                return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if kill_after is None and limit < PATIENCE and _computes(child, limit):
+                limit += 5.0
+                continue
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return None if kill_after is None else -signal.SIGKILL
+    finally:
+        os.close(handle)
+
+
+def _computes(child: int, seconds: float) -> bool:
+    """Whether a process has been short of processors, not stuck: it had a share of them, and less than the limit."""
+    try:
+        fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return False
+    used = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    return 0.1 * seconds < used < SECONDS
+
+
+def _sweep(session: int, killed: bool) -> bool:
+    """End what a run left behind in its session; whether it was still there after a time to end itself."""
+    deadline = time.monotonic() + (5.0 if killed else 0.5)
+    while found := _members(session):
+        if time.monotonic() > deadline:
+            for process in found:
+                try:
+                    os.kill(process, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _members(session: int) -> list[int]:
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] not in "ZX":
+                found.append(int(name))
+    return found
+
+
+def _content(stream: int) -> str:
+    size = os.fstat(stream).st_size
+    return os.pread(stream, min(size, _MOST_PRINTED), 0).decode(errors="backslashreplace")

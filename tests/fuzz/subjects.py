@@ -1,0 +1,319 @@
+"""Small whole inputs of every command, and the commands that are run on them.
+
+A subject is a folder of files made once; a command names them by paths below it and writes to `out/`, which is empty
+when it starts. A word of a command that holds `|` offers a choice.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import made_sets
+import numpy as np
+import torch
+
+from layouts import BY_NAME, LAYOUTS
+from siamtrack.config import load_preset, preset_to_json
+from siamtrack.data.index import build_index, save_index
+from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
+from siamtrack.evaluation.jobs import Workers
+from siamtrack.evaluation.suites import find_suite
+from siamtrack.formats.datasets import read_truths
+from siamtrack.formats.objects import OBJECT_LAYOUTS
+from siamtrack.formats.records import Predictions
+from siamtrack.formats.results import region_lines, result_path
+from siamtrack.models.weights import save_weights
+from toy_sets import Quiet, ToySpec, draw, folder_set, lines, path_of
+from training_toys import SCRATCH, family_preset, write_preset, write_sequence, write_shard, write_shards
+
+__all__ = ["SUBJECTS", "Subject"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Inputs and what is done with them.
+
+    Attributes:
+        make: fills a folder.
+        commands: lines as they are typed.
+        weight: how often it is drawn, beside the others.
+        seconds: about how long a command takes; kills are timed by it.
+        again: what is added to a command that goes on after a kill.
+    """
+
+    make: Callable[[Path], object]
+    commands: tuple[str, ...]
+    weight: float = 1.0
+    again: str = ""
+
+
+_FAMILIES = ("siamcar", "siamrpn", "spm", "siamfc")
+
+
+def weights(folder: Path) -> None:
+    """Weights of small networks of some families."""
+    for family in _FAMILIES:
+        torch.manual_seed(0)
+        path = family_preset(folder, family)
+        preset = load_preset(path)
+        save_weights(folder / f"{family}.safetensors", preset.model.build(), {"preset": preset_to_json(preset)})
+
+
+def film(path: Path, count: int = 6) -> None:
+    from siamtrack.video.writer import VideoWriter
+
+    boxes = path_of(count)
+    frames = np.full((count, 48, 64, 3), 40, np.uint8)
+    with VideoWriter(path, (64, 48), 10.0) as writer:
+        for frame, (x, y, w, h) in zip(frames, boxes.astype(int).tolist(), strict=True):
+            frame[y : y + h, x : x + w] = 220
+            writer.write(frame)
+
+
+def clips(root: Path) -> None:
+    weights(root)
+    film(root / "clip.mp4")
+    draw(root / "frames", path_of(4))
+    draw(root / "pngs", path_of(3), "%d.png")
+
+
+def sequences(root: Path) -> None:
+    weights(root)
+    folder_set(root / "data", {"one": 4, "two": 3})
+
+
+def store(root: Path) -> None:
+    """Two trackers' results on one suite, its data, and the same results as raw files."""
+    folder_set(root / "data", {"one": 6, "two": 5})
+    suite = find_suite("folder")
+    for name in ("toy", "rival"):
+        spec = ToySpec(name=name)
+        place = open_store(spec, suite, root / "results")
+        evaluate(spec, suite, read_suite(suite, root / "data"), place, Workers(0), Quiet())
+        shutil.copytree(root / "results" / name / "folder" / "results", root / "raw" / name)
+
+
+def submissions(root: Path) -> None:
+    names = [f"GOT-10k_Test_{n:06d}" for n in (1, 2)]
+    for n, name in enumerate(names):
+        draw(root / "got" / "test" / name, path_of(3 + n))
+        (root / "got" / "test" / name / "groundtruth.txt").write_text(lines(path_of(1)))
+    (root / "got" / "test" / "list.txt").write_text("\n".join(names))
+    (root / "net" / "TEST" / "anno").mkdir(parents=True)
+    for n, name in enumerate(["-_0o9F4rRAo_0", "AbCdEfGhIj1_12"]):
+        draw(root / "net" / "TEST" / "frames" / name, path_of(3 + n), "%d.jpg", 0)
+        (root / "net" / "TEST" / "anno" / f"{name}.txt").write_text(lines(path_of(1)))
+    for suite_name, folder in (("got10k-test", "got"), ("trackingnet", "net")):
+        suite = find_suite(suite_name)
+        spec = ToySpec()
+        place = open_store(spec, suite, root / "results")
+        evaluate(spec, suite, read_suite(suite, root / folder), place, Workers(0), Quiet())
+    with zipfile.ZipFile(root / "sent.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in names:
+            packed.writestr(f"{name}/{name}_001.txt", lines(path_of(3)))
+            packed.writestr(f"{name}/{name}_time.txt", "0.1\n" * 3)
+
+
+def truths(name: str) -> Callable[[Path], None]:
+    """A benchmark's annotation, results of it, and both as zip files."""
+
+    def make(root: Path) -> None:
+        rng = np.random.default_rng(0)
+        made_sets.SUITES[name](root / "truth", rng)
+        for sequence, annotation in read_truths(root / "truth", find_suite(name).data).items():
+            path = root / "results" / result_path("ope", sequence, "")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(region_lines(Predictions(annotation.regions.copy())))
+        if name == "otb100":
+            small_frames(root / "truth")
+        for part in ("truth", "results"):
+            shutil.make_archive(str(root / part), "zip", root / part)
+
+    return make
+
+
+def small_frames(root: Path) -> None:
+    """Leave a few frames of each folder, as scoring does not read them and copying takes time."""
+    for folder in {path.parent for path in root.rglob("*.jpg")}:
+        for path in sorted(folder.glob("*.jpg"))[3:]:
+            path.unlink()
+
+
+def layout(name: str) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        (LAYOUTS[name][1] if name in LAYOUTS else BY_NAME[name])(root / "data")
+        kind = LAYOUTS[name][0] if name in LAYOUTS else name
+        made, _ = build_index(root / "data", OBJECT_LAYOUTS[kind])
+        save_index(made, root / "made.npz")
+        shutil.make_archive(str(root / "packed"), "zip", root / "data")
+
+    return make
+
+
+def shards(root: Path) -> None:
+    """Shards, presets, weights, a run's folder with checkpoints, and a failed step."""
+    write_shards(root / "shards", 2)
+    write_preset(root, SCRATCH)
+    for family in _FAMILIES:
+        family_preset(root, family)
+    write_sequence(root / "val")
+    preset = load_preset(root / "tiny.toml")
+    from siamtrack.data.pair_source import open_pairs
+    from siamtrack.training import loop
+    from siamtrack.training.distributed import ProcessGroup
+    from siamtrack.training.failure import FailedStep, save_failure
+    from siamtrack.training.parameters import prepare, settings_in_force, unfreeze_backbone
+
+    pairs = open_pairs(root / "shards", preset.crops, preset.data)
+    loop.train(preset, pairs, root / "run", until=4)
+    torch.manual_seed(0)
+    net = preset.model.build()
+    prepare(net, settings_in_force(preset.train))
+    unfreeze_backbone(net, settings_in_force(preset.train), 4)
+    batch, rngs = loop.draw_batch(pairs, preset, 4, ProcessGroup())
+    random = torch.stack([rng.get_state() for rng in rngs])
+    terms = {name: float(value.detach()) for name, value in preset.model.loss(net, batch, rngs).items()}
+    save_failure(root / "failed.safetensors", preset, net, FailedStep(4, batch, terms, 1.0, random))
+    pairs.close()
+
+
+def foreign(root: Path) -> None:
+    """A checkpoint of another project, whose tensors are small where the format lets them be."""
+    net = load_preset("siamfc").model.build()
+    state = {f"backbone.conv{n}.0.weight": torch.zeros(3, 3, 3, 3) for n in range(1, 4)}
+    torch.save(state, root / "small.pth")
+    whole = {name: value for name, value in net.state_dict().items() if name.startswith("backbone.")}
+    torch.save(whole, root / "whole.pth")
+    blob = io.BytesIO()
+    torch.save({"state_dict": state, "epoch": 3}, blob, _use_new_zipfile_serialization=False)
+    (root / "old.pth").write_bytes(blob.getvalue())
+
+
+def study(root: Path) -> None:
+    write_shard(root / "shards", tracks=12, frames=2)
+
+
+_ONE = "--box 4,6,12,10"
+
+SUBJECTS: dict[str, Subject] = {
+    "track": Subject(
+        clips,
+        (
+            f"track clip.mp4|frames|pngs {_ONE} --model "
+            "siamcar.safetensors|siamrpn.safetensors|spm.safetensors|siamfc.safetensors "
+            "--output out/boxes.txt|out/boxes.csv|out/boxes.json|out/boxes.jsonl",
+            f"track clip.mp4|frames {_ONE} {_ONE} --model siamcar.safetensors --video out/drawn.mp4",
+            f"track frames {_ONE} --model siamcar.safetensors --preset siamcar.toml --output out/boxes.txt",
+            f"track clip.mp4 {_ONE} --model siamcar.safetensors --start 1 --end 4 --output out/boxes.csv",
+        ),
+        3.0,
+        "--overwrite",
+    ),
+    "demo": Subject(weights, ("demo --model siamcar.safetensors --end 3 --out out/demo",), 0.5),
+    "eval": Subject(
+        sequences,
+        (
+            "eval siamcar.safetensors --suite folder --data data --out out/results --processes 1",
+            "eval siamcar.safetensors spm.safetensors --suite folder --data data --out out/results --processes 1",
+            "eval siamrpn.safetensors --preset siamrpn.toml --suite folder --data data --out out/results --processes 1",
+        ),
+        1.5,
+    ),
+    "tune": Subject(
+        sequences,
+        (
+            "tune siamcar.safetensors --data data --out out/tuned.toml --grid track.window=0.3,0.4 "
+            "--folds 2 --processes 1",
+            "tune siamcar.safetensors --data data --out out/tuned.toml --grid track.window=0.3,0.4 "
+            "--search coordinate --folds 2 --processes 1",
+        ),
+        1.0,
+    ),
+    "report": Subject(
+        store,
+        (
+            "report results --out out/page",
+            "report results --out out/page --data data --clips 1",
+            "report raw/toy raw/rival --suite folder --truth data --out out/page",
+        ),
+        1.0,
+    ),
+    "submit": Subject(
+        submissions,
+        (
+            "submit results/toy/got10k-test --data got --out out/sent.zip",
+            "submit results/toy/trackingnet --data net --out out/sent.zip",
+            "submit sent.zip --check",
+            "submit sent.zip --check --data got",
+        ),
+        2.0,
+    ),
+    **{
+        f"score-{name}": Subject(
+            truths(name),
+            (
+                f"score --suite {name} --truth truth|truth.zip --results results|results.zip",
+                f"score --suite {name} --truth truth --results results --json --per-sequence",
+            ),
+            0.4,
+        )
+        for name in ("otb100", "vot2018", "vot2022", "lasot", "got10k-val", "uav123", "nfs30", "tc128", "folder")
+    },
+    **{
+        f"data-{name}": Subject(
+            layout(name),
+            (
+                f"data index data|packed.zip --as {LAYOUTS[name][0] if name in LAYOUTS else name} -o out/made.npz",
+                "data index data -o out/made.npz",
+                "data check data|made.npz|packed.zip --all",
+                "data pack made.npz -o out/shards --processes 1 --size 64 --smallest 1 --shard 3",
+            ),
+            0.4,
+        )
+        for name in [*LAYOUTS, *BY_NAME]
+    },
+    "shards": Subject(
+        shards,
+        (
+            "data check shards",
+            "data check shards/made-00.tar --all",
+            "data check shards --picture out/crops.png",
+        ),
+        2.0,
+    ),
+    "train": Subject(
+        shards,
+        (
+            "train tiny.toml --data shards --out out/run --steps 2",
+            "train siamrpn.toml|spm.toml|siamfc.toml|siamcar.toml --data shards --out out/run --steps 1",
+            "train tiny.toml --data shards/made-{00..01}.tar --out out/run --steps 1 --val val",
+            "train tiny.toml --data shards --out run --resume --steps 5",
+            "train tiny.toml --data shards --dry-run --picture out/pairs.png",
+            "train --replay failed.safetensors",
+        ),
+        3.0,
+        "--resume",
+    ),
+    "import": Subject(
+        foreign,
+        (
+            "import small.pth|whole.pth|old.pth --from siamfc-pytorch --preset siamfc --out out/made.safetensors",
+            "import small.pth|old.pth --from pysot --preset siamrpn_alex --out out/made.safetensors",
+        ),
+        1.0,
+    ),
+    "study": Subject(
+        study,
+        (
+            "study center-bias --data shards --out out/study --shift 0 --crops 2 "
+            "--set train.steps=1 --set train.batch=2 --set train.from_scratch=true",
+        ),
+        0.2,
+    ),
+}
