@@ -17,12 +17,19 @@ __all__ = [
     "WeightsError",
     "did_you_mean",
     "missing_package",
+    "printable",
     "reason",
 ]
 
 
 class SiamtrackError(Exception):
-    """The base of all errors that siamtrack raises on purpose."""
+    """The base of all errors that siamtrack raises on purpose.
+
+    The message is one line, whatever the files and names hold that it shows; see `printable`.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class InputError(SiamtrackError):
@@ -48,9 +55,36 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean '{spelling[found[0]]}'?" if found else "."
 
 
+def printable(text: str) -> str:
+    """A text on one line, with what a terminal cannot show escaped."""
+    line = " ".join(text.splitlines())
+    return line if line.isprintable() else "".join(_escaped(sign) for sign in line)
+
+
+def _escaped(sign: str) -> str:
+    return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
+
+
+_KINDS: tuple[tuple[type[Exception], str], ...] = (
+    (UnicodeError, "expected text in UTF-8"),
+    (RecursionError, "nested too deep"),
+    (MemoryError, "it does not fit into memory"),
+    (OverflowError, "a number is too large"),
+    (IndexError, "something is missing"),
+    (TypeError, "a value of another kind than expected"),
+    (AttributeError, "a value of another kind than expected"),
+)
+
+
 def reason(error: Exception) -> str:
-    """Why the system or a library refused, to stand in a message: the error's own words in lower case, no number."""
-    return str(getattr(error, "strerror", None) or error).strip().lower()
+    """Why the system, a library or a file's content refused, to stand in a message: no number, no program's words."""
+    if isinstance(error, KeyError):
+        return f"{str(error.args[0] if error.args else '')[:80]!r} is missing"
+    for kind, words in _KINDS:
+        if isinstance(error, kind):
+            return words
+    said = getattr(error, "strerror", None)
+    return str(said).strip().lower() if said else printable(str(error))
 
 
 def missing_package(what: str, package: str, extra: str) -> ConfigError:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import socket
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,9 +19,11 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from siamtrack.errors import DataError, reason
+from siamtrack.errors import DataError, printable, reason
 
 __all__ = [
+    "append_line",
+    "check_regular",
     "file_sha256",
     "first_names",
     "image_size",
@@ -34,6 +37,7 @@ __all__ = [
 
 _DRAFT = re.compile(r"^\.part-(\d+)-(.+)-[a-z0-9_]+(\.\w+)?$")
 _LONGEST_NAME = 160
+_LARGEST = 2 << 30  # bytes that are read at once
 
 
 @contextmanager
@@ -47,6 +51,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         DataError: the draft cannot be made, written or moved.
     """
     try:
+        if path.exists():  # a pipe or a device would be replaced by a file
+            check_regular(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         prefix = f".part-{os.getpid()}-{socket.gethostname()}-"
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
@@ -91,18 +97,59 @@ def _alive(process: int) -> bool:
     return True
 
 
+def check_regular(path: Path) -> int:
+    """Return the size in bytes of a file that is no folder, pipe or device, which could be read without end.
+
+    Raises:
+        DataError: there is no such file, or it is of another kind.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise DataError(f"{path}: {reason(error)}") from None
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a device or a socket"
+        raise DataError(f"{path}: expected a file; it is {kind}")
+    return found.st_size
+
+
 def read_bytes(path: Path) -> bytes:
     """Return a file's content.
 
     Raises:
-        DataError: it cannot be read; the message names it.
+        DataError: it cannot be read, or has more than 2 GiB; the message names it.
     """
+    if (size := check_regular(path)) > _LARGEST:
+        raise DataError(f"{path}: {size} bytes; expected at most {_LARGEST}")
     try:
         return path.read_bytes()
-    except (OSError, ValueError, MemoryError) as error:  # ValueError: a null byte in the name
-        raise DataError(
-            f"{str(path)!r}: {reason(error)}" if "\0" in str(path) else f"{path}: {reason(error)}"
-        ) from None
+    except (OSError, MemoryError) as error:
+        raise DataError(f"{path}: {reason(error)}") from None
+
+
+def append_line(path: Path, line: str, *, sync: bool = False) -> None:
+    """Append a line to a file, which is made if missing. After a half line, left by a kill, it begins on its own.
+
+    Args:
+        path: the file.
+        line: without its end.
+        sync: return only when it is on the disk.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    if path.exists():
+        check_regular(path)
+    try:
+        with path.open("ab+") as stream:
+            stream.seek(max(stream.seek(0, os.SEEK_END) - 1, 0))
+            gap = b"" if stream.read(1) in (b"\n", b"") else b"\n"
+            stream.write(gap + line.encode() + b"\n")
+            stream.flush()
+            if sync:
+                os.fsync(stream.fileno())
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {reason(error)}") from None
 
 
 def parse_json(data: bytes | str, where: str) -> dict[str, Any]:
@@ -113,10 +160,8 @@ def parse_json(data: bytes | str, where: str) -> dict[str, Any]:
     """
     try:
         found = json.loads(data)
-    except RecursionError:
-        raise DataError(f"{where}: expected JSON: nested too deep") from None
-    except ValueError as error:
-        raise DataError(f"{where}: expected JSON: {error}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise DataError(f"{where}: expected JSON: {reason(error)}") from None
     if not isinstance(found, dict):
         raise DataError(f"{where}: expected a JSON object, got {type(found).__name__}")
     return found
@@ -133,6 +178,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits; raises `DataError` if it cannot be read."""
+    check_regular(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -193,5 +239,5 @@ def first_names(names: Iterable[str], limit: int = 6) -> str:
 
 
 def _shown(name: str) -> str:
-    text = name if name.isprintable() else repr(name)
+    text = printable(name)
     return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..."

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from siamtrack.errors import ConfigError, DataError, missing_package, reason
-from siamtrack.io import parse_json, read_bytes, write_whole
+from siamtrack.io import check_regular, parse_json, read_bytes, write_whole
 
 __all__ = [
     "Place",
@@ -69,6 +69,7 @@ def open_for_reading(place: Place) -> Iterator[IO[bytes]]:
         with _told(place, "cannot be opened"):
             stream: IO[bytes] = system.open(path, "rb")
     else:
+        check_regular(Path(place))
         try:
             stream = Path(place).open("rb")  # noqa: SIM115 - closed by the block below
         except OSError as error:

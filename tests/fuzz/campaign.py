@@ -54,7 +54,6 @@ def _replay(named: list[Path], root: Path) -> int:
 
 def _campaign(args: argparse.Namespace, root: Path) -> int:
     from case import Workshop, draw_case
-
     from subjects import SUBJECTS
 
     workshop, options = Workshop(root), all_options()
@@ -69,7 +68,8 @@ def _campaign(args: argparse.Namespace, root: Path) -> int:
         codes[str(outcome.code)] += 1
         slowest = max(slowest, outcome.seconds)
         if args.list:
-            print(f"{number} {case.subject} {outcome.code} {outcome.seconds:.2f} {' '.join(case.argv)!a} {list(case.edits)}")
+            said = shlex.join(case.argv)
+            print(f"{number} {case.subject} {outcome.code} {outcome.seconds:.2f} {said!a} {list(case.edits)}")
         if wrong:
             kinds[wrong[0][:90]] += 1
             from dataclasses import replace

@@ -113,7 +113,7 @@ class Workshop:
 def difference(before: bytes, path: Path) -> dict[str, Any]:
     """How a path differs from a file's whole content, in a form that is kept."""
     if path.is_symlink():
-        return {"link": os.readlink(path)}
+        return {"link": str(path.readlink())}
     if not path.exists():
         return {"gone": True}
     if path.is_dir():
@@ -122,7 +122,7 @@ def difference(before: bytes, path: Path) -> dict[str, Any]:
         return {"pipe": True}
     after = path.read_bytes()
     most = min(len(before), len(after))
-    start = len(os.path.commonprefix([before, after]))
+    start = next((n for n in range(most) if before[n] != after[n]), most)
     end = 0
     while end < most - start and before[-1 - end] == after[-1 - end]:
         end += 1

@@ -31,7 +31,25 @@ _TEXTS = [
 ]
 _PIECES = [
     *(b"", b"\0", b"\xff\xfe\0", b"nan", b"inf", b"-inf", b"1e999", b"-1", b"0", b"9" * 400, b"{}", b"[]", b"null"),
-    *(b'"', b"'", b",", b"\n", b"\r", b"\t", b";", b"<", b">", b"&x;", b"=", b"#", b"[", b"]", b"{", b"}", b"\xe2\x80\xa8"),
+    *(
+        b'"',
+        b"'",
+        b",",
+        b"\n",
+        b"\r",
+        b"\t",
+        b";",
+        b"<",
+        b">",
+        b"&x;",
+        b"=",
+        b"#",
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b"\xe2\x80\xa8",
+    ),
     *(b"[" * 100_000, b'{"a":' * 20_000, b"(" * 5000, b"../../x", b"/dev/zero", b"1,2,3,4\n" * 3, b"a" * 100_000),
     *(b"\xef\xbb\xbf", b"\xed\xa0\x80", b"1_000", b"0x10", b"1e5", b"true", b"x", b"\\", b"${HOME}", b"*a", b"&a [*a]"),
 ]
@@ -89,7 +107,9 @@ def change(suffix: str, data: bytes, draw: Draw) -> bytes:
             return inside[suffix](data, draw)
         except Exception:  # it is broken already, or cannot hold what was drawn
             return _bytes(data, draw)
-    return _text(data, draw) if suffix in TEXTS and suffix not in inside or draw.random() < 0.2 else _bytes(data, draw)
+    return (
+        _text(data, draw) if (suffix in TEXTS and suffix not in inside) or draw.random() < 0.2 else _bytes(data, draw)
+    )
 
 
 def _bytes(data: bytes, draw: Draw) -> bytes:
@@ -167,7 +187,7 @@ def _node(value: Any, draw: Draw) -> Any:
             return value[:at] + value[at + 1 :]
         if kind < 0.2:
             return value[:at] + value[at : at + 1] * draw.choice([2, 100]) + value[at + 1 :]
-        return value[:at] + [_node(value[at], draw)] + value[at + 1 :]
+        return [*value[:at], _node(value[at], draw), *value[at + 1 :]]
     return draw.choice(_NUMBERS)
 
 
@@ -194,13 +214,17 @@ def _toml(data: bytes, draw: Draw) -> bytes:
     key, _, _ = rows[at].partition("=")
     kind = draw.random()
     if kind < 0.75:
-        value = draw.choice([*_NUMBERS[:15], *_NUMBERS[:6], *_TEXTS, True, [], [1], [[1]], [0.5, "x"], list(range(3)), 7])
+        value = draw.choice(
+            [*_NUMBERS[:15], *_NUMBERS[:6], *_TEXTS, True, [], [1], [[1]], [0.5, "x"], list(range(3)), 7]
+        )
         shown = json.dumps(value) if not isinstance(value, float) else repr(value)
         rows[at] = f"{key}= {shown}"
         if draw.random() < 0.1:
             rows[at] = f"{key}= " + "[" * 50_000
     elif kind < 0.85:
-        rows[at] = rows[at].replace(key.strip(), draw.choice(["x", "steps", "family", "a.b", '"\\u0000"', "extends"]), 1)
+        rows[at] = rows[at].replace(
+            key.strip(), draw.choice(["x", "steps", "family", "a.b", '"\\u0000"', "extends"]), 1
+        )
     elif kind < 0.95:
         rows.insert(0, draw.choice(['extends = "siamfc"', 'extends = "tiny.toml"', "extends = 3", 'name = "../../x"']))
     else:
@@ -233,7 +257,9 @@ def _zip(data: bytes, draw: Draw) -> bytes:
         directory = struct.unpack_from("<I", data, start + 16)[0] if start else 0
         changed = bytearray(data)
         for _ in range(draw.choice([1, 3, 10])):
-            changed[draw.randrange(min(directory, len(data) - 1), len(data))] = draw.choice([0, 255, draw.randrange(256)])
+            changed[draw.randrange(min(directory, len(data) - 1), len(data))] = draw.choice(
+                [0, 255, draw.randrange(256)]
+            )
         return bytes(changed)
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
         members = [(info, packed.read(info)) for info in packed.infolist()]
@@ -272,9 +298,13 @@ def _tar(data: bytes, draw: Draw) -> bytes:
             if n == at and kind < 0.7:
                 content = _member(member.name, content, draw)
             elif n == at and kind < 0.8:
-                member.name = draw.choice(["../x.json", "/x.jpg", "a\nb.json", "x" * 300 + ".json", ".json", "x", "a.b.c"])
+                member.name = draw.choice(
+                    ["../x.json", "/x.jpg", "a\nb.json", "x" * 300 + ".json", ".json", "x", "a.b.c"]
+                )
             elif n == at and kind < 0.9:
-                member.type = draw.choice([tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, b"S", b"x"])
+                member.type = draw.choice(
+                    [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE, b"S", b"x"]
+                )
                 member.linkname = draw.choice(["/etc/passwd", member.name, "../x"])
             elif n == at:
                 continue
@@ -282,7 +312,9 @@ def _tar(data: bytes, draw: Draw) -> bytes:
             tar.addfile(member, io.BytesIO(content))
     changed = out.getvalue()
     if kind > 0.95:  # a size that the file does not have
-        changed = changed[:124] + draw.choice([b"77777777777\0", b"-0000000001\0", b"\x80" + b"\xff" * 11]) + changed[136:]
+        changed = (
+            changed[:124] + draw.choice([b"77777777777\0", b"-0000000001\0", b"\x80" + b"\xff" * 11]) + changed[136:]
+        )
         total = sum(changed[:148]) + 8 * 32 + sum(changed[156:512])
         changed = changed[:148] + b"%06o\0 " % total + changed[156:]
     return changed
@@ -314,7 +346,9 @@ def _safetensors(data: bytes, draw: Draw) -> bytes:
 
 def _png(data: bytes, draw: Draw) -> bytes:
     if draw.random() < 0.4:  # another size in a header that is right in itself
-        size = struct.pack(">II", draw.choice([0, 1, 65, 30_000, 2**31 - 1]), draw.choice([0, 1, 49, 30_000, 2**31 - 1]))
+        size = struct.pack(
+            ">II", draw.choice([0, 1, 65, 30_000, 2**31 - 1]), draw.choice([0, 1, 49, 30_000, 2**31 - 1])
+        )
         head = b"IHDR" + size + data[24:29]
         return data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]
     return _bytes(data, draw)
@@ -340,7 +374,9 @@ def _npy(data: bytes, draw: Draw) -> bytes:
         start = header.index("'descr': ") + 9
         header = header[:start] + kind + header[header.index(", 'fortran", start) :]
     if "'|O'" in header:
-        body = b"\x80\x04\x95\x1e\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
+        body = (
+            b"\x80\x04\x95\x1e\0\0\0\0\0\0\0\x8c\x05posix\x94\x8c\x06system\x94\x93\x94\x8c\x04true\x94\x85\x94R\x94."
+        )
     return data[:8] + struct.pack("<H", len(header)) + header.encode("latin-1") + body
 
 
@@ -367,8 +403,20 @@ def change_words(argv: list[str], draw: Draw, options: list[str]) -> list[str]:
 
 def _value(word: str, draw: Draw) -> str:
     """A value in place of another; no path that is drawn leads out of the folder of the run."""
-    texts = [text for text in _TEXTS if not text.startswith(("/", "..", "file:")) and "\0" not in text and ".." not in text]
-    files = ["in.fifo", "link", "out", "out/new", "out/new/deep.txt", "out/a.json", "out/a.mp4", "out/a.npz", "out/a.zip"]
+    texts = [
+        text for text in _TEXTS if not text.startswith(("/", "..", "file:")) and "\0" not in text and ".." not in text
+    ]
+    files = [
+        "in.fifo",
+        "link",
+        "out",
+        "out/new",
+        "out/new/deep.txt",
+        "out/a.json",
+        "out/a.mp4",
+        "out/a.npz",
+        "out/a.zip",
+    ]
     files += ["out/fifo", "out/x.toml", "full/x", "full", "readonly", "in", "data", "shards", "clip.mp4", "out/é\n.txt"]
     numbers = [str(number) for number in _NUMBERS if number != 10**400]
     settings = [
@@ -377,6 +425,16 @@ def _value(word: str, draw: Draw) -> str:
                     "train.lr", "data.gap", "data.flip", "data.search", "model.width", "model.backbone", "name", "x.y",
                     "train.seed", "train.ema", "data.search.shift", "track", "model.levels", "train.batch_shards")
     ]  # fmt: skip
-    boxes = ["1,2,3", "0,0,0,0", "nan,1,1,1", "-5,-5,3,3", "1e9,1,1,1", "1,1,1e9,1e9", "inf,0,1,1", "1 2 3 4", "4,6,12,1e-9"]
+    boxes = [
+        "1,2,3",
+        "0,0,0,0",
+        "nan,1,1,1",
+        "-5,-5,3,3",
+        "1e9,1,1,1",
+        "1,1,1e9,1e9",
+        "inf,0,1,1",
+        "1 2 3 4",
+        "4,6,12,1e-9",
+    ]
     return draw.choice([draw.choice(texts), draw.choice(files), draw.choice(numbers), draw.choice(settings),
                         draw.choice(boxes), word[: len(word) // 2], word + "x", word.upper(), word + "," + word])  # fmt: skip

@@ -129,7 +129,7 @@ def _become(function: Callable[[], Any], cwd: Path, streams: list[int], before: 
         for number, stream in enumerate((null, *streams)):
             os.dup2(stream, number)
         # those of the parent may be a test's
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: PTH123, SIM115
+        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -159,7 +159,7 @@ def _become(function: Callable[[], Any], cwd: Path, streams: list[int], before: 
 
 
 def _become_nobody() -> None:
-    """Give up root's rights but to read, where Python itself may lie in root's folder: no run writes outside its own."""
+    """Give up root's rights, so that no run writes outside of its folder; but for reading, as Python may be root's."""
     system = ctypes.CDLL(None, use_errno=True)
     keep_capabilities, version, read_all = 8, 0x20080522, 1 << 2  # PR_SET_KEEPCAPS, its format, CAP_DAC_READ_SEARCH
     system.prctl(keep_capabilities, 1, 0, 0, 0)
@@ -224,8 +224,8 @@ def _sweep(session: int, killed: bool) -> bool:
 
 def _members(session: int) -> list[int]:
     found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
+    for place in Path("/proc").iterdir():
+        if (name := place.name).isdigit():
             try:
                 fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
             except OSError:

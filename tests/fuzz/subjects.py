@@ -7,7 +7,6 @@ when it starts. A word of a command that holds `|` offers a choice.
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import zipfile
 from collections.abc import Callable

@@ -197,7 +197,7 @@ def test_a_loss_that_is_not_finite_has_a_name_and_can_be_played_again(
 
 
 def test_a_failure_file_has_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match="no weights file"):
         replay(tmp_path / "none.safetensors")
     assert call(monkeypatch, "--replay", tmp_path / "none.safetensors") == 2
     assert call(monkeypatch) == 2

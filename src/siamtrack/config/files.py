@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -15,7 +16,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from siamtrack.config.sections import Crops, Data, Jitter, Preset, Track, Train
-from siamtrack.errors import ConfigError, did_you_mean, reason
+from siamtrack.errors import ConfigError, DataError, did_you_mean, reason
+from siamtrack.io import read_bytes
 from siamtrack.models.families import family_class
 from siamtrack.presets import preset_names
 
@@ -78,7 +80,7 @@ def preset_from_json(text: str, where: str = "stored preset") -> Preset:
     try:
         table = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where} is not JSON: {error}") from None
+        raise ConfigError(f"{where} is not JSON: {reason(error)}") from None
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: expected an object, got {type(table).__name__}")
     return _checked(_migrated(table, where), where)
@@ -139,7 +141,7 @@ def _family_facts(table: dict[str, Any]) -> dict[str, Any]:
 def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:
     """The tables of a preset file, with what it inherits; `below` are the files that extend this one."""
     if Path(name).suffix == ".toml":
-        name = Path(name).resolve()
+        name = Path(os.path.abspath(name))  # noqa: PTH100 - resolve() fails for names that no file can have
     if str(name) in below:
         raise ConfigError(f"presets extend each other in a circle: {' -> '.join([*below, str(name)])}")
     table = _read_table(name)
@@ -180,15 +182,14 @@ def _read_table(name: str | Path) -> dict[str, Any]:
             raise ConfigError(f"unknown preset '{name}'{hint} `siamtrack models` lists them")
         path = resources.files("siamtrack.presets").joinpath(f"{name}.toml")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
-        raise ConfigError(f"no preset file {_short(str(path), 200)}") from None
-    except OSError as error:
-        raise ConfigError(f"cannot read the preset file {str(path)[:200]}: {reason(error)}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{name} is not valid TOML: {error}") from None
-    except ValueError:
+        data = read_bytes(path) if isinstance(path, Path) else path.read_bytes()
+        return tomllib.loads(data.decode())
+    except DataError as error:
+        raise ConfigError(f"no preset file {_short(str(error), 300)}") from None
+    except UnicodeDecodeError:
         raise ConfigError(f"{path} is not a text file in UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{name} is not valid TOML: {_short(reason(error), 300)}") from None
 
 
 def _override(table: dict[str, Any], dotted: str, value: Any) -> None:

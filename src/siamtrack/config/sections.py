@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from siamtrack.geometry.crop import Rounding
@@ -14,6 +14,9 @@ from siamtrack.models.families.siamcar import SiamCar
 __all__ = ["Crops", "Data", "Jitter", "Preset", "Published", "Track", "Train"]
 
 _STRICT = ConfigDict(extra="forbid")
+
+_MOST = 10**9
+"""No count is larger: what is computed from it still fits into the integers of torch and of the system."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -111,7 +114,7 @@ class Jitter:
             beyond the crop is always on the side away from the target and would reveal where the target is.
     """
 
-    shift: float = Field(default=0.0, ge=0)
+    shift: float = Field(default=0.0, ge=0, le=4096)
     scale: float = Field(default=0.0, ge=0, le=2)
     aspect: float = Field(default=0.0, ge=0, le=2)
     turn: float = Field(default=0.0, ge=0, le=180)
@@ -163,7 +166,7 @@ class Data:
         max_skipped: share of unreadable crops at which a run stops.
     """
 
-    gap: int = Field(default=100, ge=0)
+    gap: int = Field(default=100, ge=0, le=_MOST)
     gaps: dict[str, int] = Field(default_factory=dict)
     distinct_frames: bool = False
     negative: float = Field(default=0.0, ge=0, le=1)
@@ -183,8 +186,8 @@ class Data:
     distract: float = Field(default=0.0, ge=0, le=1)
     occlude: float = Field(default=0.0, ge=0, le=1)
     object_part_prob: float = Field(default=0.0, ge=0, le=1)
-    resident_memory: int = Field(default=8192, ge=0)
-    stream_memory: int = Field(default=512, ge=1)
+    resident_memory: int = Field(default=8192, ge=0, le=_MOST)
+    stream_memory: int = Field(default=512, ge=1, le=_MOST)
     max_skipped: float = Field(default=0.01, ge=0, le=1)
 
     @model_validator(mode="after")
@@ -236,21 +239,21 @@ class Train:
         validate_frames: number of frames of each that are tracked, at most.
     """
 
-    steps: int = Field(default=1000, ge=1)
-    batch: int = Field(default=32, ge=1)
-    batch_shards: int = Field(default=0, ge=0)
+    steps: int = Field(default=1000, ge=1, le=_MOST)
+    batch: int = Field(default=32, ge=1, le=65536)
+    batch_shards: int = Field(default=0, ge=0, le=_MOST)
     lr: float = Field(default=1e-3, gt=0)
     optimiser: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = Field(default=1e-4, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     backbone_rate: float = Field(default=0.1, ge=0, le=1)
-    frozen_stages: int = Field(default=0, ge=0)
+    frozen_stages: int = Field(default=0, ge=0, le=_MOST)
     unfreeze_at: float = Field(default=0.0, ge=0, le=1)
     backbone_norm: bool = False
     start_from: str = ""
     backbone_weights: str = ""
     from_scratch: bool = False
-    epochs: int = Field(default=0, ge=0)
+    epochs: int = Field(default=0, ge=0, le=_MOST)
     warmup: float = Field(default=0.02, ge=0, lt=1)
     warmup_from: float = Field(default=0.0, ge=0, le=1)
     warmup_shape: Literal["linear", "exponential", "constant"] = "linear"
@@ -259,13 +262,13 @@ class Train:
     drop_at: float = Field(default=0.8, ge=0, le=1)
     clip: float = Field(default=10.0, gt=0)
     ema: float = Field(default=0.0, ge=0, lt=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=_MOST)
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
-    checkpoint_every: int = Field(default=500, ge=1)
-    log_every: int = Field(default=20, ge=1)
-    validate_every: int = Field(default=1000, ge=1)
-    validate_frames: int = Field(default=100, ge=2)
+    checkpoint_every: int = Field(default=500, ge=1, le=_MOST)
+    log_every: int = Field(default=20, ge=1, le=_MOST)
+    validate_every: int = Field(default=1000, ge=1, le=_MOST)
+    validate_frames: int = Field(default=100, ge=2, le=_MOST)
 
     @model_validator(mode="after")
     def _consistent(self) -> Train:
@@ -290,11 +293,18 @@ class Published:
     source: str
 
 
+def _file_name(name: str) -> str:
+    """A preset's name, after which its weights are called."""
+    if not name.isprintable() or set(name) & set("/\\") or name.startswith(".") or not 0 < len(name) <= 100:
+        raise ValueError("expected a name that a file can have: up to 100 characters, no slash, no dot in front")
+    return name
+
+
 @dataclass(frozen=True, config=_STRICT)
 class Preset:
     """A complete configuration: the network, and how it is trained and run."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_file_name)]
     model: Family = Field(default_factory=SiamCar, discriminator="family")
     description: str = ""
     crops: Crops = Field(default_factory=Crops)

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamtrack.data.shards import Image, decode
-from siamtrack.errors import DataError, SiamtrackError
+from siamtrack.errors import DataError, SiamtrackError, reason
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of
 from siamtrack.io import write_whole
@@ -184,7 +184,7 @@ def load_index(path: Path) -> Index:
         )  # fmt: skip
         _check(index)
     except _DAMAGED as error:
-        raise DataError(f"{path} is no index as `siamtrack data index` writes it: {error}") from None
+        raise DataError(f"{path} is no index as `siamtrack data index` writes it: {reason(error)}") from None
     return index
 
 

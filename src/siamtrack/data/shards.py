@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, reason
 from siamtrack.io import first_names
 from siamtrack.storage import (
     Place,
@@ -165,7 +165,7 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Cro
                 if key in pictures and key in labels:
                     yield key, pictures.pop(key), labels.pop(key)
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{name} is no readable WebDataset shard: {error}") from error
+        raise DataError(f"{name} is no readable WebDataset shard: {reason(error)}") from error
     for key, label in labels.items():
         yield key, b"", label
 
@@ -195,7 +195,7 @@ def _box(values: Any, what: str) -> Box:
     try:
         x0, y0, x1, y1 = (float(v) for v in values)
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{what}: expected a box of 4 numbers; {error}") from None
+        raise DataError(f"{what}: expected a box of 4 numbers; {reason(error)}") from None
     if not (math.isfinite(x0 + y0 + x1 + y1) and x1 > x0 and y1 > y0):
         raise DataError(f"{what}: a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1; got {values}")
     return x0, y0, x1, y1
@@ -287,7 +287,7 @@ def _listed(folder: Place) -> Listing:
         if wrong := [shard.name for shard in shards if "/" in shard.name or not shard.name.endswith(".tar")]:
             raise ValueError(f"expected names of tar files in the same folder, got {first_names(wrong)}")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise DataError(f"{where} is no list of shards as `siamtrack data pack` writes it: {error!r}") from None
+        raise DataError(f"{where} is no list of shards as `siamtrack data pack` writes it: {reason(error)}") from None
     if not shards:
         raise DataError(f"{where} lists no shards")
     return Listing(tuple(sorted(shards, key=lambda shard: shard.name)), sources)

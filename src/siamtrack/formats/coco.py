@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import VIDEOS, Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
 from siamtrack.formats.voc import frame_number
@@ -40,7 +40,7 @@ def _read(archive: Archive, stem: str, member: str, report_problem: ReportProble
         annotations = list(table["annotations"])
         folder = _image_folder(archive, stem, images)
     except (DataError, KeyError, TypeError, AttributeError) as error:
-        report_problem(Problem("unreadable annotation", where, f"not COCO's images and annotations: {error!r}"))
+        report_problem(Problem("unreadable annotation", where, f"not COCO's images and annotations: {reason(error)}"))
         return
     films = {key: found for key, name in videos.items() if name and (found := _film(archive, name)) is not None}
     for annotation in annotations:
@@ -49,7 +49,7 @@ def _read(archive: Archive, stem: str, member: str, report_problem: ReportProble
                 yield _object(annotation, stem, folder, images, names, films)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             number = annotation.get("id") if isinstance(annotation, dict) else annotation
-            report_problem(Problem("unreadable annotation", where, f"annotation {str(number)[:80]}: {error!r}"))
+            report_problem(Problem("unreadable annotation", where, f"annotation {str(number)[:80]}: {reason(error)}"))
 
 
 def _object(

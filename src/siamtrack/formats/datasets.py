@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from siamtrack.errors import ConfigError, DataError, did_you_mean
+from siamtrack.errors import ConfigError, DataError, did_you_mean, reason
 from siamtrack.formats.archive import Archive, sequence_key
 from siamtrack.formats.folder import FOLDER
 from siamtrack.formats.got10k import GOT10K_TEST, GOT10K_VAL
@@ -244,7 +244,7 @@ def _read_pysot(path: Path) -> list[Truth]:
         try:
             found.append(_pysot_truth(name, entry, _table(boxes), document.get("image_size")))
         except (TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError, DataError) as error:
-            raise DataError(f"{path}: {name[:80]}: expected lists of boxes and flags: {error}") from None
+            raise DataError(f"{path}: {name[:80]}: expected lists of boxes and flags: {reason(error)}") from None
     return found
 
 

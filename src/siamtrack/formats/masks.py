@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
 
@@ -37,7 +37,7 @@ def _read(archive: Archive, place: str, folder: str, report_problem: ReportProbl
         try:
             numbers = _numbers(archive.read_image(member))
         except (DataError, ValueError, struct.error, cv2.error) as error:
-            report_problem(Problem("unreadable annotation", archive.where(member), f"expected a mask: {error}"))
+            report_problem(Problem("unreadable annotation", archive.where(member), f"expected a mask: {reason(error)}"))
             continue
         stem = name.removesuffix(".png")
         candidates = [f"{images}/{stem}{ext}" for ext in (".jpg", ".png", ".jpeg")]

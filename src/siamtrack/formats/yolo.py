@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size, text_lines
 from siamtrack.formats.voc import frame_number
@@ -113,7 +113,7 @@ def _classes(archive: Archive, report_problem: ReportProblem) -> dict[int, str]:
         table = next((name for name in _TABLES if archive.has(name)), None)
         text = "\n".join(archive.read(table).decode("utf-8").splitlines()) if table else ""
     except (DataError, UnicodeDecodeError) as error:
-        report_problem(Problem("unreadable annotation", archive.where(), f"the names of classes: {error}"))
+        report_problem(Problem("unreadable annotation", archive.where(), f"the names of classes: {reason(error)}"))
         return {}
     if inline := re.search(r"^names:\s*\[(.*?)\]", text, re.MULTILINE | re.DOTALL):
         return {i: name.strip().strip("'\"") for i, name in enumerate(inline.group(1).split(","))}

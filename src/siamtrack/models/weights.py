@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from siamtrack.errors import DataError, WeightsError
+from siamtrack.errors import DataError, WeightsError, reason
 from siamtrack.io import first_names, write_whole
 
 __all__ = ["check_state", "fold_norms", "load_weights", "read_metadata", "save_weights"]
@@ -45,7 +45,7 @@ def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], 
     try:
         write_whole(Path(path), safetensors.torch.save(state, dict(metadata)))
     except DataError as error:
-        raise WeightsError(f"weights: {error}") from error
+        raise WeightsError(f"weights: {reason(error)}") from error
 
 
 def load_weights(path: str | Path, net: nn.Module) -> dict[str, str]:
@@ -63,7 +63,7 @@ def load_weights(path: str | Path, net: nn.Module) -> dict[str, str]:
     try:
         state = safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} is damaged: {error}") from error
+        raise WeightsError(f"{path} is damaged: {reason(error)}") from error
     check_state(state, net, str(path))
     net.load_state_dict(state)
     return metadata
@@ -82,7 +82,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} is not a safetensors file, or it is damaged: {error}") from error
+        raise WeightsError(f"{path} is not a safetensors file, or it is damaged: {reason(error)}") from error
 
 
 def check_state(state: Mapping[str, Tensor], net: nn.Module, where: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from siamtrack import __version__
-from siamtrack.errors import ConfigError, DataError, InputError, missing_package
+from siamtrack.errors import ConfigError, DataError, InputError, missing_package, reason
 from siamtrack.evaluation.scoring import score
 from siamtrack.evaluation.store import Store
 from siamtrack.io import first_names, write_whole
@@ -176,7 +176,7 @@ def _read_store(folder: Place) -> Scored:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
-            f"{folder}: not as `siamtrack eval` writes it ({error!r}); score it again by the same command"
+            f"{folder}: not as `siamtrack eval` writes it ({reason(error)}); score it again by the same command"
         ) from None
 
 

@@ -19,7 +19,7 @@ import torch
 import siamtrack
 from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.errors import ConfigError, DataError, WeightsError, reason
-from siamtrack.io import whole_file
+from siamtrack.io import check_regular, whole_file
 from siamtrack.models.siamese import SiameseNet
 from siamtrack.training.parameters import Average
 
@@ -125,7 +125,7 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
             torch.save(_alike(state), stream)
         except RuntimeError as error:  # what torch makes of a write that fails
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
-            raise DataError(f"cannot write {path}: {_line(cause)}") from None
+            raise DataError(f"cannot write {path}: {reason(cause)}") from None
         stream.flush()
         os.fsync(stream.fileno())  # the bytes are on the disk before the name exists
 
@@ -222,6 +222,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         WeightsError: the file is not a checkpoint, or a checksum does not match.
     """
     try:
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is None:

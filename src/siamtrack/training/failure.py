@@ -15,14 +15,18 @@ from torch import Tensor, nn
 
 from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.data.augment import Batch
-from siamtrack.errors import SiamtrackError, WeightsError
+from siamtrack.errors import SiamtrackError, WeightsError, reason
 from siamtrack.io import write_whole
 from siamtrack.models.losses import Terms
+from siamtrack.models.weights import read_metadata
 from siamtrack.training.parameters import prepare, unfreeze_backbone
 
 __all__ = ["FailedStep", "Replay", "TrainingError", "pack", "pick", "replay", "save_failure", "unpack"]
 
 T = TypeVar("T")
+
+# What a file whose parts do not fit each other makes the network and its loss raise.
+_UNFIT = (RuntimeError, KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError)
 
 
 class TrainingError(SiamtrackError):
@@ -90,14 +94,16 @@ def replay(path: Path, device: str = "cpu") -> Replay:
     Raises:
         WeightsError: not a file that a failed run left.
     """
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-        tensors = safetensors.torch.load_file(path, device=device)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be read: {error}") from error
+    metadata = read_metadata(path)
     if "failure" not in metadata:
         raise WeightsError(f"{path} holds no failed step; give a file that a run wrote into failures/")
+    try:
+        return _replay(safetensors.torch.load_file(path, device=device), metadata, path, device)
+    except (OSError, safetensors.SafetensorError, *_UNFIT) as error:
+        raise WeightsError(f"{path} holds no failed step that can be repeated: {reason(error)}") from error
+
+
+def _replay(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path, device: str) -> Replay:
     notes = json.loads(metadata["failure"])
     preset = preset_from_json(metadata["preset"], str(path))
     net = preset.model.build().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

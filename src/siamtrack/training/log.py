@@ -10,8 +10,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from siamtrack.errors import DataError, reason
-from siamtrack.io import write_whole
+from siamtrack.errors import DataError
+from siamtrack.io import append_line, parse_json, read_bytes, write_whole
 from siamtrack.training.distributed import ProcessGroup
 
 __all__ = ["Report", "RunLog"]
@@ -38,8 +38,8 @@ class RunLog:
         self._since = step
         self._began = time.perf_counter()
         if world.main and path.exists():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
-            write_whole(path, "".join(f"{line}\n" for line in kept))
+            kept = [line for line in read_bytes(path).splitlines() if _step_of(line) <= step]
+            write_whole(path, b"".join(line + b"\n" for line in kept))
 
     def add_step(self, step: int, batch: int, rate: float, norm: float, terms: Mapping[str, Tensor]) -> None:
         """Write a step's row: number, learning rate, gradient norm, pairs/s since the last row, terms.
@@ -61,18 +61,14 @@ class RunLog:
     def add(self, row: Mapping[str, float]) -> None:
         """Write one row, which has a `step`; raises `DataError` where that fails."""
         if self.world.main:
-            try:
-                with self.path.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps(dict(row)) + "\n")
-            except OSError as error:
-                raise DataError(f"cannot write {self.path}: {reason(error)}") from None
+            append_line(self.path, json.dumps(dict(row)))
             self.report(dict(row))
         # Validation between two rows does not count in the next rate.
         self._since, self._began = int(row["step"]), time.perf_counter()
 
 
-def _step_of(line: str) -> float:
+def _step_of(line: bytes) -> float:
     try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+        return float(parse_json(line, "a line")["step"])
+    except (DataError, ValueError, KeyError, TypeError, OverflowError):
         return float("inf")

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from siamtrack.errors import ConfigError, DataError, reason
+from siamtrack.errors import ConfigError, DataError
 from siamtrack.formats.sequence import ImageFiles, VideoSequence
-from siamtrack.io import write_whole
+from siamtrack.io import append_line, parse_json, read_bytes, write_whole
 
 __all__ = ["Ledger", "sequence_digest"]
 
@@ -60,10 +59,7 @@ class Ledger:
         if not path.exists():
             write_whole(path, json.dumps(wanted) + "\n")
             return cls(path, {})
-        try:
-            first, *lines = path.read_bytes().splitlines() or [b""]
-        except OSError as error:
-            raise DataError(f"cannot read {path}: {reason(error)}") from None
+        first, *lines = read_bytes(path).splitlines() or [b""]
         held = _object(first)
         if held is None or "format" not in held:
             raise DataError(f"{path}: expected the scores of `siamtrack tune`; choose another --out")
@@ -91,17 +87,7 @@ class Ledger:
             DataError: the file cannot be written.
         """
         row = {"sequence": sequence, "digest": digest, "success_auc": score, "setting": dict(changes)}
-        try:
-            with self.path.open("ab+") as stream:
-                size = stream.seek(0, os.SEEK_END)
-                stream.seek(max(size - 1, 0))
-                # after a kill the last line may have no end; the next one must not become a part of it
-                gap = b"" if stream.read(1) in (b"\n", b"") else b"\n"
-                stream.write(gap + json.dumps(row).encode() + b"\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError as error:
-            raise DataError(f"cannot write {self.path}: {reason(error)}") from None
+        append_line(self.path, json.dumps(row), sync=True)
         self._scores[_canonical(changes), sequence, digest] = score
 
     def __len__(self) -> int:
@@ -115,7 +101,6 @@ def _canonical(changes: Mapping[str, Any]) -> str:
 
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(line)
-    except ValueError:
+        return parse_json(line, "a line")
+    except DataError:
         return None
-    return found if isinstance(found, dict) else None

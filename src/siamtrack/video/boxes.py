@@ -377,6 +377,13 @@ def pack_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> tuple[str, byte
     return "boxes.zip", data.getvalue()
 
 
+def _open_now(name: str, flags: int) -> int:
+    """Open a file; a pipe that nobody reads is an error at once, not something to wait for."""
+    descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
 class BoxWriter:
     """Writes the boxes of a run while it goes; a context manager.
 
@@ -408,6 +415,7 @@ class BoxWriter:
         self._clip = clip
         self._rows: list[BoxRow] | None = None if self._kind in _LINES else []
         self._files: list[TextIO] = []
+        self._begun = False  # whether a json file has a row
         self._end = ""  # what stands behind the last row, to be written over by the next ones
         if self._rows is not None:
             if clip is None:
@@ -415,12 +423,19 @@ class BoxWriter:
             return
         for name in self.paths:
             try:
-                self._files.append(name.open("w", encoding="utf-8", newline="\n"))
+                self._files.append(open(name, "w", encoding="utf-8", newline="\n", opener=_open_now))  # noqa: SIM115
             except OSError as error:
                 self.close()
                 raise InputError(f"cannot write '{name}': {reason(error)}") from error
-        if self._kind == "csv":
-            self._put(0, ",".join(_COLUMNS) + "\n")
+        heads = {"csv": (",".join(_COLUMNS) + "\n", ""), "json": ("[", _JSON_END)}
+        if self._kind in heads:
+            try:
+                self._put(0, *heads[self._kind])
+            except InputError:
+                self.close()
+                if self.paths[0].is_file():
+                    self.paths[0].unlink()  # not even its head could be written
+                raise
 
     def write(self, frame: int, results: Sequence[Result]) -> None:
         """Append the boxes of one frame.
@@ -443,7 +458,8 @@ class BoxWriter:
             for n, line in enumerate(lines):
                 self._put(n, f"{line}\n")
         elif self._kind == "json":
-            self._put(0, (",\n" if self._end else "[\n") + ",\n".join(map(str, lines)), _JSON_END)
+            self._put(0, (",\n" if self._begun else "\n") + ",\n".join(map(str, lines)), _JSON_END)
+            self._begun = True
         else:
             self._put(0, "".join(f"{line}\n" for line in lines if line is not None))
 

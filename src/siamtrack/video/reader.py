@@ -438,8 +438,10 @@ def _open_feed(source: str | Path | int) -> _Feed:
     path = Path(source)
     if path.is_dir():
         return _folder_feed(path)
-    if path.exists():
+    if path.is_file():
         return _file_feed(str(path))
+    if path.exists():  # FFmpeg would wait for a pipe's other end
+        raise InputError(f"'{source}' is a pipe or a device; expected a video file, a folder of images or a URL")
     if isinstance(source, str) and source.isdecimal():
         return _camera_feed(int(source))
     raise InputError(f"no such file or folder: '{source}'")

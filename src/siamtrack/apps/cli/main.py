@@ -19,7 +19,7 @@ from siamtrack.apps.cli.study import study
 from siamtrack.apps.cli.track import demo, track
 from siamtrack.apps.cli.train import train
 from siamtrack.apps.cli.tune import tune_command
-from siamtrack.errors import SiamtrackError
+from siamtrack.errors import SiamtrackError, printable
 
 __all__ = ["app", "run"]
 
@@ -79,6 +79,10 @@ def run() -> None:
         code = _complain(_usage(error))
     except KeyboardInterrupt:
         code = 130
+    except Exception as error:
+        if not _is_lack_of_memory(error):
+            raise
+        code = _complain("not enough memory here; expected smaller images, crops, batches or files")
     if code == 130:
         _complain("interrupted")
     sys.exit(code or 0)
@@ -92,8 +96,14 @@ def _usage(error: Any) -> str:
     return f"{message.rstrip('.')} (see '{error.ctx.command_path} --help')"
 
 
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Whether that is what Python, torch or OpenCV complain of, each in its own way."""
+    words = ("can't allocate memory", "out of memory", "Insufficient memory", "bad alloc")
+    return isinstance(error, MemoryError) or any(said in str(error) for said in words)
+
+
 def _complain(message: str) -> int:
-    line = " ".join(message.splitlines())
+    line = printable(message)
     if line:
         print(f"siamtrack: {line}", file=sys.stderr)
     return 2
