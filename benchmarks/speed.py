@@ -27,7 +27,8 @@ from rich.table import Table
 
 from siamtrack.config import load_preset
 from siamtrack.errors import SiamtrackError
-from siamtrack.evaluation.trackers import TimedMatcher, opencv_tracker
+from siamtrack.evaluation.opencv import opencv_tracker
+from siamtrack.evaluation.trackers import TimedMatcher
 from siamtrack.models.weights import fold_norms
 from siamtrack.presets import preset_names
 from siamtrack.tracking import view as tracking

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
 from siamtrack.errors import ConfigError, DataError
@@ -230,8 +229,9 @@ def run_sequence(
             seed = zlib.crc32(f"{store.seed}/{sequence.name}/{key}".encode())
             random.seed(seed)
             np.random.seed(seed)
-            cv2.setRNGSeed(seed & 0x7FFFFFFF)
-            if torch := sys.modules.get("torch"):  # a tracker without torch need not wait for its import
+            if cv2 := sys.modules.get("cv2"):  # a tracker without it, or without torch, need not have it
+                cv2.setRNGSeed(seed & 0x7FFFFFFF)
+            if torch := sys.modules.get("torch"):
                 torch.manual_seed(seed)
             store.save(sequence, key, protocol.run(Session(tracker, beat), sequence, key))
 

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
-
 from siamtrack.evaluation.jobs import Beat, use_one_thread
 from siamtrack.evaluation.suites import Suite, find_suite
 from siamtrack.evaluation.tracker_session import Session
@@ -105,12 +103,13 @@ def score_sequence(tracker: TrackerLike, sequence: VideoSequence, beat: Beat | N
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    torch = sys.modules.get("torch")  # a tracker without torch need not wait for its import
-    before = cv2.getNumThreads(), torch.get_num_threads() if torch else 0
+    cv2, torch = (sys.modules.get(name) for name in ("cv2", "torch"))  # a tracker need have neither
+    before = cv2.getNumThreads() if cv2 else 0, torch.get_num_threads() if torch else 0
     use_one_thread()
     try:
         yield
     finally:
-        cv2.setNumThreads(before[0])
+        if cv2:
+            cv2.setNumThreads(before[0])
         if torch:
             torch.set_num_threads(before[1])

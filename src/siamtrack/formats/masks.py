@@ -6,13 +6,13 @@ object's pixels. 255 beside other numbers marks ignored pixels; alone it is the 
 
 from __future__ import annotations
 
+import io
 import re
-import struct
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive
@@ -36,7 +36,7 @@ def _read(archive: Archive, place: str, folder: str, report_problem: ReportProbl
         member = f"{folder}/{name}"
         try:
             numbers = _numbers(archive.read_image(member))
-        except (DataError, ValueError, struct.error, cv2.error) as error:
+        except (DataError, ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
             report_problem(Problem("unreadable annotation", archive.where(member), f"expected a mask: {reason(error)}"))
             continue
         stem = name.removesuffix(".png")
@@ -52,28 +52,10 @@ def _read(archive: Archive, place: str, folder: str, report_problem: ReportProbl
 
 def _numbers(data: bytes) -> npt.NDArray[np.uint8]:
     """The objects' numbers (H, W) of a PNG with a palette or of grey values; ValueError where it is neither."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if pixels is None or pixels.dtype != np.uint8:
-        raise ValueError("not a PNG of 8 bits")
-    if pixels.ndim == 2:
-        return np.asarray(pixels, dtype=np.uint8)
-    colours = pixels[..., :3].astype(np.int64) @ np.array([1, 256, 65536])  # blue, green, red
-    known = {colour: index for index, colour in reversed(list(enumerate(_palette(data).tolist())))}
-    shown, places = np.unique(colours, return_inverse=True)
-    numbers = np.array([known.get(colour, _VOID) for colour in shown.tolist()], dtype=np.uint8)
-    return numbers[places].reshape(colours.shape)
-
-
-def _palette(data: bytes) -> npt.NDArray[np.int64]:
-    """The colours of a PNG's palette as red << 16 | green << 8 | blue; ValueError where it has none."""
-    at = 8
-    while at + 8 <= len(data):
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        if kind == b"PLTE":
-            colours = np.frombuffer(data[at + 8 : at + 8 + length // 3 * 3], np.uint8).reshape(-1, 3)
-            return np.asarray(colours.astype(np.int64) @ np.array([65536, 256, 1]))
-        at += 12 + length
-    raise ValueError("colours without a palette")
+    with Image.open(io.BytesIO(data)) as image:
+        if image.mode not in ("1", "L", "P"):
+            raise ValueError("not a PNG of grey values or with a palette, of 8 bits at most")
+        return np.array(image.convert("L") if image.mode == "1" else image)
 
 
 MASKS = ObjectLayout("masks", "DAVIS: Annotations/<seq>/*.png with a number an object, JPEGImages/", _find, _read)

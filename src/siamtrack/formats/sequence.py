@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -288,12 +289,16 @@ def area_box(regions: FloatArray) -> FloatArray:
 
 def decode_frame(data: bytes, where: str) -> Image:
     """Decode an image file to RGB uint8 (H, W, 3); raises `DataError` that names `where` if it cannot."""
-    import cv2  # not at the top: scoring reads no frames and starts faster without it
+    from PIL import Image as Pillow  # not at the top: scoring reads no frames and starts faster without it
+    from PIL import ImageOps
 
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:  # more pixels than it takes
-        pixels = None
-    if pixels is None:
-        raise DataError(f"{where}: expected an image; it cannot be decoded, copy the file anew")
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+        with Pillow.open(io.BytesIO(data)) as image:
+            # Only an image that is turned is copied for it; tag 0x0112 is EXIF's orientation.
+            turned = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
+            if turned.mode.startswith("I"):  # 16 bits: the upper 8 are kept
+                grey = (np.asarray(turned).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
+            return np.asarray(turned if turned.mode == "RGB" else turned.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, MemoryError, Pillow.DecompressionBombError):
+        raise DataError(f"{where}: expected an image; it cannot be decoded, copy the file anew") from None

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from siamtrack.apps.cli.interrupts import ends_at_once
-from siamtrack.apps.cli.options import Device, Model, PresetName, Settings, parse_settings
+from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settings, Threads, parse_settings
 from siamtrack.errors import InputError, missing_package, reason
 from siamtrack.presets import DEFAULT_MODEL
 
@@ -31,6 +31,8 @@ def app_command(
     preset: PresetName = None,
     settings: Settings = None,
     device: Device = "cpu",
+    engine: Engine = "auto",
+    threads: Threads = None,
     host: Annotated[
         str, typer.Option(metavar="HOST", help="Listen on this address; others than this machine's own need a token.")
     ] = "127.0.0.1",
@@ -60,14 +62,14 @@ def app_command(
 
         if files is not None and not files.is_dir():
             raise InputError(f"--files expects a folder; got '{files}'")
-        engine = open_engine(model, device, preset, parse_settings(settings or []))
+        opened = open_engine(model, device, preset, parse_settings(settings or []), engine, threads)
         listening = _listen(host, port)
         token = None if is_loopback(host) else secrets.token_urlsafe(24)
     with listening, tempfile.TemporaryDirectory(prefix="siamtrack-") as folder:
         places = Places(source, files, Uploads(Path(folder), upload_limit << 20))
         offer = server.Settings(Path(model).stem, places, [host], token)
         config = uvicorn.Config(
-            server.make_app(engine, offer), log_level="warning", ws_max_size=server.LARGEST_MESSAGE, lifespan="off",
+            server.make_app(opened, offer), log_level="warning", ws_max_size=server.LARGEST_MESSAGE, lifespan="off",
             server_header=False, timeout_graceful_shutdown=2,
         )  # fmt: skip
         shown = "127.0.0.1" if host == "localhost" else f"[{host}]" if ":" in host else host

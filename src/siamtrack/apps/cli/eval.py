@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from siamtrack.apps.cli.options import Cluster, Device, PresetName, Processes, Settings, parse_settings
+from siamtrack.apps.cli.options import Cluster, Device, Engine, PresetName, Processes, Settings, parse_settings
 from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def eval_command(
     model: Annotated[
         list[str],
         typer.Argument(
-            help="What to evaluate: a shipped model's name, a .safetensors file, or opencv:csrt, opencv:kcf, "
-            "opencv:mil, opencv:nano=BACKBONE.onnx,HEAD.onnx. Several are run one after the other."
+            help="What to evaluate: a shipped model's name, a .safetensors or an exported file, or opencv:csrt, "
+            "opencv:kcf, opencv:mil, opencv:nano=BACKBONE.onnx,HEAD.onnx. Several are run one after the other."
         ),
     ],
     suite: Annotated[str, typer.Option(help="What to run: otb100, vot2018, lasot, got10k-val, folder, ..")],
@@ -39,6 +39,7 @@ def eval_command(
     preset: PresetName = None,
     settings: Settings = None,
     device: Device = "cpu",
+    engine: Engine = "auto",
     limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=0.1, help="A frame that takes longer counts as a hang.")
     ] = 120.0,
@@ -66,7 +67,7 @@ def eval_command(
         chosen = with_speed(chosen, tracker_fps)
     scoring_task(chosen, rules)
     changes = parse_settings(settings or [])
-    specs = [find_tracker(name, device, preset, changes) for name in model]
+    specs = [find_tracker(name, device, preset, changes, engine) for name in model]
     names = [spec.name for spec in specs]
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)

@@ -16,7 +16,7 @@ import typer
 
 from siamtrack.apps.cli.app import app_command
 from siamtrack.apps.cli.interrupts import ends_at_once
-from siamtrack.apps.cli.options import Device, Model, PresetName, Settings, parse_settings
+from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settings, Threads, parse_settings
 from siamtrack.apps.cli.progress import Display
 from siamtrack.apps.cli.session import Outputs, Tally, run_session
 from siamtrack.errors import InputError, reason
@@ -100,6 +100,8 @@ def track(
     preset: PresetName = None,
     settings: Settings = None,
     device: Device = "cpu",
+    engine: Engine = "auto",
+    threads: Threads = None,
     start: Annotated[
         int, typer.Option(metavar="N", min=0, help="The frame that the boxes are given for, counted from 0.")
     ] = 0,
@@ -136,7 +138,7 @@ def track(
             if keyed:
                 _check_keys(targets, frames)
             files = _check_outputs(source, outputs, len(targets), overwrite)
-            tracker = siamtrack.load_multi(model, device, preset, parse_settings(settings or []))
+            tracker = siamtrack.load_multi(model, device, preset, parse_settings(settings or []), engine, threads)
         tally = Tally()
         if keyed:
             steps = _follow_all_keys(tracker, source, frames, targets)
@@ -280,6 +282,8 @@ def demo(
     ),
     model: Model = DEFAULT_MODEL,
     device: Device = "cpu",
+    engine: Engine = "auto",
+    threads: Threads = None,
     end: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop before this frame.")] = None,
 ) -> None:
     """Track a fish through a short clip, and write the video with the boxes drawn in.
@@ -292,7 +296,7 @@ def demo(
         from siamtrack.tracking.tracker import follow
         from siamtrack.video.reader import open_source
 
-        tracker = siamtrack.load_multi(model, device)
+        tracker = siamtrack.load_multi(model, device, engine=engine, threads=threads)
     clip, truth = out / "clip.mp4", out / "clip.txt"
     for path in (clip, truth):
         write_whole(path, resources.files("siamtrack.video").joinpath("demo", path.name).read_bytes())
@@ -314,11 +318,9 @@ def mean_overlap(found: Path, truth: Path) -> float:
     Lines beyond the end of the shorter file are left out too.
     """
     import numpy as np
-    import torch
 
-    from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
+    from siamtrack.geometry.overlap import rectangle_iou
 
-    rows = [torch.from_numpy(np.loadtxt(path, delimiter=",", ndmin=2)) for path in (found, truth)]
+    rows = [np.loadtxt(path, delimiter=",", ndmin=2) for path in (found, truth)]
     count = min(map(len, rows))
-    a, b = (xywh_to_xyxy(row[1:count]) for row in rows)
-    return float(box_iou(a, b).mean())
+    return float(np.nan_to_num(rectangle_iou(rows[0][1:count], rows[1][1:count])).mean())

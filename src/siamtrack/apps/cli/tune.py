@@ -112,4 +112,4 @@ def _find(model: str, device: str, preset: str | None, settings: list[str]) -> M
 
     if model.startswith("opencv:"):
         raise ConfigError(f"tune expects a siamtrack model; '{model}' has no preset to tune")
-    return ModelVariants(find_tracker(model, device, preset, parse_settings(settings)))
+    return ModelVariants(find_tracker(model, device, preset, parse_settings(settings), engine="torch"))
