@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import DataError, SiamtrackError
+from siamtrack.errors import DataError, InputError, SiamtrackError
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.records import Truth
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles, is_rectangle
@@ -289,16 +288,9 @@ def area_box(regions: FloatArray) -> FloatArray:
 
 def decode_frame(data: bytes, where: str) -> Image:
     """Decode an image file to RGB uint8 (H, W, 3); raises `DataError` that names `where` if it cannot."""
-    from PIL import Image as Pillow  # not at the top: scoring reads no frames and starts faster without it
-    from PIL import ImageOps
+    from siamtrack.video.images import decode_image  # not at the top: scoring reads no frames and starts faster so
 
     try:
-        with Pillow.open(io.BytesIO(data)) as image:
-            # Only an image that is turned is copied for it; tag 0x0112 is EXIF's orientation.
-            turned = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
-            if turned.mode.startswith("I"):  # 16 bits: the upper 8 are kept
-                grey = (np.asarray(turned).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
-            return np.asarray(turned if turned.mode == "RGB" else turned.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, MemoryError, Pillow.DecompressionBombError):
+        return decode_image(data, where)
+    except InputError:
         raise DataError(f"{where}: expected an image; it cannot be decoded, copy the file anew") from None

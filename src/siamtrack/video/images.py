@@ -27,7 +27,8 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            image = ImageOps.exif_transpose(opened)
+            # Only an image that is turned is copied for it; tag 0x0112 is EXIF's orientation.
+            image = ImageOps.exif_transpose(opened) if opened.getexif().get(0x0112, 1) != 1 else opened
             if image.mode == "F":
                 raise InputError(f"'{name}' has float32 values; expected images of 8 or 16 bits a channel")
             if image.mode == "I" or image.mode.startswith("I;16"):
