@@ -23,6 +23,7 @@ ROOMS = (
     ("tracking",),
     ("runtime",),
     ("zoo",),
+    ("export",),
     ("video",),
     ("formats",),
     ("metrics",),

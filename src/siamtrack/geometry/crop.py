@@ -30,6 +30,7 @@ __all__ = [
     "context_side",
     "cut",
     "mean_colour",
+    "resample",
     "target_region",
 ]
 
@@ -62,7 +63,7 @@ class Region:
         """Map points (N, ..., 2) from pixels of crops of `size` to frame pixels, for regions that are not turned."""
         if self.turn is not None:
             raise ValueError("only regions that are not turned are mapped back")
-        shape = (len(self.side),) + (1,) * (points.ndim - 2) + (2,)
+        shape = (-1,) + (1,) * (points.ndim - 2) + (2,)
         return self.centre.reshape(shape) + (points - size / 2) * (self.extent() / size).reshape(shape)
 
     def to_crop(self, boxes: Tensor, size: int) -> Tensor:
@@ -150,9 +151,11 @@ def cut(
     if isinstance(frame, np.ndarray):
         pixels = _cut_numpy(frame, region, size, fill, rounding)
         return Crop(pixels if device is None else pixels.to(device, non_blocking=True), region)
+    if torch.compiler.is_exporting():
+        return Crop(_cut_in_graph(frame, region, size, fill, rounding), region)
     shown = region
     if rounding != "none":
-        corner, side = (torch.from_numpy(a) for a in _whole_square(region, rounding))
+        corner, side = _whole_square(region, rounding)
         shown = Region(corner + side[:, None] / 2, side.float())
     return Crop(_cut_tensor(frame, shown, size, fill).to(device or frame.device), region)
 
@@ -218,13 +221,97 @@ def _cut_tensor(frame: Tensor, region: Region, size: int, fill: Tensor) -> Tenso
     return F.grid_sample(frames.float() - colour, grid, mode="bilinear", align_corners=False) + colour
 
 
-def _whole_square(region: Region, rounding: Rounding) -> tuple[np.ndarray, np.ndarray]:
-    """Left and top (N, 2) and side (N,) in whole pixels.
+def _whole_square(region: Region, rounding: Rounding) -> tuple[Tensor, Tensor]:
+    """Left and top (N, 2) and side (N,) in whole pixels, int64.
 
     PySOT floors the corner, siamfc-pytorch rounds it half to even; both round the side.
     """
-    side = region.side.double().cpu().numpy().round()
+    side = region.side.double().round()
     # The references count from the middle of the first pixel, hence the half.
-    low = region.centre.double().cpu().numpy() - 0.5 - side[:, None] / 2
-    edge = np.floor(low) if rounding == "pysot" else (low + 0.5).round()
-    return edge.astype(int), side.astype(int)
+    low = region.centre.double() - 0.5 - side[:, None] / 2
+    edge = low.floor() if rounding == "pysot" else (low + 0.5).round()
+    return edge.long(), side.long()
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Where the pixels of N crops lie along one side of a frame of `length` pixels, in bilinear interpolation.
+
+    Attributes:
+        first: (N,) int64, the part of the frame that is read begins here
+        last: (N,) and ends before this pixel; it is never empty.
+        before: (N, S) int64 place in that part, from 1, of the pixel before each sample; 0 is the fill colour.
+        after: (N, S) the same of the pixel after it.
+        share: (N, S) float32 of the pixel after in the sample.
+    """
+
+    first: Tensor
+    last: Tensor
+    before: Tensor
+    after: Tensor
+    share: Tensor
+
+
+def _samples(low: Tensor, extent: Tensor, size: int, length: int, whole: bool) -> _Samples:
+    """Samples at the middles of `size` equal parts of [low, low + extent), (N,) each, in continuous pixels.
+
+    With `whole` samples stay within that range, as after a resize of the part that was cut out.
+    """
+    start, extent = low.float() - 0.5, extent.float()
+    places = start[:, None] + (torch.arange(size, dtype=torch.float32) + 0.5) * (extent / size)[:, None]
+    if whole:
+        places = places.clamp(start[:, None] + 0.5, (start + extent - 0.5)[:, None])
+    floor = places.floor()
+    before, share = floor.long(), places - floor
+    after = before + (share > 0) if whole else before + 1
+    first = before[:, 0].clamp(0, length - 1)
+    last = torch.maximum((after[:, -1] + 1).clamp(max=length), first + 1)
+    inside = [torch.where((at >= 0) & (at < length), at + 1 - first[:, None], 0) for at in (before, after)]
+    return _Samples(first, last, *inside, share)
+
+
+def _cut_in_graph(frame: Tensor, region: Region, size: int, fill: Tensor, rounding: Rounding) -> Tensor:
+    """(N, 3, size, size) float32 of a frame (3, H, W), in an ONNX graph.
+
+    The pixels are those of `_cut_numpy`. `resample` is what the exporter makes of the node for each region: there, a
+    part of the frame has as many pixels as the region needs, which a tensor of N regions cannot say.
+    """
+    height, width = frame.shape[1:]
+    if rounding == "none":
+        low, side, colours = region.centre - region.side[:, None] / 2, region.side, fill.round()
+    else:
+        low, side = _whole_square(region, rounding)
+        colours = fill.floor() if rounding == "pysot" else fill.round()
+    across, down = (_samples(low[:, i], side, size, n, rounding != "none") for i, n in enumerate((width, height)))
+    bounds = torch.stack([down.first, across.first, down.last, across.last], 1)
+    places = torch.stack([down.before, down.after, across.before, across.after], 1)
+    shares = torch.stack([down.share, across.share], 1)
+    crops: Tensor = torch.onnx.ops.symbolic(
+        "siamtrack::Cut", (frame, bounds, places, shares, colours.to(torch.uint8)), {"size": size},
+        dtype=torch.float32, shape=(bounds.shape[0], 3, size, size), version=1,
+    )  # fmt: skip
+    return crops
+
+
+def resample(part: Tensor, places: Tensor, shares: Tensor, colour: Tensor) -> Tensor:
+    """One crop of a part of a frame, rounded to whole grey levels, as OpenCV makes it.
+
+    Args:
+        part: (h, w, 3) uint8.
+        places: (4, S) int64: rows before and after each sample, columns before and after; from 1, 0 for the colour.
+        shares: (2, S) of the row and of the column after it.
+        colour: (3,) uint8 outside the frame.
+
+    Returns:
+        (3, S, S) float32.
+    """
+    # A row and a column of the colour before the first ones; all that moves whole pixels is done in uint8.
+    part = torch.cat([colour.expand(part.shape[0], 1, 3), part], 1)
+    part = torch.cat([colour.expand(1, part.shape[1], 3), part], 0)
+    upper, lower = (part[places[i]].flatten(1).float() for i in (0, 1))
+    rows = upper + (lower - upper) * shares[0][:, None]
+    # Columns first, so that whole rows of memory are picked again.
+    columns = rows.T.reshape(-1, 3, places.shape[1])
+    left, right = columns[places[2]].flatten(1), columns[places[3]].flatten(1)
+    crop = left + (right - left) * shares[1][:, None]
+    return crop.round().T.reshape(3, places.shape[1], -1)

@@ -5,7 +5,7 @@ Each example of the batch is correlated with its own template. A batch is folded
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,18 +25,28 @@ def cross(z: Tensor, x: Tensor) -> Tensor:
 
 def depthwise(z: Tensor, x: Tensor) -> Tensor:
     """DW-XCorr (SiamRPN++, section 3.4): each channel with its own: (B, C, h, w), (B, C, H, W) -> (B, C, ., .)."""
-    batch, channels, height, width = x.shape
-    kernel = z.reshape(batch * channels, 1, z.shape[-2], z.shape[-1])
-    out = F.conv2d(x.reshape(1, batch * channels, height, width), kernel, groups=batch * channels)
-    return out.reshape(batch, channels, out.shape[-2], out.shape[-1])
+    return _each_with_its_own(z[:, :, None], x, x.shape[1])
 
 
 def up_channel(z: Tensor, x: Tensor) -> Tensor:
     """UP-XCorr (SiamRPN, section 3.2): (B, K * C, h, w) holds K kernels: (B, C, H, W) -> (B, K, ., .)."""
-    batch, channels, height, width = x.shape
-    kernel = z.reshape(-1, channels, z.shape[-2], z.shape[-1])
-    out = F.conv2d(x.reshape(1, batch * channels, height, width), kernel, groups=batch)
-    return out.reshape(batch, -1, out.shape[-2], out.shape[-1])
+    return _each_with_its_own(z.reshape(-1, z.shape[1] // x.shape[1], x.shape[1], *z.shape[2:]), x, 1)
+
+
+def _each_with_its_own(kernels: Tensor, x: Tensor, groups: int) -> Tensor:
+    """Convolve each example with kernels of its own: (B, K, C / groups, h, w), (B, C, H, W) -> (B, K, ., .)."""
+    batch, (height, width) = x.shape[0], x.shape[2:]
+    outputs, last = kernels.shape[1], (height - kernels.shape[-2] + 1, width - kernels.shape[-1] + 1)
+    if torch.compiler.is_exporting():
+        # An ONNX convolution has a fixed number of groups: the exporter writes a loop over the examples in its place.
+        attributes: dict[str, Any] = {"groups": groups, "kernels": list(kernels.shape[1:]), "map": list(x.shape[1:])}
+        attributes["response"] = [outputs, *last]
+        return torch.onnx.ops.symbolic(
+            "siamtrack::Correlate", (kernels, x), attributes, dtype=x.dtype, shape=(batch, outputs, *last), version=1
+        )
+    kernel = kernels.reshape(-1, *kernels.shape[2:])
+    out = F.conv2d(x.reshape(1, -1, height, width), kernel, groups=batch * groups)
+    return out.reshape(batch, outputs, *last)
 
 
 def pixelwise(z: Tensor, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from siamtrack.config import Preset
 from siamtrack.geometry.boxes import cxcywh_to_xyxy, nms
 from siamtrack.models.siamese import Matcher, Template
 from siamtrack.tracking.select import Ranking
-from siamtrack.tracking.view import View
+from siamtrack.tracking.view import View, repeated
 
 __all__ = ["Memory", "recall", "remember", "rerank"]
 
@@ -60,8 +60,8 @@ class Memory:
 def remember(template: Template, rate: float) -> Memory:
     """The memory after the first frame: the target and no distractor."""
     seen = _features(template)
-    none, nothing = torch.zeros(len(seen), device=seen.device), torch.zeros_like(seen)
-    winner = torch.zeros(len(seen), 1, dtype=torch.long, device=seen.device)
+    none, nothing = torch.zeros(seen.shape[0], device=seen.device), torch.zeros_like(seen)
+    winner = torch.zeros(seen.shape[0], 1, dtype=torch.long, device=seen.device)
     return _updated(Memory(nothing, none, nothing, none, none), seen[:, None], winner, winner.bool(), rate)
 
 
@@ -92,9 +92,9 @@ def rerank(net: Matcher, preset: Preset, view: View, ranking: Ranking, memory: M
     count, crops = proposals.shape[1], preset.crops
     places = view.to_frame(boxes.gather(1, proposals[..., None].expand(-1, -1, 4)))
     corners = cxcywh_to_xyxy(places).flatten(0, 1)
-    fill = view.fill.repeat_interleave(count, 0)
+    fill = repeated(view.fill, count)
     close = View.around(view.frame, corners, crops, crops.template_side, fill, boxes.device)
-    seen = _features(net.embed(close.pixels(), close.sizes_of(corners))).reshape(len(boxes), count, -1)
+    seen = _features(net.embed(close.pixels(), close.sizes_of(corners))).reshape(-1, count, memory.target.shape[1])
     likely = ranks.gather(1, proposals) + recall(memory, seen, track.distractor_weight)
     winner = likely.argmax(1, keepdim=True)
     rivals = (ranking.scores.gather(1, proposals) > track.distractor_over).scatter(1, winner, False)

@@ -158,23 +158,21 @@ def pyramid(found: Candidates, previous: Tensor, size: int, track: Track) -> Cho
         track: scales, scale_penalty, window, rate.
     """
     scales = torch.tensor(track.scales, device=found.scores.device)
-    count = len(scales)
+    count, middle = len(track.scales), len(track.scales) // 2
     response = found.scores.reshape(-1, count, found.scores.shape[1])
-    damping = torch.full((count,), track.scale_penalty, device=response.device)
-    damping[count // 2] = 1.0
-    winner = (response.amax(2) * damping).argmax(1)
-    rows = torch.arange(len(winner), device=response.device)
-    chosen = response[rows, winner]
+    damping = torch.tensor([1.0 if i == middle else track.scale_penalty for i in range(count)]).to(response)
+    winner = (response.amax(2) * damping).argmax(1, keepdim=True)
+    chosen = response.gather(1, winner[..., None].expand(-1, -1, response.shape[2]))[:, 0]
     shifted = chosen - chosen.amin(1, keepdim=True)
     window = cosine_window(found.grid_positions)
     ranked = (1 - track.window) * shifted / shifted.sum(1, keepdim=True).clamp(min=1e-16)
     ranked = ranked + track.window * window / window.sum()
-    peak = ranked.argmax(1)
-    factor = scales[winner][:, None]
-    points = found.centres.reshape(-1, count, found.centres.shape[1], 2)[rows, winner, peak]
-    centres = size / 2 + (points - size / 2) * factor
-    rates = torch.full((len(rows),), track.rate, device=response.device)
-    return Choice(centres, previous * factor, rates, F.sigmoid(chosen[rows, peak]))
+    peak = ranked.argmax(1, keepdim=True)
+    factor = scales[winner]
+    # All scales have the same grid of points.
+    centres = size / 2 + (_take(found.centres[:1], peak.T)[0] - size / 2) * factor
+    scores = chosen.gather(1, peak)[:, 0]
+    return Choice(centres, previous * factor, torch.full_like(scores, track.rate), F.sigmoid(scores))
 
 
 def upsampled(found: Candidates, previous: Tensor, size: int, track: Track, template: int, scale: Tensor) -> Choice:
@@ -207,9 +205,7 @@ def upsampled(found: Candidates, previous: Tensor, size: int, track: Track, temp
     ranked = penalised * (1 - track.window) + cosine_window(found.grid_positions) * track.window
     maps = torch.cat([torch.stack([ranked, penalised, found.classes], 1), sides.transpose(1, 2)], 1)
     wide = round((cells - 1) * stride) + 1
-    fine = F.interpolate(
-        maps.reshape(len(maps), -1, cells, cells), size=(wide, wide), mode="bicubic", align_corners=False
-    )
+    fine = F.interpolate(maps.reshape(-1, maps.shape[1], cells, cells), size=(wide, wide), mode="bicubic", align_corners=False)
     within = _around_peak(fine[:, 0], sides, cells, template)
     peak = fine[:, 1].masked_fill(~within, -torch.inf).flatten(1).argmax(1)
     at = fine.flatten(2).gather(2, peak[:, None, None].expand(-1, fine.shape[1], 1))[..., 0]
@@ -228,8 +224,10 @@ def _around_peak(ranked: Tensor, sides: Tensor, cells: int, template: int) -> Te
     row, column = peak // wide, peak % wide
     coarse = torch.stack([row, column]) / (wide / cells)
     coarse_row, coarse_column = coarse.round().long().clamp(max=cells - 1)
-    rows = torch.arange(len(peak), device=peak.device)
-    reach = sides[rows, coarse_row * cells + coarse_column].clamp(int(_NEAR * template), int(_FAR * template))
+    cell = coarse_row * cells + coarse_column
+    reach = sides.gather(1, cell[:, None, None].expand(-1, 1, 4))[:, 0].clamp(
+        int(_NEAR * template), int(_FAR * template)
+    )
     room = torch.stack([column, row, wide - column, wide - row], 1)
     left, top, right, bottom = (torch.minimum(reach, room) / 2).long().T[..., None]
     line = torch.arange(wide, device=peak.device)

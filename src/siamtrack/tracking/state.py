@@ -17,9 +17,18 @@ from siamtrack.models.siamese import Matcher, Template
 from siamtrack.tracking import select
 from siamtrack.tracking.distractors import Memory, remember, rerank
 from siamtrack.tracking.select import Choice
-from siamtrack.tracking.view import View
+from siamtrack.tracking.view import View, repeated
 
-__all__ = ["TrackState", "presence_of", "search_sides", "start", "step"]
+__all__ = [
+    "TrackState",
+    "advance",
+    "begin",
+    "believed",
+    "presence_of",
+    "search_sides",
+    "start",
+    "step",
+]
 
 # Weight of the cosine window while a target is lost: it may turn up anywhere (PySOT's long-term tracker).
 _LOST_WINDOW = 0.001
@@ -95,16 +104,19 @@ def start(net: Matcher, preset: Preset, frame: Frame, boxes: Boxes, device: torc
     track = preset.track
     if track.rerank and (track.scales or track.select == "upsampled"):
         raise ConfigError("track.rerank works neither with track.select 'upsampled' nor with track.scales; set it to 0")
-    size = frame_size(frame)
-    corners = as_boxes(boxes, size)
-    count = len(corners)
-    fill = mean_colour(frame)[None].expand(count, -1)
-    view = View.around(frame, corners, preset.crops, preset.crops.template_side, fill, device)
     with torch.inference_mode():
-        template = net.embed(view.pixels(), view.sizes_of(corners))
-        memory = remember(template, track.memory_rate) if track.rerank else None
+        return begin(net, preset, frame, as_boxes(boxes, frame_size(frame)), device)
+
+
+def begin(net: Matcher, preset: Preset, frame: Frame, boxes: Tensor, device: torch.device | str = "cpu") -> TrackState:
+    """`start` for boxes (N, 4) xyxy that were checked; runs as it stands and in an exported graph."""
+    count = boxes.shape[0]
+    fill = mean_colour(frame)[None].expand(count, -1)
+    view = View.around(frame, boxes, preset.crops, preset.crops.template_side, fill, device)
+    template = net.embed(view.pixels(), view.sizes_of(boxes))
+    memory = remember(template, preset.track.memory_rate) if preset.track.rerank else None
     none, sure = torch.zeros(count, dtype=torch.long), torch.ones(count)
-    return TrackState(corners, sure, sure, template, fill, none.bool(), size, none, memory)
+    return TrackState(boxes, sure, sure, template, fill, none.bool(), frame_size(frame), none, memory)
 
 
 def step(
@@ -119,25 +131,35 @@ def step(
     """
     size = frame_size(frame)
     check_same_size(size, state.size)
-    crops, track = preset.crops, preset.track
-    if not track.lost_search:
-        boxes, scores, memory = _advance(net, preset, frame, state, crops.search, device)
-        return replace(state, boxes=boxes, scores=scores, presence=presence_of(scores, track), memory=memory)
-    # Long-term: targets that are lost are searched for in a larger region than the others.
-    boxes, scores, memory = state.boxes.clone(), state.scores.clone(), state.memory
-    sides = search_sides(preset, state)
-    for search in sorted(set(sides.tolist())):
-        index = (sides == search).nonzero()[:, 0]
-        part = state if len(index) == len(sides) else state.rows(index)
-        boxes[index], scores[index], seen = _advance(net, preset, frame, part, search, device)
-        if memory is not None and seen is not None:
-            memory = memory.replaced(index, seen)
-    # As PySOT's long-term tracker: a box of low score is not believed, and the last good one stays.
-    boxes = torch.where((scores < track.search_lost_below)[:, None], state.boxes, boxes)
-    lost = torch.where(state.lost, scores < track.found_above, scores < track.search_lost_below)
-    lost_for = torch.where(lost, _lost_for(state) + 1, 0)
-    presence = presence_of(scores, track)
-    return replace(state, boxes=boxes, scores=scores, presence=presence, lost=lost, lost_for=lost_for, memory=memory)
+    with torch.inference_mode():
+        if not preset.track.lost_search:
+            return advance(net, preset, frame, state, preset.crops.search, device)
+        # Long-term: targets that are lost are searched for in a larger region than the others.
+        boxes, scores, memory = state.boxes.clone(), state.scores.clone(), state.memory
+        sides = search_sides(preset, state)
+        for search in sorted(set(sides.tolist())):
+            index = (sides == search).nonzero()[:, 0]
+            part = state if len(index) == len(sides) else state.rows(index)
+            found = advance(net, preset, frame, part, search, device)
+            boxes[index], scores[index] = found.boxes, found.scores
+            if memory is not None and found.memory is not None:
+                memory = memory.replaced(index, found.memory)
+        return believed(
+            preset,
+            state,
+            replace(state, boxes=boxes, scores=scores, presence=presence_of(scores, preset.track), memory=memory),
+        )
+
+
+def believed(preset: Preset, before: TrackState, found: TrackState) -> TrackState:
+    """What a long-term tracker makes of a frame: who is lost, and which boxes count.
+
+    As PySOT's long-term tracker: a box of low score is not believed, and the last good one stays.
+    """
+    track, scores = preset.track, found.scores
+    boxes = torch.where((scores < track.search_lost_below)[:, None], before.boxes, found.boxes)
+    lost = torch.where(before.lost, scores < track.found_above, scores < track.search_lost_below)
+    return replace(found, boxes=boxes, lost=lost, lost_for=torch.where(lost, _lost_for(before) + 1, 0))
 
 
 def presence_of(scores: Tensor, track: Track) -> Tensor:
@@ -160,14 +182,13 @@ def search_sides(preset: Preset, state: TrackState) -> Tensor:
 
 
 def _lost_for(state: TrackState) -> Tensor:
-    return torch.zeros(len(state.boxes), dtype=torch.long) if state.lost_for is None else state.lost_for
+    return torch.zeros(state.boxes.shape[0], dtype=torch.long) if state.lost_for is None else state.lost_for
 
 
-@torch.inference_mode()
-def _advance(
-    net: Matcher, preset: Preset, frame: Frame, state: TrackState, search: int, device: torch.device | str
-) -> tuple[Tensor, Tensor, Memory | None]:
-    """Boxes (N, 4) xyxy, scores (N,) and memory in the next frame, looked for in crops of `search` pixels."""
+def advance(
+    net: Matcher, preset: Preset, frame: Frame, state: TrackState, search: int, device: torch.device | str = "cpu"
+) -> TrackState:
+    """Look for all targets in crops of `search` pixels; runs as it stands and in an exported graph."""
     view = View.around(frame, state.boxes, preset.crops, search, state.fill, device)
     choice, memory = _choose(net, preset, view, state)
     found = torch.cat([choice.centres, choice.sizes, choice.rates[:, None], choice.scores[:, None]], 1).float().cpu()
@@ -176,10 +197,12 @@ def _advance(
     after = torch.cat([target[:, :2], before[:, 2:] * (1 - rates) + target[:, 2:] * rates], 1)
     # Where a number is not finite the box stays; centres stay in the frame, sides within its size.
     kept = torch.where(torch.isfinite(after).all(1, keepdim=True), after, before)
-    bounds = torch.tensor(state.size, dtype=kept.dtype)
-    centres = torch.minimum(kept[:, :2].clamp(min=0), bounds)
-    sides = torch.minimum(kept[:, 2:].clamp(min=preset.track.smallest_side), bounds)
-    return cxcywh_to_xyxy(torch.cat([centres, sides], 1)), scores.nan_to_num(0.0), memory
+    width, height, least = *state.size, preset.track.smallest_side
+    x, y = kept[:, :1].clamp(0, width), kept[:, 1:2].clamp(0, height)
+    w, h = kept[:, 2:3].clamp(least).clamp(max=width), kept[:, 3:].clamp(least).clamp(max=height)
+    boxes = cxcywh_to_xyxy(torch.cat([x, y, w, h], 1))
+    scores = scores.nan_to_num(0.0)
+    return replace(state, boxes=boxes, scores=scores, presence=presence_of(scores, preset.track), memory=memory)
 
 
 def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tuple[Choice, Memory | None]:
@@ -190,9 +213,9 @@ def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tupl
     previous = view.sizes_of(state.boxes)
     if track.scales:
         factors = torch.tensor(track.scales)
-        template = tuple(level.repeat_interleave(len(factors), 0) for level in state.template)
+        template = tuple(repeated(level, len(track.scales)) for level in state.template)
         zoomed = view.pyramid(factors)
-        sizes = zoomed.sizes_of(state.boxes.repeat_interleave(len(factors), 0))
+        sizes = zoomed.sizes_of(repeated(state.boxes, len(track.scales)))
         found = net.match(template, zoomed.pixels(), sizes)
         return select.pyramid(found, previous, view.size, track), None
     found = net.match(state.template, view.pixels(), previous)

@@ -11,7 +11,7 @@ from siamtrack.config import Crops
 from siamtrack.geometry.crop import Region, Rounding, cut, target_region
 from siamtrack.geometry.inputs import Frame
 
-__all__ = ["View"]
+__all__ = ["View", "repeated"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class View:
     def to_frame(self, boxes: Tensor) -> Tensor:
         """Map boxes (N, ..., 4), centre and size, from crop pixels to frame pixels, on the CPU."""
         found = boxes.float().cpu()
-        scale = self.scale.reshape(len(found), *(1,) * (found.ndim - 2), 2)
+        scale = self.scale.reshape(-1, *(1,) * (found.ndim - 2), 2)
         return torch.cat([self.region.to_frame(found[..., :2], self.size), found[..., 2:] * scale], -1)
 
     def pyramid(self, factors: Tensor) -> View:
@@ -71,6 +71,10 @@ class View:
             factors: (S,) on the regions' sides.
         """
         count, region = len(factors), self.region
-        side = region.side.repeat_interleave(count) * factors.repeat(len(region.side))
-        wider = Region(region.centre.repeat_interleave(count, 0), side)
-        return replace(self, region=wider, fill=self.fill.repeat_interleave(count, 0))
+        side = (region.side[:, None] * factors).flatten()
+        return replace(self, region=Region(repeated(region.centre, count), side), fill=repeated(self.fill, count))
+
+
+def repeated(values: Tensor, count: int) -> Tensor:
+    """(N, ...) -> (N * count, ...), each row `count` times in succession."""
+    return values[:, None].expand(-1, count, *values.shape[1:]).flatten(0, 1)

@@ -12,6 +12,7 @@ from siamtrack import __version__
 from siamtrack.apps.cli.app import app_command
 from siamtrack.apps.cli.data import data
 from siamtrack.apps.cli.eval import eval_command
+from siamtrack.apps.cli.export import export_command
 from siamtrack.apps.cli.interrupts import ends_while_importing
 from siamtrack.apps.cli.models import import_command, models
 from siamtrack.apps.cli.results import report_command, score_command, submit_command
@@ -45,6 +46,7 @@ app.command("train")(train)
 app.command("tune")(tune_command)
 app.command("models")(models)
 app.command("import")(import_command)
+app.command("export")(export_command)
 app.add_typer(study, name="study")
 app.add_typer(data, name="data")
 

@@ -71,7 +71,7 @@ class DepthwiseSeparable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        x = F.relu6(self.bn1(self.conv_dw(x)), inplace=True)
+        x = F.relu6(self.bn1(self.conv_dw(x)))
         out: Tensor = self.bn2(self.conv_pw(x))
         return out
 
@@ -92,8 +92,8 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        y = F.relu6(self.bn1(self.conv_pw(x)), inplace=True)
-        y = F.relu6(self.bn2(self.conv_dw(y)), inplace=True)
+        y = F.relu6(self.bn1(self.conv_pw(x)))
+        y = F.relu6(self.bn2(self.conv_dw(y)))
         out: Tensor = self.bn3(self.conv_pwl(y))
         return x + out if self.shortcut else out
 
@@ -149,7 +149,7 @@ class EfficientNetLite0(Backbone):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Normalised images (B, 3, H, W) -> one map for each level, in the order of `levels`."""
-        x = F.relu6(self.bn1(self.conv_stem(x)), inplace=True)
+        x = F.relu6(self.bn1(self.conv_stem(x)))
         maps = {}
         for i, stage in enumerate(self.blocks):
             x = stage(x)

@@ -239,8 +239,8 @@ class AnchorCoder:
         cls, loc = maps["cls"].float(), maps["loc"].float()
         cells = cls.shape[-1]
         anchors = self.anchors(cells, size).to(cls.device)
-        score = cls.reshape(len(cls), 2, -1).softmax(1)[:, 1]
-        delta = loc.reshape(len(loc), 4, -1).transpose(1, 2)
+        score = cls.reshape(-1, 2, cls.shape[1:].numel() // 2).softmax(1)[:, 1]
+        delta = loc.reshape(-1, 4, loc.shape[1:].numel() // 4).transpose(1, 2)
         centres = delta[..., :2] * anchors[:, 2:] + anchors[:, :2]
         sizes = delta[..., 2:].clamp(_MIN_LOG_RATIO, _MAX_LOG_RATIO).exp() * anchors[:, 2:]
         places = grid_positions(cells).repeat(len(self.ratios), 1).to(cls.device)

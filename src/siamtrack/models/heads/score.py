@@ -60,7 +60,7 @@ class PointCoder:
         fine = F.interpolate(response, scale_factor=self.enlarge, mode="bicubic", align_corners=False)
         cells = fine.shape[-1]
         points = grid_points(cells, self.stride / self.enlarge, size).to(fine.device)
-        centres = points.expand(len(fine), -1, -1)
+        centres = points.expand(fine.shape[0], -1, -1)
         return Candidates(centres, None, fine.flatten(1), grid_positions(cells).to(fine.device), cells)
 
 

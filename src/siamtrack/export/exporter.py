@@ -1,0 +1,119 @@
+"""A model as one ONNX file: frames in, boxes out, with all that a host needs to know in its metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper
+from safetensors.torch import load_file
+from torch import nn
+
+from siamtrack import __version__
+from siamtrack.config import Preset, preset_to_json
+from siamtrack.export.graph import joined, traced
+from siamtrack.export.modules import Begin, Step, state_tensors
+from siamtrack.models.siamese import Matcher
+from siamtrack.tracking.state import start
+from siamtrack.zoo.networks import find_model, open_network
+
+__all__ = ["export_model", "export_network"]
+
+_FORMAT = 1
+_LICENCE = "Apache-2.0"
+_EXAMPLES = ((30.0, 40.0, 50.0, 60.0), (100.0, 100.0, 30.0, 40.0), (150.0, 100.0, 60.0, 40.0))
+
+
+def export_model(
+    model: str | Path, preset: str | Path | Preset | None = None, settings: Mapping[str, Any] | None = None
+) -> onnx.ModelProto:
+    """A model by name or file as an ONNX model that is the whole tracker; arguments and errors as `siamtrack.load`.
+
+    Raises:
+        ConfigError: the model does what an ONNX graph cannot.
+    """
+    engine = open_network(model, "cpu", preset, settings)
+    return export_network(engine.net, engine.preset, _halves(engine.net, find_model(model)[1]))
+
+
+def _halves(net: Matcher, path: Path) -> dict[bytes, tuple[np.ndarray, np.ndarray]]:
+    """Kernels of a network whose norms are folded, as the half-precision kernels of its file and their factors.
+
+    By the kernel's own bytes. Half precision of the folded kernels would be a second rounding, which moves boxes.
+    """
+    found: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+    stored = load_file(path)
+    for name, value in net.named_parameters() if isinstance(net, nn.Module) else ():
+        kernel = stored.get(name)
+        if kernel is None or kernel.dtype != torch.float16 or kernel.shape != value.shape:
+            continue
+        wide, folded = kernel.float(), value.detach().float()
+        for dims in ((*range(1, wide.ndim),), (0, *range(2, wide.ndim))):
+            factor = (folded * wide).sum(dims, keepdim=True) / wide.square().sum(dims, keepdim=True).clamp(min=1e-30)
+            if torch.allclose(wide * factor, folded, rtol=1e-5, atol=1e-12):
+                found[folded.contiguous().numpy().tobytes()] = (kernel.numpy(), factor.numpy())
+                break
+    return found
+
+
+def export_network(
+    net: Matcher, preset: Preset, halves: Mapping[bytes, tuple[np.ndarray, np.ndarray]] | None = None
+) -> onnx.ModelProto:
+    """The whole tracker as an ONNX model.
+
+    Args:
+        net: the network, on the CPU and in evaluation mode.
+        preset: its preset.
+        halves: kernels as half-precision ones and factors, by their float32 bytes, which make the file smaller.
+
+    Raises:
+        ConfigError: the model does what an ONNX graph cannot.
+    """
+    frame = torch.randint(0, 256, (240, 320, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    boxes = torch.tensor(_EXAMPLES)
+    state = {n: v.clone() for n, v in state_tensors(start(net, preset, frame.numpy(), boxes), preset).items()}
+    shown = ["tracked", "scores", "presence"]
+    outputs = [*shown, *(f"next.{name}" for name in state)]
+    begin = traced(Begin(net, preset), {"frame": frame, "boxes": boxes}, outputs, {"frame": (0, 1), "boxes": (0,)})
+    given = {"frame": frame, **{f"state.{name}": value for name, value in state.items()}}
+    dynamic = {name: (0, 1) if name == "frame" else (0,) for name in given}
+    step = traced(Step(net, preset, tuple(state), preset.crops.search), given, outputs, dynamic)
+    shapes: dict[str, list[int | str]] = {"boxes": ["N", 4], "tracked": ["T", 4], "scores": ["T"], "presence": ["T"]}
+    for name, value in state.items():
+        shapes |= {f"state.{name}": ["M", *value.shape[1:]], f"next.{name}": ["T", *value.shape[1:]]}
+    types = {name: (TensorProto.FLOAT, shape) for name, shape in shapes.items()}
+    model = joined(begin, step, types | {"frame": (TensorProto.UINT8, ["H", "W", 3])}, halves or {})
+    model.producer_name, model.producer_version = "siamtrack", __version__
+    helper.set_model_props(model, {"siamtrack": json.dumps(_note(preset, shapes, tuple(state)))})
+    return model
+
+
+def _note(preset: Preset, shapes: dict[str, list[int | str]], state: tuple[str, ...]) -> dict[str, object]:
+    """What a host needs to know of the file."""
+    described = {
+        "frame": "RGB, uint8 (H, W, 3); the same size during a run",
+        "boxes": "x, y, w, h in frame pixels of new targets (N, 4): with rows, the call begins with them; with none, "
+        "it is a step from the state",
+    }
+    answers = {
+        "tracked": "x, y, w, h in frame pixels (T, 4)",
+        "scores": "the network's own scores in [0, 1]",
+        "presence": "in [0, 1]: below 1/3 lost, below 2/3 uncertain, else tracking",
+    }
+    return {
+        "format": _FORMAT,
+        "version": __version__,
+        "name": preset.name,
+        "description": preset.description,
+        "licence": _LICENCE,
+        "preset": json.loads(preset_to_json(preset)),
+        "precision": "float32",
+        "inputs": described | {f"state.{name}": f"next.{name} of the call before; no rows to begin" for name in state},
+        "outputs": answers | {f"next.{name}": f"to be given as state.{name}" for name in state},
+        "state": {name: {"type": "float32", "shape": [None, *shapes[f"state.{name}"][1:]]} for name in state},
+    }

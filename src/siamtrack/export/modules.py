@@ -1,0 +1,83 @@
+"""The two calls of a tracker as modules of plain tensors, which can be traced: from tensors to tensors, by name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import torch
+from torch import Tensor, nn
+
+from siamtrack.config import Preset
+from siamtrack.geometry.boxes import xywh_to_xyxy
+from siamtrack.models.siamese import Matcher
+from siamtrack.tracking.distractors import Memory
+from siamtrack.tracking.state import TrackState, advance, begin
+
+__all__ = ["Begin", "Step", "state_tensors"]
+
+
+def state_tensors(state: TrackState, preset: Preset) -> dict[str, Tensor]:
+    """What a state carries from frame to frame, float32 by name; all have a leading N."""
+    found = {"boxes": state.boxes, "fill": state.fill}
+    found |= {f"template.{i}": level for i, level in enumerate(state.template)}
+    if preset.track.lost_search and state.lost_for is not None:
+        found["lost_for"] = state.lost_for.float()
+    if state.memory is not None:
+        found |= {f"memory.{f.name}": getattr(state.memory, f.name) for f in fields(Memory)}
+    return found
+
+
+def _state_of(tensors: dict[str, Tensor], size: tuple[int, int]) -> TrackState:
+    """The state that `state_tensors` took apart."""
+    boxes = tensors["boxes"]
+    lost_for = tensors.get("lost_for", torch.zeros(boxes.shape[0])).long()
+    template = tuple(tensors[name] for name in sorted(tensors) if name.startswith("template."))
+    parts = {f.name: tensors.get(f"memory.{f.name}") for f in fields(Memory)}
+    memory = Memory(**{k: v for k, v in parts.items() if v is not None}) if parts["target"] is not None else None
+    scores = torch.ones(boxes.shape[0])
+    return TrackState(boxes, scores, scores, template, tensors["fill"], lost_for > 0, size, lost_for, memory)
+
+
+def _xyxy_to_xywh(boxes: Tensor) -> Tensor:
+    return torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
+
+
+class Begin(nn.Module):
+    """`begin`: frame uint8 (H, W, 3) and boxes (N, 4) x, y, w, h -> boxes, scores, presence, then the state."""
+
+    def __init__(self, net: Matcher, preset: Preset) -> None:
+        super().__init__()
+        self.net = net
+        self.preset = preset
+
+    def forward(self, frame: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        state = begin(self.net, self.preset, frame.permute(2, 0, 1), xywh_to_xyxy(boxes))
+        sure = torch.ones_like(state.scores)
+        return boxes * 1, sure, sure * 1, *state_tensors(state, self.preset).values()
+
+
+class Step(nn.Module):
+    """`advance`: frame uint8 (H, W, 3) and the state's tensors -> boxes, scores, presence, then the next state.
+
+    Args:
+        net: the network.
+        preset: its preset.
+        names: of the state's tensors, in the order in which they are given.
+        search: side of the search crops in pixels.
+    """
+
+    def __init__(self, net: Matcher, preset: Preset, names: tuple[str, ...], search: int) -> None:
+        super().__init__()
+        self.net = net
+        self.preset = preset
+        self.names = names
+        self.search = search
+
+    def forward(self, frame: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        size = (frame.shape[1], frame.shape[0])
+        state = _state_of(dict(zip(self.names, tensors, strict=True)), size)
+        after = advance(self.net, self.preset, frame.permute(2, 0, 1), state, self.search)
+        found = state_tensors(after, self.preset)
+        return _xyxy_to_xywh(after.boxes), after.scores, after.presence, *(found[name] for name in self.names)
