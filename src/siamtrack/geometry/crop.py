@@ -266,8 +266,8 @@ def _samples(low: Tensor, extent: Tensor, size: int, length: int, whole: bool) -
     after = before + (share > 0) if whole else before + 1
     first = before[:, 0].clamp(0, length - 1)
     last = torch.maximum((after[:, -1] + 1).clamp(max=length), first + 1)
-    inside = [torch.where((at >= 0) & (at < length), at + 1 - first[:, None], 0) for at in (before, after)]
-    return _Samples(first, last, *inside, share)
+    near, far = (torch.where((at >= 0) & (at < length), at + 1 - first[:, None], 0) for at in (before, after))
+    return _Samples(first, last, near, far, share)
 
 
 def _cut_in_graph(frame: Tensor, region: Region, size: int, fill: Tensor, rounding: Rounding) -> Tensor:
