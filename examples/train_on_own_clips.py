@@ -18,7 +18,7 @@ from siamtrack.data.pack import Packing, pack
 from siamtrack.data.pair_source import open_pairs
 from siamtrack.formats.objects import find_object_layout
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy, xyxy_to_xywh
-from siamtrack.training.loop import train
+from siamtrack.training.loop import RunOptions, train
 from siamtrack.video.reader import open_source
 
 parser = argparse.ArgumentParser(description="Train a small model on your own clips.")
@@ -41,7 +41,7 @@ long = args.steps >= 500  # compiling takes half a minute, which a short run doe
 settings = {"train.steps": args.steps, "train.batch": args.batch, "train.compile": long}
 preset = siamtrack.load_preset(args.preset, settings)
 pairs = open_pairs(args.out / "shards", preset.crops, preset.data)
-weights = train(preset, pairs, args.out, report=lambda row: print({k: round(v, 4) for k, v in row.items()}))
+weights = train(preset, pairs, args.out, RunOptions(report=lambda row: print({k: round(v, 4) for k, v in row.items()})))
 
 # Does it track at all? Its first object, from its first box, compared with the boxes that it was trained on.
 own = index.track == 0

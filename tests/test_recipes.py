@@ -18,6 +18,7 @@ Recipe = dict[str, Any]
 
 # STVIR/pysot: pysot/core/models/siamrpn_r50_l234_dwxcorr_8gpu/config.yaml ("yaml") and pysot/core/config.py ("config").
 PYSOT_DATA: Recipe = {
+    "data.sampling": "videos",  # pysot/datasets/dataset.py
     "crops.template": 127,  # yaml TRACK.EXEMPLAR_SIZE; SiamRPN++, section 4.1
     "crops.search": 255,  # yaml TRACK.INSTANCE_SIZE; SiamRPN++, section 4.1
     "data.template.shift": 4,  # yaml DATASET.TEMPLATE.SHIFT
@@ -25,6 +26,8 @@ PYSOT_DATA: Recipe = {
     "data.search.shift": 64,  # yaml DATASET.SEARCH.SHIFT; SiamRPN++, section 3.1
     "data.search.scale": 0.18,  # yaml DATASET.SEARCH.SCALE
     "data.blur": 0.2,  # yaml DATASET.SEARCH.BLUR
+    "data.blur_templates": False,  # config DATASET.TEMPLATE.BLUR
+    "data.lighting": 1,  # config DATASET.TEMPLATE.COLOR, DATASET.SEARCH.COLOR
     "data.flip": 0,  # yaml DATASET.SEARCH.FLIP
     "data.grey": 0,  # yaml DATASET.GRAY
     "data.gaps.vid": 100,  # config DATASET.VID.FRAME_RANGE
@@ -98,6 +101,7 @@ SA_SIAM: Recipe = {
     "crops.template_crop": 255,  # SA-Siam, section 4.1
     "crops.search": 255,  # x_image_size; SA-Siam, section 4.1
     "model.appearance_weight": 0.3,  # SA-Siam, section 4.1
+    "data.sampling": "spaced",  # datasets/vid.py of SiamFC-TensorFlow
     "data.gap": 100,  # max_frame_dist
     "data.template.shift": 4,  # CenterCrop(247), RandomCrop(239) in datasets/dataloader.py
     "data.search.shift": 4,  # as above
@@ -116,11 +120,15 @@ SA_SIAM: Recipe = {
 }
 # SA-Siam, CVPR 2018: the text, where it differs.
 SA_SIAM_PAPER: Recipe = {
+    "data.sampling": "objects",  # section 4.1
+    "data.distinct_frames": True,  # section 4.1: "a pair of images"
     "data.gap": 10_000,  # section 4.1: any two images of a tracklet
     "data.template.shift": 0,  # section 4.1: the target in the middle
     "data.search.shift": 0,  # section 4.1
     "data.template.scale": 0,  # section 4.1
     "data.search.scale": 0,  # section 4.1
+    "data.template.law": "log",  # section 4.1: no change that a law would shape
+    "data.search.law": "log",  # as above
 }
 
 # SPM-Tracker, CVPR 2019; names in capitals are those of siam_tracker/spm_tracker/config.py of microsoft/SPM-Tracker,

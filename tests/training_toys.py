@@ -74,7 +74,7 @@ def small_model(family: str, **changes: object) -> dict[str, object]:
 
 def family_preset(folder: Path, family: str, **train: object) -> Path:
     """A preset of two steps with a small network; `train` are further settings of its training."""
-    settings = {"steps": 2, "batch": 2, "from_scratch": True, "log_every": 1, "lr": 1e-3, **train}
+    settings = {"steps": 2, "batch": 2, "from_scratch": "all", "log_every": 1, "lr": 1e-3, **train}
     model = small_model(family)
     # SA-Siam's template is as wide as the search region.
     wide = 127 if "semantic_backbone" in model else 0

@@ -309,3 +309,28 @@ def test_a_wide_template_shows_more_at_the_same_scale(small_set: ResidentSet):
     plain = batch_of(small_set, PLAIN, 4)
     assert wide.template.shape == (4, 3, 255, 255)
     assert float((wide.template[:, :, 64:191, 64:191] - plain.template).abs().max()) <= 2
+
+
+def test_lighting_moves_colours_as_published_and_blur_can_spare_templates() -> None:
+    """Offsets are normal along the three components of PySOT's augmentation: covariance M M', no mean."""
+    data = Data(lighting=1.0, blur=0.5, blur_templates=False)
+    grey = torch.zeros(40_000, dtype=torch.bool)
+    search = draw_photometric(grey, data, generator(3, 0, 0))
+    components = np.array(
+        [
+            [-0.55919361, 0.98062831, -0.41940627],
+            [1.72091413, 0.19879334, -1.82968581],
+            [4.64467907, 4.73710203, 4.88324118],
+        ]
+    )
+    assert np.allclose(np.cov(search.shift.T), components @ components.T, atol=0.8)
+    assert np.abs(search.shift.mean(0)).max() < 0.2 and 0.48 < search.blurred.mean() < 0.52
+    assert not draw_photometric(grey, data, generator(3, 0, 0), template=True).blurred.any()
+    some = draw_photometric(grey, Data(lighting=0.25), generator(3, 0, 0))
+    assert 0.24 < some.shift.any(1).mean() < 0.26
+    pixels = torch.full((2, 3, 8, 8), 100.0)
+    one, looks = np.empty((8, 8, 3), np.float32), draw_photometric(grey[:2], Data(lighting=1.0), generator(5, 0, 0))
+    recolour(pixels, looks)
+    assert np.allclose(pixels[1, :, 0, 0].numpy(), 100 + looks.shift[1], atol=1e-4)
+    recolour_one(np.full((8, 8, 3), 100, np.uint8), looks, 1, one)
+    assert np.allclose(one[0, 0], 100 + looks.shift[1], atol=0.51)

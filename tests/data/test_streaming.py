@@ -156,7 +156,7 @@ def test_a_manifest_takes_the_place_of_a_listing(shards: Path, server: str, tmp_
     rows = [ShardFile(p.name, str(p), CROPS, p.stat().st_size) for p in sorted(shards.glob("*.tar"))]
     with pytest.raises(DataError, match=r"shards\.json: there is no such file"):
         list_shards(server)
-    write_manifest(shards, rows, ["source0", "source1"])
+    write_manifest(shards, rows, {"source0": 3, "source1": 3})
     try:
         listing = list_shards(server)
         assert [s.name for s in listing.shards] == [f"part-{i:02d}.tar" for i in range(SHARDS)]
@@ -183,7 +183,7 @@ def test_a_bucket_is_a_folder_of_shards(shards: Path, bucket: str):
         assert isinstance(far, StreamedPairs)
         same(local, far, range(2))
         far.close()
-    write_manifest(place, [ShardFile(p.name, p, CROPS, p.stat().st_size) for p in files], ["source0", "source1"])
+    write_manifest(place, [ShardFile(p.name, p, CROPS, p.stat().st_size) for p in files], {"source0": 3, "source1": 3})
     near = open_pairs(f"{place}/", SIZES, DATA)
     assert isinstance(near, ResidentPairs) and near.source_names == ("source0", "source1")
     same(near, kept, range(1))

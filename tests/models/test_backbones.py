@@ -17,6 +17,7 @@ from siamtrack.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, load_imagen
 # SiamRPN++ 3.3).
 EXPECTED = [
     ("alexnet", (4, 5), (384, 256), (8, 6), (24, 22)),
+    ("alexnet_relu", (4, 5), (384, 256), (8, 6), (24, 22)),
     ("alexnet_siamfc", (5,), (256,), (6,), (22,)),
     ("alexnet_padded", (3, 5), (384, 256), (16, 16), (32, 32)),
     ("resnet18", (2, 3, 4, 5), (64, 128, 256, 512), (31, 15, 15, 15), (63, 31, 31, 31)),
@@ -131,6 +132,43 @@ def test_torchvision_weights_compute_the_same_on_raw_bgr() -> None:
         x = torch.rand(1, 64, 31, 31)
         expected = F.conv2d(x[..., 1:, 1:], state["layer2.0.downsample.0.weight"], stride=2)
         assert torch.allclose(shortcut(x), expected, atol=1e-5)
+
+
+def test_files_that_read_raw_bgr_are_taken_as_they_are() -> None:
+    """PySOT's authors' ResNets: filters for 0..255, 57 times smaller, and 3 x 3 shortcuts."""
+    torch.manual_seed(1)
+    state = ResNet(18, (3,)).state_dict()
+    state |= {"conv1.weight": state["conv1.weight"] / 57}
+    backbone = ResNet(18, (3,))
+    load_torchvision(backbone, state | {"layer4.0.conv1.weight": torch.rand(512, 256, 3, 3)}, "resnet18.model")
+    assert all(torch.equal(value, state[key]) for key, value in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_alexnet_has_pysot_names(legacy: bool) -> None:
+    places = {"1.0": 0, "1.1": 1, "2.0": 4, "2.1": 5, "3.0": 8, "3.1": 9, "4.0": 11, "4.1": 12, "5.0": 14, "5.1": 15}
+    torch.manual_seed(2)
+    wanted = build_backbone("alexnet", (5,)).state_dict()
+    stored = {}
+    for key, value in wanted.items():
+        place, _, kind = key.removeprefix("conv").rpartition(".")
+        stored[f"features.{places[place]}.{kind}" if legacy else f"layer{place}.{kind}"] = value
+    for name in ("alexnet", "alexnet_relu", "alexnet_padded"):
+        backbone = build_backbone(name, (4,))  # conv5 is beyond it
+        load_torchvision(backbone, stored | {"classifier.1.weight": torch.rand(3, 3)}, "alexnet-bn.pth")
+        assert all(torch.equal(value, wanted[key]) for key, value in backbone.state_dict().items())
+    with pytest.raises(WeightsError, match="wrong shapes"):
+        load_torchvision(build_backbone("alexnet_siamfc", (5,)), stored, "alexnet-bn.pth")
+
+
+def test_the_last_relu_of_alexnet() -> None:
+    torch.manual_seed(0)
+    plain, last = build_backbone("alexnet", (4, 5)).eval(), build_backbone("alexnet_relu", (4, 5)).eval()
+    last.load_state_dict(plain.state_dict())
+    x = torch.rand(1, 3, 127, 127) * 255
+    with torch.inference_mode():
+        (first, signed), (same, positive) = plain(x), last(x)
+    assert torch.equal(first, same) and torch.equal(positive, signed.clamp(min=0)) and bool((signed < 0).any())
 
 
 def test_torchvision_weights_are_read_strictly() -> None:

@@ -174,3 +174,19 @@ def test_gain_and_bias_are_learned_where_wanted() -> None:
     assert {name: p.item() for name, p in learned.named_parameters()} == {"gain": 0.5, "bias": -1.0}
     maps = learned((torch.ones(1, 2, 1, 1),), (torch.ones(1, 2, 3, 3),))
     assert torch.equal(maps["response"], torch.zeros(1, 1, 3, 3))
+
+
+def test_several_sizes_of_anchors_have_all_ratios_each() -> None:
+    coder, parts = AnchorCoder(stride=16, scale=(3, 5)), [AnchorCoder(stride=16, scale=scale) for scale in (3, 5)]
+    assert coder.count == 10 and torch.equal(coder.shapes(), torch.cat([part.shapes() for part in parts]))
+    box, present = torch.tensor([[100.0, 90.0, 178.0, 172.0]]), torch.tensor([True])
+    assert float(coder.overlaps(box, 9, 255).max()) == max(float(part.overlaps(box, 9, 255).max()) for part in parts)
+    targets = coder.encode(box, present, 9, 255)
+    place = (targets.labels[0] == 1).nonzero()[0]
+    maps = {"cls": torch.zeros(1, 20, 9, 9), "loc": torch.zeros(1, 4, 10, 9, 9)}
+    maps["cls"].view(1, 2, 10, 9, 9)[(0, 1, *place.tolist())] = 9.0
+    maps["loc"][0] = targets.deltas[0]
+    found = coder.decode({"cls": maps["cls"], "loc": maps["loc"].view(1, 40, 9, 9)}, 255)
+    best = int(found.scores.argmax())
+    assert torch.allclose(found.centres[0, best], torch.tensor([139.0, 131.0]), atol=1e-3)
+    assert found.sizes is not None and torch.allclose(found.sizes[0, best], torch.tensor([78.0, 82.0]), atol=1e-2)

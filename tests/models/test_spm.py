@@ -180,3 +180,24 @@ def test_alignment_is_the_backbones_and_can_be_as_it_was() -> None:
         first = aligned.backbone.first_cells(z.shape[-1])
         wanted = aligned.head.fine.pool(levels, boxes, tuple(first[i] for i in aligned.fine_levels))
         assert torch.equal(aligned.pool(levels, boxes, z.shape[-1]), wanted)
+
+
+def test_proposals_of_a_low_coarse_score_are_no_candidates() -> None:
+    """All but the one nearest to the last box, which is the last."""
+    plain = build(low_score=0.0, proposals=60, overlap=0.99)  # at this overlap no box is suppressed
+    torch.manual_seed(3)
+    for parameter in plain.head.coarse.cls.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    z, x = patches()
+    with torch.inference_mode():
+        template, features = embed(plain, z), plain.features(x, False)
+        best = plain.coder.decode(plain.head(template, features), x.shape[-1]).scores.topk(59, dim=1).values
+    share = float((best[0, 10] + best[0, 40]) / 2 / best[0, 0])
+    filtered = build(low_score=share, proposals=60, overlap=0.99)
+    filtered.load_state_dict(plain.state_dict())
+    before, after = answer(plain), answer(filtered)
+    assert before.sizes is not None and after.sizes is not None and torch.equal(before.sizes, after.sizes)
+    dropped = (after.scores == 0) & (before.scores > 0)
+    assert torch.equal(after.scores[~dropped], before.scores[~dropped])
+    assert torch.equal(dropped[:, :-1].sum(1), (best < share * best[:, :1]).sum(1))
+    assert 18 <= int(dropped[0].sum()) <= 48 and not bool(dropped[:, -1].any())

@@ -43,7 +43,9 @@ def train_all(data: Path, out: Path, presets: Sequence[Path], world: ProcessGrou
     crops = ResidentSet.load(data)
     for path in presets:
         preset = load_preset(path)
-        loop.train(preset, ResidentPairs(crops, preset.crops, preset.data), out / preset.name, world=world)
+        loop.train(
+            preset, ResidentPairs(crops, preset.crops, preset.data), out / preset.name, loop.RunOptions(world=world)
+        )
 
 
 def main(data: str, out: str, *presets: str) -> None:

@@ -88,7 +88,7 @@ def main(preset: str, data: str, out: str, moment: str, number: str) -> None:
     home, name, deed = MOMENTS[moment]
     setattr(home, name, at(int(number), deed, getattr(home, name)))
     chosen = load_preset(preset)
-    loop.train(chosen, open_pairs(data, chosen.crops, chosen.data), Path(out), resume=True)
+    loop.train(chosen, open_pairs(data, chosen.crops, chosen.data), Path(out), loop.RunOptions(resume=True))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.training.checkpoint import latest_state, load_checkpoint, lock_folder, write_checkpoint
-from siamtrack.training.loop import train
+from siamtrack.training.loop import RunOptions, train
 from training_toys import TINY, write_preset, write_shard
 
 PROGRAM = "import torch; torch.set_num_threads(1); from siamtrack.apps.cli.main import run; run()"
@@ -109,11 +109,11 @@ def test_equal_states_give_equal_bytes(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_network_is_named(home: Path, tmp_path: Path) -> None:
     preset = load_preset(home / "tiny.toml", {"train.batch": 2})
     pairs = ResidentPairs(ResidentSet.load(home / "data"), preset.crops, preset.data)
-    train(preset, pairs, tmp_path, until=1)
+    train(preset, pairs, tmp_path, RunOptions(until=1))
     state = latest_state(tmp_path)
     assert state is not None
     state["model"].popitem()
     write_checkpoint(tmp_path / "step-00000001.pt", state)
     with pytest.raises(WeightsError, match="does not fit this run's network") as caught:
-        train(preset, pairs, tmp_path, resume=True)
+        train(preset, pairs, tmp_path, RunOptions(resume=True))
     assert "\n" not in str(caught.value)

@@ -25,7 +25,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> ResidentSet:
 
 def changed(preset: Preset, crops: ResidentSet, out: Path) -> set[str]:
     """The backbone's tensors that one step changes."""
-    loop.train(preset, ResidentPairs(crops, preset.crops, preset.data), out, until=1)
+    loop.train(preset, ResidentPairs(crops, preset.crops, preset.data), out, loop.RunOptions(until=1))
     torch.manual_seed(preset.train.seed)
     before = preset.model.build().state_dict()
     state = latest_state(out)
@@ -54,14 +54,14 @@ def test_a_run_of_an_older_version_tells_that_it_began_from_scratch(crops: Resid
     """Its checkpoints had no setting for that, but a mark."""
     pretrained, scratch = (load_preset(write_preset(tmp_path, text)) for text in (TINY, SCRATCH))
     pairs = ResidentPairs(crops, scratch.crops, scratch.data)
-    loop.train(scratch, pairs, tmp_path / "out", until=1)
+    loop.train(scratch, pairs, tmp_path / "out", loop.RunOptions(until=1))
     state = latest_state(tmp_path / "out")
     assert state is not None
     older = state | {"pretrained": False, "preset": preset_to_json(pretrained)}
     write_checkpoint(tmp_path / "out" / "step-00000001.pt", older)
     with pytest.raises(ConfigError, match=r"another train\.from_scratch"):
-        loop.train(pretrained, pairs, tmp_path / "out", resume=True, until=2)
-    loop.train(scratch, pairs, tmp_path / "out", resume=True, until=2)
+        loop.train(pretrained, pairs, tmp_path / "out", loop.RunOptions(resume=True, until=2))
+    loop.train(scratch, pairs, tmp_path / "out", loop.RunOptions(resume=True, until=2))
     assert latest_state(tmp_path / "out")["step"] == 2  # type: ignore[index]
 
 

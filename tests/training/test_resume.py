@@ -26,7 +26,7 @@ from siamtrack.errors import ConfigError
 from siamtrack.models.weights import read_metadata
 from siamtrack.training import loop
 from siamtrack.training.checkpoint import latest_state
-from siamtrack.training.loop import train
+from siamtrack.training.loop import RunOptions, train
 from siamtrack.training.validate import find_clips
 from training_toys import TINY, write_preset, write_sequence, write_shards
 
@@ -153,7 +153,7 @@ def test_kill_and_resume(
     out = tmp_path / "out"
     kill_at(home, out, moment, number)
     assert not (out / "tiny.safetensors").exists()
-    train(preset, crops, out, resume=True)
+    train(preset, crops, out, RunOptions(resume=True))
     assert_same_run(out, whole)
 
 
@@ -166,7 +166,7 @@ def test_kill_and_resume_a_stream(
     out = tmp_path / "out"
     kill_at(home, out, moment, number, "streamed/tiny.toml")
     with stream(home, streamed) as pairs:
-        train(streamed, pairs, out, resume=True)
+        train(streamed, pairs, out, RunOptions(resume=True))
     assert_same_run(out, streamed_whole)
 
 
@@ -174,16 +174,16 @@ def test_the_best_of_a_resumed_run_is_that_of_the_whole_one(
     home: Path, preset: Preset, crops: ResidentPairs, tmp_path: Path
 ) -> None:
     clips = find_clips(write_sequence(tmp_path / "val"), 3)
-    train(preset, crops, tmp_path / "whole", until=12, clips=clips)
+    train(preset, crops, tmp_path / "whole", RunOptions(until=12, clips=clips))
 
     def fail_at_nine(row: dict[str, float]) -> None:
         if row["step"] == 9:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        train(preset, crops, tmp_path / "again", clips=clips, report=fail_at_nine)
+        train(preset, crops, tmp_path / "again", RunOptions(clips=clips, report=fail_at_nine))
     assert latest_state(tmp_path / "again")["step"] == 6  # type: ignore[index]
-    train(preset, crops, tmp_path / "again", resume=True, until=12, clips=clips)
+    train(preset, crops, tmp_path / "again", RunOptions(resume=True, until=12, clips=clips))
     files = [{p.name: p.read_bytes() for p in (tmp_path / out).glob("*.pt")} for out in ("whole", "again")]
     assert files[0].keys() == {"best.pt", "step-00000009.pt", "step-00000012.pt"} and files[0] == files[1]
 
@@ -195,10 +195,10 @@ def test_a_stream_is_another_run_than_the_resident_set(whole: Path, streamed_who
 def test_nine_steps_then_eleven_in_a_folder_that_moved(
     preset: Preset, crops: ResidentPairs, whole: Path, tmp_path: Path
 ) -> None:
-    train(preset, crops, tmp_path / "here", until=9)
+    train(preset, crops, tmp_path / "here", RunOptions(until=9))
     assert latest_state(tmp_path / "here")["step"] == 9  # type: ignore[index]
     shutil.move(tmp_path / "here", tmp_path / "there")
-    train(preset, crops, tmp_path / "there", resume=True)
+    train(preset, crops, tmp_path / "there", RunOptions(resume=True))
     assert_same_run(tmp_path / "there", whole)
 
 
@@ -209,7 +209,7 @@ def test_a_damaged_newest_checkpoint_costs_steps_and_nothing_else(
     shutil.copytree(whole, out)
     (out / "step-00000020.pt").write_bytes(b"lost")
     with pytest.warns(UserWarning, match="step-00000020"):
-        train(preset, crops, out, resume=True)
+        train(preset, crops, out, RunOptions(resume=True))
     assert_same_run(out, whole)
 
 
@@ -218,7 +218,7 @@ def test_a_run_is_not_mixed_with_another(preset: Preset, crops: ResidentPairs, w
         train(preset, crops, whole)
     other = replace(preset, train=replace(preset.train, lr=0.5, log_every=7))
     with pytest.raises(ConfigError, match=r"another train\.lr; "):
-        train(other, crops, whole, resume=True)
+        train(other, crops, whole, RunOptions(resume=True))
 
 
 def test_a_finished_run_resumes_to_itself(preset: Preset, crops: ResidentPairs, whole: Path, tmp_path: Path) -> None:
@@ -226,15 +226,15 @@ def test_a_finished_run_resumes_to_itself(preset: Preset, crops: ResidentPairs, 
     shutil.copytree(whole, out)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train(preset, crops, out, resume=True)
+        train(preset, crops, out, RunOptions(resume=True))
     assert_same_run(out, whole)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 def test_from_the_cpu_to_a_gpu_and_back(preset: Preset, crops: ResidentPairs, tmp_path: Path) -> None:
-    train(preset, crops, tmp_path, until=6)
+    train(preset, crops, tmp_path, RunOptions(until=6))
     there = ResidentPairs(crops.crops.to("cuda"), preset.crops, preset.data)
-    train(preset, there, tmp_path, device="cuda", resume=True, until=12)
+    train(preset, there, tmp_path, RunOptions(device="cuda", resume=True, until=12))
     there.close()
-    path = train(preset, crops, tmp_path, resume=True)
+    path = train(preset, crops, tmp_path, RunOptions(resume=True))
     assert path.exists() and latest_state(tmp_path)["step"] == STEPS  # type: ignore[index]

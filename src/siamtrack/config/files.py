@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from siamtrack.config.sections import Crops, Data, Jitter, Preset, Track, Train
 from siamtrack.errors import ConfigError, DataError, did_you_mean, reason
 from siamtrack.io import read_bytes
-from siamtrack.models.families import family_class
+from siamtrack.models.families import family_class, family_names
 from siamtrack.presets import preset_names
 
 __all__ = [
@@ -135,6 +135,7 @@ def _family_facts(table: dict[str, Any]) -> dict[str, Any]:
         moved["loss_weights"] = [*weights, *full[len(weights) :]]
     if "alignment" in defaults:
         moved.setdefault("alignment", "stride")
+        moved.setdefault("low_score", 0.0)
     return table | {"model": moved} | ({"train": train} if isinstance(train, dict) else {})
 
 
@@ -231,12 +232,17 @@ def _known_keys(table: Mapping[str, Any], path: tuple[str | int, ...]) -> list[s
 
 
 def _checked(table: Mapping[str, Any], where: str) -> Preset:
+    outside = _outside_family(table)
     try:
+        if outside is not None:
+            table = {**table, "model": TypeAdapter(outside).validate_python(table["model"])}
         return _adapter().validate_python(dict(table))
     except ValidationError as error:
         first = error.errors()[0]
         path = first["loc"]
-        if path[:1] == ("model",):
+        if outside is not None and error.title == outside.__name__:
+            path = ("model", *path)
+        elif path[:1] == ("model",):
             # What pydantic puts here is the family, not a key.
             path = (path[0], *path[2:])
         key = ".".join(str(p) for p in path)
@@ -247,6 +253,15 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
             raise ConfigError(f"{where}: the key '{key}' is missing") from None
         text = f"{key}: {_short(first['msg'], 300)}; got {_short(repr(first['input']), 80)}"
         raise ConfigError(f"{where}: {text}") from None
+
+
+def _outside_family(table: Mapping[str, Any]) -> type[Any] | None:
+    """The class of a model's family, if it is another package's."""
+    model = table.get("model")
+    name = model.get("family") if isinstance(model, dict) else None
+    if not isinstance(name, str) or name in family_names():
+        return None
+    return family_class(name)
 
 
 def _short(text: str, limit: int) -> str:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic.dataclasses import dataclass
 
 from siamtrack.geometry.crop import Rounding
-from siamtrack.models.families import Family
+from siamtrack.models.families import Family, is_outside
 from siamtrack.models.families.siamcar import SiamCar
 
 __all__ = ["Crops", "Data", "Jitter", "Preset", "Published", "Track", "Train"]
@@ -109,7 +116,8 @@ class Jitter:
         turn: largest rotation in degrees, drawn uniformly in both directions; the box of a turned object is the
             one around its turned ellipse.
         law: "log" draws log scale and log aspect uniformly, so that larger is as likely as smaller; "uniform"
-            multiplies width and height by two factors uniform in 1 ± scale (SiamRPN++'s published code).
+            multiplies width and height by two factors uniform in 1 ± scale (SiamRPN++'s published code); "siamfc" and
+            "sa_siam" stretch both by one factor and move by whole pixels, as siamfc-pytorch and SA-Siam's code do.
         inside: limit the shift, and if needed the size, so that the region stays inside the stored crop. The flat fill
             beyond the crop is always on the side away from the target and would reveal where the target is.
     """
@@ -118,13 +126,13 @@ class Jitter:
     scale: float = Field(default=0.0, ge=0, le=2)
     aspect: float = Field(default=0.0, ge=0, le=2)
     turn: float = Field(default=0.0, ge=0, le=180)
-    law: Literal["log", "uniform"] = "log"
+    law: Literal["log", "uniform", "siamfc", "sa_siam"] = "log"
     inside: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Jitter:
-        if self.law == "uniform" and self.scale >= 1:
-            raise ValueError("the law 'uniform' needs a scale below 1")
+        if self.law != "log" and self.scale >= 1:
+            raise ValueError(f"the law '{self.law}' needs a scale below 1")
         return self
 
 
@@ -133,6 +141,16 @@ class Data:
     """Which pairs are drawn and how they are changed; probabilities are per pair.
 
     Attributes:
+        sampling: how a pair is drawn.
+            "objects": an object by its weight, and two of its frames at most `gap` apart.
+            "videos": as PySOT (pysot/datasets/dataset.py): a video or still, each as likely as another of its source,
+            one of its objects, a template frame, and a search frame at most `gap` annotated frames from it. The search
+            region of a negative pair is of any source, each as likely as another, any of its videos, objects and
+            frames.
+            "ordered": as siamfc-pytorch (siamfc/datasets.py): an object, and any two of its frames less than `gap`
+            apart, of which the earlier one is the template.
+            "spaced": as SA-Siam's code (datasets/vid.py): an object, a distance of 1 to `gap` annotated frames, and two
+            frames that far apart, of which the earlier one is the template.
         gap: largest distance between template and search frame, in frames.
         gaps: the same for single sources, by name.
         distinct_frames: template and search region show different frames if the object has two within the gap; by
@@ -144,8 +162,8 @@ class Data:
         same_category: SPM's generalized training: a pair of one category is positive for the coarse stage and
             negative for the fine stage; other families ignore it.
         source_weights: factor on how often a source's objects are drawn, by name; 1 for sources without one.
-        source_counts: number of objects that a source counts as, by name, instead of its real number (PySOT's
-            NUM_USE).
+        source_counts: number of objects (videos and stills for the sampling "videos") that a source counts as, by name,
+            instead of its real number (PySOT's NUM_USE).
         frames_weight: an object with n crops is drawn sqrt(n) times as often as a still, at most this many times.
         video_share: share of the pairs whose object has several frames (SPM draws 4 video pairs for each still:
             0.8); None leaves it to the weights.
@@ -154,7 +172,10 @@ class Data:
         flip: probability that both crops are mirrored.
         colour: strength of changes of brightness, contrast, saturation and colour balance, on a log scale.
         grey: probability that both crops lose their colour.
+        lighting: probability of an offset along the principal components of ImageNet's colours, a few grey levels
+            (PySOT).
         blur: probability of a blur, out of focus or, in half of the cases, by motion.
+        blur_templates: templates are blurred too; False for search regions alone (PySOT).
         noise: probability of additive noise of 8 grey levels.
         distract: probability that another object is pasted beside the target.
         occlude: probability that another object is pasted over a part of the target.
@@ -166,6 +187,7 @@ class Data:
         max_skipped: share of unreadable crops at which a run stops.
     """
 
+    sampling: Literal["objects", "videos", "ordered", "spaced"] = "objects"
     gap: int = Field(default=100, ge=0, le=_MOST)
     gaps: dict[str, int] = Field(default_factory=dict)
     distinct_frames: bool = False
@@ -181,7 +203,9 @@ class Data:
     flip: float = Field(default=0.0, ge=0, le=1)
     colour: float = Field(default=0.0, ge=0, le=1)
     grey: float = Field(default=0.0, ge=0, le=1)
+    lighting: float = Field(default=0.0, ge=0, le=1)
     blur: float = Field(default=0.0, ge=0, le=1)
+    blur_templates: bool = True
     noise: float = Field(default=0.0, ge=0, le=1)
     distract: float = Field(default=0.0, ge=0, le=1)
     occlude: float = Field(default=0.0, ge=0, le=1)
@@ -218,11 +242,11 @@ class Train:
         start_from: a shipped model's name or a `.safetensors` file of the same network, whose weights training begins
             with, to adapt a model to other data or to go on with a new schedule; empty to begin with the backbone's
             ImageNet weights.
-        backbone_weights: torchvision's ImageNet file for a ResNet or MobileNetV2; empty for what installed
-            packages carry.
+        backbone_weights: file of ImageNet weights: torchvision's for a ResNet or MobileNetV2, or that of PySOT's
+            authors for these and AlexNet; empty for what installed packages carry.
         from_scratch: start the backbone from random weights and train all stages from the first step with the batch's
             statistics, whatever `frozen_stages`, `unfreeze_at` and `backbone_norm` say. Otherwise training needs
-            ImageNet weights.
+            ImageNet weights; so does, even then, a part that is never trained (SA-Siam's S-Net), unless this is "all".
         epochs: number of equal parts of the steps between which the learning rate changes; 0 changes it every step.
         warmup: share of the steps in which the rate rises.
         warmup_from: where it rises from, as a share of `lr`.
@@ -252,7 +276,7 @@ class Train:
     backbone_norm: bool = False
     start_from: str = ""
     backbone_weights: str = ""
-    from_scratch: bool = False
+    from_scratch: bool | Literal["all"] = False
     epochs: int = Field(default=0, ge=0, le=_MOST)
     warmup: float = Field(default=0.02, ge=0, lt=1)
     warmup_from: float = Field(default=0.0, ge=0, le=1)
@@ -274,8 +298,6 @@ class Train:
     def _consistent(self) -> Train:
         if self.warmup_shape != "linear" and self.warmup and not self.warmup_from:
             raise ValueError(f"the warm-up '{self.warmup_shape}' needs warmup_from above 0")
-        if self.from_scratch and self.backbone_weights:
-            raise ValueError("from_scratch does without backbone_weights; give one of the two")
         if self.start_from and (self.from_scratch or self.backbone_weights):
             raise ValueError("start_from does without from_scratch and backbone_weights; give one of them")
         if self.batch_shards and self.batch % self.batch_shards:
@@ -300,12 +322,19 @@ def _file_name(name: str) -> str:
     return name
 
 
+def _keep_outside(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """The model of another package's family as it is; `config.files` has checked it."""
+    return value if is_outside(value) else check(value)
+
+
 @dataclass(frozen=True, config=_STRICT)
 class Preset:
     """A complete configuration: the network, and how it is trained and run."""
 
     name: Annotated[str, AfterValidator(_file_name)]
-    model: Family = Field(default_factory=SiamCar, discriminator="family")
+    model: Annotated[Family, Field(discriminator="family"), WrapValidator(_keep_outside)] = Field(
+        default_factory=SiamCar
+    )
     description: str = ""
     crops: Crops = Field(default_factory=Crops)
     track: Track = Field(default_factory=Track)

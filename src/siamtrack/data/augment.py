@@ -20,7 +20,10 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.geometry.crop import Region, target_region
 from siamtrack.models.losses import TrainingBatch
 
-__all__ = ["Batch", "Plan", "Preview", "jittered", "plan_batch", "render_batch", "shows_fill"]
+__all__ = ["STRETCHED", "Batch", "Plan", "Preview", "jittered", "plan_batch", "render_batch", "shows_fill"]
+
+STRETCHED = 255
+"""Side in pixels of the picture that siamfc-pytorch and SA-Siam's code stretch before they cut their crops from it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,7 @@ def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: 
     alike = ~others[..., 0].isnan() & same_category & ~part[:, None]
     pasted = draw_paste(boxes, sizes.search, crops, pairs.other, data, rng)
     grey = torch.rand(count, generator=rng) < data.grey
-    photometric = [draw_photometric(grey, data, rng) for _ in range(2)]
+    photometric = [draw_photometric(grey, data, rng, template) for template in (True, False)]
     views = View(index, near, wide, photometric[0]), View(pairs.search, region, sizes.search, photometric[1], pasted)
     names = zip(index.tolist(), pairs.search.tolist(), strict=True)
     keys = tuple(f"{crops.keys[t]}/{crops.keys[s]}" for t, s in names)
@@ -126,6 +129,19 @@ def jittered(region: Region, size: int, jitter: Jitter, u: Tensor) -> Region:
             region.side,
             1 + u[:, 2:] * jitter.scale,
         )
+    if jitter.law in ("siamfc", "sa_siam"):
+        # One factor for both sides, then two cuts that take 2 * shift pixels off each: the first from the middle, the
+        # second anywhere. siamfc-pytorch (siamfc/transforms.py) rounds halves to even and reaches both ends;
+        # SA-Siam's TensorFlow (datasets/transforms.py) rounds towards 0 and stops one pixel before the last.
+        margin, whole = 2 * jitter.shift, jitter.law == "siamfc"
+        stretched = (STRETCHED * (1 + u[:, 2:3] * jitter.scale)).round()
+        spare = (stretched - STRETCHED + margin) / 2
+        first = spare.round() if whole else spare.trunc()
+        places = margin + 1 if whole else max(margin, 1)
+        second = ((u[:, :2] + 1) / 2 * places).floor().clamp(max=places - 1)
+        side = region.side * STRETCHED / stretched[:, 0]
+        away = stretched / 2 - first - second - (STRETCHED - 2 * margin) / 2
+        return Region(region.centre - away * (side[:, None] / size), side, torch.ones(len(u), 2))
     side = region.side * torch.exp(u[:, 2] * math.log1p(jitter.scale))
     stretch = torch.exp(u[:, 3:] * math.log1p(jitter.aspect) / 2)
     # Spatial-aware sampling (SiamRPN++, section 3.1): the target lies anywhere within the shift.

@@ -52,6 +52,7 @@ class Index:
         frame: (M,) number of the frame in its video, or of the annotated step (YouTube-BB: seconds); 0 for stills.
         category: (M,) index into `category_names`.
         boxes: (M, 4) float32 xyxy in continuous pixels, as annotated: also those that are no use.
+        track_videos: the video of each track, or the image of a still; empty in indexes of earlier versions.
     """
 
     source: str
@@ -64,9 +65,14 @@ class Index:
     image_names: tuple[str, ...]
     track_names: tuple[str, ...]
     category_names: tuple[str, ...]
+    track_videos: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def videos(self) -> tuple[str, ...]:
+        """The video of each track: `track_videos`, or where it is empty what the images' names tell."""
+        return self.track_videos or _videos(self.image, self.track, self.image_names, [""] * len(self.track_names))
 
 
 def build_index(
@@ -132,14 +138,31 @@ def collect(found: Iterable[ObjectBox], root: Path, source: str) -> Index:
     images, tracks, categories = _Names(), _Names(), _Names()
     numbers: list[tuple[int, int, int, int]] = []
     boxes: list[tuple[float, float, float, float]] = []
+    told: list[str] = []
     for box in found:
+        if tracks[box.track] == len(told):
+            told.append(box.video)
         numbers.append((images[box.image], tracks[box.track], box.frame, categories[box.category]))
         boxes.append(box.box)
     table = np.array(numbers, np.int64).reshape(-1, 4)
     return Index(
         source, root.resolve(), table[:, 0], table[:, 1], table[:, 2], table[:, 3],
         np.array(boxes, np.float32).reshape(-1, 4), tuple(images), tuple(tracks), tuple(categories),
+        _videos(table[:, 0], table[:, 1], tuple(images), told),
     )  # fmt: skip
+
+
+def _videos(image: Ints, track: Ints, image_names: tuple[str, ...], told: list[str]) -> tuple[str, ...]:
+    """The video of each track: what a reader `told`, its video file, the folder of its images, or its one image."""
+    counts = np.bincount(track, minlength=len(told))
+    first = np.zeros(len(told), np.int64)
+    first[track[::-1]] = image[::-1]
+    found = []
+    for name, count, row in zip(told, counts.tolist(), first.tolist(), strict=True):
+        shown = image_names[row] if count else ""
+        film = video_of(shown)
+        found.append(name or (film[0] if film else shown if count == 1 else shown.rpartition("/")[0]))
+    return tuple(found)
 
 
 class _Names(dict[str, int]):
@@ -154,7 +177,7 @@ def save_index(index: Index, path: Path) -> None:
     """Write an index, whole or not at all."""
     arrays: dict[str, npt.NDArray[np.generic]] = {name: getattr(index, name) for name in _COLUMNS}
     header = {"version": _VERSION, "source": index.source, "root": str(index.root)}
-    texts = {"header": header} | {name: getattr(index, name) for name in _NAMES}
+    texts = {"header": header} | {name: getattr(index, name) for name in (*_NAMES, "track_videos")}
     for name, value in texts.items():
         arrays[name] = np.frombuffer(json.dumps(value).encode(), np.uint8)
     content = io.BytesIO()
@@ -173,14 +196,15 @@ def load_index(path: Path) -> Index:
     try:
         with np.load(path, allow_pickle=False) as stored:
             header = json.loads(stored["header"].tobytes())
-            names = {name: tuple(map(str, json.loads(stored[name].tobytes()))) for name in _NAMES}
+            texts = {name: stored[name] for name in (*_NAMES, "track_videos") if name in _NAMES or name in stored}
+            names = {name: tuple(map(str, json.loads(text.tobytes()))) for name, text in texts.items()}
             columns = {name: stored[name] for name in _COLUMNS}
         if header["version"] != _VERSION:
             raise DataError(f"{path} is an index of version {header['version']}, not {_VERSION}; make it again")
         index = Index(
             str(header["source"]), Path(header["root"]), columns["image"], columns["track"], columns["frame"],
             columns["category"], columns["boxes"],
-            names["image_names"], names["track_names"], names["category_names"],
+            names["image_names"], names["track_names"], names["category_names"], names.get("track_videos", ()),
         )  # fmt: skip
         _check(index)
     except _DAMAGED as error:
@@ -196,6 +220,8 @@ def _check(index: Index) -> None:
         column = getattr(index, name)
         if column.shape != (count,) or (count and not (column.min() >= 0 and column.max() < len(names))):
             raise ValueError(f"the column '{name}' does not fit its names")
+    if index.track_videos and len(index.track_videos) != len(index.track_names):
+        raise ValueError("the tracks' videos do not fit the tracks")
     if index.frame.shape != (count,):
         raise ValueError("the column 'frame' has another length")
 

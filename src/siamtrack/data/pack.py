@@ -12,7 +12,7 @@ import math
 import tarfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,8 @@ import numpy.typing as npt
 import torch
 
 from siamtrack.config import Jitter, Preset
-from siamtrack.data.index import Index, read_pictures, video_of
+from siamtrack.data.augment import STRETCHED
+from siamtrack.data.index import Index, read_pictures
 from siamtrack.data.shards import MANIFEST, MOST_OTHERS, CropLabel, Image, OtherObject, ShardFile, write_manifest
 from siamtrack.errors import DataError
 from siamtrack.evaluation.jobs import Beat, Event, Failed, Finished, Workers
@@ -31,7 +32,7 @@ from siamtrack.formats.layout import Problem
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.storage import Place, is_url, join, parse_place, write_whole_to
 
-__all__ = ["Packing", "pack"]
+__all__ = ["Packing", "chosen_rows", "pack"]
 
 _ALIKE = 0.9
 """Boxes that overlap by this much (IoU) are the same box as far as `Packing.least_change` goes."""
@@ -45,7 +46,8 @@ class Packing:
         size: side of a crop in pixels.
         scale: how many times the template's square a crop shows (`geometry.crop.target_region`).
         context: share of width + height that the template's square adds, as `crops.context` of a preset.
-        per_track: at most this many frames of an object, spread evenly over its time; more where `gaps` ask for it.
+        per_track: at most this many frames of an object, spread evenly over its time; more where `gaps` ask for it;
+            0 for all.
         spacing: least distance of two of them, in frames.
         gaps: by source, the largest distance of neighbouring frames of an object; "" for other sources. 0 for any.
         least_change: a crop whose pixels differ by less than this from the one before it, on average (0 to 255), and
@@ -73,18 +75,23 @@ class Packing:
         """The crops that a preset's training needs.
 
         They hold its template and search regions at their largest shift, scale, aspect and turn, so that none shows
-        what lies beyond a crop unless the frame ends there, and follow each other closely enough for its gaps.
+        what lies beyond a crop unless the frame ends there, and follow each other closely enough for its gaps. A preset
+        that draws as a published code does (`data.sampling`) gets every box of every object, as that code does.
         """
         crops, data = preset.crops, preset.data
         sides = _largest_side(crops.template_side, data.template), _largest_side(crops.search, data.search)
         size = math.ceil(max(sides))
-        return Packing(size, size / crops.template, crops.context, gaps={"": data.gap, **data.gaps})
+        how = Packing(size, size / crops.template, crops.context, gaps={"": data.gap, **data.gaps})
+        return how if data.sampling == "objects" else replace(how, per_track=0, least_change=0.0, smallest=1.0)
 
 
 def _largest_side(size: int, jitter: Jitter) -> float:
     """Side of the square that holds every jittered region of a crop of `size` pixels (see `data.augment.jittered`)."""
     if jitter.law == "uniform":
         half, shift = size / 2 * (1 + jitter.scale), jitter.shift
+    elif jitter.law in ("siamfc", "sa_siam"):
+        smallest = STRETCHED * (1 - jitter.scale) - 1
+        half, shift = size / 2 * STRETCHED / smallest, (jitter.shift + 0.5) * STRETCHED / smallest
     else:
         half = size / 2 * (1 + jitter.scale) * math.sqrt(1 + jitter.aspect)
         shift = jitter.shift * (1 + jitter.scale)
@@ -99,7 +106,7 @@ class _Written:
     place: Place
     rows: list[tuple[bytes, CropLabel]] = field(default_factory=list)
     done: list[ShardFile] = field(default_factory=list)
-    sources: set[str] = field(default_factory=set)
+    videos: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def flush(self) -> None:
         """Close the shard and bring it to its place."""
@@ -115,7 +122,8 @@ class _Written:
                     tar.addfile(member, io.BytesIO(blob))
         write_whole_to(join(self.place, name), content.getbuffer())
         self.done.append(ShardFile(name, join(self.place, name), len(self.rows), content.getbuffer().nbytes))
-        self.sources |= {label.source for _, label in self.rows}
+        for _, label in self.rows:
+            self.videos[label.source].add(label.video or label.track)
         self.rows.clear()
 
 
@@ -147,7 +155,7 @@ def pack(
         raise DataError(f"{place} holds shards already; give a new folder, or delete them")
     if len({index.source for index in indexes}) != len(indexes):
         raise DataError("two indexes have one name, which would mix their tracks; make one again with another --name")
-    groups = [(number, rows) for number, index in enumerate(indexes) for rows in _groups(index, how)]
+    groups = [(number, rows) for number, index in enumerate(indexes) for rows in chosen_rows(index, how)]
     order = np.random.default_rng(how.seed).permutation(len(groups)).tolist()
     jobs = [_Group(turn, *groups[number]) for turn, number in enumerate(order)]
     problems: list[Problem] = []
@@ -176,25 +184,23 @@ def pack(
     written.flush()
     if not written.done:
         raise DataError("nothing to pack: no box with an area in a readable frame; see `siamtrack data check`")
-    write_manifest(place, written.done, written.sources)
+    write_manifest(place, written.done, {source: len(names) for source, names in written.videos.items()})
     return written.done, problems
 
 
-def _groups(index: Index, how: Packing) -> Iterator[list[int]]:
-    """Rows of objects that share frames, to decode these once: those of a video, a sequence's folder, or a still."""
+def chosen_rows(index: Index, how: Packing) -> Iterator[list[int]]:
+    """The rows of an index that are packed, by video or still: objects that share frames, to decode these once."""
     size = index.boxes[:, 2:] - index.boxes[:, :2]
     usable = np.isfinite(index.boxes).all(1) & (size.min(1) >= max(how.smallest, 1e-3)) if len(index) else np.zeros(0)
     tracks: defaultdict[int, list[int]] = defaultdict(list)
     for row in np.flatnonzero(usable).tolist():
         tracks[int(index.track[row])].append(row)
     groups: defaultdict[str, list[int]] = defaultdict(list)
+    videos = index.videos()
     gap = how.gaps.get(index.source, how.gaps.get("", 0))
-    for rows in tracks.values():
+    for track, rows in tracks.items():
         rows.sort(key=lambda row: index.frame[row])
-        name = index.image_names[index.image[rows[0]]]
-        video = video_of(name)
-        together = video[0] if video else name if len(rows) == 1 else name.rpartition("/")[0]
-        groups[together] += _spread(rows, index.frame[rows].tolist(), gap, how)
+        groups[videos[track]] += _spread(rows, index.frame[rows].tolist(), gap, how)
     yield from groups.values()
 
 
@@ -204,7 +210,7 @@ def _spread(rows: list[int], frames: list[int], gap: int, how: Packing) -> list[
     for place, frame in enumerate(frames):
         if not kept or frame - frames[kept[-1]] >= how.spacing or how.spacing <= 1:
             kept.append(place)
-    wanted = max(how.per_track, math.ceil((frames[-1] - frames[0]) / gap) + 1 if gap else 0)
+    wanted = max(how.per_track or len(kept), math.ceil((frames[-1] - frames[0]) / gap) + 1 if gap else 0)
     spread = np.linspace(0, len(kept) - 1, min(len(kept), wanted)).round().astype(int)
     return [rows[kept[i]] for i in spread.tolist()]
 
@@ -250,6 +256,7 @@ def _open_cutter(indexes: Sequence[Index], how: Packing) -> Callable[[_Group, Be
 
 def _cut_group(index: Index, neighbours: _Neighbours, rows: list[int], how: Packing, beat: Beat) -> _Cut:
     problems: list[Problem] = []
+    videos = index.videos()
     frames: defaultdict[str, list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (index.frame[row], index.image[row])):
         frames[index.image_names[index.image[row]]].append(row)
@@ -276,7 +283,7 @@ def _cut_group(index: Index, neighbours: _Neighbours, rows: list[int], how: Pack
             own, *others = crop.to_crop(boxes)[0].tolist()
             bgr, quality = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, how.quality]
             jpeg = cv2.imencode(".jpg", bgr, quality)[1].tobytes()
-            made[track].append((jpeg, _label(index, row, beside, own, others, how)))
+            made[track].append((jpeg, _label(index, videos, row, beside, own, others, how.size)))
     return _Cut(list(made.values()), problems)
 
 
@@ -291,7 +298,13 @@ def _unchanged(index: Index, before: tuple[int, Image], now: tuple[int, Image], 
 
 
 def _label(
-    index: Index, row: int, beside: npt.NDArray[np.int64], own: list[float], others: list[list[float]], how: Packing
+    index: Index,
+    videos: tuple[str, ...],
+    row: int,
+    beside: npt.NDArray[np.int64],
+    own: list[float],
+    others: list[list[float]],
+    size: int,
 ) -> CropLabel:
     """The annotation of a crop, with those of the other objects that lie in it, nearest first."""
 
@@ -301,10 +314,11 @@ def _label(
     found = [
         (distance(box), OtherObject((box[0], box[1], box[2], box[3]), index.category_names[index.category[other]]))
         for other, box in zip(beside.tolist(), others, strict=True)
-        if box[2] > 0 and box[3] > 0 and box[0] < how.size and box[1] < how.size
+        if box[2] > 0 and box[3] > 0 and box[0] < size and box[1] < size
     ]
     nearest = sorted(found, key=lambda pair: pair[0])[:MOST_OTHERS]
-    track = f"{index.source}/{index.track_names[index.track[row]]}"
+    track, video = (f"{index.source}/{names[index.track[row]]}" for names in (index.track_names, videos))
     category = index.category_names[index.category[row]]
-    box = own[0], own[1], own[2], own[3]
-    return CropLabel(track, int(index.frame[row]), box, category, index.source, tuple(other for _, other in nearest))
+    box, frame = (own[0], own[1], own[2], own[3]), int(index.frame[row])
+    beside_it = tuple(other for _, other in nearest)
+    return CropLabel(track, frame, box, category, index.source, beside_it, "" if video == track else video)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -70,17 +70,19 @@ class PairSampler:
     `data.distinct_frames` of two frames where there are two (a still is paired with itself, as in DaSiamRPN, section
     3.2); with probability `data.negative` the template is of another object, of the same category for
     `data.negative_same` of these, or of any. Where no object is left to draw, as in a set of one
-    category, the nearest kind of pair takes its place.
+    category, the nearest kind of pair takes its place. `data.sampling` names the ways of published codes.
 
     Args:
         crops: listed ones; their pixels are not looked at.
         data: the rules. Sources that the crops lack have no effect: a preset weighs those of its own training set.
+        videos: for the sampling "videos", how many videos and stills each source has where `crops` are a part of them,
+            as the window of a stream is.
 
     Raises:
         ConfigError: no crop with a weight.
     """
 
-    def __init__(self, crops: ResidentSet, data: Data) -> None:
+    def __init__(self, crops: ResidentSet, data: Data, videos: Mapping[str, int] | None = None) -> None:
         self._data = data
         tracks, frames = crops.tracks.numpy(), crops.frames.numpy()
         # By category, track and frame: each of them is one range, and drawing is arithmetic on ranges.
@@ -94,15 +96,31 @@ class PairSampler:
         sources = crops.sources.numpy()[first]
         named = np.array([data.source_weights.get(name, 1.0) for name in crops.source_names])
         self._gaps: Ints = np.array([data.gaps.get(name, data.gap) for name in crops.source_names])[sources]
-        weights = named[sources] * np.minimum(np.sqrt(self._lengths), data.frames_weight)
-        for name, count in data.source_counts.items():
-            mine = sources == (crops.source_names.index(name) if name in crops.source_names else -1)
-            if weights[mine].sum() > 0:
-                weights[mine] *= count * data.source_weights.get(name, 1.0) / weights[mine].sum()
+        if data.sampling == "videos":
+            even = _each_video(crops.videos.numpy()[first], sources)
+            total = np.bincount(sources, even)
+            here = dict(zip(crops.source_names, total.tolist(), strict=True))
+            counts = here | dict(videos or {}) | data.source_counts
+            even /= total[sources]
+            weights = even * (named * [counts[name] for name in crops.source_names])[sources]
+            shown = np.where(weights > 0, even, 0.0)
+            self._search_bounds = np.concatenate([[0.0], np.cumsum(shown / max(float(shown.sum()), 1e-300))])
+        else:
+            weights = named[sources] * np.minimum(np.sqrt(self._lengths), data.frames_weight)
+            for name, count in data.source_counts.items():
+                mine = sources == (crops.source_names.index(name) if name in crops.source_names else -1)
+                if weights[mine].sum() > 0:
+                    weights[mine] *= count * data.source_weights.get(name, 1.0) / weights[mine].sum()
+        if data.sampling == "ordered" and (weights[self._lengths > 1] > 0).any():
+            weights = np.where(self._lengths > 1, weights, 0.0)
         weights = _split(weights, self._lengths, data)
         weights = weights / max(float(weights.sum()), 1e-300)
         if not weights.sum() > 0:
-            raise ConfigError("data.source_weights leave no crop to draw; give a source of the data a weight above 0")
+            have = ", ".join(map(repr, crops.source_names))
+            raise ConfigError(
+                f"data.source_weights leave no crop to draw; the data have {have}: give one a weight above 0, as with "
+                f"--set data.source_weights.{crops.source_names[0]}=1"
+            )
         self._bounds: Floats = np.concatenate([[0.0], np.cumsum(weights)])
         self._categories: Ints = crops.categories.numpy()[first]
         named_kind = np.array([name not in NAMELESS for name in crops.category_names], bool)[self._categories]
@@ -115,6 +133,10 @@ class PairSampler:
         number = np.repeat(np.arange(len(self._starts)), self._lengths)
         self._frames: Ints = frames[self._order].astype(np.int64)
         self._clock: Ints = number * self._span + self._frames - frames.min()
+        if data.sampling == "ordered":
+            later = np.searchsorted(self._clock, self._clock + self._gaps[number], "left")
+            ends = (self._starts + self._lengths)[number]
+            self._later = np.concatenate([[0], np.cumsum(np.minimum(later, ends) - np.arange(len(number)) - 1)])
 
     def draw(self, batch: int, rng: torch.Generator) -> Pairs:
         """Draw `batch` pairs."""
@@ -132,13 +154,18 @@ class PairSampler:
         rivals = np.where(same_kind, mates, strangers)
         negative &= rivals >= 0
         shown = np.where(negative, rivals, tracks)
-        search = self._crop(tracks, u[:, 4])
-        template = np.where(negative, self._crop(shown, u[:, 5]), self._near(tracks, search, u[:, 5]))
+        if self._data.sampling == "videos":
+            tracks = np.where(negative, self._elsewhere(tracks, rivals, u[:, 2]), tracks)
+        template, search = self._two_crops(tracks, u[:, 4], u[:, 5])
+        # Of a negative pair the two crops do not depend on each other.
+        search = np.where(negative, self._crop(tracks, u[:, 4]), search)
+        template = np.where(negative, self._crop(shown, u[:, 5]), template)
         other = self._other(tracks, shown, u[:, 6:])
         rows = self._order[template], self._order[search], ~negative, other
         pairs = Pairs(*(torch.from_numpy(row) for row in rows))
         if not self._data.same_category:
             return pairs
+        low, high = self._kind_low[tracks], self._kind_high[tracks]
         same = (low <= self._bounds[shown]) & (self._bounds[shown] < high)
         return replace(pairs, alike=torch.from_numpy(~negative | same))
 
@@ -166,6 +193,40 @@ class PairSampler:
         return self._starts[tracks] + np.minimum(
             (u * self._lengths[tracks]).astype(np.int64), self._lengths[tracks] - 1
         )
+
+    def _elsewhere(self, tracks: Ints, rivals: Ints, u: Floats) -> Ints:
+        """Tracks of any source with equal chance, none of them its rival; `tracks` where there is no other."""
+        bounds = self._search_bounds
+        free = bounds[-1] - (bounds[rivals + 1] - bounds[rivals])
+        place = u * free
+        place = np.where(place >= bounds[rivals], place + bounds[rivals + 1] - bounds[rivals], place)
+        found = np.clip(np.searchsorted(bounds, place, "right") - 1, 0, len(bounds) - 2)
+        drawn: Ints = np.where((free > 1e-9) & (found != rivals), found, tracks)
+        return drawn
+
+    def _two_crops(self, tracks: Ints, u: Floats, v: Floats) -> tuple[Ints, Ints]:
+        """Template and search crop of each track, as places in `_order`."""
+        start, length, gaps = self._starts[tracks], self._lengths[tracks], self._gaps[tracks]
+        if self._data.sampling == "videos":
+            template = self._crop(tracks, u)
+            low, high = np.maximum(template - gaps, start), np.minimum(template + gaps + 1, start + length)
+            return template, low + np.minimum((v * (high - low)).astype(np.int64), high - low - 1)
+        if self._data.sampling == "spaced":
+            most = np.minimum(length, gaps)
+            apart = np.minimum(1 + (u * most).astype(np.int64), length - 1)
+            template = start + np.minimum((v * (length - apart)).astype(np.int64), length - apart - 1)
+            return template, template + apart
+        if self._data.sampling == "ordered":
+            # Number the allowed pairs of each track, and draw a number.
+            first, count = self._later[start], self._later[start + length] - self._later[start]
+            pair = first + np.minimum((u * count).astype(np.int64), np.maximum(count - 1, 0))
+            template = np.clip(np.searchsorted(self._later, pair, "right") - 1, start, start + length - 1)
+            search = template + 1 + pair - self._later[template]
+            alone = self._crop(tracks, u)  # no pair is near enough: one frame twice, but for tracks of two
+            template = np.where(count > 0, template, np.where(length == 2, start, alone))
+            return template, np.where(count > 0, search, np.where(length == 2, start + 1, alone))
+        search = self._crop(tracks, u)
+        return self._near(tracks, search, v), search
 
     def _near(self, tracks: Ints, search: Ints, u: Floats) -> Ints:
         """A crop of the same track at most the gap away."""
@@ -211,6 +272,14 @@ def unmet_gaps(crops: ResidentSet, data: Data) -> dict[str, tuple[int, int]]:
         if len(own) and gap and int(own.min()) > gap and data.source_weights.get(name, 1.0) > 0:
             found[name] = gap, int(own.min())
     return found
+
+
+def _each_video(videos: Ints, sources: Ints) -> Floats:
+    """Weights of tracks such that those of a video add up to 1; equal numbers in both are of one video."""
+    each = videos * (int(sources.max()) + 1) + sources
+    _, place, counts = np.unique(each, return_inverse=True, return_counts=True)
+    share: Floats = 1 / counts[place.reshape(-1)]
+    return share
 
 
 def _split(weights: Floats, lengths: Ints, data: Data) -> Floats:

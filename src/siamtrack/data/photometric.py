@@ -22,6 +22,12 @@ _NOISE = 8.0
 # Share of the blurs that are by motion.
 _MOTION = 0.5
 _RADIUS = 5
+# Principal components of ImageNet's colours, scaled, in grey levels: rows R, G, B (pysot/datasets/augmentation.py).
+_LIGHT = (
+    (-0.55919361, 0.98062831, -0.41940627),
+    (1.72091413, 0.19879334, -1.82968581),
+    (4.64467907, 4.73710203, 4.88324118),
+)
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -35,6 +41,7 @@ class PhotometricParams:
         coloured: whether colours change at all.
         mix: (B, 3, 3) new colours out of old ones.
         lift: (B, 3) what is added to them, in units of the crop's mean grey level.
+        shift: (B, 3) what is added to them, in grey levels.
         blurred: (B,) which are blurred.
         kernels: (B, 11, 11) how; zero for the others.
         motion: (B,) whether along a line; else the kernel is round.
@@ -45,6 +52,7 @@ class PhotometricParams:
     coloured: bool
     mix: Floats
     lift: Floats
+    shift: Floats
     blurred: Flags
     kernels: Floats
     motion: Flags
@@ -52,31 +60,37 @@ class PhotometricParams:
     seeds: npt.NDArray[np.int64]
 
 
-def draw_photometric(grey: Tensor, data: Data, rng: torch.Generator) -> PhotometricParams:
-    """Draw brightness, contrast, saturation, colour balance, blur and noise.
+def draw_photometric(grey: Tensor, data: Data, rng: torch.Generator, template: bool = False) -> PhotometricParams:
+    """Draw brightness, contrast, saturation, colour balance, lighting, blur and noise.
 
     Args:
         grey: (B,) bool, on the CPU: without colour.
         data: how much and how often.
         rng: the source of all chance.
+        template: the crops are templates.
     """
     count = len(grey)
     u = torch.rand(count, 11, generator=rng).numpy()
     seeds = torch.randint(2**62, (count,), generator=rng).numpy()
     mix, lift = _colours(grey.numpy(), data.colour, u[:, :6] * 2 - 1)
-    motion, blurred = u[:, 8] < _MOTION, u[:, 9] < data.blur
+    motion, blurred = u[:, 8] < _MOTION, u[:, 9] < (data.blur if data.blur_templates or not template else 0.0)
     kernels = np.zeros((count, 2 * _RADIUS + 1, 2 * _RADIUS + 1), np.float32)
     kernels[blurred] = _kernels(u[blurred, 6], u[blurred, 7], motion[blurred])
-    coloured, noisy = bool(data.colour or data.grey), u[:, 10] < data.noise
-    return PhotometricParams(coloured, mix, lift, blurred, kernels, motion, noisy, seeds)
+    coloured, noisy = bool(data.colour or data.grey or data.lighting), u[:, 10] < data.noise
+    shift = np.zeros((count, 3), np.float32)
+    if data.lighting:
+        lit = torch.rand(count, generator=rng).numpy() < data.lighting
+        shift -= lit[:, None] * (torch.randn(count, 3, generator=rng).numpy() @ np.array(_LIGHT, np.float32).T)
+    return PhotometricParams(coloured, mix, lift, shift, blurred, kernels, motion, noisy, seeds)
 
 
 def recolour(x: Tensor, photometric: PhotometricParams) -> None:
     """Change B crops (B, 3, S, S) of RGB 0..255 in place, all at once; they stay in that range."""
     device = x.device
     if photometric.coloured:
-        mix, lift = (torch.from_numpy(a).to(device, non_blocking=True) for a in (photometric.mix, photometric.lift))
-        offset = (lift * x.mean((1, 2, 3))[:, None])[..., None]
+        parts = photometric.mix, photometric.lift, photometric.shift
+        mix, lift, shift = (torch.from_numpy(a).to(device, non_blocking=True) for a in parts)
+        offset = (lift * x.mean((1, 2, 3))[:, None] + shift)[..., None]
         x.copy_(torch.baddbmm(offset, mix, x.flatten(2)).view_as(x))
     if len(rows := np.flatnonzero(photometric.blurred)):
         chosen = torch.from_numpy(rows).to(device, non_blocking=True)
@@ -104,7 +118,7 @@ def recolour_one(cut: Image, photometric: PhotometricParams, row: int, made: Flo
     """
     blurred, noisy = photometric.blurred[row], photometric.noisy[row]
     if photometric.coloured:
-        shift = photometric.lift[row] * (sum(cv2.mean(cut)[:3]) / 3)
+        shift = photometric.lift[row] * (sum(cv2.mean(cut)[:3]) / 3) + photometric.shift[row]
         mix = np.concatenate([photometric.mix[row], shift[:, None]], 1)
         if not (blurred or noisy):
             cut = cv2.transform(cut, mix)  # type: ignore[assignment]

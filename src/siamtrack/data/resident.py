@@ -27,6 +27,7 @@ class ResidentSet:
         boxes: (N, 4) float32 xyxy in crop pixels.
         tracks: (N,) number of the object that each crop shows; equal numbers are the same object.
         frames: (N,) number of the frame within its video; 0 for stills.
+        videos: (N,) number of the video or still that each object was taken from; several objects may share one.
         sources: (N,) index into `source_names`.
         categories: (N,) index into `category_names`.
         others: (N, 6, 4) float32 xyxy of the other labelled objects in each crop, nearest first; nan where there are
@@ -40,6 +41,7 @@ class ResidentSet:
     boxes: Tensor
     tracks: Tensor
     frames: Tensor
+    videos: Tensor
     sources: Tensor
     categories: Tensor
     others: Tensor
@@ -69,6 +71,7 @@ class ResidentSet:
         """What keys and annotations say of some crops, without their pixels."""
         labels = [label for _, label in rows]
         tracks, _ = _number([label.track for label in labels])
+        videos, _ = _number([label.video or label.track for label in labels])
         sources, source_names = _number([label.source for label in labels])
         beside = [(row, place, other) for row, label in enumerate(labels) for place, other in enumerate(label.others)]
         named = [label.category for label in labels] + [other.category for _, _, other in beside]
@@ -83,7 +86,7 @@ class ResidentSet:
         images = torch.empty(len(labels), 3, 0, 0, dtype=torch.uint8, device="meta")
         keys = tuple(key for key, _ in rows)
         return ResidentSet(
-            images, boxes, tracks, frames, sources, numbers[: len(labels)], others, other_categories,
+            images, boxes, tracks, frames, videos, sources, numbers[: len(labels)], others, other_categories,
             source_names, category_names, keys,
         )  # fmt: skip
 

@@ -1,12 +1,13 @@
 """Shards: WebDataset tars of `key.jpg` and `key.json`, a crop of one object and what is known of it; and lists of them.
 
-The annotation is {track_id, frame, box [x0, y0, x1, y1] in crop pixels, category, source} and, where other labelled
-objects lie in the crop, `others`: up to 6 of them, nearest first, each [x0, y0, x1, y1, category] in crop pixels. A
-crop is centred on its object with room for a shifted search region.
+The annotation is {track_id, frame, box [x0, y0, x1, y1] in crop pixels, category, source}; with several objects in a
+video or image also its name, `video`; and, where other labelled objects lie in the crop, `others`: up to 6 of them,
+nearest first, each [x0, y0, x1, y1, category] in crop pixels. A crop is centred on its object with room for a shifted
+search region.
 
-A folder of shards holds `shards.json`, written by `siamtrack data pack`: {"version": 1, "sources": [names], "shards":
-[{"name", "crops", "bytes"}]}. Local folders and buckets do without it. A web server cannot be asked what it holds: it
-needs the list, or a pattern such as `https://host/train-{00..09}.tar`.
+A folder of shards holds `shards.json`, written by `siamtrack data pack`: {"version": 1, "sources": [names], "videos":
+{source: how many videos and stills}, "shards": [{"name", "crops", "bytes"}]}. Local folders and buckets do without it.
+A web server cannot be asked what it holds: it needs the list, or a pattern such as `https://host/train-{00..09}.tar`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -90,6 +91,7 @@ class CropLabel:
         category: of the object.
         source: the data set that it comes from.
         others: other labelled objects in the crop, nearest first, at most `MOST_OTHERS`.
+        video: name of the video or still that the object was taken from; "" if the track is the whole of it.
     """
 
     track: str
@@ -98,11 +100,14 @@ class CropLabel:
     category: str
     source: str
     others: tuple[OtherObject, ...] = ()
+    video: str = ""
 
     def as_json(self) -> bytes:
         """The annotation as a shard stores it."""
         values = (self.track, self.frame, [round(v, 3) for v in self.box], self.category, self.source)
         fields: dict[str, Any] = dict(zip(_FIELDS, values, strict=True))
+        if self.video:
+            fields["video"] = self.video
         if self.others:
             fields["others"] = [[*(round(v, 3) for v in other.box), other.category] for other in self.others]
         return json.dumps(fields).encode()
@@ -124,10 +129,17 @@ class ShardFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The shards of a place in the order of their names, and the sources of their crops where known."""
+    """The shards of a place in the order of their names, and, where known, what their crops come from.
+
+    Attributes:
+        shards: in the order of their names.
+        sources: of all crops.
+        videos: number of videos and stills of each source.
+    """
 
     shards: tuple[ShardFile, ...]
     sources: tuple[str, ...] | None = None
+    videos: Mapping[str, int] = field(default_factory=dict)
 
 
 def decode(jpeg: bytes) -> Image | None:
@@ -188,7 +200,7 @@ def _label(fields: Any, what: str) -> CropLabel:
             raise DataError(f"{what}: each of others is [x0, y0, x1, y1, category]; got {row!r:.80}")
         others.append(OtherObject(_box(row[:4], f"{what}: others"), row[4]))
     track, category, source = (str(fields[name]) for name in ("track_id", "category", "source"))
-    return CropLabel(track, frame, box, category, source, tuple(others))
+    return CropLabel(track, frame, box, category, source, tuple(others), str(fields.get("video", "")))
 
 
 def _box(values: Any, what: str) -> Box:
@@ -284,21 +296,23 @@ def _listed(folder: Place) -> Listing:
             for row in table["shards"]
         ]
         sources = tuple(map(str, table["sources"]))
+        videos = {str(name): int(count) for name, count in table.get("videos", {}).items()}
         if wrong := [shard.name for shard in shards if "/" in shard.name or not shard.name.endswith(".tar")]:
             raise ValueError(f"expected names of tar files in the same folder, got {first_names(wrong)}")
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(f"{where} is no list of shards as `siamtrack data pack` writes it: {reason(error)}") from None
     if not shards:
         raise DataError(f"{where} lists no shards")
-    return Listing(tuple(sorted(shards, key=lambda shard: shard.name)), sources)
+    return Listing(tuple(sorted(shards, key=lambda shard: shard.name)), sources, videos)
 
 
-def write_manifest(folder: Place, shards: Iterable[ShardFile], sources: Iterable[str]) -> None:
-    """Write the list of the shards of a folder, `shards.json`.
+def write_manifest(folder: Place, shards: Iterable[ShardFile], videos: Mapping[str, int]) -> None:
+    """Write the list of the shards of a folder, `shards.json`; `videos` are their numbers by source.
 
     Raises:
         DataError: it cannot be written.
     """
     rows = [{"name": shard.name, "crops": shard.crops, "bytes": shard.size} for shard in shards]
-    text = json.dumps({"version": 1, "sources": sorted(sources), "shards": rows}, indent=1)
+    table = {"version": 1, "sources": sorted(videos), "videos": dict(sorted(videos.items())), "shards": rows}
+    text = json.dumps(table, indent=1)
     write_whole_to(join(folder, MANIFEST), text)

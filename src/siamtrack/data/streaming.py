@@ -108,7 +108,7 @@ class StreamedPairs:
         self._sizes, self._data, self._device = sizes, data, device
         listing = list_shards(place)
         self.source_names = listing.sources
-        self._shards = listing.shards
+        self._shards, self._videos = listing.shards, listing.videos
         self._cached: dict[int, Rows] = {}
         first = self._shards[0]
         if first.crops is None or first.size is None:
@@ -199,7 +199,7 @@ class StreamedPairs:
         if not rows:
             raise DataError(f"the shards {', '.join(self._shards[s].name for s in wanted)} hold no crops")
         listed = ResidentSet.listed([(key, note) for key, _, note in rows])
-        window = _Window(position, wanted, following, rows, listed, PairSampler(listed, self._data))
+        window = _Window(position, wanted, following, rows, listed, PairSampler(listed, self._data, self._videos))
         self._windows[part] = window
         self._forget()
         if following is not None:

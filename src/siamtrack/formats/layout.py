@@ -44,6 +44,7 @@ class ObjectBox(NamedTuple):
         frame: number of the frame in its video, or of the annotated step in data sets with time stamps; 0 for stills.
         box: xyxy in continuous pixels.
         category: "" if not known.
+        video: name of the video that the track belongs to; "" for the image of a still, and for the images' folder.
     """
 
     image: str
@@ -51,6 +52,7 @@ class ObjectBox(NamedTuple):
     frame: int
     box: tuple[float, float, float, float]
     category: str
+    video: str = ""
 
 
 class Problem(NamedTuple):

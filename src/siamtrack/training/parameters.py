@@ -13,10 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from siamtrack.config import Train
+from siamtrack.models.siamese import SiameseNet
 
 __all__ = [
     "Average",
     "backbone_trains",
+    "clip_gradients",
     "compile_frozen",
     "learning_rate",
     "make_optimiser",
@@ -109,6 +111,19 @@ def unfreeze_backbone(net: nn.Module, cfg: Train, step: int) -> None:
     for stage in _stages(net)[cfg.frozen_stages :]:
         stage.requires_grad_(opened)
         stage.train(opened and cfg.backbone_norm)
+
+
+def clip_gradients(net: SiameseNet, limit: float) -> float:
+    """Scale gradients down to a norm of `limit`, those of branches that are trained apart each on their own.
+
+    Returns:
+        The norm of all of them before.
+    """
+    groups: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        part = next((part for part in net.trained_apart if part in name.split(".")), "")
+        groups.setdefault(part, []).append(parameter)
+    return math.hypot(*(float(nn.utils.clip_grad_norm_(group, limit)) for group in groups.values()))
 
 
 def set_rates(optimiser: torch.optim.Optimizer, cfg: Train, step: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from siamtrack.config import Preset, Train
 from siamtrack.data.augment import render_batch, shows_fill
@@ -22,6 +22,7 @@ from siamtrack.io import write_whole
 from siamtrack.training.loop import build_network
 from siamtrack.training.parameters import (
     backbone_trains,
+    clip_gradients,
     learning_rate,
     make_optimiser,
     set_rates,
@@ -177,7 +178,7 @@ def measure_pace(source: PairSource, preset: Preset, device: torch.device, steps
                     terms = preset.model.loss(net, batch, [generator(cfg.seed, 0, number)])
                 optimiser.zero_grad(set_to_none=True)
                 terms["total"].backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(net.parameters(), cfg.clip)
+                clip_gradients(net, cfg.clip)
                 optimiser.step()
                 if device.type == "cuda":
                     torch.cuda.synchronize(device)

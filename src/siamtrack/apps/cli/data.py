@@ -83,12 +83,19 @@ def pack(
     preset: Annotated[
         str, typer.Option("--for", metavar="PRESET", help="Make size, context and gaps what this preset's pairs need.")
     ] = "",
-    per_track: Annotated[int, typer.Option(min=1, help="At most so many frames of an object.")] = 10,
+    per_track: Annotated[
+        int | None, typer.Option(min=0, help="At most so many frames of an object; 0: all. [10, or by --for]")
+    ] = None,
     spacing: Annotated[int, typer.Option(min=1, help="Least distance of two frames of an object.")] = 1,
     least_change: Annotated[
-        float, typer.Option(min=0, max=255, help="Leave out crops that differ by less from the one before; 0: none.")
-    ] = 1.0,
-    smallest: Annotated[float, typer.Option(min=1, help="Leave out boxes with a side of fewer pixels.")] = 8.0,
+        float | None,
+        typer.Option(
+            min=0, max=255, help="Leave out crops that differ by less from the one before; 0: none. [1, or by --for]"
+        ),
+    ] = None,
+    smallest: Annotated[
+        float | None, typer.Option(min=1, help="Leave out boxes with a side of fewer pixels. [8, or by --for]")
+    ] = None,
     size: Annotated[
         int | None, typer.Option(min=64, max=2048, help="Side of the crops in pixels. [by --context: 368, or by --for]")
     ] = None,
@@ -118,10 +125,10 @@ def pack(
     how = replace(
         how,
         size=size or how.size,
-        per_track=per_track,
+        per_track=how.per_track if per_track is None else per_track,
         spacing=spacing,
-        least_change=least_change,
-        smallest=smallest,
+        least_change=how.least_change if least_change is None else least_change,
+        smallest=smallest or how.smallest,
         shard=shard,
         quality=quality,
         seed=seed,

@@ -1,4 +1,4 @@
-"""`siamtrack study`: experiments of the papers, small enough to repeat."""
+"""`siamtrack study`: the tables and figures of the papers, each by one command."""
 
 from __future__ import annotations
 
@@ -6,20 +6,164 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from siamtrack.apps.cli.options import parse_settings
+from siamtrack.errors import InputError
+from siamtrack.studies.papers import STUDIES, find_study
 
-__all__ = ["center_bias", "study"]
+if TYPE_CHECKING:
+    from siamtrack.evaluation.jobs import Workers
+    from siamtrack.studies.runner import Plan
 
-study = typer.Typer(help="Experiments of the papers, small enough to repeat.", no_args_is_help=True)
+__all__ = ["center_bias", "figure", "list_studies", "study"]
+
+study = typer.Typer(help="The papers' tables and figures, each by one command.", no_args_is_help=True)
 
 
 @study.callback()
 def _study() -> None:
-    """Experiments of the papers, small enough to repeat."""
+    """The papers' tables and figures, each by one command."""
+
+
+@study.command("list")
+def list_studies() -> None:
+    """Name every table and figure of SiamRPN++, SiamCAR, SA-Siam and SPM: what it shows, and how to run it."""
+    for found in STUDIES.values():
+        count = sum(not row.of for row in found.rows)
+        trained = f" ({count} {'network' if count == 1 else 'networks'})" if found.rows else ""
+        typer.echo(f"{found.name:20} {found.item}: {found.shows}{trained}\n{'':20}   {found.command}")
+
+
+def _rows_command(name: str) -> Callable[..., None]:
+    """The command that runs the rows of a study."""
+
+    def run(
+        data: Annotated[str, typer.Option(metavar="DIR|URL", help="Shards to train on (*.tar).")],
+        out: Annotated[Path, typer.Option(metavar="DIR", help="Where networks, results and the table go.")],
+        suites: Annotated[
+            list[str],
+            typer.Option(
+                metavar="NAME=DIR,..", help="Data sets to evaluate on, as vot2018=DIR,otb100=DIR; repeatable."
+            ),
+        ],
+        scale: Annotated[
+            Literal["full", "small"],
+            typer.Option(help="The paper's networks, or the same rows on the light backbone, for a laptop."),
+        ] = "full",
+        steps: Annotated[
+            int | None, typer.Option(metavar="N", min=1, help="Length of each training. [the preset's]")
+        ] = None,
+        frames: Annotated[
+            int, typer.Option(metavar="N", min=0, help="At most so many frames of a sequence; 0: all.")
+        ] = 0,
+        seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings of each row, with other seeds.")] = 1,
+        row: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this row; repeatable.")] = None,
+        settings: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of all rows; repeatable."),
+        ] = None,
+        device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the networks run.")] = "cpu",
+        processes: Annotated[
+            int, typer.Option(metavar="N", min=1, help="Rows at a time, each in a process of one thread.")
+        ] = 1,
+        cluster: Annotated[
+            str | None,
+            typer.Option(metavar="ADDRESS", help="Rows on the workers of this Dask scheduler, as tcp://host:8786."),
+        ] = None,
+    ) -> None:
+        from siamtrack.evaluation.jobs import Workers
+        from siamtrack.studies.runner import Plan
+
+        places: dict[str, Path] = {}
+        for text in (part for given in suites for part in given.split(",")):
+            suite, equals, place = text.partition("=")
+            if not (suite and equals and place):
+                raise InputError(f"--suites expects NAME=DIR,NAME=DIR, as vot2018=DIR; got '{text}'")
+            places[suite] = Path(place)
+        plan = Plan(
+            find_study(name), data, places, out, scale, steps, frames, tuple(range(seeds)),
+            parse_settings(settings or []), tuple(row or ()), device,
+        )  # fmt: skip
+        # an hour without a row of the log is a hang
+        _run_rows(plan, Workers(processes if processes > 1 else 0, cluster, limit=3600.0))
+
+    found = find_study(name)
+    run.__doc__ = (
+        f"{found.item}: {found.shows}.\n\nTrains and evaluates each row, and writes table.csv and table.md with the "
+        "paper's numbers beside ours. What was done is not done again when the command is given again."
+    )
+    return run
+
+
+for _name, _found in STUDIES.items():
+    if _found.rows:
+        study.command(_name)(_rows_command(_name))
+
+
+def _run_rows(plan: Plan, workers: Workers) -> None:
+    from siamtrack.apps.cli.interrupts import Interrupts
+    from siamtrack.apps.cli.progress import training
+    from siamtrack.evaluation.jobs import Event, Failed, Finished, Started
+    from siamtrack.evaluation.pool import run_jobs
+    from siamtrack.evaluation.suites import find_suite
+    from siamtrack.studies.runner import RowJob, jobs_of, open_rows, row_preset, write_table
+
+    for suite in plan.suites:
+        find_suite(suite)  # a wrong name is told before anything is trained
+    jobs = jobs_of(plan)
+    presets = {(job.trained, job.seed): row_preset(plan, job.trained, job.seed) for job in jobs}
+    rows: list[Callable[[dict[str, float]], None]] = []
+    with ExitStack() as stack, ExitStack() as shown:
+
+        def on_event(event: Event[RowJob, bool]) -> None:
+            if isinstance(event, Started):
+                steps = presets[event.job.trained, event.job.seed].train.steps
+                typer.echo(f"{event.job.trained}, seed {event.job.seed}: {steps} steps")
+                if here:
+                    rows.append(shown.enter_context(training(steps)))
+            elif isinstance(event, Failed):
+                raise event.error
+            elif isinstance(event, Finished):
+                shown.close()
+                if not event.value:
+                    typer.echo("stopped with a checkpoint; give the same command to go on")
+                    raise typer.Exit(130)
+                write_table(plan)
+
+        here = workers.processes == 0 and workers.cluster is None
+        opened = partial(open_rows, plan)
+        if here:
+            interrupts = stack.enter_context(Interrupts())
+            interrupts.hold()
+            opened = partial(opened, report=lambda row: rows[-1](row), stop=lambda: bool(interrupts.pending))
+        run_jobs(opened, jobs, workers, on_event)
+    lines = write_table(plan)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    typer.echo(f"table: {plan.out / 'table.csv'}, {plan.out / 'table.md'}")
+
+
+@study.command()
+def figure(
+    kind: Annotated[
+        str, typer.Argument(help="channels, attention, responses, scores or recall; `study list` says of which figure.")
+    ],
+    model: Annotated[str, typer.Option(help="A shipped model's name, or a .safetensors file.")],
+    clips: Annotated[Path, typer.Option(metavar="DIR", help="Sequences (NAME/img/*, NAME/groundtruth.txt).")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture, .png.")],
+    frames: Annotated[int, typer.Option(metavar="N", min=2, help="Frames of each sequence that are looked at.")] = 6,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Sequences that are looked at.")] = 4,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
+) -> None:
+    """Draw what is inside a model: what its channels, its attention and its candidates do on some sequences."""
+    from siamtrack.studies.figures import draw_figure
+
+    draw_figure(kind, model, clips, out, frames, limit, device)
+    typer.echo(f"picture: {out}")
 
 
 @study.command("center-bias")

@@ -103,6 +103,7 @@ def train(
     from siamtrack.config import load_preset
     from siamtrack.data.pair_source import open_pairs
     from siamtrack.training.distributed import join_processes
+    from siamtrack.training.loop import RunOptions
     from siamtrack.training.loop import train as learn
     from siamtrack.training.preview import check_gaps
     from siamtrack.training.validate import find_clips
@@ -144,10 +145,8 @@ def train(
             for show in reports:
                 show(row)
 
-        path = learn(
-            chosen, pairs, out, device, resume, until, report,
-            clips=clips, stop=lambda: interrupts.pending, world=world,
-        )  # fmt: skip
+        options = RunOptions(device, resume, until, clips, report, lambda: bool(interrupts.pending), world)
+        path = learn(chosen, pairs, out, options)
         if interrupts.pending:
             again = [*sys.argv[1:], *([] if resume else ["--resume"])]
             typer.echo(f"stopped with a checkpoint; go on with: siamtrack {shlex.join(again)}")

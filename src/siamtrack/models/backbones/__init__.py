@@ -34,6 +34,7 @@ _TENSORFLOW: tuple[_Triple, _Triple] = ((127.0, 127.0, 127.0), (128.0, 128.0, 12
 # PySOT's and SiamCAR's networks read BGR as OpenCV decodes it, SiamFC's RGB, all of them 0..255.
 _ENTRIES = {
     "alexnet": _Entry(AlexNet, bgr=True),
+    "alexnet_relu": _Entry(partial(AlexNet, last_relu=True), bgr=True),
     "alexnet_padded": _Entry(partial(AlexNet, padded=True), bgr=True),
     "alexnet_siamfc": _Entry(partial(AlexNet, groups=2, last_norm=False, eps=1e-6)),
     "resnet18": _Entry(partial(ResNet, 18), bgr=True),
@@ -62,9 +63,10 @@ def build_backbone(name: str, levels: tuple[int, ...]) -> Backbone:
     """A backbone with random weights.
 
     Args:
-        name: "alexnet" (SiamRPN), "alexnet_padded" (SPM-Tracker), "alexnet_siamfc" (SiamFC: grouped),
-            "resnet18", "resnet34", "resnet50", "mobilenetv2" (torchvision's), "mobilenetv2_140" (PySOT's,
-            1.4 times as wide), "efficientnet_lite0" or "efficientnet_lite0_short" (conv4 without its second stage).
+        name: "alexnet" (SiamRPN), "alexnet_relu" (SA-Siam's S-Net: ReLU after conv5), "alexnet_padded" (SPM-Tracker),
+            "alexnet_siamfc" (SiamFC: grouped), "resnet18", "resnet34", "resnet50", "mobilenetv2" (torchvision's),
+            "mobilenetv2_140" (PySOT's, 1.4 times as wide), "efficientnet_lite0" or "efficientnet_lite0_short" (conv4
+            without its second stage).
         levels: which of conv2..conv5 it returns, ascending.
 
     Raises:

@@ -26,14 +26,15 @@ _CONVS = (
 class AlexNet(Backbone):
     """AlexNet as a feature extractor.
 
-    ReLU follows all convolutions but the last. Without padding, 127 pixels give 6 cells and 255 give 22 (SiamFC); with
-    padding, 16 and 32 (SPM-Tracker).
+    ReLU follows all convolutions but the last, unless `last_relu` says so. Without padding, 127 pixels give 6 cells and
+    255 give 22 (SiamFC); with padding, 16 and 32 (SPM-Tracker).
 
     Args:
         levels: which of conv2..conv5 to return, all at stride 8; nothing after the last one is built.
         padded: use zero padding, so that only strides make maps smaller.
         groups: 2 splits conv2, conv4 and conv5 as SiamFC does; 1 is the wider network of SiamRPN.
         last_norm: BatchNorm after conv5; SiamFC's published network has none.
+        last_relu: ReLU after conv5, as in the network for ImageNet: SA-Siam's S-Net, whose attention takes maxima.
         eps: of BatchNorm.
     """
 
@@ -43,11 +44,13 @@ class AlexNet(Backbone):
         padded: bool = False,
         groups: int = 1,
         last_norm: bool = True,
+        last_relu: bool = False,
         eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.depth = max(levels)
         self.padded = padded
+        self.last_relu = last_relu
         self.levels = levels
         inputs = 3
         for i, (outputs, kernel, stride, grouped, _) in enumerate(_CONVS[: self.depth], start=1):
@@ -77,7 +80,7 @@ class AlexNet(Backbone):
         maps = {}
         for i, stage in enumerate(self.stages(), start=1):
             x = stage(x)
-            if i < len(_CONVS):
+            if i < len(_CONVS) or self.last_relu:
                 x = F.relu(x)
             if _CONVS[i - 1][-1]:
                 x = F.max_pool2d(x, 3, stride=2, padding=int(self.padded))

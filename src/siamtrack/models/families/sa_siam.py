@@ -57,7 +57,7 @@ class SaSiam:
     backbone: str = "alexnet_siamfc"
     level: int = Field(default=5, ge=2, le=5)
     width: int = Field(default=0, ge=0)
-    semantic_backbone: str = "alexnet"
+    semantic_backbone: str = "alexnet_relu"
     semantic_levels: tuple[int, ...] = Field(default=(4, 5), min_length=1)
     fused: int = Field(default=128, ge=1)
     branches: Literal["appearance", "semantic", "both"] = "both"
@@ -88,7 +88,10 @@ class SaSiam:
         head = Blend(heads, self.appearance_weight)
         plain = Normalise((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         coder = PointCoder(float(backbone.stride), self.enlarge)
-        return SiameseNet(plain, backbone, TwinNeck(neck, semantic, self.template_cells), head, coder)
+        net = SiameseNet(plain, backbone, TwinNeck(neck, semantic, self.template_cells), head, coder)
+        if not self.joint:
+            net.trained_apart = tuple(heads)
+        return net
 
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch; nothing is drawn.

@@ -6,7 +6,7 @@ local-to-global search `track.lost_search` and `track.lost_step`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -34,7 +34,8 @@ class SiamRpn:
         width: channels after a 1 x 1 projection that also keeps the template's middle 7 x 7 cells only, for
             backbones with padding; 0 leaves the features as they are.
         ratios: height / width of the anchors (section 5.6 compares 3, 5 and 7).
-        scale: side of the anchors in strides.
+        scale: side of the anchors in strides; several are for coarse strides, where the targets that one size overlaps
+            by more than 0.6 are fewer.
         loss_weights: of classification and offsets (published code).
         smooth_l1: offsets are compared by smooth L1, as in the paper (section 3.2), not by L1, as in PySOT.
     """
@@ -47,7 +48,7 @@ class SiamRpn:
     correlations: tuple[CorrelationPart, ...] = ()
     width: int = Field(default=0, ge=0)
     ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
-    scale: int = Field(default=8, ge=1)
+    scale: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] = 8
     loss_weights: tuple[float, float] = (1.0, 1.2)
     smooth_l1: bool = False
 
@@ -55,7 +56,7 @@ class SiamRpn:
         """The network with random weights."""
         backbone = build_backbone(self.backbone, (self.level,))
         neck: Neck = FuseLevels(backbone.channels, self.width) if self.width else IdentityNeck()
-        width, anchors = self.width or backbone.channels[0], len(self.ratios)
+        width, anchors = self.width or backbone.channels[0], self._coder(backbone.stride).count
         head: Head = RpnHead((width,), anchors, self.correlation, gain=self.correlation_gain)
         if self.correlations:
             head = LightRpnHead(width, anchors, self.correlations)

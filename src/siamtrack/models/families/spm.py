@@ -87,6 +87,8 @@ class Spm:
         fusion: "series", the fine stage's result, or "series_parallel", blended with the coarse one (equation 2).
         proposals: K.
         overlap: of the suppression among proposals.
+        low_score: a proposal with less than this share of the best coarse score is no candidate (section 4.3; the share
+            is the published code's); the one nearest to the last box stays.
         cls_weight: W_cls of equation 2; this and the next are the published code's.
         box_weight: W_box of equation 2.
         correlation: of the coarse stage: "up" as SiamRPN's, or "depthwise".
@@ -112,6 +114,7 @@ class Spm:
     fusion: Literal["series", "series_parallel"] = "series_parallel"
     proposals: int = Field(default=9, ge=1, le=100)
     overlap: float = Field(default=0.5, gt=0, lt=1)
+    low_score: float = Field(default=0.1, ge=0, lt=1)
     cls_weight: float = Field(default=0.5, ge=0, le=1)
     box_weight: float = Field(default=3.0, ge=0)
     correlation: Correlation = "up"
@@ -149,7 +152,9 @@ class Spm:
             inputs, steps = tuple(channels[i] for i in fine_levels), tuple(strides[i] for i in fine_levels)
             second = FineStage(inputs, steps, self.fine, self.squeeze)
         coder = AnchorCoder(stride=min(strides[i] for i in self.levels), scale=self.scale, ratios=self.ratios)
-        fusion = StageFusion(self.proposals, self.overlap, self.fusion, self.cls_weight, self.box_weight)
+        fusion = StageFusion(
+            self.proposals, self.overlap, self.fusion, self.cls_weight, self.box_weight, self.low_score
+        )
         aligned = self.alignment == "backbone"
         return SpmNet(normalisation(self.backbone), backbone, neck, SpmHead(first, second), coder, fusion, aligned)
 
@@ -189,6 +194,7 @@ class StageFusion:
         mode: "series" believes the fine stage alone; "series_parallel" blends both stages.
         cls_weight: W_cls, of the fine score in the blend; the coarse one has 1 - W_cls.
         box_weight: W_box: the boxes are averaged with the coarse score and W_box times the fine score as weights.
+        low_score: share of the best coarse score below which a proposal scores 0; 0 for none.
     """
 
     count: int = 9
@@ -196,6 +202,7 @@ class StageFusion:
     mode: Literal["series", "series_parallel"] = "series_parallel"
     cls_weight: float = 0.5
     box_weight: float = 3.0
+    low_score: float = 0.0
 
     def fuse(self, coarse: Tensor, fine: Tensor, boxes: Tensor, refined: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (B, K) and boxes (B, K, 4) of both stages -> the final ones."""
@@ -304,6 +311,9 @@ class SpmNet(SiameseNet):
         logits, offsets = fine(template[1], self.pool(features[1:], cxcywh_to_xyxy(boxes), size))
         coarse, second = found.scores.gather(1, index), logits.float().softmax(-1)[..., 1]
         scores, boxes = self.fusion.fuse(coarse, second, boxes, refine_boxes(boxes, offsets))
+        if self.fusion.low_score:
+            weak = coarse[:, :-1] < self.fusion.low_score * found.scores.amax(1, keepdim=True)
+            scores = torch.cat([scores[:, :-1].masked_fill(weak, 0.0), scores[:, -1:]], 1)
         positions = (boxes[..., :2] / size * 2 - 1).clamp(-1, 1)
         return Candidates(boxes[..., :2], boxes[..., 2:], scores, positions)
 
@@ -466,8 +476,8 @@ def fine_samples(
 ) -> FineSamples:
     """Draw proposals, one half that overlap the target by at least 0.5, one half that overlap it less.
 
-    The paper draws 48 a pair, 1 : 1; negatives from the 256 best scored proposals, and shaken copies of the target as
-    further proposals, are choices of this project.
+    The paper draws 48 a pair, positives to negatives 1 : 1; negatives from the 256 best scored proposals, and shaken
+    copies of the target as further proposals, so that there are enough positives, are choices of this project.
 
     Args:
         proposals: (B, P, 4) centre and size, of the coarse stage; no gradient flows into them.

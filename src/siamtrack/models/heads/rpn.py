@@ -206,7 +206,7 @@ class AnchorCoder:
 
     Attributes:
         stride: of the response map in crop pixels.
-        scale: sides of the anchors in strides; 8 gives 64 x 64 for ratio 1.
+        scale: sides of the anchors in strides; 8 gives 64 x 64 for ratio 1. Of several, each has all ratios.
         ratios: height / width of each anchor.
         high: an anchor whose overlap with the box is above is positive.
         low: an anchor whose overlap with the box is below is negative.
@@ -215,7 +215,7 @@ class AnchorCoder:
     """
 
     stride: int = 8
-    scale: int = 8
+    scale: int | tuple[int, ...] = 8
     ratios: tuple[float, ...] = (0.33, 0.5, 1, 2, 3)
     high: float = 0.6
     low: float = 0.3
@@ -226,7 +226,14 @@ class AnchorCoder:
         """(A, 2) width and height of the anchors in crop pixels."""
         widths = [int(math.sqrt(self.stride**2 / ratio)) for ratio in self.ratios]
         heights = [int(width * ratio) for width, ratio in zip(widths, self.ratios, strict=True)]
-        return torch.tensor([widths, heights], dtype=torch.float32).T * self.scale
+        scales = (self.scale,) if isinstance(self.scale, int) else self.scale
+        base = torch.tensor([widths, heights], dtype=torch.float32).T
+        return torch.cat([base * scale for scale in scales])
+
+    @property
+    def count(self) -> int:
+        """A, the number of anchors of a cell."""
+        return len(self.ratios) * (1 if isinstance(self.scale, int) else len(self.scale))
 
     def anchors(self, cells: int, size: int) -> Tensor:
         """(A * cells * cells, 4) centre and size of all anchors in pixels of a crop of `size` pixels."""
@@ -243,7 +250,7 @@ class AnchorCoder:
         delta = loc.reshape(-1, 4, loc.shape[1:].numel() // 4).transpose(1, 2)
         centres = delta[..., :2] * anchors[:, 2:] + anchors[:, :2]
         sizes = delta[..., 2:].clamp(_MIN_LOG_RATIO, _MAX_LOG_RATIO).exp() * anchors[:, 2:]
-        places = grid_positions(cells).repeat(len(self.ratios), 1).to(cls.device)
+        places = grid_positions(cells).repeat(self.count, 1).to(cls.device)
         return Candidates(centres, sizes, score, places)
 
     def overlaps(self, boxes: Tensor, cells: int, size: int) -> Tensor:
@@ -292,7 +299,7 @@ class AnchorCoder:
         count = positive.sum(1, keepdim=True).clamp(min=1)
         weights = positive.to(boxes.dtype) / count
         deltas = torch.cat([offset, stretch], -1).transpose(1, 2)
-        shape = (len(boxes), len(self.ratios), cells, cells)
+        shape = (len(boxes), self.count, cells, cells)
         deltas = deltas.reshape(len(boxes), 4, *shape[1:])
         return AnchorTargets(labels.reshape(shape), deltas, weights.reshape(shape))
 
@@ -306,7 +313,7 @@ class AnchorCoder:
         line = torch.arange(cells, device=boxes.device)
         near = (line[None, :, None] - cell[:, None]).abs() <= _NEGATIVE_REACH
         both = near[:, :, None, 1] & near[:, None, :, 0]
-        return both.flatten(1).repeat(1, len(self.ratios))
+        return both.flatten(1).repeat(1, self.count)
 
 
 def rpn_loss(maps: Maps, targets: AnchorTargets, smooth: bool = False) -> Terms:

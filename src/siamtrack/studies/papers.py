@@ -1,0 +1,363 @@
+"""Every table and figure of SiamRPN++, SiamCAR, SA-Siam and SPM-Tracker, as data: what it shows, and its rows to train.
+
+A row is a preset with a few other settings and the paper's numbers; `studies.runner` trains and evaluates rows. At the
+scale "small" the same comparison is made on EfficientNet-Lite0 with the data at hand: a row's `small` settings then
+stand in for its `full` ones. Numbers are those of the tables; where a figure gives none, a row has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from siamtrack.errors import ConfigError, did_you_mean
+
+__all__ = ["STUDIES", "Row", "Scale", "Study", "find_study"]
+
+Scale = Literal["full", "small"]
+Settings = Mapping[str, Any]
+Numbers = Mapping[tuple[str, str], float]
+"""By suite and metric, as `siamtrack eval` names them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        name: as the paper has it.
+        full: settings over the study's preset, by dotted key.
+        small: the same at the small scale; None where that cannot be done.
+        paper: the paper's numbers.
+        of: name of the row whose network it tracks with, for settings of tracking alone; "" to train its own.
+    """
+
+    name: str
+    full: Settings = field(default_factory=dict)
+    small: Settings | None = field(default_factory=dict)
+    paper: Numbers = field(default_factory=dict)
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table or figure.
+
+    Attributes:
+        name: as people type it.
+        item: the paper's name for it.
+        shows: in a few words.
+        run: the command, for what is not trained row by row.
+        preset: that the rows change.
+        small: the preset at the small scale.
+        rows: to train and evaluate; empty where `run` says how else.
+    """
+
+    name: str
+    item: str
+    shows: str
+    run: str = ""
+    preset: str = ""
+    small: str = ""
+    rows: tuple[Row, ...] = ()
+
+    @property
+    def command(self) -> str:
+        """How to run it."""
+        return self.run or f"siamtrack study {self.name} --data SHARDS --suites NAME=DIR,.. --out DIR"
+
+    def base(self, scale: Scale) -> str:
+        """The preset of a scale."""
+        return self.small if scale == "small" else self.preset
+
+
+_AUC, _PREC, _EAO = "success_auc", "precision@20", "EAO"
+
+
+def _otb_vot(otb: float, vot: float) -> Numbers:
+    return {("vot2018", _EAO): vot, ("otb100", _AUC): otb}
+
+
+def _otbs(*numbers: float) -> Numbers:
+    """AUC and precision on OTB-2013, OTB-50 and OTB-100."""
+    suites = ("otb2013", "otb50", "otb100")
+    keys = [(suite, metric) for suite in suites for metric in (_AUC, _PREC)]
+    return dict(zip(keys, numbers, strict=True))
+
+
+def _spm(otb: float, vot17: float, vot16: float) -> Numbers:
+    return {("otb100", _AUC): otb, ("vot2017", _EAO): vot17, ("vot2016", _EAO): vot16}
+
+
+def _ours(name: str, item: str, shows: str, preset: str, small: str, paper: Numbers, **full: Any) -> Study:
+    """A comparison of trackers, of which the paper's own is trained."""
+    return Study(name, item, shows, preset=preset, small=small, rows=(Row("the paper's tracker", full, {}, paper),))
+
+
+_UP = {"model.correlation": "up", "model.correlation_gain": 0.001}
+_FROZEN = {"train.backbone_rate": 0.0}
+# Lite0's levels have strides of 8, 16 and 32: they are merged at the finest, where anchors have 64 pixels.
+_LITE = {"model.correlations": (), "model.correlation": "depthwise"}
+
+
+def _levels(*levels: int) -> tuple[Settings, Settings]:
+    scale = {3: 8, 4: 4, 5: 2}[levels[0]]
+    return {"model.levels": levels}, {**_LITE, "model.levels": levels, "model.scale": scale}
+
+
+def _table1(name: str, levels: tuple[int, ...], otb: float, vot: float, up: bool = False, fine: bool = True) -> Row:
+    full, small = _levels(*levels)
+    extra = (_UP if up else {}) | ({} if fine else _FROZEN)
+    return Row(name, {**full, **extra}, {**small, **extra}, _otb_vot(otb, vot))
+
+
+# AlexNet's one level at stride 8; small, from random weights, as no package carries others.
+_ALEXNET = {"model.backbone": "alexnet", "model.levels": (5,), "train.frozen_stages": 0}
+_SCRATCH = {"train.from_scratch": True, "train.backbone_rate": 1.0, "train.unfreeze_at": 0.0}
+_SMALL_ALEXNET = {**_LITE, **_ALEXNET, **_SCRATCH, "model.scale": 8}
+
+_RPNPP_TABLE1 = Study(
+    "siamrpnpp-table1", "SiamRPN++, table 1", "backbone, levels, fine-tuning and correlation",
+    preset="siamrpn_r50", small="siamrpnpp_lite0", rows=(
+        Row("AlexNet, UP", {**_ALEXNET, **_UP}, {**_SMALL_ALEXNET, **_UP}, _otb_vot(0.658, 0.332)),
+        Row("AlexNet, DW", _ALEXNET, _SMALL_ALEXNET, _otb_vot(0.666, 0.355)),
+        _table1("L3 L4 L5, frozen, UP", (3, 4, 5), 0.664, 0.371, up=True, fine=False),
+        _table1("L3 L4 L5, UP", (3, 4, 5), 0.684, 0.390, up=True),
+        _table1("L3, DW", (3,), 0.669, 0.331),
+        _table1("L4, DW", (4,), 0.678, 0.374),
+        _table1("L5, DW", (5,), 0.646, 0.320),
+        _table1("L3 L4, DW", (3, 4), 0.677, 0.346),
+        _table1("L3 L5, DW", (3, 5), 0.674, 0.336),
+        _table1("L4 L5, DW", (4, 5), 0.683, 0.383),
+        _table1("L3 L4 L5, frozen, DW", (3, 4, 5), 0.673, 0.395, fine=False),
+        _table1("L3 L4 L5, DW", (3, 4, 5), 0.696, 0.414),
+    ),
+)  # fmt: skip
+_RPNPP_FIGURE2 = Study(
+    "siamrpnpp-figure2", "SiamRPN++, figure 2", "score by the shift of targets in training",
+    preset="siamrpn_r50", small="siamrpnpp_lite0", rows=tuple(
+        Row(f"shift {shift}", {"data.search.shift": shift}, {"data.search.shift": shift}, paper)
+        for shift, paper in (
+            (0, {("vot2018", _EAO): 0.14}), (16, {}), (32, {}), (64, {("vot2018", _EAO): 0.414}), (96, {}),
+        )
+    ),
+)  # fmt: skip
+_RPNPP_FIGURE6 = Study(
+    "siamrpnpp-figure6", "SiamRPN++, figure 6", "AUC on OTB2015 by backbone",
+    preset="siamrpn_r50", small="siamrpnpp_lite0", rows=(
+        Row("AlexNet", _ALEXNET, _SMALL_ALEXNET, {("otb100", _AUC): 0.666}),
+        Row("ResNet-18", {"model.backbone": "resnet18"}, None),
+        Row("ResNet-34", {"model.backbone": "resnet34"}, None),
+        Row("ResNet-50", {}, None, {("otb100", _AUC): 0.696}),
+        Row("MobileNetV2", {"model.backbone": "mobilenetv2"}, None),
+        Row("EfficientNet-Lite0", {"model.backbone": "efficientnet_lite0"}, _LITE),
+    ),
+)  # fmt: skip
+_CAR_TABLE2 = Study(
+    "siamcar-table2", "SiamCAR, table 2", "precision on UAV123 and speed by backbone",
+    preset="siamcar_r50", small="siamcar_lite0", rows=(
+        Row("ResNet-50", {}, None, {("uav123", _PREC): 0.76, ("uav123", "fps"): 52}),
+        Row("ResNet-34", {"model.backbone": "resnet34"}, None, {("uav123", _PREC): 0.751, ("uav123", "fps"): 77}),
+        Row(
+            "AlexNet", {**_ALEXNET, "model.levels": (3, 4, 5)}, {**_ALEXNET, **_SCRATCH},
+            {("uav123", _PREC): 0.713, ("uav123", "fps"): 170},
+        ),
+        Row("EfficientNet-Lite0", {"model.backbone": "efficientnet_lite0", "model.light": True}, {}),
+        Row("EfficientNet-Lite0, short", {"model.backbone": "efficientnet_lite0_short", "model.light": True},
+            {"model.backbone": "efficientnet_lite0_short"}),
+    ),
+)  # fmt: skip
+_CAR_FIGURE3 = Study(
+    "siamcar-figure3", "SiamCAR, figure 3 and section 3.3", "one box, or the average of k = 3 neighbours",
+    preset="siamcar_r50", small="siamcar_lite0", rows=(
+        Row("k = 3, weighted", {"track.select": "neighbours_weighted", "track.published_rate": False},
+            {"track.select": "neighbours_weighted"}),
+        Row("k = 1", {"track.select": "best", "track.published_rate": False}, {"track.select": "best"},
+            of="k = 3, weighted"),
+        Row("k = 3, not weighted", {"track.select": "neighbours", "track.published_rate": False},
+            {"track.select": "neighbours"}, of="k = 3, weighted"),
+        Row("enlarged maps (code)", {}, {"track.select": "upsampled"}, of="k = 3, weighted"),
+    ),
+)  # fmt: skip
+
+
+def _branches(branches: str, multilevel: bool, attention: bool) -> Settings:
+    return {"model.branches": branches, "model.multilevel": multilevel, "model.attention": attention}
+
+
+def _sa(name: str, settings: Settings, *numbers: float) -> Row:
+    return Row(name, settings, settings, _otbs(*numbers) if numbers else {})
+
+
+_SA_TABLE1 = Study(
+    "sasiam-table1", "SA-Siam, table 1", "branches, several levels and attention",
+    preset="sa_siam", small="sasiam_lite0", rows=(
+        _sa("App.", _branches("appearance", False, False), 0.599, 0.811, 0.520, 0.718, 0.585, 0.790),
+        _sa("Sem.", _branches("semantic", False, False), 0.607, 0.821, 0.517, 0.715, 0.588, 0.791),
+        _sa("App. Sem.", _branches("both", False, False), 0.649, 0.862, 0.583, 0.792, 0.637, 0.843),
+        _sa("App. Sem. ML", _branches("both", True, False), 0.656, 0.865, 0.581, 0.778, 0.641, 0.841),
+        _sa("App. Sem. Att.", _branches("both", False, True), 0.650, 0.861, 0.591, 0.803, 0.642, 0.849),
+        _sa("App. Sem. ML Att.", _branches("both", True, True), 0.676, 0.894, 0.610, 0.823, 0.656, 0.864),
+    ),
+)  # fmt: skip
+_SA_JOINT = Study(
+    "sasiam-joint", "SA-Siam, section 4.3", "branches trained apart against together",
+    preset="sa_siam", small="sasiam_lite0", rows=(
+        _sa("apart", _branches("both", False, False), 0.649, 0.862, 0.583, 0.792, 0.637, 0.843),
+        _sa("together", {**_branches("both", False, False), "model.joint": True},
+            0.630, 0.831, 0.546, 0.739, 0.620, 0.819),
+    ),
+)  # fmt: skip
+
+_NO_GT = {"data.same_category": False}
+_SPM_TABLE1 = Study(
+    "spm-table1", "SPM, table 1", "the coarse stage alone, in series, and in series and parallel",
+    preset="spm", small="spm_lite0", rows=(
+        Row("CM only", {**_NO_GT, "model.fine": "none"}, {**_NO_GT, "model.fine": "none"}, _spm(0.643, 0.279, 0.359)),
+        Row("CM+FM, series-parallel", _NO_GT, _NO_GT, _spm(0.670, 0.323, 0.391)),
+        Row("CM+FM, series", {**_NO_GT, "model.fusion": "series"}, {**_NO_GT, "model.fusion": "series"},
+            _spm(0.632, 0.296, 0.343), of="CM+FM, series-parallel"),
+    ),
+)  # fmt: skip
+_SPM_TABLE2 = Study(
+    "spm-table2", "SPM, table 2", "with and without generalized training",
+    preset="spm", small="spm_lite0", rows=(
+        Row("S-P model", _NO_GT, _NO_GT, _spm(0.670, 0.323, 0.391)),
+        # The shards' categories; at the small scale half of the pairs are of two objects, as in the paper.
+        Row("S-P model + GT", {}, {"data.same_category": True, "data.negative": 0.5}, _spm(0.687, 0.338, 0.434)),
+    ),
+)  # fmt: skip
+_SPM_FIGURE6 = Study(
+    "spm-figure6a", "SPM, figure 6 (a)", "AUC by the number K of candidate boxes",
+    preset="spm", small="spm_lite0", rows=(
+        Row("K = 9", {"model.proposals": 9}, {"model.proposals": 9}, {("otb100", _AUC): 0.687}),
+        *(
+            Row(f"K = {k}", {"model.proposals": k}, {"model.proposals": k}, of="K = 9")
+            for k in (1, 3, 5, 7, 11, 13)
+        ),
+    ),
+)  # fmt: skip
+_SPM_LEVELS = Study(
+    "spm-levels", "SPM, section 5.3", "which levels the fine stage pools from",
+    preset="spm", small="spm_lite0", rows=tuple(
+        Row(name, {"model.fine_levels": full}, None if small is None else {"model.fine_levels": small},
+            {("otb100", _AUC): auc})
+        for name, full, small, auc in (
+            ("conv2", (2,), (2,), 0.666), ("conv3", (3,), (3,), 0.675), ("conv4", (4,), (4,), 0.676),
+            ("conv2 + conv4", (2, 4), (2, 4), 0.687),
+        )
+    ),
+)  # fmt: skip
+_SPM_DISTANCE = Study(
+    "spm-distance", "SPM, section 5.3", "relation network against correlation in the fine stage",
+    preset="spm", small="spm_lite0", rows=(
+        Row("coarse stage alone", {**_NO_GT, "model.fine": "none"}, {**_NO_GT, "model.fine": "none"},
+            {("otb100", _AUC): 0.643}),
+        Row("correlation", {**_NO_GT, "model.fine": "correlation"}, {**_NO_GT, "model.fine": "correlation"},
+            {("otb100", _AUC): 0.647}),
+        Row("relation network", _NO_GT, _NO_GT, {("otb100", _AUC): 0.670}),
+        Row("correlation, GT", {"model.fine": "correlation"},
+            {"data.same_category": True, "model.fine": "correlation"}, {("otb100", _AUC): 0.655}),
+        Row("relation network, GT", {}, {"data.same_category": True}, {("otb100", _AUC): 0.687}),
+    ),
+)  # fmt: skip
+
+
+def _figure(name: str, item: str, shows: str, kind: str, more: str = "") -> Study:
+    given = f"siamtrack study figure {kind} --model MODEL --clips DIR --out FILE.png{more}"
+    return Study(name, item, shows, run=given)
+
+
+_CLIPS = "siamtrack eval MODEL --suite SUITE --data DIR --out RESULTS; siamtrack report RESULTS (its clips)"
+_SPEED = "siamtrack eval MODEL --suite vot2018 --data DIR --out RESULTS; siamtrack report RESULTS (score by speed)"
+_BIAS = "siamtrack study center-bias --data SHARDS --out DIR --val CLIPS"
+_DRAWING = "nothing to run: a drawing of the method (docs/papers.md says where its parts live)"
+
+STUDIES: Mapping[str, Study] = MappingProxyType(
+    {
+        study.name: study
+        for study in (
+            Study("siamrpnpp-figure1", "SiamRPN++, figure 1", "mean response by the shift of targets", run=_BIAS),
+            _RPNPP_FIGURE2,
+            Study("siamrpnpp-figure3", "SiamRPN++, figures 3 and 4", "the network and its correlations", run=_DRAWING),
+            _figure("siamrpnpp-figure5", "SiamRPN++, figure 5", "channels of the depth-wise correlation", "channels"),
+            _RPNPP_FIGURE6,
+            _RPNPP_TABLE1,
+            _ours("siamrpnpp-table2", "SiamRPN++, table 2", "trackers on VOT2018", "siamrpn_r50", "siamrpnpp_lite0",
+                  {("vot2018", _EAO): 0.414, ("vot2018", "accuracy"): 0.600, ("vot2018", "robustness"): 0.234}),
+            _ours("siamrpnpp-figure7", "SiamRPN++, figure 7", "trackers on OTB2015", "siamrpn_r50_otb",
+                  "siamrpnpp_lite0", {("otb100", _AUC): 0.696}),
+            Study("siamrpnpp-figure8", "SiamRPN++, figure 8", "EAO on VOT2018 by speed (35 fps)", run=_SPEED),
+            _ours("siamrpnpp-figure9", "SiamRPN++, figure 9", "trackers on VOT2018-LT", "siamrpn_r50_lt",
+                  "siamrpnpp_lite0", {}),
+            _ours("siamrpnpp-figure10", "SiamRPN++, figure 10", "trackers on UAV123", "siamrpn_r50",
+                  "siamrpnpp_lite0", {("uav123", _AUC): 0.613}),
+            _ours("siamrpnpp-figure11", "SiamRPN++, figure 11", "trackers on LaSOT", "siamrpn_r50",
+                  "siamrpnpp_lite0", {("lasot", _AUC): 0.496}),
+            _ours("siamrpnpp-table3", "SiamRPN++, table 3", "trackers on TrackingNet", "siamrpn_r50",
+                  "siamrpnpp_lite0", {("trackingnet", "success"): 73.3, ("trackingnet", "precision"): 69.4,
+                                      ("trackingnet", "norm_precision"): 80.0}),
+            Study("siamcar-figure1", "SiamCAR, figure 1", "boxes of several trackers on frames", run=_CLIPS),
+            Study("siamcar-figure2", "SiamCAR, figure 2", "the network", run=_DRAWING),
+            _CAR_FIGURE3,
+            _ours("siamcar-table1", "SiamCAR, table 1 and figure 4", "trackers on GOT-10k", "siamcar_r50_got10k",
+                  "siamcar_lite0", {("got10k-test", "AO"): 0.569, ("got10k-test", "SR0.5"): 0.670,
+                                    ("got10k-test", "SR0.75"): 0.415}),
+            _ours("siamcar-figure5", "SiamCAR, figure 5", "trackers on LaSOT", "siamcar_r50_lasot", "siamcar_lite0",
+                  {("lasot", _AUC): 0.507}),
+            _ours("siamcar-figure6", "SiamCAR, figure 6", "trackers on OTB-50 by attribute", "siamcar_r50_otb",
+                  "siamcar_lite0", {}),
+            _ours("siamcar-figure7", "SiamCAR, figure 7", "trackers on UAV123", "siamcar_r50_uav", "siamcar_lite0",
+                  {("uav123", _AUC): 0.614, ("uav123", _PREC): 0.760}),
+            _CAR_TABLE2,
+            Study("sasiam-figure1", "SA-Siam, figure 1", "boxes of two trackers on frames", run=_CLIPS),
+            Study("sasiam-figure2", "SA-Siam, figures 2 and 3", "the network and its attention", run=_DRAWING),
+            _figure("sasiam-figure4", "SA-Siam, figure 4", "weights of the channels in two videos", "attention"),
+            _ours("sasiam-figure5", "SA-Siam, figure 5 and table 3", "trackers on OTB", "sa_siam", "sasiam_lite0",
+                  _otbs(0.677, 0.896, 0.610, 0.823, 0.657, 0.865)),
+            Study("sasiam-figure6", "SA-Siam, figure 6", "boxes of several trackers on frames", run=_CLIPS),
+            _SA_TABLE1,
+            Study("sasiam-table2", "SA-Siam, table 2", "two networks of one kind blended",
+                  run="not built: two networks of one kind cannot be blended; table 1 has the networks alone"),
+            _SA_JOINT,
+            _ours("sasiam-table4", "SA-Siam, table 4", "trackers on VOT2015", "sa_siam", "sasiam_lite0",
+                  {("vot2015", "accuracy"): 0.59, ("vot2015", _EAO): 0.31}),
+            _ours("sasiam-table5", "SA-Siam, table 5", "trackers on VOT2016", "sa_siam", "sasiam_lite0",
+                  {("vot2016", "accuracy"): 0.54, ("vot2016", _EAO): 0.2911}),
+            _ours("sasiam-table6", "SA-Siam, table 6", "trackers on VOT2017", "sa_siam", "sasiam_lite0",
+                  {("vot2017", "accuracy"): 0.500, ("vot2017", "robustness"): 0.459, ("vot2017", _EAO): 0.236}),
+            Study("spm-figure1", "SPM, figures 1 to 3", "the two stages, the network, generalized training",
+                  run=_DRAWING),
+            _figure("spm-figure4", "SPM, figure 4", "responses of the coarse stage", "responses"),
+            _figure("spm-figure5", "SPM, figure 5", "best boxes and the scores of both stages", "scores"),
+            _SPM_FIGURE6,
+            _figure("spm-figure6b", "SPM, figure 6 (b)", "recall of candidate boxes by overlap and K", "recall"),
+            _ours("spm-figure7", "SPM, figure 7 and table 3", "trackers on OTB", "spm", "spm_lite0",
+                  {("otb2013", _AUC): 0.693, ("otb50", _AUC): 0.653, ("otb100", _AUC): 0.687}),
+            Study("spm-figure8", "SPM, figure 8", "AUC on OTB-100 by speed (120 fps)",
+                  run=_SPEED.replace("vot2018", "otb100")),
+            Study("spm-figure9", "SPM, figures 9 and 10", "boxes on frames, successes and failures", run=_CLIPS),
+            _SPM_TABLE1,
+            _SPM_TABLE2,
+            _SPM_LEVELS,
+            _SPM_DISTANCE,
+            _ours("spm-table4", "SPM, table 4", "trackers on VOT-16 and VOT-17", "spm", "spm_lite0",
+                  {("vot2016", "accuracy"): 0.62, ("vot2016", "robustness"): 0.21, ("vot2016", _EAO): 0.434,
+                   ("vot2017", "accuracy"): 0.58, ("vot2017", "robustness"): 0.30, ("vot2017", _EAO): 0.338}),
+        )
+    }
+)  # fmt: skip
+"""The studies by name, paper by paper."""
+
+
+def find_study(name: str) -> Study:
+    """Return the study of this name.
+
+    Raises:
+        ConfigError: an unknown name; the nearest is offered.
+    """
+    if name not in STUDIES:
+        raise ConfigError(f"unknown study '{name}'{did_you_mean(name, STUDIES)} `siamtrack study list` names them")
+    return STUDIES[name]

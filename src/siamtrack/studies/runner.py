@@ -1,0 +1,265 @@
+"""Runs the rows of a study: trains each, evaluates it on suites, and writes the table beside the paper's numbers.
+
+A row and seed is a job of the pool, which goes on where it stopped: training from its last checkpoint, evaluation with
+the sequences that its store lacks. Rows that differ in tracking alone use one network.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from siamtrack.config import Preset, load_preset, preset_to_json
+from siamtrack.data.pair_source import open_pairs
+from siamtrack.errors import ConfigError
+from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
+from siamtrack.evaluation.jobs import Beat, Workers
+from siamtrack.evaluation.store import Failure
+from siamtrack.evaluation.suites import find_suite
+from siamtrack.evaluation.trackers import find_tracker
+from siamtrack.formats.sequence import VideoSequence
+from siamtrack.io import read_json, write_whole
+from siamtrack.studies.papers import Row, Scale, Study
+from siamtrack.training.log import Report
+from siamtrack.training.loop import RunOptions, train
+
+__all__ = ["Plan", "RowJob", "jobs_of", "open_rows", "read_results", "row_preset", "table", "write_table"]
+
+Result = dict[str, dict[str, float]]
+"""Metrics by suite."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a study is run; a value that can be sent to another process.
+
+    Attributes:
+        study: what to run.
+        data: shards; see `list_shards`.
+        suites: data set by suite.
+        out: a folder for networks, results and the table.
+        scale: "full" for the paper's networks, "small" for the light backbone.
+        steps: length of each training, in place of the presets' own.
+        frames: the most frames of each sequence; 0 for all.
+        seeds: numbers of the trainings of each row.
+        settings: further values over each row's, by dotted key.
+        only: rows to run; empty for all.
+        device: "cpu" or "cuda".
+    """
+
+    study: Study
+    data: str
+    suites: Mapping[str, Path]
+    out: Path
+    scale: Scale = "full"
+    steps: int | None = None
+    frames: int = 0
+    seeds: tuple[int, ...] = (0,)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
+    device: str = "cpu"
+
+    def rows(self) -> list[Row]:
+        """The rows of this scale that are to be run.
+
+        Raises:
+            ConfigError: a row of `only` that the study does not have.
+        """
+        names = [row.name for row in self.study.rows]
+        if unknown := [name for name in self.only if name not in names]:
+            raise ConfigError(f"{self.study.name} has no row '{unknown[0]}'; its rows: {', '.join(names)}")
+        found = [row for row in self.study.rows if self.scale == "full" or row.small is not None]
+        return [row for row in found if not self.only or row.name in self.only]
+
+
+@dataclass(frozen=True)
+class RowJob:
+    """One training, by the row that names it, its seed, and the rows that track with it."""
+
+    trained: str
+    seed: int
+    rows: tuple[str, ...]
+
+
+def jobs_of(plan: Plan) -> list[RowJob]:
+    """One job for each network that the plan's rows need, and each seed."""
+    networks: dict[str, list[str]] = {}
+    for row in plan.rows():
+        networks.setdefault(row.of or row.name, []).append(row.name)
+    return [RowJob(name, seed, tuple(rows)) for seed in plan.seeds for name, rows in networks.items()]
+
+
+def row_preset(plan: Plan, name: str, seed: int) -> Preset:
+    """The preset of a row.
+
+    Raises:
+        ConfigError: a setting that the preset does not have.
+    """
+    row = next(row for row in plan.study.rows if row.name == name)
+    own = row.full if plan.scale == "full" else row.small or {}
+    changes: dict[str, Any] = {**own, **plan.settings, "train.seed": seed, "name": slug(name)}
+    if plan.steps is not None:
+        changes["train.steps"] = plan.steps
+    return load_preset(plan.study.base(plan.scale), changes)
+
+
+def slug(name: str) -> str:
+    """A row's name as a folder's."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _place(plan: Plan, name: str, seed: int) -> Path:
+    return plan.out / slug(name) / f"seed-{seed}"
+
+
+def open_rows(
+    plan: Plan, report: Report = lambda row: None, stop: Callable[[], bool] = lambda: False
+) -> Callable[[RowJob, Beat], bool]:
+    """Read the suites in a worker; return the work of `pool.run_jobs`: a job is trained and its rows are evaluated.
+
+    The work returns False once `stop` returns True; the same call goes on later.
+    """
+    clips = {name: _sequences(name, place, plan.frames) for name, place in plan.suites.items()}
+
+    def work(job: RowJob, beat: Beat) -> bool:
+        def tell(row: dict[str, float]) -> None:
+            beat()
+            report(row)
+
+        waiting = [name for name in job.rows if _known(plan, name, job.seed) is None]
+        if not waiting:
+            return True
+        preset, place = row_preset(plan, job.trained, job.seed), _place(plan, job.trained, job.seed)
+        with closing(open_pairs(plan.data, preset.crops, preset.data, plan.device)) as pairs:
+            options = RunOptions(plan.device, resume=True, report=tell, stop=stop)
+            weights = train(preset, pairs, place / "training", options)
+        if stop():
+            return False
+        for name in waiting:
+            own = row_preset(plan, name, job.seed)
+            found = {suite: _evaluated(plan, own, weights, suite, clips[suite], job.seed, beat) for suite in clips}
+            text = json.dumps({"preset": json.loads(preset_to_json(own)), "frames": plan.frames, "metrics": found})
+            write_whole(_place(plan, name, job.seed) / "result.json", text)
+        return True
+
+    return work
+
+
+def _sequences(suite: str, place: Path, frames: int) -> list[VideoSequence]:
+    found = read_suite(find_suite(suite), place)
+    return [sequence.first(frames) for sequence in found] if frames else found
+
+
+def _evaluated(
+    plan: Plan, preset: Preset, weights: Path, suite: str, clips: Sequence[VideoSequence], seed: int, beat: Beat
+) -> dict[str, float]:
+    """The metrics of a network with a row's settings of tracking, and its speed as `fps`."""
+    out = _place(plan, preset.name, seed) / f"results-{plan.frames or 'all'}"
+    track = {f"track.{key}": value for key, value in json.loads(preset_to_json(preset))["track"].items()}
+    model = json.loads(preset_to_json(preset))["model"]
+    stored = find_tracker(str(weights)).identity["preset"]["model"]
+    changed = {f"model.{key}": value for key, value in model.items() if stored.get(key) != value}
+    tracker = find_tracker(str(weights), plan.device, settings=track | changed)
+    chosen = find_suite(suite)
+    store = open_store(tracker, chosen, out, seed)
+    done = evaluate(tracker, chosen, clips, store, Workers(0), _Watched(beat))
+    if done.scores is None:
+        return {}
+    return dict(done.scores.metrics) | ({"fps": done.speed.tracker} if done.speed else {})
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """Tells the pool that an evaluation is alive."""
+
+    beat: Beat
+
+    def started(self, worker: int, sequence: VideoSequence) -> None:
+        """See `EvaluationWatcher`."""
+        self.beat()
+
+    def advanced(self, worker: int, frames: int) -> None:
+        """See `EvaluationWatcher`."""
+        self.beat()
+
+    def finished(self, worker: int, sequence: VideoSequence, failure: Failure | None) -> None:
+        """See `EvaluationWatcher`."""
+        self.beat()
+
+
+def _known(plan: Plan, name: str, seed: int) -> Result | None:
+    """A row's result, if all of the plan's suites are in it.
+
+    Raises:
+        ConfigError: it was made with other settings.
+    """
+    path = _place(plan, name, seed) / "result.json"
+    if not path.exists():
+        return None
+    stored = read_json(path)
+    if stored["preset"] != json.loads(preset_to_json(row_preset(plan, name, seed))) or stored["frames"] != plan.frames:
+        raise ConfigError(f"{path} was made with other settings; give another --out")
+    found: Result = stored["metrics"]
+    return found if plan.suites.keys() <= found.keys() else None
+
+
+def read_results(plan: Plan) -> dict[str, list[Result]]:
+    """The results so far, by row, one for each seed that is done."""
+    found = {row.name: [_known(plan, row.name, seed) for seed in plan.seeds] for row in plan.rows()}
+    return {name: [result for result in results if result is not None] for name, results in found.items()}
+
+
+def table(plan: Plan, results: Mapping[str, Sequence[Result]]) -> list[list[str]]:
+    """The table: a head, then a line for each row: for each metric the paper's number and ours, with their spread.
+
+    Columns are the metrics that the paper gives, and of suites that it does not name the first metric of ours.
+    """
+    rows = plan.rows()
+    columns = list(dict.fromkeys(key for row in rows for key in row.paper if key[0] in plan.suites))
+    first = {suite: next(iter(metrics)) for found in results.values() for r in found for suite, metrics in r.items()}
+    columns += [(suite, metric) for suite, metric in first.items() if all(suite != key[0] for key in columns)]
+    elsewhere = list(dict.fromkeys(key for row in rows for key in row.paper if key not in columns))
+    head = ["row", *(f"{suite} {metric}, {who}" for suite, metric in columns for who in ("paper", "ours"))]
+    head += [f"{suite} {metric}, paper" for suite, metric in elsewhere]
+    lines = [head]
+    for row in rows:
+        line = [row.name]
+        for suite, metric in columns:
+            ours = [r[suite][metric] for r in results.get(row.name, ()) if metric in r.get(suite, {})]
+            line += [_number(row.paper.get((suite, metric))), _with_spread(ours)]
+        lines.append(line + [_number(row.paper.get(key)) for key in elsewhere])
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def _with_spread(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return _number(values[0]) if values else ""
+    return f"{_number(statistics.mean(values))} ± {_number(statistics.stdev(values))} ({len(values)})"
+
+
+def write_table(plan: Plan) -> list[list[str]]:
+    """Write `table.csv` and `table.md` of the results so far into the plan's folder; return the table."""
+    lines = table(plan, read_results(plan))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    write_whole(plan.out / "table.csv", text.getvalue())
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    rows.insert(1, "|" + "---|" * len(lines[0]))
+    study = plan.study
+    made = "networks of its size" if plan.scale == "full" else f"{study.small}, a small network"
+    title = f"{study.item}: {study.shows}\n\nPaper: its own numbers. Ours: {made}"
+    write_whole(plan.out / "table.md", "\n".join([f"{title}.", "", *rows, ""]))
+    return lines

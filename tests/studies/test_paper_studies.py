@@ -1,0 +1,192 @@
+"""The studies of the papers: each table and figure is named, each row builds, and a small one runs and resumes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from siamtrack.apps.cli.main import app
+from siamtrack.config import load_preset
+from siamtrack.errors import ConfigError
+from siamtrack.studies.figures import attention_weights, candidate_recall, candidates, channel_responses, look
+from siamtrack.studies.papers import STUDIES, find_study
+from siamtrack.studies.runner import Plan, jobs_of, row_preset, table
+from siamtrack.training.validate import find_clips
+from siamtrack.zoo.networks import open_network
+from training_toys import write_sequence, write_shard
+
+# What the four papers have, from their texts.
+ITEMS = {
+    "SiamRPN++": ({1, 2, 3}, set(range(1, 12))),
+    "SiamCAR": ({1, 2}, set(range(1, 8))),
+    "SA-Siam": (set(range(1, 7)), set(range(1, 7))),
+    "SPM": (set(range(1, 5)), set(range(1, 11))),
+}
+
+
+def numbers(paper: str, kind: str) -> set[int]:
+    found: set[int] = set()
+    for study in STUDIES.values():
+        name, _, item = study.item.partition(",")
+        if name != paper:
+            continue
+        for part in re.findall(rf"{kind}s? ([\d]+(?:(?: \([ab]\))?(?: to | and )?\d*)*)", item):
+            ends = [int(n) for n in re.findall(r"\d+", part)]
+            found |= set(range(ends[0], ends[-1] + 1)) if " to " in part else set(ends)
+    return found
+
+
+@pytest.mark.parametrize("paper", ITEMS)
+def test_every_table_and_figure_is_named(paper: str) -> None:
+    tables, figures = ITEMS[paper]
+    assert numbers(paper, "table") == tables and numbers(paper, "figure") == figures
+
+
+def run(*words: object) -> tuple[int, str]:
+    found = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    return found.exit_code, found.output
+
+
+def test_the_list_says_how_to_run_each() -> None:
+    code, text = run("study", "list")
+    assert code == 0
+    for study in STUDIES.values():
+        assert study.name in text and study.command in text and study.shows in text
+    with pytest.raises(ConfigError, match="siamrpnpp-table1"):
+        find_study("siamrpnpp-tabel1")
+
+
+@pytest.mark.parametrize("name", [name for name, study in STUDIES.items() if study.rows])
+def test_every_row_is_a_preset_that_builds(name: str) -> None:
+    study = STUDIES[name]
+    assert len({row.name for row in study.rows}) == len(study.rows)
+    for scale in ("full", "small"):
+        plan = Plan(study, "", {}, Path(), scale)
+        assert plan.rows(), "no row at this scale"
+        for row in plan.rows():
+            preset = row_preset(plan, row.name, 3)
+            assert preset.train.seed == 3
+            if row.of:
+                trained = row_preset(plan, row.of, 3)
+                assert trained.train == preset.train and trained.data == preset.data, "a row of tracking alone"
+            elif scale == "small":
+                preset.model.build()
+        presets = [row_preset(plan, row.name, 0) for row in plan.rows()]
+        texts = {json.dumps([str(p.model), str(p.track), str(p.data), str(p.train)]) for p in presets}
+        assert len(texts) == len(presets), "two rows are the same"
+
+
+def test_the_numbers_are_the_papers() -> None:
+    """Spot checks against the tables, which an independent reading of the texts gave."""
+    stated = {
+        ("siamrpnpp-table1", "L4, DW", "vot2018", "EAO"): 0.374,
+        ("siamrpnpp-table1", "L3 L4 L5, UP", "otb100", "success_auc"): 0.684,
+        ("sasiam-table1", "App. Sem. Att.", "otb50", "precision@20"): 0.803,
+        ("sasiam-joint", "together", "otb100", "precision@20"): 0.819,
+        ("spm-table1", "CM+FM, series", "vot2017", "EAO"): 0.296,
+        ("spm-table2", "S-P model + GT", "vot2016", "EAO"): 0.434,
+        ("siamcar-table2", "AlexNet", "uav123", "fps"): 170,
+    }
+    for (study, name, suite, metric), value in stated.items():
+        (row,) = (row for row in STUDIES[study].rows if row.name == name)
+        assert row.paper[suite, metric] == value
+
+
+def test_rows_of_tracking_alone_share_a_network() -> None:
+    jobs = jobs_of(Plan(STUDIES["spm-figure6a"], "", {}, Path(), "small", seeds=(0, 1)))
+    assert [(job.trained, job.seed, len(job.rows)) for job in jobs] == [("K = 9", 0, 7), ("K = 9", 1, 7)]
+    some = Plan(STUDIES["spm-figure6a"], "", {}, Path(), only=("K = 3", "K = 5"))
+    assert [(job.trained, job.rows) for job in jobs_of(some)] == [("K = 9", ("K = 3", "K = 5"))]
+    with pytest.raises(ConfigError, match="has no row 'K = 4'"):
+        jobs_of(Plan(STUDIES["spm-figure6a"], "", {}, Path(), only=("K = 4",)))
+
+
+TINY = (
+    "train.batch=2", "train.precision=float32", "train.compile=false", "crops.template=63", "crops.search=127",
+    "model.width=16", "train.from_scratch=true", "train.frozen_stages=0", "data.object_part_prob=0",
+)  # fmt: skip
+
+
+def test_a_small_study_runs_resumes_and_writes_its_table(tmp_path: Path) -> None:
+    write_shard(tmp_path / "data", tracks=6, frames=2)
+    write_sequence(tmp_path / "clips", frames=4)
+    words = ["study", "siamcar-figure3", "--data", tmp_path / "data", "--out", tmp_path / "out", "--scale", "small"]
+    words += ["--suites", f"folder={tmp_path / 'clips'}", "--steps", 2, "--frames", 3, "--seeds", 2]
+    words += [part for text in TINY for part in ("--set", text)]
+    code, text = run(*words)
+    assert code == 0 and "seed 1: 2 steps" in text
+    lines = list(csv.reader((tmp_path / "out" / "table.csv").read_text().splitlines()))
+    assert [line[0] for line in lines[1:]] == [row.name for row in STUDIES["siamcar-figure3"].rows]
+    assert lines[0][1:3] == ["folder success_auc, paper", "folder success_auc, ours"]
+    assert all(re.fullmatch(r"\d\.\d{3} ± \d\.\d{3} \(2\)", line[2]) for line in lines[1:])
+    assert (tmp_path / "out" / "table.md").read_text().count("|") > 12
+    # Given again, nothing is done again; other settings are refused.
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*/*.json")}
+    assert len(before) == 8 and run(*words)[0] == 0
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    with pytest.raises(ConfigError, match="made with other settings"):
+        run(*words, "--set", "track.window=0.9")
+
+
+def test_a_table_has_papers_numbers_beside_ours() -> None:
+    study = STUDIES["siamrpnpp-table1"]
+    plan = Plan(study, "", {"otb100": Path(), "folder": Path()}, Path(), only=("L4, DW", "L5, DW"))
+    results = {"L4, DW": [{"otb100": {"success_auc": 0.5}, "folder": {"success_auc": 0.25}}]}
+    head, first, second = table(plan, results)
+    assert head == [
+        "row", "otb100 success_auc, paper", "otb100 success_auc, ours", "folder success_auc, paper",
+        "folder success_auc, ours", "vot2018 EAO, paper",
+    ]  # fmt: skip
+    assert first == ["L4, DW", "0.678", "0.500", "", "0.250", "0.374"]
+    assert second == ["L5, DW", "0.646", "", "", "", "0.320"]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sequence(tmp_path_factory.mktemp("figures") / "clips", frames=5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "model"),
+    [("channels", "siamcar_lite0"), ("attention", "sasiam_lite0"), ("responses", "siamfc_lite0"),
+     ("scores", "spm_lite0"), ("scores", "siamrpn_lite0"), ("recall", "spm_lite0")],
+)  # fmt: skip
+def test_figures_are_drawn_from_any_model(kind: str, model: str, clips: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    code, _ = run(
+        "study", "figure", kind, "--model", model, "--clips", clips, "--out", tmp_path / "f.png", "--frames", 2
+    )
+    assert code == 0 and (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_figures_show(clips: Path) -> None:
+    (clip,) = find_clips(clips, 10)
+    engines = {name: open_network(name) for name in ("spm_lite0", "sasiam_lite0", "siamrpnpp_lite0")}
+    with torch.inference_mode():
+        for engine in engines.values():
+            seen = list(look(engine.net, engine.preset, clip, 3))
+            assert len(seen) == 3 and seen[0].search.shape[-1] == engine.preset.crops.search
+        spm = list(look(engines["spm_lite0"].net, engines["spm_lite0"].preset, clip, 3))
+        boxes, scores, overlaps = candidates(spm[0], 5)
+        assert boxes.shape == (5, 4) and bool((scores[:-1] >= scores[1:]).all()) and bool((overlaps <= 1).all())
+        recall = candidate_recall(spm, (1, 5))
+        assert all(np.all(np.diff(curve) <= 0) and curve[0] == 1 for curve in recall.values())
+        assert np.all(recall[5] >= recall[1])
+        weights = attention_weights(next(look(engines["sasiam_lite0"].net, engines["sasiam_lite0"].preset, clip, 1)))
+        assert [len(layer.shape) for layer in weights] == [1, 1]
+        assert all(float(layer.min()) >= 0.5 and float(layer.max()) <= 1.5 for layer in weights)
+        with pytest.raises(ConfigError, match="needs a model of SA-Siam"):
+            attention_weights(spm[0])
+        rpn = next(look(engines["siamrpnpp_lite0"].net, engines["siamrpnpp_lite0"].preset, clip, 1))
+        assert channel_responses(rpn).shape[0] == load_preset("siamrpnpp_lite0").model.width
+    code = CliRunner().invoke(
+        app, ["study", "figure", "chanels", "--model", "spm_lite0", "--clips", str(clips), "--out", "x.png"]
+    )
+    assert "channels" in str(code.exception)

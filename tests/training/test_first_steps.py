@@ -1,0 +1,77 @@
+"""Each paper preset's first steps at its own batch, accumulated in parts so that they fit on a machine of 24 GB."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from siamtrack.config import load_preset
+from siamtrack.data.pair_source import ResidentPairs
+from siamtrack.data.pairs import generator
+from siamtrack.data.resident import ResidentSet
+from siamtrack.training.loop import build_network
+from siamtrack.training.parameters import (
+    clip_gradients,
+    make_optimiser,
+    set_rates,
+    settings_in_force,
+    unfreeze_backbone,
+)
+from training_toys import write_shard
+
+# Pairs that are learned from at once; the gradients of the parts of a batch are added.
+PART = {"siamfc": 8, "sa_siam": 8, "sa_siam_paper": 8, "siamrpn": 8, "dasiamrpn": 8, "spm": 8}
+NAMES = (
+    "siamfc", "sa_siam", "sa_siam_paper", "siamrpn", "dasiamrpn", "spm", "siamrpn_r50", "siamrpn_r50_paper",
+    "siamcar_r50", "siamcar_r50_paper", "siamban_r50",
+)  # fmt: skip
+
+
+def first_steps(name: str, crops: ResidentSet, steps: int, batch: int = 0) -> list[tuple[float, float]]:
+    """The loss and the gradient's norm before clipping of each step; whether the backbone is open alternates.
+
+    BatchNorm takes its statistics over a part, as it does on one of the authors' GPUs.
+    """
+    # ImageNet weights change what is learned, not whether the arithmetic holds: random ones are the harder case.
+    preset = load_preset(name, {"train.from_scratch": "all"})
+    cfg, part = settings_in_force(preset.train), PART.get(name, 4)
+    torch.manual_seed(0)
+    net = build_network(preset, torch.device("cpu"))
+    optimiser = make_optimiser(net, cfg)
+    pairs = ResidentPairs(crops, preset.crops, preset.data)
+    unfreeze_backbone(net, cfg, 0)
+    found = []
+    for step in range(steps):
+        set_rates(optimiser, cfg, step)
+        optimiser.zero_grad(set_to_none=True)
+        total, parts = 0.0, -(-(batch or cfg.batch) // part)
+        for number in range(parts):
+            drawn, _ = pairs.draw(part, cfg.seed, number, step)
+            loss = preset.model.loss(net, drawn, [generator(cfg.seed, number, step)])["total"] / parts
+            loss.backward()
+            total += float(loss.detach())
+        norm = clip_gradients(net, cfg.clip)
+        optimiser.step()
+        found.append((total, norm))
+    assert all(bool(torch.isfinite(value).all()) for value in net.state_dict().values() if value.is_floating_point())
+    return found
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> ResidentSet:
+    return ResidentSet.load(write_shard(tmp_path_factory.mktemp("first") / "data", tracks=8, frames=3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_twenty_steps_at_the_presets_own_batch_are_finite(name: str, crops: ResidentSet) -> None:
+    found = first_steps(name, crops, 20)
+    assert all(math.isfinite(loss) and math.isfinite(norm) and norm > 0 for loss, norm in found)
+
+
+@pytest.mark.parametrize("name", ["siamfc", "spm"])
+def test_two_steps_of_a_small_batch_are_finite(name: str, crops: ResidentSet) -> None:
+    found = first_steps(name, crops, 2, batch=4 if name == "spm" else 2)
+    assert all(math.isfinite(loss) and 0 < norm < 1e3 for loss, norm in found)
