@@ -102,7 +102,13 @@ class GraphEngine:
         if len(state.boxes) == 0:  # without targets the graph would begin anew
             return state
         kept = {f"state.{name}": value for name, value in state.tensors.items()}
-        return self._called({"frame": _pixels(frame), "boxes": self._no_boxes, **kept}, size)
+        found = self._called({"frame": _pixels(frame), "boxes": self._no_boxes, **kept}, size)
+        # What a step hands on unchanged, as templates, is one array for all states of a run, however many are kept.
+        tensors = {
+            name: state.tensors[name] if np.array_equal(value, state.tensors[name]) else value
+            for name, value in found.tensors.items()
+        }
+        return replace(found, tensors=tensors)
 
     def _called(self, inputs: Arrays, size: tuple[int, int]) -> GraphState:
         try:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import re
 import socket
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import uvicorn
 from browser import Person, chromium
 
 import siamtrack
 from footage import moving_patches, write_mp4
+from siamtrack.apps.page.places import Places, Uploads
+from siamtrack.apps.page.server import FILES, Settings, make_app
+from siamtrack.video.boxes import FORMATS, BoxRow, Clip, render_boxes
 from siamtrack.video.reader import open_source
 
-uvicorn = pytest.importorskip("uvicorn")
-
 FRAMES = 40
+STRANGERS = re.compile(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//|(?:import|fetch|url)\s*\(?\s*["']?(?:https?:)?//""")
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +43,6 @@ def tracker() -> siamtrack.MultiTracker:
 
 @pytest.fixture(scope="module")
 def address(clip: Path, tracker: siamtrack.MultiTracker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    from siamtrack.apps.page.places import Places, Uploads
-    from siamtrack.apps.page.server import Settings, make_app
-
     places = Places(str(clip), None, Uploads(tmp_path_factory.mktemp("uploads"), 1 << 24))
     app = make_app(tracker.engine, Settings("siamcar_pico", places))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
@@ -140,10 +146,6 @@ def test_everything_can_be_done_with_the_keys(person: Person) -> None:
 
 
 def test_an_upload_is_followed_and_every_download_is_the_same_boxes(person: Person, tmp_path: Path) -> None:
-    import json
-
-    import cv2
-
     for n, frame in enumerate(moving_patches(12)[0]):
         cv2.imwrite(str(tmp_path / f"{n}.png"), frame[..., ::-1])
     person.page.click("#open")
@@ -190,3 +192,80 @@ def test_every_control_has_a_name_for_screen_readers(person: Person) -> None:
           .filter((e) => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).map((e) => e.outerHTML)"""
     )
     assert nameless == []
+
+
+def test_the_frames_of_a_video_are_those_of_python(person: Person, tmp_path: Path) -> None:
+    """Each frame by its number, in any order: its mean colour, which rises from frame to frame, tells which it is."""
+    shades = [np.full((64, 96, 3), 8 * n, np.uint8) for n in range(28)]
+    clip = write_mp4(tmp_path / "shades.mp4", shades, fps=30).read_bytes()
+    order = [0, 1, 2, 9, 3, 27, 26, 12, 13, 14, 28]
+    seen = person.page.evaluate(
+        """async ([order, text]) => {
+          const { openFrames } = await import("./frames.js");
+          const data = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          const files = [new File([data], "shades.mp4", { type: "video/mp4" })];
+          const frames = await openFrames({ kind: "upload", files });
+          const context = new OffscreenCanvas(1, 1).getContext("2d", { alpha: false });
+          const seen = [[frames.about.fps, frames.about.count]];
+          for (const number of order) {
+            const image = await frames.at(number);
+            if (image) context.drawImage(image, 0, 0, 1, 1);
+            seen.push(image && context.getImageData(0, 0, 1, 1).data[1]);
+          }
+          return seen;
+        }""",
+        [order, base64.b64encode(clip).decode()],
+    )
+    assert seen[0] == [30, 28]
+    assert seen[-1] is None
+    np.testing.assert_allclose(seen[1:-1], [8 * n for n in order[:-1]], atol=3)
+
+
+def plain(name: str, text: str) -> Any:
+    """A text as what it says: JSON as its values, XML without the blanks between its elements."""
+    if name.endswith(".json"):
+        return json.loads(text)
+    if name.endswith(".jsonl"):
+        return list(map(json.loads, text.splitlines()))
+    return re.sub(r">\s+<", "><", text) if name.endswith(".xml") else text
+
+
+@pytest.mark.parametrize("images", [[], ["a.png", "b 2.png", "c.jpg", "d.e.png"]])
+def test_the_texts_of_the_page_are_those_of_python(person: Person, images: list[str]) -> None:
+    rows = [
+        (0, 1, (1.0, 2.0, 3.5, 4.0), 1.0, 1.0, "tracking"),
+        (1, 1, (-0.00001, 2.00004, 3.25, 4.123456), 0.512345, 0.75, "uncertain"),
+        (1, 2, (1e-5, 200.5, 33.333333, 4.0), 0.0, 0.1, "lost"),
+        (2, 1, (150.5, 2.0, 30.0, 1234.56789), 0.25, 1.0, "tracking"),
+        (2, 2, (170.0, 2.0, 3.0, 4.0), 0.25, 0.5, "uncertain"),
+    ]
+    keys = ("frame", "target", "box", "score", "presence", "status")
+    about = {"name": "a <clip> & more.mp4", "width": 160, "height": 120, "fps": 29.97, "count": 4, "images": images}
+    for some in (rows, rows[:2]):
+        texts, packed = person.page.evaluate(
+            """async ([rows, clip]) => {
+              const { FORMATS, packBoxes, renderBoxes } = await import("./boxes.js");
+              const texts = FORMATS.map((kind) => [kind, renderBoxes(kind, rows, clip)]);
+              const { name, blob } = packBoxes("yolo", rows, clip);
+              return [Object.fromEntries(texts), [name, Array.from(new Uint8Array(await blob.arrayBuffer()))]];
+            }""",
+            [[dict(zip(keys, row, strict=True)) for row in some], about],
+        )
+        assert list(texts) == list(FORMATS)
+        clip = Clip(about["name"], (160, 120), 29.97, 4, images)
+        for kind, found in texts.items():
+            expected = render_boxes([BoxRow(*row) for row in some], clip, kind)
+            assert {name: plain(name, text) for name, text in found.items()} == {
+                name: plain(name, text) for name, text in expected.items()
+            }, kind
+        with zipfile.ZipFile(io.BytesIO(bytes(packed[1]))) as file:
+            assert packed[0] == "boxes.zip" and file.testzip() is None
+            assert {name: file.read(name).decode() for name in file.namelist()} == texts["yolo"]
+
+
+def test_nothing_in_the_page_names_another_site() -> None:
+    for path in FILES.iterdir():
+        assert not STRANGERS.search(path.read_text()), path.name
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', (FILES / "index.html").read_text())
+    assert policy is not None
+    assert "default-src 'none'" in policy[1] and "connect-src 'self'" in policy[1] and "http" not in policy[1]

@@ -1,4 +1,4 @@
-"""`siamtrack app`: the live page, from a server on this machine."""
+"""`siamtrack app`: the live page, from a server on this machine or as static files that need none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import tempfile
 import threading
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -44,11 +45,24 @@ def app_command(
     ] = None,
     upload_limit: Annotated[int, typer.Option(metavar="MB", min=1, help="For all uploads together.")] = 2048,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    static: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Start no server: write the page for any web server into DIR.")
+    ] = None,
+    runtime: Annotated[
+        Path | None,
+        typer.Option("--onnxruntime-web", metavar="DIR", help="With --static, that npm package; else npm fetches it."),
+    ] = None,
 ) -> None:
     """Follow targets live on a page: draw boxes, watch, pause, correct, download.
 
-    The page is for this machine alone unless --host says otherwise; then it needs the token that is printed.
+    The page is for this machine alone unless --host says otherwise; then it needs the token that is printed. With
+    --static the tracker runs in the browser.
     """
+    if static is not None:
+        if source is not None or files is not None:
+            raise InputError("with --static the page opens what is on the device that shows it: leave out the source")
+        _write_static(static, model, preset, settings or [], runtime)
+        return
     with ends_at_once():
         try:
             import uvicorn
@@ -79,6 +93,22 @@ def app_command(
             threading.Timer(0.5, webbrowser.open, [address]).start()
         with contextlib.suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listening])
+
+
+def _write_static(folder: Path, model: str, preset: str | None, settings: Sequence[str], runtime: Path | None) -> None:
+    with ends_at_once():
+        from siamtrack.apps.page.static import write_static
+        from siamtrack.export import export_model
+        from siamtrack.io import read_bytes
+
+    if Path(model).suffix == ".onnx":
+        if preset or settings:
+            raise InputError("an exported model has its settings in it: leave out --preset and --set")
+        exported = read_bytes(Path(model))
+    else:
+        exported = export_model(model, preset, parse_settings(settings)).SerializeToString()
+    write_static(folder, exported, runtime)
+    typer.echo(f"the page is in {folder}: python -m http.server --bind 127.0.0.1 --directory {folder}")
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

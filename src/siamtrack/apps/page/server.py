@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import cv2
 import numpy as np
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -277,8 +278,9 @@ def _packed(about: dict[str, Any], frame: np.ndarray | None = None) -> bytes:
 
 
 def _jpeg(frame: np.ndarray) -> bytes:
-    scale = _WIDEST / frame.shape[1]
-    if scale < 1:
-        frame = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    return data.tobytes()
+    picture = Image.fromarray(frame)
+    if picture.width > _WIDEST:
+        picture = picture.resize((_WIDEST, round(picture.height * _WIDEST / picture.width)), Image.Resampling.BILINEAR)
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=88)
+    return data.getvalue()

@@ -41,7 +41,7 @@ class Frames:
     def __init__(self, source: str | Path | int) -> None:
         self._source = source
         self._reader = open_source(source)
-        self.live = isinstance(source, int) or (not Path(source).exists() and self._reader.count is None)
+        self.live = self._reader.live
         self._frames: Iterator[np.ndarray] = iter(self._reader)
         self._next = 0
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()

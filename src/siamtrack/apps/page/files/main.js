@@ -17,7 +17,13 @@ const FORMATS = {
   cvat: "CVAT for video",
   labelstudio: "Label Studio",
 };
-const ENGINES = { server: "./engine_server.js", wasm: "./engine_wasm.js" };
+const ENGINES = {
+  server: async (about) => new (await import("./engine_server.js")).ServerEngine(about),
+  wasm: async (about) => {
+    const { isolate, WasmEngine } = await import("./engine_wasm.js");
+    return (await isolate()) && new WasmEngine(about);
+  },
+};
 
 let engine;
 let source = null; // {name, width, height, fps, count, live, images}
@@ -398,6 +404,10 @@ function wire() {
   for (const [name, offered] of Object.entries({ given, upload, camera, stream, files: files?.length })) {
     $(`choice-${name}`).hidden = !offered;
   }
+  if (camera === "device") {
+    $("camera").hidden = true;
+    $("camera-label").textContent = "The camera of this device";
+  }
   $("given").textContent = `Open ${given}`;
   for (const name of files ?? []) $("file").append(new Option(name));
   $("given").onclick = () => open({ kind: "given" });
@@ -412,8 +422,12 @@ function wire() {
   if (given) open({ kind: "given" });
 }
 
-const about = await (await fetch("page.json")).json();
-const made = await import(ENGINES[about.engine]);
-engine = new (about.engine === "server" ? made.ServerEngine : made.WasmEngine)(about);
-wire();
-document.documentElement.dataset.ready = "";
+async function begin() {
+  const about = await (await fetch("page.json")).json();
+  engine = await ENGINES[about.engine](about);
+  if (!engine) return;
+  wire();
+  document.documentElement.dataset.ready = about.engine;
+}
+
+begin();

@@ -1,0 +1,217 @@
+// The boxes of a run as files. What each format says, and of which rows, is written in Python's siamtrack.video.boxes;
+// a test holds this page to it.
+
+const COLUMNS = ["frame", "target", "x", "y", "w", "h", "score", "presence", "status"];
+const LABEL = "object";
+
+const rounded = (value, digits = 4) => Number(value.toFixed(digits)) + 0; // + 0 turns -0 into 0
+const lines = (rows, line) => rows.map((row) => `${line(row)}\n`).join("");
+const pretty = (value) => `${JSON.stringify(value, null, 1)}\n`;
+
+function cells({ frame, target, box, score, presence, status }) {
+  return [frame, target, ...[...box, score, presence].map((value) => rounded(value)), status];
+}
+
+const object = (row) => JSON.stringify(Object.fromEntries(cells(row).map((cell, at) => [COLUMNS[at], cell])));
+const seen = (rows) => rows.filter(({ status }) => status !== "lost");
+
+function byTarget(rows) {
+  const found = new Map();
+  for (const row of rows) {
+    if (!found.has(row.target)) found.set(row.target, []);
+    found.get(row.target).push(row);
+  }
+  return [...found].sort(([a], [b]) => a - b);
+}
+
+/** Frames of the clip, or where that is not known, up to the last row. */
+const length = (rows, { count }) => Math.max(count ?? 0, rows.length ? rows.at(-1).frame + 1 : 0);
+
+const stem = (name) => name.replace(/\.[^.]*$/, "");
+
+function imageOf(frame, { name, images }) {
+  return images.length ? images[frame] : `${stem(name)}_${String(frame).padStart(6, "0")}.jpg`;
+}
+
+/** The part of a box inside the frame as shares of its sides; null of a lost target and of no area. */
+function shares({ box: [x, y, w, h], status }, { width, height }) {
+  const [left, top, right, low] = [Math.max(0, x), Math.max(0, y), Math.min(width, x + w), Math.min(height, y + h)];
+  if (status === "lost" || right <= left || low <= top) return null;
+  return [left / width, top / height, (right - left) / width, (low - top) / height];
+}
+
+function txt(rows) {
+  const targets = byTarget(rows);
+  const text = (own) => lines(own, ({ box }) => box.map((value) => rounded(value)).join(","));
+  return targets.length > 1
+    ? Object.fromEntries(targets.map(([target, own]) => [`boxes-${target}.txt`, text(own)]))
+    : text(rows);
+}
+
+function mot(rows) {
+  return lines(seen(rows), ({ frame, target, box: [x, y, w, h], presence }) =>
+    [frame + 1, target, ...[x + 1, y + 1, w, h, presence].map((value) => rounded(value)), -1, -1, -1].join(","),
+  );
+}
+
+function coco(rows, clip) {
+  const { name, width, height } = clip;
+  const frames = [...new Set(rows.map(({ frame }) => frame))].sort((a, b) => a - b);
+  const numbers = new Map(frames.map((frame, at) => [frame, at + 1]));
+  return pretty({
+    videos: [{ id: 1, name, file_name: name, width, height }],
+    images: frames.map((frame) => ({
+      id: numbers.get(frame),
+      file_name: imageOf(frame, clip),
+      width,
+      height,
+      video_id: 1,
+      frame_id: frame,
+    })),
+    categories: [{ id: 1, name: LABEL, supercategory: "" }],
+    annotations: seen(rows).map(({ frame, target, box, presence }, at) => ({
+      id: at + 1,
+      image_id: numbers.get(frame),
+      category_id: 1,
+      bbox: box.map((value) => rounded(value)),
+      area: rounded(box[2] * box[3]),
+      iscrowd: 0,
+      segmentation: [],
+      track_id: target,
+      attributes: { track_id: target },
+      score: rounded(presence),
+    })),
+  });
+}
+
+function labelstudio(rows, clip) {
+  const count = length(rows, clip);
+  const mean = (some) => (some.length ? rounded(some.reduce((sum, row) => sum + row.presence, 0) / some.length) : 0);
+  const result = byTarget(rows).flatMap(([target, own]) => {
+    const sequence = own.flatMap((row, at) => {
+      const inside = shares(row, clip);
+      if (!inside) return [];
+      const after = own[at + 1];
+      const [x, y, width, height] = inside.map((share) => rounded(100 * share, 6));
+      const number = row.frame + 1;
+      const enabled = after ? shares(after, clip) !== null : number === count;
+      return [{ frame: number, time: rounded(number / clip.fps, 6), enabled, rotation: 0, x, y, width, height }];
+    });
+    if (!sequence.length) return [];
+    const value = { framesCount: count, duration: rounded(count / clip.fps, 6), sequence, labels: [LABEL] };
+    const about = { type: "videorectangle", from_name: "box", to_name: "video", origin: "prediction" };
+    return [{ id: `target-${target}`, ...about, score: mean(own), value }];
+  });
+  return pretty([
+    { data: { video: clip.name }, predictions: [{ model_version: "siamtrack", score: mean(rows), result }] },
+  ]);
+}
+
+function cvat(rows, clip) {
+  const count = length(rows, clip);
+  const task = [
+    ["name", clip.name],
+    ["size", count],
+    ["mode", "interpolation"],
+    ["start_frame", 0],
+    ["stop_frame", Math.max(0, count - 1)],
+  ];
+  const box = (frame, [x, y, w, h], outside) => {
+    const corners = { xtl: x, ytl: y, xbr: x + w, ybr: y + h };
+    const places = Object.entries(corners).map(([name, value]) => `${name}="${rounded(value)}"`);
+    return `<box frame="${frame}" keyframe="1" outside="${Number(outside)}" occluded="0" ${places.join(" ")} z_order="0" />`;
+  };
+  const tracks = byTarget(rows).map(([target, own]) => {
+    const boxes = own.map((row) => box(row.frame, row.box, row.status === "lost"));
+    const last = own.at(-1);
+    if (last.frame + 1 < count && last.status !== "lost") boxes.push(box(last.frame + 1, last.box, true));
+    return `<track id="${target - 1}" label="${LABEL}" source="auto">\n${boxes.join("\n")}\n</track>\n`;
+  });
+  const label = `<labels><label><name>${LABEL}</name><type>rectangle</type><attributes /></label></labels>`;
+  const size = `<original_size><width>${clip.width}</width><height>${clip.height}</height></original_size>`;
+  const facts = task.map(([name, value]) => `<${name}>${escaped(String(value))}</${name}>`).join("");
+  const meta = `<meta><task>${facts}${label}${size}<source>${escaped(clip.name)}</source></task></meta>`;
+  return `<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version>\n${meta}\n${tracks.join("")}</annotations>\n`;
+}
+
+const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+function yolo(rows, clip) {
+  const files = {};
+  for (const row of rows) {
+    const name = `labels/${stem(imageOf(row.frame, clip))}.txt`;
+    files[name] ??= "";
+    const inside = shares(row, clip);
+    if (!inside) continue;
+    const [x, y, w, h] = inside;
+    files[name] += `0 ${[x + w / 2, y + h / 2, w, h].map((share) => share.toFixed(6)).join(" ")}\n`;
+  }
+  files["classes.txt"] = `${LABEL}\n`;
+  files["data.yaml"] = `path: .\ntrain: images\nval: images\nnames:\n  0: "${LABEL}"\n`;
+  return files;
+}
+
+const FORMS = {
+  csv: [".csv", (rows) => `${COLUMNS.join(",")}\n${lines(rows, (row) => cells(row).join(","))}`],
+  json: [".json", (rows) => `[\n${rows.map(object).join(",\n")}\n]\n`],
+  jsonl: [".jsonl", (rows) => lines(rows, object)],
+  txt: [".txt", txt],
+  mot: [".txt", mot],
+  coco: [".json", coco],
+  yolo: [".zip", yolo],
+  cvat: [".xml", cvat],
+  labelstudio: [".json", labelstudio],
+};
+
+export const FORMATS = Object.keys(FORMS);
+
+/** A run's rows as the texts of a format, by file name. */
+export function renderBoxes(kind, rows, clip) {
+  const [suffix, render] = FORMS[kind];
+  const made = render(rows, clip);
+  return typeof made === "string" ? { [`boxes${suffix}`]: made } : made;
+}
+
+/** The same as one file, {name, blob}; several texts become a zip file. */
+export function packBoxes(kind, rows, clip) {
+  const texts = Object.entries(renderBoxes(kind, rows, clip));
+  if (texts.length === 1) return { name: texts[0][0], blob: new Blob([texts[0][1]]) };
+  return { name: "boxes.zip", blob: zipped(texts) };
+}
+
+/** A zip file of texts, which are not compressed (APPNOTE.TXT 4.3: local headers, central directory, its end). */
+function zipped(texts) {
+  const parts = [];
+  const directory = [];
+  let offset = 0;
+  for (const [name, text] of texts) {
+    const [title, data] = [name, text].map((some) => new TextEncoder().encode(some));
+    // version 2.0, UTF-8 names, stored, 1 January 1980
+    const facts = [20, 2, 0x0800, 2, 0, 2, 0, 2, 0x21, 2, crc32(data), 4, data.length, 4, data.length, 4, title.length, 2, 0, 2];
+    const local = packed([0x04034b50, 4, ...facts]);
+    directory.push(packed([0x02014b50, 4, 20, 2, ...facts, 0, 2, 0, 2, 0, 2, 0, 4, offset, 4]), title);
+    parts.push(local, title, data);
+    offset += local.length + title.length + data.length;
+  }
+  const size = directory.reduce((sum, part) => sum + part.length, 0);
+  const end = packed([0x06054b50, 4, 0, 2, 0, 2, texts.length, 2, texts.length, 2, size, 4, offset, 4, 0, 2]);
+  return new Blob([...parts, ...directory, end], { type: "application/zip" });
+}
+
+/** Numbers in little endian: value, bytes, value, bytes, ... */
+function packed(numbers) {
+  const bytes = [];
+  for (let at = 0; at < numbers.length; at += 2) {
+    for (let byte = 0; byte < numbers[at + 1]; byte++) bytes.push((numbers[at] >>> (8 * byte)) & 255);
+  }
+  return Uint8Array.from(bytes);
+}
+
+function crc32(data) {
+  let crc = ~0;
+  for (const byte of data) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (0xedb88320 & -(crc & 1));
+  }
+  return ~crc >>> 0;
+}
