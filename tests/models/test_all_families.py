@@ -45,7 +45,10 @@ LIGHT = {
     "siamcar_lite0": 21, "siamcar_pico": 13, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
     "sasiam_lite0": 9, "spm_lite0": 25, "siamban_lite0": 21,
 }  # fmt: skip
-_OWN = {"siamcar_pico": {"frozen_stages", "backbone_rate", "unfreeze_at"}, "spm_lite0": {"unfreeze_at"}}
+_OWN = {
+    "siamcar_pico": {"frozen_stages", "backbone_rate", "unfreeze_at"}, "spm_lite0": {"unfreeze_at"},
+    "sasiam_lite0": {"from_scratch", "backbone_rate"},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LIGHT)
@@ -53,7 +56,8 @@ def test_light_presets_share_data_and_schedule(name: str) -> None:
     """They differ from the default tracker in the model and what follows from it, and in nothing else."""
     preset, default = load_preset(name), load_preset("siamcar_lite0")
     differing = {f.name for f in fields(Train) if getattr(preset.train, f.name) != getattr(default.train, f.name)}
-    # The default was trained for longer; of the pico's backbone more is tuned, of SPM's nothing.
+    # The default was trained for longer; of the pico's backbone more is tuned, of SPM's nothing; SA-Siam's A-Net begins
+    # with random weights (SA-Siam, section 3.1).
     assert differing <= {"steps"} | _OWN.get(name, set())
     if name != "siamcar_pico":
         assert preset.data == default.data

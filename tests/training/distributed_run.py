@@ -43,9 +43,8 @@ def train_all(data: Path, out: Path, presets: Sequence[Path], world: ProcessGrou
     crops = ResidentSet.load(data)
     for path in presets:
         preset = load_preset(path)
-        loop.train(
-            preset, ResidentPairs(crops, preset.crops, preset.data), out / preset.name, loop.RunOptions(world=world)
-        )
+        pairs = ResidentPairs(crops, preset.crops, preset.data)
+        loop.train(preset, pairs, out / preset.name, loop.RunOptions(world=world or ProcessGroup()))
 
 
 def main(data: str, out: str, *presets: str) -> None:
