@@ -18,7 +18,7 @@ from siamtrack.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Box", "Boxes", "Frame", "check_same_size", "checked_boxes", "frame_size"]
+__all__ = ["Box", "Boxes", "Frame", "bgr_to_rgb", "check_same_size", "checked_boxes", "frame_size"]
 
 Frame: TypeAlias = "np.ndarray | Tensor"
 """One RGB frame: numpy (H, W, 3) uint8, or a tensor (3, H, W), uint8 or float 0..255, on any device."""
@@ -82,8 +82,11 @@ def frame_size(frame: Frame) -> tuple[int, int]:
     """
     if isinstance(frame, np.ndarray):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
+            kind = _like_a_picture(frame)
+            hint = f", {kind}; OpenCV's frames are taken with colour='bgr'" if kind else ""
             raise InputError(
-                f"a frame is an RGB array of shape (H, W, 3) and type uint8; got shape {frame.shape}, {frame.dtype}"
+                f"a frame is an RGB array of shape (H, W, 3) and type uint8; got shape {frame.shape}, "
+                f"{frame.dtype}{hint}"
             )
         return frame.shape[1], frame.shape[0]
     if _is_tensor(frame):
@@ -94,6 +97,29 @@ def frame_size(frame: Frame) -> tuple[int, int]:
             )
         return frame.shape[2], frame.shape[1]
     raise InputError(f"a frame is a numpy array or a tensor; got {type(frame).__name__}")
+
+
+def bgr_to_rgb(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return a frame of OpenCV's, BGR (H, W, 3), BGRA (H, W, 4) or grey (H, W) or (H, W, 1), as RGB (H, W, 3).
+
+    Raises:
+        InputError: no uint8 array of such a shape.
+    """
+    kind = _like_a_picture(frame) if isinstance(frame, np.ndarray) else ""
+    if kind == "grey":
+        return np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=2)
+    if kind or (isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3 and frame.dtype == np.uint8):
+        return np.ascontiguousarray(frame[..., 2::-1])
+    got = f"shape {frame.shape}, {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
+    raise InputError(f"a frame of OpenCV's is a BGR, BGRA or grey array of type uint8; got {got}")
+
+
+def _like_a_picture(frame: npt.NDArray[np.uint8]) -> str:
+    """Say "grey" or "with alpha" for an array that is such a picture, else nothing."""
+    if frame.dtype != np.uint8 or frame.ndim not in (2, 3):
+        return ""
+    channels = 1 if frame.ndim == 2 else frame.shape[2]
+    return {1: "grey", 4: "with alpha"}.get(channels, "")
 
 
 def check_same_size(size: tuple[int, int], first: tuple[int, int]) -> None:

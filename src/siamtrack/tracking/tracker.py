@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from siamtrack.errors import InputError
-from siamtrack.geometry.inputs import Box, Boxes, Frame
+from siamtrack.errors import ConfigError, InputError
+from siamtrack.geometry.inputs import Box, Boxes, Frame, bgr_to_rgb
 from siamtrack.tracking.interface import Engine, EngineState
 
-__all__ = ["MultiTracker", "Result", "Status", "Step", "Tracker", "follow", "results", "status_of"]
+__all__ = ["Colour", "MultiTracker", "Result", "Status", "Step", "Tracker", "follow", "results", "status_of"]
 
 Status = Literal["tracking", "uncertain", "lost"]
+Colour = Literal["rgb", "bgr"]
+"""The order of the colours in the frames that a tracker is given."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,19 @@ class MultiTracker:
 
     Args:
         engine: what computes, as `siamtrack.load_multi` opens it, or a `TorchEngine` of a network of your own.
+        colour: "rgb", or "bgr" for OpenCV's frames: BGR, BGRA or grey arrays.
+
+    Raises:
+        ConfigError: another colour.
 
     Attributes:
         state: the targets as of the last frame; None before `init`. It may be exchanged between two frames for
             another state of the same engine, as one that has more targets (`join`) or fewer (`rows`).
     """
 
-    def __init__(self, engine: Engine[Any]) -> None:
+    def __init__(self, engine: Engine[Any], colour: Colour = "rgb") -> None:
         self.engine = engine
+        self.colour = _checked(colour)
         self.state: EngineState | None = None
 
     def init(self, frame: Frame, boxes: Boxes) -> None:
@@ -77,7 +84,7 @@ class MultiTracker:
         Raises:
             InputError: a box or frame that cannot be used.
         """
-        self.state = self.engine.start(frame, boxes)
+        self.state = self.engine.start(_as_rgb(frame, self.colour), boxes)
 
     def update(self, frame: Frame) -> list[Result]:
         """Follow the targets into the next frame: one result for each, in the order of the boxes.
@@ -85,15 +92,16 @@ class MultiTracker:
         Raises:
             InputError: `init` was not called, or the frame cannot be used.
         """
-        self.state = self.engine.step(frame, _begun(self.state))
+        self.state = self.engine.step(_as_rgb(frame, self.colour), _begun(self.state))
         return results(self.state)
 
 
 class Tracker:
     """Follows one target; arguments, attributes and errors as `MultiTracker`, which follows several."""
 
-    def __init__(self, engine: Engine[Any]) -> None:
+    def __init__(self, engine: Engine[Any], colour: Colour = "rgb") -> None:
         self.engine = engine
+        self.colour = _checked(colour)
         self.state: EngineState | None = None
 
     def init(self, frame: Frame, box: Boxes) -> None:
@@ -102,7 +110,7 @@ class Tracker:
         Raises:
             InputError: a box or frame that cannot be used, or several boxes.
         """
-        state = self.engine.start(frame, box)
+        state = self.engine.start(_as_rgb(frame, self.colour), box)
         count = len(np.asarray(state.boxes))
         if count > 1:
             raise InputError(f"a Tracker follows one box x,y,w,h; got {count}: use a MultiTracker for them")
@@ -114,7 +122,7 @@ class Tracker:
         Raises:
             InputError: `init` was not called, or the frame cannot be used.
         """
-        self.state = self.engine.step(frame, _begun(self.state))
+        self.state = self.engine.step(_as_rgb(frame, self.colour), _begun(self.state))
         return results(self.state)[0]
 
 
@@ -150,6 +158,16 @@ def follow(
         else:
             found = tracker.update(frame)
         yield Step(number, frame, found, time.perf_counter() - began)
+
+
+def _checked(colour: Colour) -> Colour:
+    if colour not in get_args(Colour):
+        raise ConfigError(f"colour: expected 'rgb' or 'bgr'; got {colour!r}")
+    return colour
+
+
+def _as_rgb(frame: Frame, colour: Colour) -> Frame:
+    return bgr_to_rgb(frame) if colour == "bgr" and isinstance(frame, np.ndarray) else frame
 
 
 def _begun(state: EngineState | None) -> EngineState:

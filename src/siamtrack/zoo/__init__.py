@@ -11,7 +11,7 @@ from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.runtime.metadata import EXPORT_SUFFIXES
 from siamtrack.runtime.sessions import open_exported
 from siamtrack.tracking.interface import Engine
-from siamtrack.tracking.tracker import MultiTracker, Tracker
+from siamtrack.tracking.tracker import Colour, MultiTracker, Tracker
 from siamtrack.zoo.packaged import check_name, packaged_export
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def load(
     settings: Mapping[str, Any] | None = None,
     engine: EngineName | str = "auto",
     threads: int | None = None,
+    colour: Colour = "rgb",
 ) -> Tracker:
     """Load a tracker of one target.
 
@@ -46,13 +47,14 @@ def load(
             unless `preset`, `settings` or a GPU ask for the network; all others run in "torch".
         threads: of the processor that a frame may use; None for the engine's own choice. Torch has one number for the
             whole program.
+        colour: "rgb", or "bgr" for OpenCV's frames, also grey and BGRA ones.
 
     Raises:
         ConfigError: an unknown name (the nearest is offered), setting, engine or device, an engine that is not
             installed or does not run the model, or a preset of another family.
         WeightsError: no weights for that name, a file that is corrupt or foreign, or settings that do not fit it.
     """
-    return Tracker(open_engine(model, device, preset, settings, engine, threads))
+    return Tracker(open_engine(model, device, preset, settings, engine, threads), colour)
 
 
 def load_multi(
@@ -62,9 +64,10 @@ def load_multi(
     settings: Mapping[str, Any] | None = None,
     engine: EngineName | str = "auto",
     threads: int | None = None,
+    colour: Colour = "rgb",
 ) -> MultiTracker:
     """Load a tracker of several targets; arguments and errors are those of `load`."""
-    return MultiTracker(open_engine(model, device, preset, settings, engine, threads))
+    return MultiTracker(open_engine(model, device, preset, settings, engine, threads), colour)
 
 
 def open_engine(
