@@ -10,6 +10,8 @@ Examples:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from siamtrack.errors import missing_torch
+
 if TYPE_CHECKING:
     from siamtrack.config import Preset, load_preset
     from siamtrack.errors import SiamtrackError
@@ -58,4 +60,7 @@ def __getattr__(name: str) -> Any:
     # Names are fetched when first used: scoring results or asking for help does not wait for torch.
     if name not in _HOMES:
         raise AttributeError(f"module 'siamtrack' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        raise missing_torch(f"siamtrack.{name}", error) from None

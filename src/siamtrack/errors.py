@@ -17,6 +17,7 @@ __all__ = [
     "WeightsError",
     "did_you_mean",
     "missing_package",
+    "missing_torch",
     "printable",
     "reason",
 ]
@@ -101,3 +102,14 @@ def missing_package(what: str, package: str, extra: str) -> ConfigError:
         f"{what} needs {' and '.join(names)}: pip install {quoted} "
         f"(or, from a clone of siamtrack, pip install -e '.[{extra}]')"
     )
+
+
+def missing_torch(what: str, error: ModuleNotFoundError) -> Exception:
+    """Return the error for what cannot be done without torch and the packages that come with it.
+
+    Args:
+        what: what cannot be done, to begin the message: "training".
+        error: raised by the import; returned as it is if another package is missing.
+    """
+    needed = (error.name or "").partition(".")[0] in ("cv2", "pydantic", "safetensors", "torch")
+    return missing_package(what, "siamtrack[torch]", "torch") if needed else error

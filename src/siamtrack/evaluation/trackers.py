@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from siamtrack.errors import ConfigError, WeightsError, missing_package
+from siamtrack.errors import ConfigError, WeightsError, missing_torch
 from siamtrack.io import file_sha256
 from siamtrack.runtime.engine import GraphEngine
 from siamtrack.tracking.interface import TrackerLike
@@ -128,7 +128,7 @@ def _opencv() -> Any:
     try:
         from siamtrack.evaluation import opencv
     except ModuleNotFoundError as error:
-        raise missing_package("a tracker of OpenCV", "opencv-python-headless", "torch") from error
+        raise missing_torch("a tracker of OpenCV", error) from None
     return opencv
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from siamtrack.errors import ConfigError, did_you_mean, missing_package
+from siamtrack.errors import ConfigError, did_you_mean, missing_torch
 from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.runtime.metadata import EXPORT_SUFFIXES
 from siamtrack.runtime.sessions import open_exported
@@ -106,7 +106,8 @@ def open_engine(
 
         from siamtrack.zoo.networks import open_network
     except ModuleNotFoundError as error:
-        raise missing_package(f"'{model}' as a network, not exported,", "siamtrack[torch]", "torch") from error
+        changes = " with other settings than its own" if changed else ", a model that is not exported,"
+        raise missing_torch(f"'{model}'{changes}", error) from None
     if threads:
         torch.set_num_threads(threads)
     return open_network(model, device, preset, settings)

@@ -20,7 +20,7 @@ from siamtrack.apps.cli.study import study
 from siamtrack.apps.cli.track import demo, track
 from siamtrack.apps.cli.train import train
 from siamtrack.apps.cli.tune import tune_command
-from siamtrack.errors import SiamtrackError, printable
+from siamtrack.errors import SiamtrackError, missing_torch, printable
 
 __all__ = ["app", "run"]
 
@@ -75,6 +75,11 @@ def run() -> None:
     try:
         with ends_while_importing():
             code = app(prog_name="siamtrack", standalone_mode=False)
+    except ModuleNotFoundError as error:
+        found = missing_torch("this command", error)
+        if found is error:
+            raise
+        code = _complain(str(found))
     except (SiamtrackError, OSError) as error:
         code = _complain(str(error))
     except _UsageError as error:

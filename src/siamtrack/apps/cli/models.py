@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from siamtrack.errors import InputError
+from siamtrack.errors import InputError, missing_torch
 
 __all__ = ["import_command", "models"]
 
@@ -20,15 +20,45 @@ def models(
 
     MACs are counted for one template crop, once a target, and one search crop: a frame, or for families with a
     search pyramid one of its scales. Where a preset chooses between two correlations, UP-XCorr and DW-XCorr, the
-    parameters of its proposal head are shown with either.
+    parameters of its proposal head are shown with either. All this is counted with torch; without it the models that
+    ship are listed.
     """
     from siamtrack.presets import preset_names
 
-    rows = [_row(name) for name in preset_names()]
+    note = ""
+    try:
+        rows = [_row(name) for name in preset_names()]
+    except ModuleNotFoundError as error:
+        note = str(missing_torch("sizes, and the list of all presets,", error))
+        rows = [row for name in preset_names() if (row := _shipped_row(name))]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
         _print(rows)
+    if note:
+        typer.echo(f"siamtrack: {note}", err=True)
+
+
+def _shipped_row(name: str) -> dict[str, Any] | None:
+    """What an exported model that ships says of itself; nothing is counted."""
+    from siamtrack.runtime.metadata import read_exported
+    from siamtrack.zoo.packaged import packaged_export
+
+    path = packaged_export(name)
+    if path is None:
+        return None
+    preset = read_exported(path).preset
+    sizes = dict.fromkeys(["parameters", "head_parameters", "macs_template", "macs_search"])
+    return {
+        "name": name,
+        "family": preset["model"]["family"],
+        "backbone": preset["model"]["backbone"],
+        **sizes,
+        "proposal_parameters": {},
+        "weights": True,
+        "published": preset["published"],
+        "description": preset["description"],
+    }
 
 
 def _row(name: str) -> dict[str, Any]:
@@ -62,7 +92,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
         heads = row["proposal_parameters"]
         parameters = (row["parameters"], row["head_parameters"], heads.get("up"), heads.get("depthwise"))
         numbers = ["" if count is None else f"{count / 1e6:.2f}" for count in parameters]
-        numbers += [f"{row[key] / 1e9:.2f}" for key in ("macs_template", "macs_search")]
+        macs = (row[key] for key in ("macs_template", "macs_search"))
+        numbers += ["" if count is None else f"{count / 1e9:.2f}" for count in macs]
         table.append([row["name"], row["family"], row["backbone"], *numbers, weights, score])
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     for line in table:
