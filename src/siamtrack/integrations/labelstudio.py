@@ -1,0 +1,206 @@
+"""A machine learning backend for Label Studio: follows the rectangles that an annotator drew in a video.
+
+    python -m siamtrack.integrations.labelstudio --files VIDEOS --port 9090
+
+Connect the address to a project whose template is the one for video object tracking. Each region's key frames are the
+target's given boxes; the answer has its box in every frame from the first of them on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+
+from siamtrack.errors import InputError, SiamtrackError, missing_package, reason
+from siamtrack.presets import DEFAULT_MODEL
+from siamtrack.tracking.tracker import MultiTracker
+from siamtrack.video.boxes import BoxRow, render_boxes
+from siamtrack.video.keyed import follow_keys
+from siamtrack.video.reader import open_source
+from siamtrack.zoo import load_multi
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+__all__ = ["backend", "follow_regions", "main"]
+
+_VERSION = "siamtrack"
+
+
+def follow_regions(tracker: MultiTracker, source: str | Path, regions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Follow Label Studio's video rectangles through a video.
+
+    Args:
+        tracker: of any model.
+        source: a video file.
+        regions: of an annotation; those of other types are left alone.
+
+    Returns:
+        A prediction: `model_version`, `score` and `result`, the regions under their old ids.
+
+    Raises:
+        InputError: a video or region that cannot be used.
+    """
+    drawn = [region for region in regions if region.get("type") == "videorectangle"]
+
+    def read(start: int, end: int | None) -> Iterator[np.ndarray]:
+        with open_source(source, start, end) as frames:
+            yield from frames
+
+    with open_source(source) as frames:
+        clip = frames.clip([_label(region) for region in drawn] or ["object"])
+    rows: list[BoxRow] = []
+    for target, region in enumerate(drawn, 1):
+        keys = _keys(region, clip.size)
+        for frame, found in follow_keys(tracker, read, keys, min(keys)).items():
+            rows.append(BoxRow(frame, target, found.box, found.score, found.presence, found.status))
+    rows.sort(key=lambda row: (row.frame, row.target))
+    task = json.loads(render_boxes(rows, clip, "labelstudio")["boxes.json"])[0]
+    prediction: dict[str, Any] = task["predictions"][0]
+    for region in prediction["result"]:
+        given = drawn[int(region["id"].rpartition("-")[2]) - 1]
+        region.update({key: given[key] for key in ("id", "from_name", "to_name") if key in given})
+    return prediction
+
+
+def _label(region: Mapping[str, Any]) -> str:
+    labels = region.get("value", {}).get("labels") or ["object"]
+    return str(labels[0])
+
+
+def _keys(region: Mapping[str, Any], size: tuple[int, int]) -> dict[int, tuple[float, float, float, float]]:
+    """The boxes of a region's key frames in pixels, by frame from 0."""
+    width, height = size
+    try:
+        keys = {
+            int(entry["frame"]) - 1: (
+                float(entry["x"]) * width / 100,
+                float(entry["y"]) * height / 100,
+                float(entry["width"]) * width / 100,
+                float(entry["height"]) * height / 100,
+            )
+            for entry in region["value"]["sequence"]
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"a video rectangle has a sequence of frame, x, y, width, height; got {error!r}") from None
+    if not keys or min(keys) < 0:
+        raise InputError("a video rectangle has key frames, counted from 1; got none, or one before the first frame")
+    return keys
+
+
+def backend(tracker: MultiTracker, files: Path) -> Starlette:
+    """Make the web application that Label Studio speaks to: /health, /setup, /predict and /webhook.
+
+    Args:
+        tracker: follows one request after the other.
+        files: the folder of the videos that Label Studio serves from local files; nothing outside is read. Other
+            videos are fetched from their URL, those of Label Studio itself from LABEL_STUDIO_URL with
+            LABEL_STUDIO_API_KEY.
+    """
+    try:
+        from starlette.applications import Starlette
+        from starlette.concurrency import run_in_threadpool
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
+    except ModuleNotFoundError as error:
+        raise missing_package("the backend for Label Studio", "starlette uvicorn", "app") from error
+    from threading import Lock
+
+    turn = Lock()
+
+    def answer(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+        context = (body.get("params") or {}).get("context") or {}
+        with turn:
+            return [_predict(tracker, files, task, context.get("result")) for task in body["tasks"]]
+
+    async def predict(request: Request) -> Response:
+        try:
+            found = await run_in_threadpool(answer, await request.json())
+        except (SiamtrackError, KeyError, TypeError, ValueError, AttributeError) as error:
+            return JSONResponse({"detail": str(error)}, status_code=400)
+        return JSONResponse({"results": found, "model_version": _VERSION})
+
+    async def health(request: Request) -> Response:
+        return JSONResponse({"status": "UP", "model_class": "siamtrack"})
+
+    async def setup(request: Request) -> Response:
+        return JSONResponse({"model_version": _VERSION})
+
+    async def webhook(request: Request) -> Response:
+        return JSONResponse({"status": "nothing to train"}, status_code=201)
+
+    return Starlette(
+        routes=[
+            Route("/", health),
+            Route("/health", health),
+            Route("/setup", setup, methods=["POST"]),
+            Route("/predict", predict, methods=["POST"]),
+            Route("/webhook", webhook, methods=["POST"]),
+        ]
+    )
+
+
+def _predict(tracker: MultiTracker, files: Path, task: Mapping[str, Any], drawn: Any) -> dict[str, Any]:
+    """Answer for one task: by the regions of the request, else of the newest annotation or draft."""
+    kept = [entry for key in ("annotations", "drafts") for entry in task.get(key) or [] if entry.get("result")]
+    regions = drawn or (kept[-1]["result"] if kept else [])
+    if not regions:
+        return {"model_version": _VERSION, "score": 0.0, "result": []}
+    address = str(task["data"].get("video") or next(iter(task["data"].values())))
+    with tempfile.TemporaryDirectory(prefix="siamtrack-") as folder:
+        return follow_regions(tracker, _fetched(address, files, Path(folder)), regions)
+
+
+def _fetched(address: str, files: Path, folder: Path) -> Path:
+    """The video of a task as a file: one below `files`, or fetched into `folder`."""
+    parts = urlsplit(address)
+    if parts.path.startswith("/data/local-files"):
+        address = parse_qs(parts.query).get("d", [""])[0]
+    elif parts.scheme in ("http", "https") or address.startswith("/data/"):
+        host, key = os.environ.get("LABEL_STUDIO_URL", "").rstrip("/"), os.environ.get("LABEL_STUDIO_API_KEY", "")
+        url = address if parts.scheme else f"{host}{address}"
+        own = bool(host) and url.startswith(f"{host}/")
+        path = folder / (Path(parts.path).name or "video")
+        try:
+            request = urllib.request.Request(url, headers={"Authorization": f"Token {key}"} if own and key else {})
+            with urllib.request.urlopen(request, timeout=60) as answer, path.open("wb") as file:
+                while block := answer.read(1 << 20):
+                    file.write(block)
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot fetch the video {url[:200]}: {reason(error)}") from error
+        return path
+    path = (files / address).resolve()
+    if not path.is_relative_to(files.resolve()) or not path.is_file():
+        raise InputError(f"no such video below {files}: {address[:200]}")
+    return path
+
+
+def main() -> None:
+    """Serve until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="python -m siamtrack.integrations.labelstudio", description=__doc__)
+    parser.add_argument("--files", type=Path, default=Path(), help="the folder of the videos")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a shipped model's name or a weights file")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=9090)
+    given = parser.parse_args()
+    try:
+        import uvicorn
+    except ModuleNotFoundError as error:
+        raise missing_package("the backend for Label Studio", "starlette uvicorn", "app") from error
+    uvicorn.run(backend(load_multi(given.model, given.device), given.files), host=given.host, port=given.port)
+
+
+if __name__ == "__main__":
+    main()

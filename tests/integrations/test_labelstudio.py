@@ -1,0 +1,123 @@
+"""The backend for Label Studio, over HTTP as Label Studio speaks to it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from footage import moving_patches, write_mp4
+from siamtrack.integrations.labelstudio import backend
+from template_matcher import TemplateMatcher
+
+httpx = pytest.importorskip("httpx")
+uvicorn = pytest.importorskip("uvicorn")
+
+COUNT = 12
+TRUTH = moving_patches(COUNT)[1]
+CONFIG = """<View><Video name="video" value="$video" framerate="25"/><VideoRectangle name="box" toName="video"/>
+  <Labels name="videoLabels" toName="video"><Label value="cat"/><Label value="dog"/></Labels></View>"""
+
+
+def region(target: int, frames: list[int]) -> dict[str, Any]:
+    """What Label Studio keeps of a rectangle drawn in some frames, counted from 0 here."""
+    sequence = []
+    for frame in frames:
+        x, y, w, h = TRUTH[frame, target]
+        place = {"x": x / 1.6, "y": y / 1.2, "width": w / 1.6, "height": h / 1.2}
+        sequence.append({"frame": frame + 1, "time": (frame + 1) / 25, "enabled": True, "rotation": 0, **place})
+    value = {"framesCount": COUNT, "duration": COUNT / 25, "sequence": sequence, "labels": [("cat", "dog")[target]]}
+    names = {"type": "videorectangle", "from_name": "box", "to_name": "video", "origin": "manual"}
+    return {"id": f"r{target}", "value": value, **names}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    write_mp4(folder / "clip.mp4", moving_patches(COUNT)[0])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(files: Path) -> Iterator[str]:
+    app = backend(TemplateMatcher(), files)  # type: ignore[arg-type]
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+def check(prediction: dict[str, Any], target: int, first: int) -> None:
+    (found,) = prediction["result"]
+    assert found["id"] == f"r{target}" and found["value"]["labels"] == [("cat", "dog")[target]]
+    assert [entry["frame"] for entry in found["value"]["sequence"]] == list(range(first + 1, COUNT + 1))
+    for entry in found["value"]["sequence"]:
+        box = entry["x"] * 1.6, entry["y"] * 1.2, entry["width"] * 1.6, entry["height"] * 1.2
+        assert box == pytest.approx(tuple(TRUTH[entry["frame"] - 1, target]), abs=1)
+
+
+def test_a_drawn_rectangle_is_followed_to_the_end(address: str) -> None:
+    assert httpx.get(f"{address}/health").json()["status"] == "UP"
+    assert httpx.post(f"{address}/setup", json={"project": "1", "schema": CONFIG}).json()["model_version"]
+    task = {"id": 1, "data": {"video": "/data/local-files/?d=clip.mp4"}, "annotations": [{"result": [region(0, [2])]}]}
+    answer = httpx.post(f"{address}/predict", json={"tasks": [task], "label_config": CONFIG}, timeout=60).json()
+    check(answer["results"][0], 0, 2)
+    drawn = {"context": {"result": [region(1, [0, 7])]}}  # what is being drawn comes before what was saved
+    answer = httpx.post(f"{address}/predict", json={"tasks": [task], "params": drawn}, timeout=60).json()
+    check(answer["results"][0], 1, 0)
+    empty = httpx.post(f"{address}/predict", json={"tasks": [{"data": {"video": "clip.mp4"}}]}).json()
+    assert empty["results"][0]["result"] == []
+    sdk = pytest.importorskip("label_studio_sdk.label_interface", reason="label-studio-sdk is not installed")
+    assert sdk.LabelInterface(CONFIG).validate_prediction(answer["results"][0], return_errors=True) == []
+
+
+def test_videos_of_label_studio_are_fetched_with_its_key(
+    address: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    class Studio(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization"))
+            super().do_GET()
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    (tmp_path / "data/upload/1").mkdir(parents=True)
+    (tmp_path / "data/upload/1/clip.mp4").write_bytes((files / "clip.mp4").read_bytes())
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Studio, directory=str(tmp_path))) as studio:
+        threading.Thread(target=studio.serve_forever, daemon=True).start()
+        monkeypatch.setenv("LABEL_STUDIO_URL", f"http://127.0.0.1:{studio.server_port}")
+        monkeypatch.setenv("LABEL_STUDIO_API_KEY", "secret")
+        task = {"data": {"video": "/data/upload/1/clip.mp4"}, "annotations": [{"result": [region(0, [0])]}]}
+        answer = httpx.post(f"{address}/predict", json={"tasks": [task]}, timeout=60).json()
+        studio.shutdown()
+    check(answer["results"][0], 0, 0)
+    assert asked == ["Token secret"]
+
+
+@pytest.mark.parametrize(
+    ("data", "result", "message"),
+    [
+        ("../clip.mp4", [region(0, [0])], "no such video below"),
+        ("/etc/passwd", [region(0, [0])], "no such video below"),
+        ("/data/local-files/?d=../../etc/passwd", [region(0, [0])], "no such video below"),
+        ("clip.mp4", [{"type": "videorectangle", "value": {}}], "has a sequence of frame, x, y"),
+        ("clip.mp4", [{"type": "videorectangle", "value": {"sequence": []}}], "has key frames"),
+    ],
+)
+def test_what_cannot_be_followed_is_one_line(address: str, data: str, result: list[Any], message: str) -> None:
+    task = {"data": {"video": data}, "annotations": [{"result": result}]}
+    answer = httpx.post(f"{address}/predict", json={"tasks": [task]})
+    assert answer.status_code == 400 and message in answer.json()["detail"]
