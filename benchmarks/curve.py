@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -63,10 +64,16 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="folders that --out named")
     parser.add_argument("--out", type=Path, help="the picture")
     args = parser.parse_args()
-    try:
-        curves = dict(map(read_curve, args.runs))
-    except (DataError, OSError) as error:
-        parser.error(str(error))
+    curves: dict[str, Curve] = {}
+    for run in args.runs:
+        try:
+            name, curve = read_curve(run)
+        except (DataError, OSError) as error:  # of all folders, some are without --val or not finished
+            print(f"left out: {error}", file=sys.stderr)
+        else:
+            curves[name] = curve
+    if not curves:
+        parser.error("none of these folders is a finished run that was validated (train with --val)")
     counts = sorted({pairs for curve in curves.values() for pairs in curve})
     print("| run | " + " | ".join(f"{pairs:,}" for pairs in counts) + " |")
     print("|---" * (len(counts) + 1) + "|")

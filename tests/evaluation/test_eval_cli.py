@@ -76,6 +76,30 @@ def test_what_cannot_be_run_is_refused_before_anything_is_done(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_tracker_of_another_package_is_evaluated(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "still.py"
+    package.write_text(
+        "class Still:\n"
+        "    def init(self, frame, box):\n        self.box = box\n"
+        "    def update(self, frame):\n        return self.box\n"
+    )
+    info = tmp_path / "still-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: still\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[siamtrack.trackers]\nstands-still = still:Still\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    command = ["eval", "still:Still", "stands-still", *BASE, "--data", str(data), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    boxes = [(tmp_path / "out" / name / "folder/results/a.txt").read_text() for name in ("still_Still", "stands-still")]
+    assert boxes[0] == boxes[1] and len(set(boxes[0].splitlines())) == 1
+    manifest = json.loads((tmp_path / "out/still_Still/folder/manifest.json").read_text())
+    assert manifest["factory"] == "still:Still" and len(manifest["source"]) == 64
+    for name in ("still:Stil", "nowhere:Still"):
+        with pytest.raises(ConfigError, match=f"no tracker '{name}'"):
+            find_tracker(name)
+
+
 def test_an_error_is_one_line_and_exit_code_2(data: Path, tmp_path: Path) -> None:
     code = "from siamtrack.apps.cli.main import run; run()"
     command = [sys.executable, "-c", code, "eval", "opencv:mil", "--suite", "otb100"]

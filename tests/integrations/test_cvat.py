@@ -126,7 +126,7 @@ def test_the_agent_of_cvat_runs_the_function(expected: list[list[float]], monkey
 
 
 def test_without_cvats_sdk_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "cvat_sdk", None)
+    monkeypatch.setitem(sys.modules, "cvat_sdk.auto_annotation", None)
     with pytest.raises(
         ConfigError, match="tracking in CVAT needs cvat-sdk and cvat-cli: pip install cvat-sdk cvat-cli"
     ):

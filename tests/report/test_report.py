@@ -257,6 +257,15 @@ def test_clips_show_truth_and_trackers(out: Path, data: Path, tmp_path: Path) ->
     assert corner.max() > 150 and (corner[..., 2] - corner[..., 0]).max() > 40  # its colour is blue
 
 
+def test_several_suites_have_their_clips_from_a_data_set_each(out: Path, data: Path, tmp_path: Path) -> None:
+    command = ["report", str(out), "--out", str(tmp_path), "--data", f"folder={data}", "--clips", "1"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "clips").rglob("*.mp4"))) == 1 and (tmp_path / "clips" / "folder").is_dir()
+    result = CliRunner().invoke(app, [*command[:4], "--data", str(data), "--data", str(data)])
+    assert "several --data need the suite of each" in str(result.exception)
+
+
 def test_choosing_sequences(out: Path) -> None:
     (group,) = compare(read_scored([out / t / "folder" for t in GRADES]))
     assert group.find_sequences("all") == group.sequences
@@ -303,6 +312,8 @@ def test_what_cannot_be_reported_is_told(out: Path, data: Path, tmp_path: Path) 
         write_report([tmp_path], tmp_path / "p")
     with pytest.raises(ConfigError, match="results are of folder, vot2018-lt, vot2019"):
         write_report([out], tmp_path / "p", data=data)
+    with pytest.raises(ConfigError, match="--data otb100=DIR: the results are of folder"):
+        write_report([out], tmp_path / "p", data={"otb100": data})
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="expects a folder"):
         write_report([out], tmp_path / "file")

@@ -1,14 +1,18 @@
-"""Trackers by name: siamtrack's models and OpenCV's trackers, and what their results depend on.
+"""Trackers by name: siamtrack's models, OpenCV's trackers and any others, and what their results depend on.
 
 A `TrackerSpec` is a small value that can be sent to another process, which builds the tracker itself.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -25,12 +29,13 @@ from siamtrack.zoo.packaged import packaged_weights
 if TYPE_CHECKING:
     from siamtrack.models.siamese import Matcher
 
-__all__ = ["TimedMatcher", "TrackerSpec", "find_tracker"]
+__all__ = ["TimedMatcher", "TrackerSpec", "find_factory", "find_tracker"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _OPENCV = "opencv:"
+_GROUP = "siamtrack.trackers"
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,10 @@ class TrackerSpec:
     Attributes:
         name: of its results folder.
         model: a packaged model's name, a `.safetensors` file, an exported one, or `opencv:` and the name of one of
-            OpenCV's trackers.
+            OpenCV's trackers; or a tracker of another package, see `find_factory`.
         device: "cpu" or "cuda".
         identity: what its results depend on, for the manifest.
-        engine: what runs it: "torch", "onnxruntime" or "openvino".
+        engine: what runs it: "torch", "onnxruntime" or "openvino"; "other" for trackers of other packages.
     """
 
     name: str
@@ -61,6 +66,8 @@ class TrackerSpec:
         if self.model.startswith(_OPENCV):
             compared: TrackerLike = _opencv().opencv_tracker(self.model.removeprefix(_OPENCV))
             return compared
+        if self.engine == "other" and (factory := find_factory(self.model)) is not None:
+            return factory()
         if self.engine != "torch":
             # One thread, as all evaluations: a result must not depend on the number of cores.
             opened = open_engine(self.model, self.device, engine=self.engine, threads=1)
@@ -107,6 +114,13 @@ def find_tracker(
         if files:
             identity["weights"] = [file_sha256(Path(part)) for part in files.split(",")]
         return TrackerSpec(f"opencv_{kind}", model, "cpu", identity)
+    if (factory := find_factory(model)) is not None:
+        if preset is not None or settings:
+            raise ConfigError(f"{model} has no preset; --preset and --set are for siamtrack's models")
+        factory()
+        source = inspect.getsourcefile(factory)
+        identity |= {"device": "cpu", "factory": model, "source": file_sha256(Path(source)) if source else None}
+        return TrackerSpec(model.replace(":", "_"), model, "cpu", identity, "other")
     opened = open_engine(model, device, preset, settings, engine)
     is_file = Path(model).suffix != ""
     name, place = (Path(model).stem, str(Path(model).resolve())) if is_file else (model, model)
@@ -121,6 +135,26 @@ def find_tracker(
         weights = _hash(_weights_file(model))
         identity |= {"weights": weights, "preset": json.loads(preset_to_json(opened.preset))}
     return TrackerSpec(name, place, device, identity, opened.name)
+
+
+def find_factory(name: str) -> Callable[[], TrackerLike] | None:
+    """What makes a tracker of another package: the function or class that `module:factory` names.
+
+    Or the one that an installed package offers by that name as an entry point of the group `siamtrack.trackers`. It is
+    called without arguments and returns an object with `init(frame, box)` and `update(frame)`. None for other names.
+
+    Raises:
+        ConfigError: the module cannot be imported, or has no such factory.
+    """
+    if re.fullmatch(r"\w+(\.\w+)*:\w+", name) and not name.startswith(_OPENCV):
+        module, _, factory = name.partition(":")
+        try:
+            found: Callable[[], TrackerLike] = getattr(import_module(module), factory)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"no tracker '{name}': {error}; its module must lie on PYTHONPATH") from None
+        return found
+    point = next(iter(entry_points(group=_GROUP, name=name)), None)
+    return point.load() if point else None
 
 
 def _opencv() -> Any:

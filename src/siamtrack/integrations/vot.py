@@ -14,9 +14,11 @@ from typing import Any
 
 from siamtrack.errors import InputError, missing_package
 from siamtrack.evaluation.tracker_session import read_prediction
+from siamtrack.evaluation.trackers import find_factory
 from siamtrack.formats.sequence import Image, ImageFiles
 from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.interface import TrackerLike
+from siamtrack.zoo import load
 
 __all__ = ["VotTracker", "serve"]
 
@@ -35,13 +37,8 @@ class VotTracker:
     multiobject = False
 
     def __init__(self, model: str = DEFAULT_MODEL, device: str = "cpu") -> None:
-        module, colon, factory = model.partition(":")
-        if colon and not Path(model).exists():
-            self._tracker: TrackerLike = getattr(import_module(module), factory)()
-        else:
-            from siamtrack.zoo import load
-
-            self._tracker = load(model, device)
+        factory = find_factory(model)
+        self._tracker: TrackerLike = load(model, device) if factory is None else factory()
 
     def init(self, frame: Any, new: tuple[Sequence[float], Mapping[str, Any]]) -> Status:
         """Begin with a region x, y, w, h; returns it as the status.

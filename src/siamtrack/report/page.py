@@ -64,7 +64,7 @@ def write_report(
     *,
     title: str = "Tracking results",
     raw: RawSource | None = None,
-    data: Path | None = None,
+    data: Mapping[str, Path] | Path | None = None,
     clips: str = "10",
     tell: Callable[[str], None] = lambda _line: None,
 ) -> Report:
@@ -75,12 +75,13 @@ def write_report(
         out: a folder, made if need be; files of an earlier report in it are replaced.
         title: the page's heading.
         raw: how to score results that are in no store.
-        data: the data set of the one suite that is reported; clips are drawn from its frames.
+        data: the data sets by suite, or that of the one suite that is reported; clips are drawn from their frames.
         clips: the sequences to draw: "all", names between commas, or a number of those that differ most.
         tell: called with a line for each clip.
 
     Raises:
-        ConfigError: matplotlib or jinja2 is missing, clips of several suites at once, or an unknown sequence.
+        ConfigError: matplotlib or jinja2 is missing, one data set for several suites or one of a suite that is not
+            reported, or an unknown sequence.
         DataError: no results, or ones that cannot be read.
         InputError: `out` is a file, or cannot be written.
     """
@@ -90,15 +91,19 @@ def write_report(
     with drawing():  # missing packages are told before anything is read
         comparisons = compare(read_scored(results, raw))
         suites = sorted({c.suite for c in comparisons})
-        if data is not None and len(suites) > 1:
+        if isinstance(data, Path) and len(suites) > 1:
             raise ConfigError(
-                f"--data is one data set, but the results are of {', '.join(suites)}; report each by itself"
+                f"--data is one data set, but the results are of {', '.join(suites)}; say which: --data {suites[0]}=DIR"
             )
+        places = {suites[0]: data} if isinstance(data, Path) else dict(data or {})
+        if unknown := sorted(places.keys() - set(suites)):
+            raise ConfigError(f"--data {unknown[0]}=DIR: the results are of {', '.join(suites)}")
         styles = Styles(sorted(t.tracker for c in comparisons for t in c.trackers))
         sections = []
         written: list[Path] = []
         for comparison in comparisons:
-            made = write_clips(comparison, data, clips, styles, out, tell) if data is not None else {}
+            place = places.get(comparison.suite)
+            made = write_clips(comparison, place, clips, styles, out, tell) if place is not None else {}
             written += [out / address for address in made.values()]
             sections.append(_section(comparison, styles, made, out))
     write_whole(out / "table.csv", csv_text(comparisons))

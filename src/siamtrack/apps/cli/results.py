@@ -78,8 +78,12 @@ def report_command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where index.html, plots and clips go.")],
     title: Annotated[str, typer.Option(help="The page's heading.")] = "Tracking results",
     data: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The data set; clips of truth and trackers are drawn from its frames."),
+        list[str] | None,
+        typer.Option(
+            metavar="[SUITE=]DIR",
+            help="The data set; clips of truth and trackers are drawn from its frames. With several suites once for "
+            "each, as --data otb100=DIR.",
+        ),
     ] = None,
     clips: Annotated[
         str,
@@ -112,10 +116,22 @@ def report_command(
         typer.echo(line, err=True)
 
     report = write_report(
-        [parse_place(place) for place in results], out, title=title, raw=raw, data=data, clips=clips, tell=tell
+        [parse_place(place) for place in results], out, title=title, raw=raw, data=_places(data), clips=clips, tell=tell
     )
-    counted = f", {len(report.clips)} clips" if data is not None else ""
+    counted = f", {len(report.clips)} clips" if data else ""
     typer.echo(f"{report.page} ({report.plots} plots{counted})")
+
+
+def _places(data: list[str] | None) -> dict[str, Path] | Path | None:
+    """The data sets by suite, or the one without a name; a folder may have "=" in its own name."""
+    if not data:
+        return None
+    named = {text.partition("=")[0]: Path(text.partition("=")[2]) for text in data if "=" in text}
+    if len(data) == 1 and (not named or Path(data[0]).exists()):
+        return Path(data[0])
+    if len(named) < len(data):
+        raise ConfigError("several --data need the suite of each, once: --data otb100=DIR --data lasot=DIR")
+    return named
 
 
 def submit_command(
