@@ -12,6 +12,7 @@ from siamtrack.runtime.metadata import EXPORT_SUFFIXES
 from siamtrack.runtime.sessions import open_exported
 from siamtrack.tracking.interface import Engine
 from siamtrack.tracking.tracker import Colour, MultiTracker, Tracker
+from siamtrack.zoo.hub import HUB, fetch_model
 from siamtrack.zoo.packaged import check_name, packaged_export
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def load(
 
     Args:
         model: a packaged model's name, a `.safetensors` file that siamtrack wrote, or a file that `siamtrack export`
-            made (.onnx, or OpenVINO's .xml).
+            made (.onnx, or OpenVINO's .xml); or `hf:owner/name`, a model of the Hugging Face Hub.
         device: "cpu" or "cuda".
         preset: a preset, its name or its `.toml` file, whose settings replace those stored with the weights.
         settings: values by dotted key, as `{"track.window": 0.3}`, over those of the preset; keys of the sections
@@ -86,6 +87,8 @@ def open_engine(
         )
     if threads is not None and threads < 1:
         raise ConfigError(f"threads: expected a number from 1 on; got {threads}")
+    if str(model).startswith(HUB):
+        model = fetch_model(str(model))
     changed = preset is not None or bool(settings)
     if Path(model).suffix in EXPORT_SUFFIXES:
         if engine == "torch":
