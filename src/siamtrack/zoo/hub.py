@@ -13,9 +13,8 @@ from siamtrack.io import first_names
 __all__ = ["HUB", "fetch_model"]
 
 HUB = "hf:"
-_NAME = re.compile(
-    r"hf:(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w./-]+))?(:(?P<file>[\w./ -]+))?"
-)
+_PART = r"[A-Za-z0-9][\w.-]*"
+_NAME = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(@(?P<revision>[\w./-]+))?(:(?P<file>[\w./ -]+))?")
 _KINDS = (".safetensors", ".onnx")
 
 
