@@ -207,7 +207,7 @@ def test_a_failure_file_has_to_be_one(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_tensorboard_is_an_extra(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--tensorboard"]
+    arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--log", "tensorboard"]
     assert call(monkeypatch, *arguments) == 2
     assert "siamtrack[train]" in capsys.readouterr().err
 
@@ -216,7 +216,7 @@ def test_tensorboard_is_an_extra(
 def test_tensorboard_gets_the_log(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--tensorboard"]
+    arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--log", "tensorboard"]
     assert call(monkeypatch, *arguments, "--steps", 2, "--set", "train.batch=1") == 0
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()

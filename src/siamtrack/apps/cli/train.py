@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from siamtrack.apps.cli.options import parse_settings
-from siamtrack.errors import InputError, missing_package
+from siamtrack.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -65,9 +65,12 @@ def train(
         ),
     ] = None,
     device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network is trained.")] = "cpu",
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too, into --out.")
-    ] = False,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="tensorboard|wandb|trackio", help="Write the log for this program too, into --out; repeatable."
+        ),
+    ] = None,
     replay: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Play a failed step again, from a file in OUT/failures; then end."),
@@ -92,6 +95,9 @@ def train(
     Ctrl-C saves a checkpoint. Several processes train together under torchrun.
     """
     _check_device(device)
+    from siamtrack.apps.cli.train_logs import check_logs, open_log
+
+    check_logs(log or [])
     if replay is not None:
         _replay(replay, device)
         return
@@ -136,8 +142,7 @@ def train(
         reports: list[Callable[[dict[str, float]], None]] = []
         if world.main:
             reports.append(stack.enter_context(training(until)))
-            if tensorboard:
-                reports.append(stack.enter_context(_tensorboard(out)))
+            reports += [stack.enter_context(open_log(name, out)) for name in log or []]
         interrupts = stack.enter_context(Interrupts())
         interrupts.hold()
 
@@ -236,27 +241,6 @@ def _check_device(name: str) -> None:
         raise InputError(f"expected the device cpu or cuda; got '{name}'")
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError(f"the device '{name}' was asked for, but no CUDA GPU is usable here; use --device cpu")
-
-
-@contextmanager
-def _tensorboard(out: Path) -> Iterator[Callable[[dict[str, float]], None]]:
-    """Write rows for TensorBoard.
-
-    Raises:
-        ConfigError: TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise missing_package("--tensorboard", "tensorboard", "train") from None
-    with SummaryWriter(str(out / "tensorboard")) as writer:
-
-        def write(row: dict[str, float]) -> None:
-            for name, value in row.items():
-                if name != "step":
-                    writer.add_scalar(name, value, int(row["step"]))
-
-        yield write
 
 
 @contextmanager
