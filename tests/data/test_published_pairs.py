@@ -234,7 +234,7 @@ def test_pairs_are_drawn_as_published(name: str, made: Made, indexes) -> None:
     oracle, change = PUBLISHED[name]
     preset = scaled(name)
     how = Packing.for_preset(load_preset(name))
-    crops, places = listed(indexes, replace(how, per_track=0, least_change=0.0, smallest=1.0))
+    crops, places = listed(indexes, how)
     rng = generator(1, 0, 0)
     pairs = PairSampler(crops, preset.data).draw(COUNT, rng)
     chance = random.Random(name)
@@ -277,11 +277,11 @@ def test_pairs_are_drawn_as_published(name: str, made: Made, indexes) -> None:
     assert not shows_fill(region, how.size).any() and not shows_fill(plan.template.region, how.size).any()
 
 
-def test_presets_that_draw_as_a_code_does_are_packed_whole(indexes) -> None:
-    everything = Packing.for_preset(load_preset("siamrpn_r50"))
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_paper_presets_are_packed_whole(name: str, indexes) -> None:
+    everything = Packing.for_preset(load_preset(name))
     assert (everything.per_track, everything.least_change) == (0, 0)
-    crops, _ = listed(indexes, everything)
-    assert len(crops) == sum(len(index) for index in indexes)
+    assert sum(len(rows) for index in indexes for rows in chosen_rows(index, everything)) == sum(map(len, indexes))
 
 
 def test_a_window_of_a_stream_draws_sources_as_the_whole_set(made: Made, indexes) -> None:

@@ -76,13 +76,16 @@ class Packing:
 
         They hold its template and search regions at their largest shift, scale, aspect and turn, so that none shows
         what lies beyond a crop unless the frame ends there, and follow each other closely enough for its gaps. A preset
-        that draws as a published code does (`data.sampling`) gets every box of every object, as that code does.
+        of a paper gets every box of every object, as its code does: one that draws as that code (`data.sampling`), or
+        every object equally often (`data.frames_weight` of 1).
         """
         crops, data = preset.crops, preset.data
         sides = _largest_side(crops.template_side, data.template), _largest_side(crops.search, data.search)
         size = math.ceil(max(sides))
         how = Packing(size, size / crops.template, crops.context, gaps={"": data.gap, **data.gaps})
-        return how if data.sampling == "objects" else replace(how, per_track=0, least_change=0.0, smallest=1.0)
+        if data.sampling == "objects" and data.frames_weight > 1:
+            return how
+        return replace(how, per_track=0, least_change=0.0, smallest=1.0)
 
 
 def _largest_side(size: int, jitter: Jitter) -> float:
