@@ -1,7 +1,7 @@
 """MobileNetV2 at stride 8 for tracking, with torchvision's parameter names.
 
 As for the ResNets, the strided convolutions have no padding and the stages after conv3 are dilated instead of
-strided (SiamRPN++, section 4.4, the published code).
+strided (SiamRPN++, section 4.3 and figure 6, the published code).
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def _adapter(inputs: int, hidden: int) -> nn.Sequential:
 
 
 class DepthwiseBranch(nn.Module):
-    """DW-XCorr and two 1 x 1 convolutions (SiamRPN++, section 3.4 and figure 5c).
+    """DW-XCorr and two 1 x 1 convolutions (SiamRPN++, section 3.4 and figure 4c).
 
     Args:
         channels: of the features on both sides.
