@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -16,13 +16,18 @@ from torch import nn
 
 from siamtrack import __version__
 from siamtrack.config import Preset, preset_to_json
-from siamtrack.export.graph import joined, traced
+from siamtrack.errors import ConfigError
+from siamtrack.export.graph import Halves, Store, joined, traced
+from siamtrack.export.longterm import longterm_step, search_sizes
 from siamtrack.export.modules import Begin, Step, state_tensors
+from siamtrack.export.quantise import quantised
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.state import start
 from siamtrack.zoo.networks import find_model, open_network
 
-__all__ = ["export_model", "export_network"]
+__all__ = ["Precision", "export_model", "export_network"]
+
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
 _FORMAT = 1
 _LICENCE = "Apache-2.0"
@@ -30,18 +35,24 @@ _EXAMPLES = ((30.0, 40.0, 50.0, 60.0), (100.0, 100.0, 30.0, 40.0), (150.0, 100.0
 
 
 def export_model(
-    model: str | Path, preset: str | Path | Preset | None = None, settings: Mapping[str, Any] | None = None
+    model: str | Path,
+    preset: str | Path | Preset | None = None,
+    settings: Mapping[str, Any] | None = None,
+    precision: Precision = "float32",
+    calibration: Iterable[np.ndarray] | None = None,
 ) -> onnx.ModelProto:
     """A model by name or file as an ONNX model that is the whole tracker; arguments and errors as `siamtrack.load`.
+
+    `precision` and `calibration` are those of `export_network`.
 
     Raises:
         ConfigError: the model does what an ONNX graph cannot.
     """
     engine = open_network(model, "cpu", preset, settings)
-    return export_network(engine.net, engine.preset, _halves(engine.net, find_model(model)[1]))
+    return export_network(engine.net, engine.preset, _halves(engine.net, find_model(model)[1]), precision, calibration)
 
 
-def _halves(net: Matcher, path: Path) -> dict[bytes, tuple[np.ndarray, np.ndarray]]:
+def _halves(net: Matcher, path: Path) -> Halves:
     """Kernels of a network whose norms are folded, as the half-precision kernels of its file and their factors.
 
     By the kernel's own bytes. Half precision of the folded kernels would be a second rounding, which moves boxes.
@@ -62,7 +73,11 @@ def _halves(net: Matcher, path: Path) -> dict[bytes, tuple[np.ndarray, np.ndarra
 
 
 def export_network(
-    net: Matcher, preset: Preset, halves: Mapping[bytes, tuple[np.ndarray, np.ndarray]] | None = None
+    net: Matcher,
+    preset: Preset,
+    halves: Halves | None = None,
+    precision: Precision = "float32",
+    calibration: Iterable[np.ndarray] | None = None,
 ) -> onnx.ModelProto:
     """The whole tracker as an ONNX model.
 
@@ -70,30 +85,45 @@ def export_network(
         net: the network, on the CPU and in evaluation mode.
         preset: its preset.
         halves: kernels as half-precision ones and factors, by their float32 bytes, which make the file smaller.
+        precision: of the network's computation, where the runtime has it: "float16" rounds all kernels to half
+            precision, "bfloat16" is computed by OpenVINO, "int8" needs a calibration.
+        calibration: frames, RGB uint8 (H, W, 3) of one size, that look like those to be tracked in.
 
     Raises:
-        ConfigError: the model does what an ONNX graph cannot.
+        ConfigError: the model does what an ONNX graph cannot, or int8 without frames.
     """
+    if (precision == "int8") != (calibration is not None):
+        raise ConfigError("the precision int8, and only it, needs frames to calibrate with")
     frame = torch.randint(0, 256, (240, 320, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     boxes = torch.tensor(_EXAMPLES)
     state = {n: v.clone() for n, v in state_tensors(start(net, preset, frame.numpy(), boxes), preset).items()}
-    shown = ["tracked", "scores", "presence"]
-    outputs = [*shown, *(f"next.{name}" for name in state)]
-    begin = traced(Begin(net, preset), {"frame": frame, "boxes": boxes}, outputs, {"frame": (0, 1), "boxes": (0,)})
-    given = {"frame": frame, **{f"state.{name}": value for name, value in state.items()}}
-    dynamic = {name: (0, 1) if name == "frame" else (0,) for name in given}
-    step = traced(Step(net, preset, tuple(state), preset.crops.search), given, outputs, dynamic)
+    outputs = ["tracked", "scores", "presence", *(f"next.{name}" for name in state)]
     shapes: dict[str, list[int | str]] = {"boxes": ["N", 4], "tracked": ["T", 4], "scores": ["T"], "presence": ["T"]}
     for name, value in state.items():
         shapes |= {f"state.{name}": ["M", *value.shape[1:]], f"next.{name}": ["T", *value.shape[1:]]}
-    types = {name: (TensorProto.FLOAT, shape) for name, shape in shapes.items()}
-    model = joined(begin, step, types | {"frame": (TensorProto.UINT8, ["H", "W", 3])}, halves or {})
+    types = {name: (int(TensorProto.FLOAT), shape) for name, shape in shapes.items()}
+    types["frame"] = (int(TensorProto.UINT8), ["H", "W", 3])
+    begin = traced(Begin(net, preset), {"frame": frame, "boxes": boxes}, outputs, {"frame": (0, 1), "boxes": (0,)})
+    given = {"frame": frame, **{f"state.{name}": value for name, value in state.items()}}
+    dynamic = {name: (0, 1) if name == "frame" else (0,) for name in given}
+    steps = {
+        size: traced(Step(net, preset, tuple(state), size), given, outputs, dynamic) for size in search_sizes(preset)
+    }
+    if calibration is not None:
+        if len(steps) > 1:
+            raise ConfigError("int8 is not there for long-term presets; export with float32, float16 or bfloat16")
+        steps = {size: quantised(begin, step, types, calibration) for size, step in steps.items()}
+    store = Store(halves or {}, precision == "float16")
+    step = steps[preset.crops.search] if len(steps) == 1 else longterm_step(preset, steps, types, store)
+    model = joined(begin, step, types, store)
     model.producer_name, model.producer_version = "siamtrack", __version__
-    helper.set_model_props(model, {"siamtrack": json.dumps(_note(preset, shapes, tuple(state)))})
+    helper.set_model_props(model, {"siamtrack": json.dumps(_note(preset, shapes, tuple(state), precision))})
     return model
 
 
-def _note(preset: Preset, shapes: dict[str, list[int | str]], state: tuple[str, ...]) -> dict[str, object]:
+def _note(
+    preset: Preset, shapes: dict[str, list[int | str]], state: tuple[str, ...], precision: str
+) -> dict[str, object]:
     """What a host needs to know of the file."""
     described = {
         "frame": "RGB, uint8 (H, W, 3); the same size during a run",
@@ -112,7 +142,7 @@ def _note(preset: Preset, shapes: dict[str, list[int | str]], state: tuple[str, 
         "description": preset.description,
         "licence": _LICENCE,
         "preset": json.loads(preset_to_json(preset)),
-        "precision": "float32",
+        "precision": precision,
         "inputs": described | {f"state.{name}": f"next.{name} of the call before; no rows to begin" for name in state},
         "outputs": answers | {f"next.{name}": f"to be given as state.{name}" for name in state},
         "state": {name: {"type": "float32", "shape": [None, *shapes[f"state.{name}"][1:]]} for name in state},

@@ -20,9 +20,15 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from siamtrack.errors import ConfigError
-from siamtrack.geometry.crop import resample
+from siamtrack.geometry.crop import resample, sampling
 
-__all__ = ["Graph", "Halves", "joined", "traced"]
+__all__ = ["Graph", "Halves", "Store", "Types", "branch", "joined", "read_graph", "standalone", "traced"]
+
+Halves = Mapping[bytes, tuple[np.ndarray, np.ndarray]]
+"""Float32 kernels, by their bytes, as a half-precision array and a factor that give them back."""
+
+Types = Mapping[str, tuple[int, list[int | str]]]
+"""ONNX's element type and shape, by name."""
 
 OPSET = 18
 _IR = 9
@@ -122,7 +128,7 @@ def traced(
     Raises:
         ConfigError: the module does what an ONNX graph cannot; the message has PyTorch's reason.
     """
-    graph = _read(_traced_raw(module, inputs, dynamic), list(inputs), list(outputs))
+    graph = read_graph(_traced_raw(module, inputs, dynamic), list(inputs), list(outputs))
     return _padded(_expanded(graph)).without_unused()
 
 
@@ -171,7 +177,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _read(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> Graph:
+def read_graph(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> Graph:
     """A model's graph, its inputs and outputs under these names."""
     source = model.graph
     names = {v.name: name for v, name in zip(source.input, inputs, strict=True)}
@@ -189,6 +195,8 @@ def _read(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> Grap
         new.doc_string = ""
         nodes.append(new)
     for value, name in zip(source.output, outputs, strict=True):
+        if value.name == name:
+            continue
         nodes.append(helper.make_node("Identity", [names.get(value.name, value.name)], [name]))
     return Graph(nodes, constants, inputs, outputs)
 
@@ -196,23 +204,31 @@ def _read(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> Grap
 def _expanded(graph: Graph) -> Graph:
     """The two operations that ONNX does not have, as loops over the targets."""
     out: list[NodeProto] = []
-    bodies: dict[int, Graph] = {}
-    constants = dict(graph.constants)
+    bodies: dict[tuple[int, int], tuple[Graph, Graph]] = {}
     for node in graph.nodes:
         if node.op_type == "Cut":
-            size = _attribute(node, "size")
-            if size not in bodies:
-                bodies[size] = _resample_graph(size)
-            out += _cut_loop(graph, node, bodies[size])
+            kind = _attribute(node, "size"), _attribute(node, "whole")
+            if kind not in bodies:
+                bodies[kind] = _cut_graphs(*kind)
+            out += _cut_loop(graph, node, *bodies[kind])
         elif node.op_type == "Correlate":
             out.append(_correlate_loop(node))
         else:
             out.append(node)
-    return Graph(out, constants, graph.inputs, graph.outputs)
+    return Graph(out, graph.constants, graph.inputs, graph.outputs)
 
 
 def _attribute(node: NodeProto, name: str) -> int:
     return next(int(a.i) for a in node.attribute if a.name == name)
+
+
+class _Sampling(nn.Module):
+    def __init__(self, size: int, whole: bool) -> None:
+        super().__init__()
+        self.size, self.whole = size, whole
+
+    def forward(self, frame: Tensor, low: Tensor, side: Tensor) -> tuple[Tensor, ...]:
+        return sampling((frame.shape[0], frame.shape[1]), low, side, self.size, self.whole)
 
 
 class _Resample(nn.Module):
@@ -220,15 +236,17 @@ class _Resample(nn.Module):
         return resample(part, places, shares, colour)
 
 
-def _resample_graph(size: int) -> Graph:
-    """`resample`, from a part of the frame to a crop of `size` pixels."""
+def _cut_graphs(size: int, whole: int) -> tuple[Graph, Graph]:
+    """`sampling` in a frame, and `resample` of a part of it, for crops of `size` pixels."""
     part = torch.zeros(9, 7, 3, dtype=torch.uint8)
+    square = {"frame": part, "low": torch.ones(2), "side": torch.tensor(3.0)}
+    located = traced(_Sampling(size, bool(whole)), square, ["bounds", "places", "shares"], {"frame": (0, 1)})
     places, shares = torch.ones(4, size, dtype=torch.long), torch.zeros(2, size)
-    examples = {"part": part, "places": places, "shares": shares, "colour": torch.zeros(3, dtype=torch.uint8)}
-    return traced(_Resample(), examples, ["crop"], {"part": (0, 1)})
+    pixels = {"part": part, "places": places, "shares": shares, "colour": torch.zeros(3, dtype=torch.uint8)}
+    return located, traced(_Resample(), pixels, ["crop"], {"part": (0, 1)})
 
 
-def _cut_loop(graph: Graph, node: NodeProto, body: Graph) -> list[NodeProto]:
+def _cut_loop(graph: Graph, node: NodeProto, located: Graph, resampled: Graph) -> list[NodeProto]:
     """A Loop over the regions: slice a part of the frame (H, W, 3), and resample it.
 
     A Scan would do, but its body may not use the frame in OpenVINO.
@@ -237,15 +255,24 @@ def _cut_loop(graph: Graph, node: NodeProto, body: Graph) -> list[NodeProto]:
     assert turned is not None and turned.op_type == "Transpose", "a crop is cut from the frame itself"
     frame, size = turned.input[0], _attribute(node, "size")
     prefix = f"{node.output[0]}/"
-    given = dict(zip(("bounds", "places", "shares", "colour"), node.input[1:], strict=True))
-    nodes = [helper.make_node("Gather", [outer, f"{prefix}i"], [f"{prefix}{name}"]) for name, outer in given.items()]
-    nodes += [
-        helper.make_node("Split", [f"{prefix}bounds"], [f"{prefix}first", f"{prefix}last"], axis=0, num_outputs=2),
-        helper.make_node("Slice", [frame, f"{prefix}first", f"{prefix}last", f"{prefix}axes"], [f"{prefix}part"]),
-        *body.renamed(prefix, ()).nodes,
-        helper.make_node("Identity", [f"{prefix}going"], [f"{prefix}goes"]),
-    ]
-    constants = {f"{prefix}{name}": value for name, value in (body.constants | {"axes": np.array([0, 1])}).items()}
+    given = dict(zip(("low", "side", "colour"), node.input[1:], strict=True))
+    shared = {"frame", "low", "side", "colour", "bounds", "places", "shares", "part", "crop"}
+    parts = [located.renamed("at.", shared), resampled.renamed("of.", shared)]
+    body = Graph(
+        [
+            *(helper.make_node("Gather", [f"all.{name}", "i"], [name]) for name in given),
+            *parts[0].nodes,
+            helper.make_node("Split", ["bounds"], ["first", "last"], axis=0, num_outputs=2),
+            helper.make_node("Slice", ["frame", "first", "last", "axes"], ["part"]),
+            *parts[1].nodes,
+            helper.make_node("Identity", ["going"], ["goes"]),
+        ],
+        {**parts[0].constants, **parts[1].constants, "axes": np.array([0, 1])}, [], [],
+    ).renamed(prefix, ())  # fmt: skip
+    outside = {f"{prefix}all.{name}": outer for name, outer in given.items()} | {f"{prefix}frame": frame}
+    for inner in body.nodes:
+        inner.input[:] = [outside.get(name, name) for name in inner.input]
+    nodes, constants = body.nodes, body.constants
     loop = helper.make_graph(
         nodes, "cut",
         [
@@ -259,7 +286,7 @@ def _cut_loop(graph: Graph, node: NodeProto, body: Graph) -> list[NodeProto]:
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )  # fmt: skip
     return [
-        helper.make_node("Shape", [given["bounds"]], [f"{prefix}shape"], start=0, end=1),
+        helper.make_node("Shape", [given["low"]], [f"{prefix}shape"], start=0, end=1),
         helper.make_node("Squeeze", [f"{prefix}shape"], [f"{prefix}count"]),
         helper.make_node("Loop", [f"{prefix}count", ""], list(node.output), node.name, body=loop),
     ]
@@ -336,33 +363,21 @@ def _padded(graph: Graph) -> Graph:
     return Graph(out, graph.constants, graph.inputs, graph.outputs)
 
 
-Halves = Mapping[bytes, tuple[np.ndarray, np.ndarray]]
-"""Float32 kernels, by their bytes, as a half-precision array and a factor that give them back."""
-
-
-def joined(
-    begin: Graph, step: Graph, types: Mapping[str, tuple[int, list[int | str]]], halves: Halves
-) -> onnx.ModelProto:
+def joined(begin: Graph, step: Graph, types: Types, store: Store) -> onnx.ModelProto:
     """One model of two calls: `begin` where there are boxes to begin with, else `step`.
-
-    Constants that both calls use, and all large ones, are kept once.
 
     Args:
         begin: from `frame` and `boxes`.
         step: from `frame` and the state; its outputs have the names and the order of `begin`'s.
         types: element type and shape of every input and output, by name.
-        halves: which constants are stored in half precision.
+        store: keeps the constants.
     """
     inputs = ["frame", "boxes", *(name for name in step.inputs if name != "frame")]
-    store = _Store(halves)
-    branches = {}
-    for name, graph in (("then_branch", begin), ("else_branch", step)):
-        own = graph.renamed(f"{name[:4]}/", inputs)
-        nodes, constants = store.placed(own)
-        outputs = [
-            helper.make_tensor_value_info(o, *types[plain]) for o, plain in zip(own.outputs, graph.outputs, strict=True)
-        ]
-        branches[name] = helper.make_graph([*nodes, *own.nodes], name, [], outputs, constants)
+    shown = [types[name] for name in begin.outputs]
+    branches = {
+        "then_branch": branch(begin, "then", inputs, shown, store),
+        "else_branch": branch(step, "else", inputs, shown, store),
+    }
     zero = numpy_helper.from_array(np.array(0), "zero")
     nodes = [
         helper.make_node("Shape", ["boxes"], ["boxes.shape"]),
@@ -379,17 +394,32 @@ def joined(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR)
 
 
-class _Store:
+def branch(
+    graph: Graph, name: str, outside: Iterable[str], types: Sequence[tuple[int, list[int | str]]], store: Store
+) -> onnx.GraphProto:
+    """A graph as a branch: its names begin with the branch's, but for those `outside`; `types` are the outputs'."""
+    own = graph.renamed(f"{name}/", [*outside, *store.names.values()])
+    nodes, constants = store.placed(own)
+    outputs = [helper.make_tensor_value_info(o, *kind) for o, kind in zip(own.outputs, types, strict=True)]
+    return helper.make_graph([*nodes, *own.nodes], name, [], outputs, constants)
+
+
+class Store:
     """Constants of several branches: large ones are kept once, around the branches.
 
     A branch reads such a constant through an operation of its own: runtimes fold it when they load the file, and then
     see a constant of the branch, which they can rearrange for the processor.
+
+    Args:
+        halves: which constants are stored in half precision.
+        rounded: store the others in half precision too, rounded.
     """
 
     _LARGE = 1024
 
-    def __init__(self, halves: Halves) -> None:
+    def __init__(self, halves: Halves, rounded: bool = False) -> None:
         self.halves = halves
+        self.rounded = rounded
         self.shared: list[TensorProto] = []
         self.names: dict[tuple[str, tuple[int, ...], bytes], str] = {}
 
@@ -401,6 +431,8 @@ class _Store:
                 own.append(numpy_helper.from_array(value, name))
                 continue
             half = self.halves.get(value.tobytes())
+            if half is None and self.rounded and np.abs(value).max() < np.finfo(np.float16).max:
+                half = value.astype(np.float16), np.ones(1, np.float32)
             if half is None:
                 nodes.append(helper.make_node("Identity", [self._shared(value)], [name]))
                 continue
@@ -421,3 +453,14 @@ class _Store:
             self.names[key] = f"weights.{len(self.shared)}"
             self.shared.append(numpy_helper.from_array(value, self.names[key]))
         return self.names[key]
+
+
+def standalone(graph: Graph, types: Types) -> onnx.ModelProto:
+    """A model of one call."""
+    proto = helper.make_graph(
+        graph.nodes, "call",
+        [helper.make_tensor_value_info(name, *types[name]) for name in graph.inputs],
+        [helper.make_tensor_value_info(name, *types[name]) for name in graph.outputs],
+        [numpy_helper.from_array(value, name) for name, value in graph.constants.items()],
+    )  # fmt: skip
+    return helper.make_model(proto, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ from siamtrack.config import Preset
 from siamtrack.geometry.boxes import xywh_to_xyxy
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.distractors import Memory
-from siamtrack.tracking.state import TrackState, advance, begin
+from siamtrack.tracking.state import TrackState, advance, begin, believed, presence_of, search_sides
 
-__all__ = ["Begin", "Step", "state_tensors"]
+__all__ = ["Begin", "Believed", "Sides", "Step", "state_tensors"]
 
 
 def state_tensors(state: TrackState, preset: Preset) -> dict[str, Tensor]:
@@ -81,3 +81,40 @@ class Step(nn.Module):
         after = advance(self.net, self.preset, frame.permute(2, 0, 1), state, self.search)
         found = state_tensors(after, self.preset)
         return _xyxy_to_xywh(after.boxes), after.scores, after.presence, *(found[name] for name in self.names)
+
+
+def _where_lost(boxes: Tensor, lost_for: Tensor) -> TrackState:
+    """A state of boxes (N, 4) xyxy and (N,) how long each target has been lost, and nothing else."""
+    scores = torch.ones_like(lost_for)
+    return TrackState(boxes, scores, scores, (), boxes, lost_for > 0, (0, 0), lost_for.long())
+
+
+class Sides(nn.Module):
+    """`search_sides`: the state's boxes and `lost_for` -> (N,) float32 side of each target's next search crop."""
+
+    def __init__(self, preset: Preset) -> None:
+        super().__init__()
+        self.preset = preset
+
+    def forward(self, boxes: Tensor, lost_for: Tensor) -> Tensor:
+        """See the class."""
+        return search_sides(self.preset, _where_lost(boxes, lost_for)).float()
+
+
+class Believed(nn.Module):
+    """`believed`: the state's boxes and `lost_for`, then the boxes and scores found -> tracked, and the next of both.
+
+    Returns boxes x, y, w, h, scores, presence, boxes xyxy and `lost_for`.
+    """
+
+    def __init__(self, preset: Preset) -> None:
+        super().__init__()
+        self.preset = preset
+
+    def forward(self, boxes: Tensor, lost_for: Tensor, found: Tensor, scores: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        before = _where_lost(boxes, lost_for)
+        presence = presence_of(scores, self.preset.track)
+        after = believed(self.preset, before, replace(before, boxes=found, scores=scores, presence=presence))
+        assert after.lost_for is not None
+        return _xyxy_to_xywh(after.boxes), scores * 1, presence, after.boxes, after.lost_for.float()

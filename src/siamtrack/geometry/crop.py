@@ -11,7 +11,7 @@ it, so `cut` does it on request (`rounding`); this project's own crops do not ro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -31,6 +31,8 @@ __all__ = [
     "cut",
     "mean_colour",
     "resample",
+    "sampling",
+    "squares",
     "target_region",
 ]
 
@@ -270,25 +272,48 @@ def _samples(low: Tensor, extent: Tensor, size: int, length: int, whole: bool) -
     return _Samples(first, last, near, far, share)
 
 
-def _cut_in_graph(frame: Tensor, region: Region, size: int, fill: Tensor, rounding: Rounding) -> Tensor:
-    """(N, 3, size, size) float32 of a frame (3, H, W), in an ONNX graph.
+def sampling(
+    frame: tuple[int, int], low: Tensor, side: Tensor, size: int, whole: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `resample` needs to cut one square out of a frame of (height, width).
 
-    The pixels are those of `_cut_numpy`. `resample` is what the exporter makes of the node for each region: there, a
-    part of the frame has as many pixels as the region needs, which a tensor of N regions cannot say.
+    Args:
+        frame: its height and width in pixels.
+        low: (2,) left and top of the square in continuous pixels.
+        side: () its side.
+        size: side of the crop in pixels.
+        whole: the square is cut out in whole pixels and then resized, so that its edges are repeated.
+
+    Returns:
+        (4,) top, left, bottom and right of the part of the frame that is read, `places` and `shares` of `resample`.
     """
-    height, width = frame.shape[1:]
+    across, down = (_samples(low[i : i + 1], side[None], size, frame[1 - i], whole) for i in (0, 1))
+    bounds = torch.cat([down.first, across.first, down.last, across.last])
+    places = torch.cat([down.before, down.after, across.before, across.after])
+    return bounds, places, torch.cat([down.share, across.share])
+
+
+def squares(region: Region, fill: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor, Tensor]:
+    """Regions as `sampling` and `resample` take them: left and top (N, 2), side (N,), and colour (N, 3) uint8."""
     if rounding == "none":
-        low, side, colours = region.centre - region.side[:, None] / 2, region.side, fill.round()
-    else:
-        low, side = _whole_square(region, rounding)
-        colours = fill.floor() if rounding == "pysot" else fill.round()
-    across, down = (_samples(low[:, i], side, size, n, rounding != "none") for i, n in enumerate((width, height)))
-    bounds = torch.stack([down.first, across.first, down.last, across.last], 1)
-    places = torch.stack([down.before, down.after, across.before, across.after], 1)
-    shares = torch.stack([down.share, across.share], 1)
+        return region.centre - region.side[:, None] / 2, region.side, fill.round().to(torch.uint8)
+    low, side = _whole_square(region, rounding)
+    colour = fill.floor() if rounding == "pysot" else fill.round()
+    return low.float(), side.float(), colour.to(torch.uint8)
+
+
+def _cut_in_graph(frame: Tensor, region: Region, size: int, fill: Tensor, rounding: Rounding) -> Tensor:
+    """(N, 3, size, size) float32 of a frame (3, H, W), as one node of an ONNX graph.
+
+    The exporter makes a loop of it that calls `sampling` and `resample` for each region: there, the part of the frame
+    has as many pixels as the region needs, which a tensor of N regions cannot say. Where the pixels lie is worked out
+    in the loop too, for runtimes that compute all around a network in bfloat16 leave loops without one alone.
+    """
+    attributes: dict[str, Any] = {"size": size, "whole": int(rounding != "none")}
+    shape = (region.side.shape[0], 3, size, size)
     crops: Tensor = torch.onnx.ops.symbolic(
-        "siamtrack::Cut", (frame, bounds, places, shares, colours.to(torch.uint8)), {"size": size},
-        dtype=torch.float32, shape=(bounds.shape[0], 3, size, size), version=1,
+        "siamtrack::Cut", (frame, *squares(region, fill, rounding)), attributes, dtype=torch.float32, shape=shape,
+        version=1,
     )  # fmt: skip
     return crops
 
@@ -308,10 +333,10 @@ def resample(part: Tensor, places: Tensor, shares: Tensor, colour: Tensor) -> Te
     # A row and a column of the colour before the first ones; all that moves whole pixels is done in uint8.
     part = torch.cat([colour.expand(part.shape[0], 1, 3), part], 1)
     part = torch.cat([colour.expand(1, part.shape[1], 3), part], 0)
-    upper, lower = (part[places[i]].flatten(1).float() for i in (0, 1))
+    upper, lower = (part.index_select(0, places[i]).flatten(1).float() for i in (0, 1))
     rows = upper + (lower - upper) * shares[0][:, None]
     # Columns first, so that whole rows of memory are picked again.
     columns = rows.T.reshape(-1, 3, places.shape[1])
-    left, right = columns[places[2]].flatten(1), columns[places[3]].flatten(1)
+    left, right = (columns.index_select(0, places[i]).flatten(1) for i in (2, 3))
     crop = left + (right - left) * shares[1][:, None]
     return crop.round().T.reshape(3, places.shape[1], -1)

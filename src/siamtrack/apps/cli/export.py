@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,24 +14,60 @@ from siamtrack.errors import InputError
 __all__ = ["export_command"]
 
 
+class Format(StrEnum):
+    """Kinds of exported files."""
+
+    onnx = "onnx"
+    openvino = "openvino"
+
+
+class Precision(StrEnum):
+    """Numbers that the network computes with."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+    int8 = "int8"
+
+
+_SUFFIX = {Format.onnx: ".onnx", Format.openvino: ".xml"}
+_CALIBRATION_FRAMES = 65
+
+
 def export_command(
     model: Annotated[str, typer.Argument(help="A shipped model's name or a weights file.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="The file to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write: .onnx, or .xml for OpenVINO.")],
+    format: Annotated[Format, typer.Option(help="The file's format.")] = Format.onnx,  # noqa: A002 (the option's name)
+    precision: Annotated[Precision, typer.Option(help="Numbers that the network computes with.")] = Precision.float32,
+    calibrate: Annotated[
+        str | None, typer.Option(metavar="VIDEO|FOLDER", help="Frames like those to be tracked in, for int8.")
+    ] = None,
     preset: PresetName = None,
     settings: Settings = None,
 ) -> None:
-    """Write a model as one ONNX file that is the whole tracker: frames in, boxes out.
+    """Write a model as one file that is the whole tracker: frames in, boxes out.
 
     The file runs in ONNX Runtime and OpenVINO, in Python, C++ and in a browser, without siamtrack and PyTorch;
     docs/deploy.md describes its inputs and outputs, and so does the file itself.
     """
-    if out.suffix != ".onnx":
-        raise InputError(f"--out expects a file that ends in .onnx; got {out}")
+    if out.suffix != _SUFFIX[format]:
+        raise InputError(f"--out expects a file that ends in {_SUFFIX[format]} for {format.value}; got {out}")
     if not out.parent.is_dir():
         raise InputError(f"--out: the folder {out.parent} does not exist; make it first")
-    from siamtrack.export import export_model
+    if (precision is Precision.int8) != (calibrate is not None):
+        raise InputError("--precision int8 and --calibrate VIDEO|FOLDER go together")
+    from siamtrack.export import export_model, write_openvino
     from siamtrack.io import write_whole
+    from siamtrack.video.reader import open_source
 
-    data = export_model(model, preset, parse_settings(settings or [])).SerializeToString()
-    write_whole(out, data)
-    typer.echo(f"{out}: {len(data) / 1e6:.1f} MB")
+    changes = parse_settings(settings or [])
+    if calibrate is None:
+        made = export_model(model, preset, changes, precision.value)
+    else:
+        with open_source(calibrate, end=_CALIBRATION_FRAMES) as frames:
+            made = export_model(model, preset, changes, precision.value, frames)
+    if format is Format.openvino:
+        write_openvino(made, out, half=precision is Precision.float16)
+    else:
+        write_whole(out, made.SerializeToString())
+    typer.echo(f"{out}: {sum(p.stat().st_size for p in {out, out.with_suffix('.bin')} if p.is_file()) / 1e6:.1f} MB")

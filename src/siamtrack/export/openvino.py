@@ -1,0 +1,36 @@
+"""The same graph in OpenVINO's own format: an .xml file and its .bin."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import onnx
+
+from siamtrack.errors import ConfigError
+from siamtrack.io import write_whole
+
+__all__ = ["write_openvino"]
+
+
+def write_openvino(model: onnx.ModelProto, path: Path, half: bool) -> None:
+    """Write a model as OpenVINO's `path` (.xml) and the .bin beside it, with the same metadata in `rt_info`.
+
+    `half` stores kernels in half precision.
+
+    Raises:
+        ConfigError: OpenVINO is not installed.
+    """
+    try:
+        import openvino
+    except ImportError:
+        raise ConfigError("the format openvino needs OpenVINO; install it with `pip install openvino`") from None
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = Path(folder, "model.onnx"), Path(folder, "made.xml")
+        onnx.save(model, source)
+        converted = openvino.Core().read_model(str(source))
+        for entry in model.metadata_props:
+            converted.set_rt_info(entry.value, entry.key)
+        openvino.save_model(converted, str(made), compress_to_fp16=half)
+        write_whole(path.with_suffix(".bin"), made.with_suffix(".bin").read_bytes())
+        write_whole(path, made.read_bytes())

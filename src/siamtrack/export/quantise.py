@@ -1,0 +1,94 @@
+"""int8: convolutions of a step with 8-bit kernels and activations, their ranges measured on frames (ONNX Runtime)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from siamtrack.errors import ConfigError
+from siamtrack.export.graph import Graph, Types, read_graph, standalone
+
+__all__ = ["quantised"]
+
+# Boxes that are tracked from one frame to the next to see what the network's values are like: this many a pair of
+# frames, of sides that are shares of the frame's shorter one.
+_TARGETS = 4
+_SHARES = (0.1, 0.4)
+_PAIRS = 64
+
+
+def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarray]) -> Graph:
+    """The step with 8-bit convolutions.
+
+    Args:
+        begin: makes the states of the targets.
+        step: what is quantised; the loops in it are not.
+        types: element type and shape of their inputs and outputs.
+        frames: RGB uint8 (H, W, 3), in order; the first 65 are used.
+
+    Raises:
+        ConfigError: fewer than two frames.
+    """
+    from onnxruntime import InferenceSession
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    session = InferenceSession(standalone(begin, types).SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = _Reader(_feeds(session, begin.outputs, frames))
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder, "step.onnx"), Path(folder, "int8.onnx")
+        onnx.save(standalone(step, types), before)
+        quantize_static(
+            before, after, feeds, quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True,
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=_ends(step),
+        )  # fmt: skip
+        return read_graph(onnx.load(after), step.inputs, step.outputs)
+
+
+def _ends(step: Graph) -> list[str]:
+    """The convolutions that see pixels, and those whose maps are decoded: their errors would be boxes' errors."""
+    before: dict[str, bool] = {}
+    after: dict[str, bool] = {}
+    for node in step.nodes:
+        seen = any(before.get(name, False) for name in node.input)
+        before |= dict.fromkeys(node.output, seen or node.op_type == "Conv")
+    for node in reversed(step.nodes):
+        seen = any(after.get(name, False) for name in node.output)
+        for name in node.input:
+            after[name] = after.get(name, False) or seen or node.op_type in ("Conv", "Scan")
+    convolutions = [node for node in step.nodes if node.op_type == "Conv"]
+    return [n.name for n in convolutions if not before.get(n.input[0], False) or not after.get(n.output[0], False)]
+
+
+class _Reader:
+    """Hands out inputs one by one, as ONNX Runtime's `CalibrationDataReader` does."""
+
+    def __init__(self, feeds: Iterator[dict[str, np.ndarray]]) -> None:
+        self.feeds = feeds
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next inputs; None at the end."""
+        return next(self.feeds, None)
+
+
+def _feeds(session: Any, names: list[str], frames: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """What a step gets: a frame, and the state of targets that were begun in the frame before."""
+    rng, count = np.random.default_rng(0), 0
+    for first, second in pairwise(frames):
+        if count == _PAIRS:
+            return
+        count += 1
+        height, width = first.shape[:2]
+        sides = rng.uniform(*_SHARES, (_TARGETS, 2)) * min(height, width)
+        corners = rng.uniform(size=(_TARGETS, 2)) * (np.array([width, height]) - sides)
+        boxes = np.concatenate([corners, sides], 1).astype(np.float32)
+        found = dict(zip(names, session.run(names, {"frame": first, "boxes": boxes}), strict=True))
+        state = {f"state.{k.removeprefix('next.')}": v for k, v in found.items() if k.startswith("next.")}
+        yield {"frame": second, **state}
+    if not count:
+        raise ConfigError("int8 needs two frames or more to calibrate with")

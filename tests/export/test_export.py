@@ -1,0 +1,153 @@
+"""Exported trackers: ONNX Runtime and OpenVINO answer as torch does, for every family and any number of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from siamtrack.config import Crops, Preset, Track
+from siamtrack.errors import ConfigError
+from siamtrack.models.families import SiamCar, SiamFc, SiamRpn, Spm
+from siamtrack.models.weights import fold_norms
+from siamtrack.tracking.state import TrackState, start, step
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxscript")
+
+PARTS = ("depthwise", "pixelwise", "search")
+LITE: dict[str, Any] = {"backbone": "efficientnet_lite0", "width": 16}
+CROPS = Crops(template=63, search=95)
+SETTINGS: dict[str, tuple[Any, Track, Crops]] = {
+    "siamcar": (
+        SiamCar(**LITE, levels=(3,), correlations=PARTS, tower=1, light=True, template_cells=5, unit=16.0),
+        Track(select="neighbours_weighted"), CROPS,
+    ),
+    "siamfc": (
+        SiamFc(**LITE, level=3, gain=0.02, enlarge=4),
+        Track(scales=(0.96, 1.0, 1.04), scale_penalty=0.97), Crops(template=63, search=95, rounding="siamfc"),
+    ),
+    "dasiamrpn": (
+        SiamRpn(**LITE, level=3, scale=4, correlations=PARTS),
+        Track(rerank=3, lost_search=127, search_lost_below=0.505, found_above=0.51), CROPS,
+    ),
+    "spm": (
+        Spm(**LITE, levels=(3,), fine_levels=(3,), template_cells=5, correlations=("depthwise",), squeeze=8, scale=4),
+        Track(), CROPS,
+    ),
+}  # fmt: skip
+FAST = ("siamcar",)
+
+
+def frames(size: tuple[int, int] = (120, 160)) -> list[np.ndarray]:
+    """A textured patch that moves over noise, RGB (H, W, 3)."""
+    rng = np.random.default_rng(3)
+    ground = rng.integers(60, 180, (*size, 3), dtype=np.uint8)
+    patch = rng.integers(0, 256, (30, 24, 3), dtype=np.uint8)
+    made = []
+    for i in range(4):
+        frame = ground.copy()
+        frame[40 + 3 * i : 70 + 3 * i, 50 + 4 * i : 74 + 4 * i] = patch
+        made.append(frame)
+    return made
+
+
+BOXES = np.array([[50, 40, 24, 30], [5, 80, 40, 30], [120, -5, 60, 40]], np.float32)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Any, Preset, Path]]:
+    """The network, preset and file of a family, exported once."""
+    from siamtrack.export import export_network
+    from siamtrack.io import write_whole
+
+    made: dict[str, tuple[Any, Preset, Path]] = {}
+
+    def find(family: str) -> tuple[Any, Preset, Path]:
+        if family not in made:
+            model, track, crops = SETTINGS[family]
+            torch.manual_seed(0)
+            net = settled(model.build(), crops)
+            preset = Preset(family, model=model, track=track, crops=crops)
+            path = tmp_path_factory.mktemp(family) / "model.onnx"
+            write_whole(path, export_network(net, preset).SerializeToString())
+            made[family] = net, preset, path
+        return made[family]
+
+    return find
+
+
+def settled(net: Any, crops: Crops) -> Any:
+    """A network whose norms have seen crops, and whose scores are apart: in a tie either choice is right."""
+    rng = torch.Generator().manual_seed(1)
+    z, x = (torch.rand(4, 3, side, side, generator=rng) * 255 for side in (crops.template, crops.search))
+    net.requires_grad_(False).train()
+    for _ in range(8):
+        maps = net.respond(net.embed(z, torch.full((4, 2), 30.0)), x)
+    head = getattr(net.head, "coarse", net.head)
+    if "response" in maps:
+        head.gain.mul_(3 / maps["response"].std())
+    else:
+        last = getattr(head, "cls_logits", None) or head.cls
+        for parameter in last.parameters():
+            parameter.mul_(3 / maps["cls"].std())
+    return fold_norms(net.eval())
+
+
+def runner(engine: str, path: Path) -> Any:
+    from siamtrack.runtime.sessions import open_exported
+
+    pytest.importorskip(engine)
+    return open_exported(path, engine, threads=1)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    "family", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in SETTINGS]
+)
+def test_a_file_follows_as_torch_does(family: str, engine: str, exported: Callable[[str], Any]) -> None:
+    net, preset, path = exported(family)
+    run = runner(engine, path)
+    for boxes, size in ((BOXES[:1], (120, 160)), (BOXES, (120, 160)), (BOXES[:2], (131, 203))):
+        clip = frames(size)
+        ours: TrackState = start(net, preset, clip[0], boxes)
+        theirs = run.start(clip[0], boxes)
+        assert np.allclose(np.asarray(theirs.boxes), ours.boxes, atol=1e-4)
+        for frame in clip[1:]:
+            ours, theirs = step(net, preset, frame, ours), run.step(frame, theirs)
+            assert np.allclose(np.asarray(theirs.boxes), ours.boxes, atol=0.5)
+            assert np.allclose(np.asarray(theirs.scores), ours.scores, atol=0.02)
+            assert np.allclose(np.asarray(theirs.presence), ours.presence, atol=0.05)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pixels_are_cut_as_opencv_cuts_them() -> None:
+    from siamtrack.geometry import crop
+
+    frame = frames()[0]
+    rng = torch.Generator().manual_seed(0)
+    region = crop.Region(torch.rand(6, 2, generator=rng) * 160, torch.rand(6, generator=rng) * 200 + 8)
+    fill = torch.rand(6, 3, generator=rng) * 255
+    for rounding, least in (("none", 0.995), ("pysot", 0.8), ("siamfc", 0.8)):
+        wanted = crop.cut(frame, region, 63, fill, rounding=rounding).pixels
+        for i, (low, side, colour) in enumerate(zip(*crop.squares(region, fill, rounding), strict=True)):
+            bounds, places, shares = crop.sampling(frame.shape[:2], low, side, 63, rounding != "none")
+            y0, x0, y1, x1 = bounds.tolist()
+            found = crop.resample(torch.from_numpy(frame[y0:y1, x0:x1]), places, shares, colour)
+            assert (found - wanted[i]).abs().max() <= 1
+            assert (found == wanted[i]).float().mean() >= least
+
+
+def test_int8_and_calibration_belong_together() -> None:
+    from siamtrack.export import export_network
+
+    model, track, crops = SETTINGS["siamcar"]
+    preset = Preset("p", model=model, track=track, crops=crops)
+    for precision, calibration in (("int8", None), ("float32", iter([]))):
+        with pytest.raises(ConfigError, match="int8"):
+            export_network(model.build(), preset, None, precision, calibration)
