@@ -58,7 +58,8 @@ def test_a_slow_reader_stays_beside_the_newest_frame(port: int, seconds: float) 
     try:
         with open_source(f"rtsp://127.0.0.1:{port}/live") as source:
             assert source.live and source.size == (320, 240) and source.count is None
-            time.sleep(1.5)  # a model is loaded
+            if seconds > 10:
+                time.sleep(1.5)  # a model is loaded
             ages, numbers = [], []
             began = time.monotonic()
             for frame in source:
@@ -71,7 +72,7 @@ def test_a_slow_reader_stays_beside_the_newest_frame(port: int, seconds: float) 
         server.kill()
     thirds = np.array_split(ages, 3)
     print(f"lag over {seconds} s: median {np.median(ages):.0f} ms, 95 % below {np.percentile(ages, 95):.0f} ms")
-    assert np.median(ages) < 2 * FRAME
+    assert np.median(ages) < 2 * FRAME and ages[0] < 5 * FRAME
     assert np.median(thirds[2]) - np.median(thirds[0]) < FRAME
     assert numbers[0] == 0 and (np.diff(numbers) >= 1).all()
     assert source.dropped == numbers[-1] + 1 - len(numbers) > len(numbers) / 2

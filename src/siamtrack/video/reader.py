@@ -352,9 +352,7 @@ class FrameSource:
             InputError: a frame cannot be read, or its size differs from the first one's.
         """
         if self._first is not None and self._newest is not None:
-            # What came while a model was loaded is of the past: begin with a frame of now, and count from it.
-            self._shift, self._next, self.dropped = None, self.start, 0
-            self._first = self._read() or self._first
+            self._first = self._read_now() or self._first
         while True:
             found, self._first = self._first or self._read(), None
             if found is None:
@@ -367,6 +365,19 @@ class FrameSource:
                     f"it {self.size[0]}x{self.size[1]}; all frames must be of one size"
                 )
             yield frame
+
+    def _read_now(self) -> tuple[int, np.ndarray] | None:
+        """A frame of now, from which frames are counted: what came while a model was loaded is of the past.
+
+        Frames that come at once have been waiting to be decoded; the first that has to be waited for is a new one.
+        """
+        end, wait = time.monotonic() + 2, 0.3 / self.fps
+        while True:
+            self._shift, self._next, self.dropped = None, self.start, 0
+            began = time.monotonic()
+            found = self._read()
+            if found is None or not began + wait > time.monotonic() < end:
+                return found
 
     def _read(self) -> tuple[int, np.ndarray] | None:
         """The next frame that is wanted, and its number."""
