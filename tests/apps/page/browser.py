@@ -57,8 +57,8 @@ class Person:
     def wait_paused(self) -> None:
         self.page.wait_for_function("() => !document.querySelector('#play').hasAttribute('data-playing')")
 
-    def drag(self, *points: tuple[float, float]) -> None:
-        """Press at the first point, in frame pixels, and let go at the last one."""
+    def drag(self, *points: tuple[float, float], touch: bool = False) -> None:
+        """Press at the first point, in frame pixels, and let go at the last one; with the mouse, or a finger."""
         left, top, wide, high, w, h = self.page.evaluate(
             """() => {
               const b = document.querySelector('#stage').getBoundingClientRect();
@@ -67,6 +67,13 @@ class Person:
             }"""
         )
         where = [(left + x / w * wide, top + y / h * high) for x, y in points]
+        if touch:
+            finger = self.page.context.new_cdp_session(self.page)
+            kinds = ["touchStart", *["touchMove"] * (len(where) - 1)]
+            for kind, (x, y) in zip(kinds, where, strict=True):
+                finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+            finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+            return
         self.page.mouse.move(*where[0])
         self.page.mouse.down()
         for point in where[1:]:

@@ -175,8 +175,9 @@ def test_a_phone_in_the_dark_has_everything_within_its_width(browser: Any, addre
     page = browser.new_page(viewport={"width": 360, "height": 740}, color_scheme="dark", has_touch=True)
     person = Person(page, address)
     person.wait_open("clip.mp4")
-    person.drag((40, 30), (72, 54))
-    person.wait_frame(3)
+    person.drag((40, 30), (60, 45), (72, 54), touch=True)
+    person.wait_frame(FRAMES - 1)
+    np.testing.assert_allclose(person.boxes()[1, 0], (40, 30, 32, 24), atol=1)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert max(map(int, ground.removeprefix("rgb(").removesuffix(")").split(","))) < 64

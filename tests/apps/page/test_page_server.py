@@ -53,6 +53,7 @@ def folder(tmp_path: Path) -> Path:
     write_mp4(tmp_path / "secret" / "clip.mp4", moving_patches(5)[0])
     (offered / "link.mp4").symlink_to(tmp_path / "secret" / "clip.mp4")
     (offered / "linked").symlink_to(tmp_path / "secret")
+    (offered / "circle.mp4").symlink_to(offered / "circle.mp4")
     return offered
 
 
@@ -102,6 +103,7 @@ def test_a_page_opens_what_is_offered_and_gets_its_frames(page: TestClient) -> N
         "../secret/clip.mp4", "images/../../secret/clip.mp4", "link.mp4", "linked", "linked/clip.mp4", "..", "", ".",
         "/etc/passwd", "notes.txt", "file:clip.mp4", "nothing.mp4", "a\0b.mp4", "x" * 1999, "..\\secret\\clip.mp4",
         "concat:clip.mp4|clip.mp4", "%2e%2e/secret/clip.mp4", "clip.mp4/../../secret",
+        "circle.mp4",
     ],
 )  # fmt: skip
 def test_a_path_never_leaves_its_folder(page: TestClient, folder: Path, name: str) -> None:

@@ -87,17 +87,20 @@ class Places:
             path = (self.folder / name).resolve()
             if self._may_open(path):
                 return path
-        except (OSError, ValueError):  # a name that is too long or holds a null
+        except (OSError, RuntimeError, ValueError):  # a name that is too long or holds a null, a link in a circle
             pass
         raise InputError(f"the folder that the server offers has no video or images '{name[:200]}'")
 
     def _may_open(self, path: Path) -> bool:
         assert self.folder is not None
-        if not path.resolve().is_relative_to(self.folder):  # also where a link leads out of it
+        try:
+            if not path.resolve().is_relative_to(self.folder):  # also where a link leads out of it
+                return False
+            if path.is_dir():
+                return any(inner.suffix.lower() in IMAGE_SUFFIXES for inner in path.iterdir())
+            return path.is_file() and path.suffix.lower() in _VIDEO_SUFFIXES
+        except (OSError, RuntimeError):  # a folder that is closed to us, a link in a circle
             return False
-        if path.is_dir():
-            return any(inner.suffix.lower() in IMAGE_SUFFIXES for inner in path.iterdir())
-        return path.is_file() and path.suffix.lower() in _VIDEO_SUFFIXES
 
 
 class TooLargeError(InputError):

@@ -233,7 +233,7 @@ class _Page:
             return _packed({"id": None, "error": _first(error)})
         try:
             about, frame = self._do(message)
-        except SiamtrackError as error:
+        except (SiamtrackError, OSError) as error:
             return _packed({"id": message.id, "error": str(error)})
         return _packed({"id": message.id, **about}, frame)
 
