@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamtrack.errors import DataError, missing_package
-from siamtrack.io import image_size, whole_file, write_whole
+from siamtrack.io import append_line, image_size, read_bytes, sweep_drafts, whole_file, write_whole
 
 
 @settings(max_examples=40, deadline=None)
@@ -53,3 +54,45 @@ def test_a_missing_package_is_told_with_a_command_for_pip_and_one_for_a_clone() 
         "(or, from a clone of siamtrack, pip install -e '.[report]')"
     )
     assert "pip install 'torch<3'" in str(missing_package("it", "torch<3", "x"))
+
+
+def test_a_draft_that_a_killed_program_left_is_used_again_and_a_live_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    with whole_file(path) as first:
+        first.write_text("first")
+        with whole_file(path) as second:  # as another program would
+            assert second != first
+            second.write_text("second")
+        sweep_drafts(tmp_path)
+        assert first.read_text() == "first" and path.read_text() == "second"
+    assert path.read_text() == "first"
+    first.write_text("left behind by a kill, and longer")
+    with whole_file(path) as again:
+        assert again == first and again.read_text() == ""
+    first.write_text("left behind by a kill")
+    sweep_drafts(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_pipes_and_devices_are_neither_read_nor_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "zero", tmp_path):
+        for work in (lambda p: read_bytes(p), lambda p: write_whole(p, "x"), lambda p: append_line(p, "x")):
+            with pytest.raises(DataError, match="expected a file; it is a"):
+                work(path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pipe", "zero"]
+
+
+def test_a_line_after_half_a_line_begins_on_its_own(tmp_path: Path) -> None:
+    append_line(tmp_path / "log", "one")
+    with (tmp_path / "log").open("a") as stream:
+        stream.write('{"tw')
+    append_line(tmp_path / "log", "three", sync=True)
+    assert (tmp_path / "log").read_text() == 'one\n{"tw\nthree\n'
+
+
+@pytest.mark.parametrize("text", ["a\nb\r\nc", "bell \a", "\ud800", "\x1b[31mred", "null \0", "\u2028"])
+def test_every_message_is_one_line_that_can_be_printed(text: str) -> None:
+    message = str(DataError(text))
+    assert message.isprintable() and message.encode()

@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import socket
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +26,7 @@ __all__ = [
     "file_sha256",
     "first_names",
     "image_size",
+    "open_draft",
     "parse_json",
     "read_bytes",
     "read_json",
@@ -35,7 +35,6 @@ __all__ = [
     "write_whole",
 ]
 
-_DRAFT = re.compile(r"^\.part-(\d+)-(.+)-[a-z0-9_]+(\.\w+)?$")
 _LONGEST_NAME = 160
 _LARGEST = 2 << 30  # bytes that are read at once
 
@@ -44,8 +43,8 @@ _LARGEST = 2 << 30  # bytes that are read at once
 def whole_file(path: Path) -> Iterator[Path]:
     """Give the path of a draft beside `path`, which takes its place when the block ends without an error.
 
-    The draft has the suffix of `path`, since some libraries choose a format by it. If the block raises, or the program
-    is killed, `path` stays as it was; a killed program's draft is removed by `sweep_drafts`.
+    If the block raises, or the program is killed, `path` stays as it was. A killed program's draft is used again by the
+    next one that writes `path`; see `open_draft`.
 
     Raises:
         DataError: the draft cannot be made, written or moved.
@@ -54,17 +53,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         if path.exists():  # a pipe or a device would be replaced by a file
             check_regular(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".part-{os.getpid()}-{socket.gethostname()}-"
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-        draft = Path(name)
-        try:
-            yield draft
-            draft.chmod(0o644)
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+        with open_draft(path) as draft:
+            try:
+                yield draft
+                draft.chmod(0o644)
+                draft.replace(path)
+            except BaseException:
+                draft.unlink(missing_ok=True)
+                raise
     except OSError as error:
         raise DataError(f"cannot write {path}: {reason(error)}") from error
 
@@ -79,21 +75,64 @@ def write_whole(path: Path, data: str | bytes | memoryview) -> None:
         draft.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
-def sweep_drafts(folder: Path) -> None:
-    """Remove the drafts below a folder that processes of this machine left behind when they were killed."""
-    for path in folder.rglob(".part-*"):
-        found = _DRAFT.match(path.name)
-        if found and found.group(2) == socket.gethostname() and not _alive(int(found.group(1))):
-            path.unlink(missing_ok=True)
+@contextmanager
+def open_draft(path: Path) -> Iterator[Path]:
+    """Make an empty file beside `path`, hidden and with its suffix, by which some libraries choose a format.
 
+    It is called after `path` and locked while the block runs: a draft that is locked by nobody was left by a program
+    that was killed, and is used again, so that none pile up. Two programs that write one file have a draft each.
 
-def _alive(process: int) -> bool:
+    Raises:
+        OSError: it cannot be made.
+    """
+    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    draft = path.with_name(f".part-{name}{path.suffix}")
+    handle = _claimed(draft, os.O_CREAT)
+    if handle is None:
+        handle, other = tempfile.mkstemp(prefix=f".part-{name}-", suffix=path.suffix, dir=path.parent)
+        draft = Path(other)
+        _lock(handle)
     try:
-        os.kill(process, 0)  # signal 0 only asks
-    except ProcessLookupError:
+        os.ftruncate(handle, 0)
+        yield draft
+    finally:
+        os.close(handle)
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Remove the drafts below a folder that programs left behind when they were killed."""
+    for path in folder.rglob(".part-*"):
+        with suppress(OSError):
+            if (handle := _claimed(path)) is not None:
+                path.unlink(missing_ok=True)
+                os.close(handle)
+
+
+def _claimed(draft: Path, flags: int = 0) -> int | None:
+    """Open and lock a draft; None if another program has it, or where files cannot be locked."""
+    if sys.platform == "win32":
+        return None
+    handle = os.open(draft, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o600)
+    try:
+        # one that was moved to its name between the opening and the lock is a draft no more
+        if _lock(handle) and os.path.samestat(os.fstat(handle), draft.stat()):
+            return handle
+    except OSError:
+        pass
+    os.close(handle)
+    return None
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file, until it is closed or the program ends; whether nobody else has locked it."""
+    if sys.platform == "win32":
         return False
-    except PermissionError:
-        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
     return True
 
 

@@ -30,7 +30,7 @@ from siamtrack.data.index import build_index, load_index, read_pictures
 from siamtrack.data.pack import Packing, pack
 from siamtrack.data.pair_source import ResidentPairs, open_pairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import CropLabel, iterate_shard
+from siamtrack.data.shards import CropLabel, iterate_shard, list_shards
 from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import DataError
 from siamtrack.evaluation.jobs import Workers
@@ -407,3 +407,28 @@ def test_pack_for_a_preset_from_the_command_line(tmp_path: Path):
         out = tmp_path / "-".join(options)
         assert run("data", "pack", tmp_path / "d", "-o", out, *options)[0] == 0
         assert ResidentSet.load(out).images.shape[-1] == size
+
+
+def test_a_pack_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    LAYOUTS["sequences"][1](tmp_path / "data")
+    index, _ = build_index(tmp_path / "data", find_object_layout(tmp_path / "data", "folder"))
+    how = Packing(size=64, smallest=1, shard=3, least_change=0)
+    pack([index], tmp_path / "whole", how)
+    out = tmp_path / "out"
+
+    def stop(done: int, total: int) -> None:
+        if done == 1:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        pack([index], out, how, stop)
+    first = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tar")}
+    assert first
+    with pytest.raises(DataError, match="half made; give the same"):
+        list_shards(out)
+    with pytest.raises(DataError, match="half-made set of other data or settings"):
+        pack([index], out, replace(how, quality=50))
+    pack([index], out, how)
+    files = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in (tmp_path / "whole", out)]
+    assert files[0] == files[1] and "unfinished.json" not in files[1]
+    assert all((out / name).stat().st_mtime_ns == time for name, time in first.items())

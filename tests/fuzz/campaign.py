@@ -29,11 +29,34 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--only", default="", help="beginnings of subjects' names, between commas")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"), help="folder for cases that fail")
+    parser.add_argument(
+        "--kills", type=int, default=0, metavar="N", help="disturb commands with output N times instead"
+    )
     parser.add_argument("--list", action="store_true", help="print every case")
     args = parser.parse_args()
     sandbox.preload()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as root:
-        return _replay(args.cases, Path(root)) if args.cases else _campaign(args, Path(root))
+        if args.cases:
+            return _replay(args.cases, Path(root))
+        return _kill(args, Path(root)) if args.kills else _campaign(args, Path(root))
+
+
+def _kill(args: argparse.Namespace, root: Path) -> int:
+    import kills
+    from case import Workshop
+
+    names = [name for name in kills.JOBS if not args.only or name.startswith(tuple(args.only.split(",")))]
+    seed = int(time.time()) if args.seed is None else args.seed
+    began, failed, done = time.monotonic(), 0, 0
+    for name, how, wrong in kills.campaign(Workshop(root), names, args.kills, seed):
+        done += 1
+        failed += bool(wrong)
+        if wrong or args.list:
+            print(f"{'FAILS' if wrong else 'holds'} {name}, {how}{': ' * bool(wrong)}{wrong}", flush=True)
+        if args.minutes is not None and time.monotonic() - began > 60 * args.minutes:
+            break
+    print(f"seed {seed}: {done} disturbances in {time.monotonic() - began:.0f} s, {failed} failed")
+    return int(failed > 0)
 
 
 def _replay(named: list[Path], root: Path) -> int:

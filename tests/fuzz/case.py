@@ -62,26 +62,20 @@ class Workshop:
         """The folder of a subject's whole inputs."""
         folder = self.root / "subjects" / name
         if not folder.exists():
-            draft = self.root / "subjects" / f"{name}.draft"
-
-            def make() -> None:
-                SUBJECTS[name].make(draft)
-
-            draft.mkdir(parents=True)
-            draft.chmod(0o777)
-            made = sandbox.run_function(make, draft)
+            folder.mkdir(parents=True)
+            folder.chmod(0o777)
+            made = sandbox.run_function(lambda: SUBJECTS[name].make(folder), folder)
             if made.code != 0:
                 raise RuntimeError(f"the subject {name} cannot be made: {made.errors}")
-            draft.rename(folder)
         return folder
 
     @contextmanager
     def place(self, subject: str) -> Iterator[Path]:
         """A copy of a subject with an empty `out/` and some strange files, which is gone afterwards."""
         whole = self.subject(subject)
-        place = Path(tempfile.mkdtemp(dir=self.root))
+        place = self.root / "place"  # always the same one: an index holds where its data are
         try:
-            shutil.copytree(whole, place, dirs_exist_ok=True)
+            shutil.copytree(whole, place)
             (place / "out").mkdir(exist_ok=True)
             (place / "in").mkdir()
             os.mkfifo(place / "in.fifo")

@@ -163,6 +163,7 @@ def shards(root: Path) -> None:
         family_preset(root, family)
     write_sequence(root / "val")
     preset = load_preset(root / "tiny.toml")
+    from siamtrack.apps.cli.main import app
     from siamtrack.data.pair_source import open_pairs
     from siamtrack.training import loop
     from siamtrack.training.distributed import ProcessGroup
@@ -170,7 +171,8 @@ def shards(root: Path) -> None:
     from siamtrack.training.parameters import prepare, settings_in_force, unfreeze_backbone
 
     pairs = open_pairs(root / "shards", preset.crops, preset.data)
-    loop.train(preset, pairs, root / "run", until=4)
+    command = ["train", str(root / "tiny.toml"), "--data", str(root / "shards"), "--out", str(root / "run")]
+    app([*command, "--steps", "4"], standalone_mode=False)
     torch.manual_seed(0)
     net = preset.model.build()
     prepare(net, settings_in_force(preset.train))

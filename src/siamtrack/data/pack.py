@@ -7,12 +7,14 @@ are in one shard, so that every window of a stream can pair them.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import math
 import tarfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,13 +26,24 @@ import torch
 from siamtrack.config import Jitter, Preset
 from siamtrack.data.augment import STRETCHED
 from siamtrack.data.index import Index, read_pictures
-from siamtrack.data.shards import MANIFEST, MOST_OTHERS, CropLabel, Image, OtherObject, ShardFile, write_manifest
-from siamtrack.errors import DataError
+from siamtrack.data.shards import (
+    MANIFEST,
+    MOST_OTHERS,
+    UNFINISHED,
+    CropLabel,
+    Image,
+    OtherObject,
+    ShardFile,
+    read_shard,
+    write_manifest,
+)
+from siamtrack.errors import DataError, reason
 from siamtrack.evaluation.jobs import Beat, Event, Failed, Finished, Workers
 from siamtrack.evaluation.pool import run_jobs
 from siamtrack.formats.layout import Problem
 from siamtrack.geometry.crop import cut, mean_colour, target_region
-from siamtrack.storage import Place, is_url, join, parse_place, write_whole_to
+from siamtrack.io import sweep_drafts
+from siamtrack.storage import Place, exists, is_url, join, parse_place, read_json_from, remove, write_whole_to
 
 __all__ = ["Packing", "chosen_rows", "pack"]
 
@@ -102,6 +115,11 @@ def _largest_side(size: int, jitter: Jitter) -> float:
     return 2 * (half * (math.cos(turn) + math.sin(turn)) + shift)
 
 
+def _shard_name(number: int) -> str:
+    """What the shard of a number, counted from 0, is called."""
+    return f"train-{number:06d}.tar"
+
+
 @dataclass
 class _Written:
     """The shard that is being filled, and those that are done."""
@@ -112,10 +130,10 @@ class _Written:
     videos: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def flush(self) -> None:
-        """Close the shard and bring it to its place."""
+        """Close the shard, if anything is in it, and bring it to its place."""
         if not self.rows:
             return
-        first, name = sum(shard.crops or 0 for shard in self.done), f"train-{len(self.done):06d}.tar"
+        first, name = sum(shard.crops or 0 for shard in self.done), _shard_name(len(self.done))
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode="w") as tar:
             for number, (jpeg, label) in enumerate(self.rows, first):
@@ -125,9 +143,98 @@ class _Written:
                     tar.addfile(member, io.BytesIO(blob))
         write_whole_to(join(self.place, name), content.getbuffer())
         self.done.append(ShardFile(name, join(self.place, name), len(self.rows), content.getbuffer().nbytes))
-        for _, label in self.rows:
-            self.videos[label.source].add(label.video or label.track)
+        self.note(label for _, label in self.rows)
         self.rows.clear()
+
+    def note(self, labels: Iterable[CropLabel]) -> None:
+        """Take in the videos of what is in a shard."""
+        for label in labels:
+            self.videos[label.source].add(label.video or label.track)
+
+
+@dataclass
+class _Progress:
+    """What a pack that was stopped has done, as a file beside its shards tells it: it goes on from there.
+
+    Attributes:
+        place: the folder.
+        made_of: a hash of the indexes and the `Packing`.
+        groups: how many groups of objects are in the shards.
+        objects: how many objects of the next group are in them too.
+        problems: of these groups.
+    """
+
+    place: Place
+    made_of: str
+    groups: int = 0
+    objects: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def path(self) -> Place:
+        return join(self.place, UNFINISHED)
+
+    @property
+    def kept(self) -> bool:
+        """Web servers that take files need not be able to delete them; there a set counts once it has its list."""
+        return not str(self.place).lower().startswith("http")
+
+    def restore(self, written: _Written) -> None:
+        """Go on where an earlier run of the same work was stopped; begin the file if there was none.
+
+        Raises:
+            DataError: the folder holds other shards.
+        """
+        if not is_url(self.place):
+            sweep_drafts(Path(self.place))
+        if not (self.kept and exists(self.path)):
+            if not is_url(self.place) and (any(Path(self.place).glob("*.tar")) or exists(join(self.place, MANIFEST))):
+                raise DataError(f"{self.place} holds shards already; give a new folder, or delete them")
+            self.save(written)
+            return
+        held = read_json_from(self.path)
+        if held.get("made_of") != self.made_of:
+            raise DataError(
+                f"{self.place} holds a half-made set of other data or settings; give a new folder, or delete it"
+            )
+        try:
+            self.groups, self.objects = int(held["groups"]), int(held["objects"])
+            self.problems = [Problem(*map(str, row)) for row in held["problems"]]
+            for number, (crops, size) in enumerate(held["shards"]):
+                name = _shard_name(number)
+                written.done.append(ShardFile(name, join(self.place, name), int(crops), int(size)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{self.path}: not as `siamtrack data pack` writes it: {reason(error)}") from None
+        for shard in written.done:
+            written.note(label for _, _, label in read_shard(shard))
+
+    def save(self, written: _Written) -> None:
+        """Note what is in the shards now."""
+        if self.kept:
+            row = {
+                "made_of": self.made_of,
+                "groups": self.groups,
+                "objects": self.objects,
+                "problems": self.problems,
+                "shards": [(shard.crops, shard.size) for shard in written.done],
+            }
+            write_whole_to(self.path, json.dumps(row))
+
+    def end(self) -> None:
+        """All is packed, and listed."""
+        if self.kept:
+            remove(self.path)
+
+
+def _digest(indexes: Sequence[Index], how: Packing) -> str:
+    """A hash of all that the shards depend on."""
+    digest = hashlib.sha256(json.dumps(asdict(how), sort_keys=True).encode())
+    for index in indexes:
+        names = (index.source, str(index.root), index.image_names, index.track_names, index.category_names)
+        digest.update(json.dumps(names).encode())
+        for column in (index.image, index.track, index.frame, index.category, index.boxes):
+            digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
 
 
 def pack(
@@ -139,9 +246,12 @@ def pack(
 ) -> tuple[list[ShardFile], list[Problem]]:
     """Write shards of the objects of some indexes, in a random order, and the list of them.
 
+    A call that was stopped, however, goes on when it is made again.
+
     Args:
         indexes: what to pack.
-        out: an empty or new folder, or the URL of one (s3, gs, or http where the server takes PUT).
+        out: a new or empty folder, or that of a call that was stopped; or its URL (s3, gs, or http where the server
+            takes PUT).
         how: see `Packing`.
         report: called with the numbers of groups of objects that are done, and of all.
         workers: where crops are cut, by default in this process; the shards do not depend on it.
@@ -154,41 +264,42 @@ def pack(
         SiamtrackError: a worker was lost or hung.
     """
     place = parse_place(str(out))
-    if not is_url(place) and (any(Path(place).glob("*.tar")) or (Path(place) / MANIFEST).exists()):
-        raise DataError(f"{place} holds shards already; give a new folder, or delete them")
     if len({index.source for index in indexes}) != len(indexes):
         raise DataError("two indexes have one name, which would mix their tracks; make one again with another --name")
     groups = [(number, rows) for number, index in enumerate(indexes) for rows in chosen_rows(index, how)]
     order = np.random.default_rng(how.seed).permutation(len(groups)).tolist()
     jobs = [_Group(turn, *groups[number]) for turn, number in enumerate(order)]
-    problems: list[Problem] = []
-    written = _Written(place)
+    written, progress = _Written(place), _Progress(place, _digest(indexes, how))
+    progress.restore(written)
     early: dict[int, _Cut] = {}  # finished before their turn
-    taken = 0
 
     def on_event(event: Event[_Group, _Cut]) -> None:
-        nonlocal taken
         if isinstance(event, Failed):
             raise event.error
         if not isinstance(event, Finished):
             return
         early[event.job.turn] = event.value
-        while (found := early.pop(taken, None)) is not None:
-            taken += 1
-            problems.extend(found.problems)
-            for crops in found.objects:
+        while (found := early.pop(progress.groups, None)) is not None:
+            for number, crops in enumerate(found.objects[progress.objects :], progress.objects + 1):
                 written.rows += crops
                 if len(written.rows) >= how.shard:
                     written.flush()
-            report(taken, len(jobs))
+                    progress.objects = number
+                    progress.save(written)
+            progress.groups, progress.objects = progress.groups + 1, 0
+            progress.problems += found.problems
+            report(progress.groups, len(jobs))
 
-    report(0, len(jobs))
-    run_jobs(partial(_open_cutter, tuple(indexes), how), jobs, workers or Workers(processes=0), on_event)
+    report(progress.groups, len(jobs))
+    rest = jobs[progress.groups :]
+    run_jobs(partial(_open_cutter, tuple(indexes), how), rest, workers or Workers(processes=0), on_event)
     written.flush()
     if not written.done:
+        progress.end()
         raise DataError("nothing to pack: no box with an area in a readable frame; see `siamtrack data check`")
     write_manifest(place, written.done, {source: len(names) for source, names in written.videos.items()})
-    return written.done, problems
+    progress.end()
+    return written.done, progress.problems
 
 
 def chosen_rows(index: Index, how: Packing) -> Iterator[list[int]]:

@@ -44,6 +44,7 @@ from siamtrack.storage import (
 __all__ = [
     "MANIFEST",
     "MOST_OTHERS",
+    "UNFINISHED",
     "CropLabel",
     "Image",
     "Listing",
@@ -63,6 +64,8 @@ _FIELDS = ("track_id", "frame", "box", "category", "source")
 _TRIES = 3
 
 MANIFEST = "shards.json"
+UNFINISHED = "unfinished.json"
+"""Beside shards while they are made; it tells what is done."""
 _PATTERN = re.compile(r"\{(\d{1,12})\.\.(\d{1,12})\}")
 _MOST_SHARDS = 100_000
 
@@ -206,8 +209,8 @@ def _label(fields: Any, what: str) -> CropLabel:
 def _box(values: Any, what: str) -> Box:
     try:
         x0, y0, x1, y1 = (float(v) for v in values)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{what}: expected a box of 4 numbers; {reason(error)}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{what}: expected a box of 4 numbers; got {values!r:.80}") from None
     if not (math.isfinite(x0 + y0 + x1 + y1) and x1 > x0 and y1 > y0):
         raise DataError(f"{what}: a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1; got {values}")
     return x0, y0, x1, y1
@@ -255,6 +258,8 @@ def list_shards(text: str | Path) -> Listing:
         return Listing(tuple(_unlisted(parse_place(name)) for name in _expanded(str(place))))
     if (is_url(place) and str(place).lower().startswith("http")) or exists(join(place, MANIFEST)):
         return _listed(place)
+    if exists(join(place, UNFINISHED)):
+        raise DataError(f"{place} is half made; give the same `siamtrack data pack` again, and it goes on")
     names = list_files(place) if is_url(place) else [path.name for path in Path(place).glob("*.tar")]
     shards = sorted(name for name in names if name.endswith(".tar") and "/" not in name)
     if not shards:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from siamtrack.errors import DataError, WeightsError, reason
 from siamtrack.io import first_names, write_whole
 
-__all__ = ["check_state", "fold_norms", "load_weights", "read_metadata", "save_weights"]
+__all__ = ["check_state", "fold_norms", "load_weights", "pack_tensors", "read_metadata", "save_weights"]
 
 
 def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], half: bool = True) -> None:
@@ -43,9 +44,23 @@ def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], 
             tensor = tensor.half() if half and fits else tensor.float()
         state[name] = tensor
     try:
-        write_whole(Path(path), safetensors.torch.save(state, dict(metadata)))
+        write_whole(Path(path), pack_tensors(state, metadata))
     except DataError as error:
         raise WeightsError(f"weights: {reason(error)}") from error
+
+
+def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Return the bytes of a safetensors file; the same ones for the same content.
+
+    The library writes the metadata in an order that differs from one process to the next.
+    """
+    blob = safetensors.torch.save(dict(tensors), dict(metadata))
+    length = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(metadata.items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the values begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + blob[8 + length :]
 
 
 def load_weights(path: str | Path, net: nn.Module) -> dict[str, str]:

@@ -18,7 +18,7 @@ from siamtrack.data.augment import Batch
 from siamtrack.errors import SiamtrackError, WeightsError, reason
 from siamtrack.io import write_whole
 from siamtrack.models.losses import Terms
-from siamtrack.models.weights import read_metadata
+from siamtrack.models.weights import pack_tensors, read_metadata
 from siamtrack.training.parameters import prepare, unfreeze_backbone
 
 __all__ = ["FailedStep", "Replay", "TrainingError", "pack", "pick", "replay", "save_failure", "unpack"]
@@ -79,8 +79,8 @@ def save_failure(path: Path, preset: Preset, net: nn.Module, failed: FailedStep)
     notes = {"step": failed.step, "keys": failed.batch.keys, "terms": terms, "norm": repr(failed.norm)}
     tensors = pack(failed.batch, "batch") | {"random": failed.random}
     tensors |= {f"net.{name}": value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
-    blob = safetensors.torch.save(tensors, {"failure": json.dumps(notes), "preset": preset_to_json(preset)})
-    write_whole(path, blob)
+    metadata = {"failure": json.dumps(notes), "preset": preset_to_json(preset)}
+    write_whole(path, pack_tensors(tensors, metadata))
     values = ", ".join(f"{name} {value:g}" for name, value in failed.terms.items())
     return TrainingError(
         f"the loss is not finite at step {failed.step} ({values}; gradient {failed.norm:g}); look into it "

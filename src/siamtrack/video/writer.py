@@ -20,6 +20,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from siamtrack.errors import InputError, reason
+from siamtrack.io import open_draft
 
 __all__ = ["VideoWriter", "is_cut", "top_atoms"]
 
@@ -64,15 +65,18 @@ class VideoWriter:
             raise InputError(f"cannot write the video: '{self.path}' is a folder")
         if not math.isfinite(fps) or fps <= 0:
             raise InputError(f"expected a frame rate above 0; got {fps}")
-        # Absolute, because FFmpeg takes what stands before a colon for a protocol.
-        self._part = self.path.absolute().with_name(f".{self.path.name}.{os.getpid()}.part")
+        # Absolute below, because FFmpeg takes what stands before a colon for a protocol.
+        self._draft = contextlib.ExitStack()
         try:
-            # FFmpeg opens its file with the first packet, some frames late for the news that it cannot.
-            self._part.touch()
+            # Made here, as FFmpeg opens its file with the first packet, some frames late for the news that it cannot.
+            self._part = self._draft.enter_context(open_draft(self.path.absolute()))
+        except OSError as error:
+            raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
+        try:
             self._container: Any = av.open(str(self._part), "w", format="mp4", options=_FRAGMENTED)
             self._stream = _add_stream(self._container, size, fps)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError), self._draft:
                 self._part.unlink(missing_ok=True)
             raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
 
@@ -105,8 +109,11 @@ class VideoWriter:
         Raises:
             InputError: the disk is full; the frames that could be written are kept.
         """
-        if self._container is None:
-            return
+        with self._draft:
+            if self._container is not None:
+                self._finish()
+
+    def _finish(self) -> None:
         if self.frames == 0:
             self._abandon()
             self._part.unlink(missing_ok=True)

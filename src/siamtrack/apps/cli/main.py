@@ -27,6 +27,8 @@ __all__ = ["app", "run"]
 # The base of all that typer finds wrong with arguments: it is exported under this name alone.
 _UsageError: Any = typer.BadParameter.__base__
 
+_LONGEST = 2000  # characters of a line, of which arguments and files may be a part
+
 app = typer.Typer(
     name="siamtrack",
     help="Visual object tracking with Siamese networks.",
@@ -111,6 +113,8 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 def _complain(message: str) -> int:
     line = printable(message)
+    if len(line) > _LONGEST:
+        line = f"{line[:_LONGEST]}..."
     if line:
         print(f"siamtrack: {line}", file=sys.stderr)
     return 2

@@ -1,0 +1,264 @@
+"""Kills commands, and lets their file operations fail, at every moment; then runs them again.
+
+A run that was killed or failed and is given again must end with the files of the undisturbed run, byte for byte but for
+what is measured (`MEASURED`), and leave no drafts. What stands under a final name after a kill must be whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import random
+import resource
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sandbox
+from case import Workshop, half
+
+__all__ = ["DEEDS", "JOBS", "Job", "Trap", "campaign", "disturb", "undisturbed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command with output on a subject, and what is added to give it again after it was ended."""
+
+    subject: str
+    line: str
+    again: str = ""
+
+
+_TINY = "--set train.steps=2 --set train.batch=2 --set train.from_scratch=true --set train.checkpoint_every=1"
+_BOX = "--box 4,6,12,10 --model siamcar.safetensors"
+
+JOBS: dict[str, Job] = {
+    "track": Job("track", f"track clip.mp4 {_BOX} --output out/boxes.csv --video out/drawn.mp4", "--overwrite"),
+    "track-json": Job("track", f"track frames {_BOX} --output out/boxes.json", "--overwrite"),
+    "track-coco": Job("track", f"track frames {_BOX} --output out/boxes.json --format coco", "--overwrite"),
+    "demo": Job("track", "demo --model siamcar.safetensors --end 3 --out out/demo"),
+    "eval": Job("eval", "eval siamcar.safetensors --suite folder --data data --out out/results --processes 1"),
+    "tune": Job(
+        "eval",
+        "tune siamcar.safetensors --data data --out out/tuned.toml --grid track.window=0.3,0.4 --folds 2 --processes 1",
+    ),
+    "report": Job("report", "report results --out out/page --data data --clips 1"),
+    "score": Job("report", "score --suite folder --truth data --results raw/toy --json"),
+    "submit": Job("submit", "submit results/toy/got10k-test --data got --out out/sent.zip"),
+    "index": Job("data-coco_video", "data index data -o out/made.npz"),
+    "pack": Job("data-sequences", "data pack data -o out/shards --processes 1 --size 64 --smallest 1 --shard 3"),
+    "picture": Job("shards", "data check shards --picture out/crops.png"),
+    "train": Job("train", "train tiny.toml --data shards --out out/run --steps 4 --val val", "--resume"),
+    "import": Job("import", "import whole.pth --from siamfc-pytorch --preset siamfc --out out/made.safetensors"),
+    "study": Job("study", f"study center-bias --data shards --out out/study --shift 0 --crops 2 {_TINY}"),
+}
+
+MEASURED = {"seconds", "network", "reading", "fps", "pairs_per_second", "processes"}
+"""What is measured in a run and differs between any two of them: times and speeds, by their keys in JSON."""
+
+
+DONE = "holds shards already"
+"""What `data pack` answers where it was killed after its last file."""
+
+
+# Faults
+
+
+class Trap:
+    """Counts the file operations of a process below a folder, and at one of them does something.
+
+    It stands at Python's audit events, so whoever opens, renames, removes or makes a file is seen.
+    """
+
+    WATCHED = frozenset({"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod"})
+
+    def __init__(self, at: int, deed: Callable[[], None], counter: Path) -> None:
+        self.at, self.deed, self.counter = at, deed, counter
+        self.count, self.busy = 0, False
+
+    def __call__(self) -> None:
+        """Set the trap in this process, for good."""
+        self.folder = str(Path.cwd() / "out")
+        sys.addaudithook(self._see)
+
+    def _see(self, event: str, args: tuple[Any, ...]) -> None:
+        if event not in self.WATCHED or self.busy or not isinstance(args[0], str | bytes | os.PathLike):
+            return
+        if event == "open" and isinstance(args[2], int) and not args[2] & (os.O_WRONLY | os.O_RDWR):
+            return
+        self.busy = True  # what is done here is not watched
+        try:
+            if os.path.abspath(os.fsdecode(args[0])).startswith(self.folder):  # noqa: PTH100
+                self.count += 1
+                self.counter.write_text(str(self.count))
+                if self.count == self.at:
+                    self.deed()
+        finally:
+            self.busy = False
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _fail(number: int) -> Callable[[], None]:
+    def deed() -> None:
+        raise OSError(number, os.strerror(number))
+
+    return deed
+
+
+DEEDS: dict[str, Callable[[], None]] = {
+    "killed": _die,
+    "disk full": _fail(errno.ENOSPC),
+    "permission lost": _fail(errno.EACCES),
+    "input or output error": _fail(errno.EIO),
+}
+
+
+def cut_at(size: int) -> Callable[[], None]:
+    """Let no file grow beyond `size` bytes: the write that would is cut, and the next one fails."""
+
+    def before() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    return before
+
+
+# What must be
+
+
+def content(path: Path) -> str:
+    """A mark of a file's content without what is measured."""
+    data = path.read_bytes()
+    if path.suffix in (".json", ".jsonl"):
+        data = b"\n".join(json.dumps(_steady(json.loads(row))).encode() for row in _documents(data, path.suffix))
+    return hashlib.sha1(data).hexdigest()
+
+
+def _documents(data: bytes, suffix: str) -> list[bytes]:
+    return [data] if suffix == ".json" else data.splitlines()
+
+
+def _steady(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _steady(inner) for key, inner in value.items() if key not in MEASURED}
+    return [_steady(inner) for inner in value] if isinstance(value, list) else value
+
+
+def tree(out: Path) -> dict[str, str]:
+    """The files below a folder by what they hold; pages tell of speeds, so of them only that they are there."""
+    free = {"index.html", "table.csv", "table.tex"}
+    return {
+        str(path.relative_to(out)): "" if path.name in free or path.suffix == ".svg" else content(path)
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name != "fifo"
+    }
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An undisturbed run: its files, the seconds that it took and its number of file operations."""
+
+    files: dict[str, str]
+    printed: str
+    seconds: float
+    operations: int
+
+
+def undisturbed(workshop: Workshop, job: Job) -> Whole:
+    """Run a job as it is."""
+    with workshop.place(job.subject) as place:
+        counter = place / "operations"
+        counter.touch(mode=0o666)
+        counter.chmod(0o666)
+        found = sandbox.run(shlex.split(job.line), place, Trap(-1, _die, counter))
+        assert found.code == 0, found.errors
+        return Whole(tree(place / "out"), _stable(found.printed), found.seconds, int(counter.read_text() or 0))
+
+
+def _stable(printed: str) -> str:
+    return printed if printed.startswith("{") else ""
+
+
+def disturb(workshop: Workshop, job: Job, whole: Whole, before: Callable[[], None] | None, after: float | None) -> str:
+    """Run a job with a fault or until a moment, then again; return what is wrong, "" if nothing is."""
+    with workshop.place(job.subject) as place:
+        counter = place / "operations"
+        counter.touch()
+        counter.chmod(0o666)
+        if isinstance(before, Trap):
+            before.counter = counter
+        first = sandbox.run(shlex.split(job.line), place, before, kill_after=after)
+        wrong = _wrong_after(first, place)
+        if first.code == 0:  # it came too late, or was borne
+            other = _differing(tree(place / "out"), whole)
+            return f"{wrong} it succeeds, and leaves other files: {other}" if other else wrong
+        again = shlex.split(job.line) + (shlex.split(job.again) if job.again else [])
+        second = sandbox.run(again, place)
+        other = _differing(tree(place / "out"), whole)
+        if second.code != 0 and not (DONE in second.errors and not other):
+            return f"{wrong} given again it ends with {second.code}: {second.errors.strip()[-300:]}"
+        if other:
+            wrong += f" given again it leaves other files: {other}"
+        if _stable(second.printed) != whole.printed:
+            wrong += " given again it prints something else"
+        return wrong.strip()
+
+
+def _differing(found: dict[str, str], whole: Whole) -> list[str]:
+    return sorted(name for name in found.keys() | whole.files.keys() if found.get(name) != whole.files.get(name))[:6]
+
+
+def _wrong_after(first: sandbox.Outcome, place: Path) -> str:
+    """What is wrong right after the disturbance: a traceback, a hang, a half file, a process that is left."""
+    wrong = ""
+    if first.code is None:
+        wrong += "hangs;"
+    if "Traceback" in first.errors:
+        wrong += f" traceback: {first.errors.strip().splitlines()[-1][:200]};"
+    if first.code is not None and first.code not in (0, 1, 2, -signal.SIGKILL):
+        wrong += f" exit code {first.code}: {first.errors.strip()[-200:]};"
+    if first.code == 2:
+        told = [line for line in first.errors.splitlines() if line.startswith("siamtrack: ")]
+        if not told:
+            wrong += f" no line of error: {first.errors[-200:]!r};"
+        drafts = [path.name for path in (place / "out").rglob("*") if path.name.startswith(".part-")]
+        if drafts:
+            wrong += f" drafts after an error: {drafts};"
+    if first.left_running:
+        wrong += " processes were left running;"
+    halves = [
+        (path.name, why) for path in (place / "out").rglob("*") if not path.name.startswith(".") and (why := half(path))
+    ]
+    return wrong + (f" half files: {halves[:3]};" if halves else "")
+
+
+def campaign(workshop: Workshop, names: list[str], kills: int, seed: int) -> Iterator[tuple[str, str, str]]:
+    """Disturb jobs in turn, at drawn moments; give (job, disturbance, what is wrong) for each."""
+    draw = random.Random(seed)
+    wholes: dict[str, Whole] = {}
+    for number in range(kills):
+        name = names[number % len(names)]
+        job = JOBS[name]
+        if name not in wholes:
+            wholes[name] = undisturbed(workshop, job)
+        whole = wholes[name]
+        kind = draw.random()
+        if kind < 0.4:
+            moment = draw.uniform(0.0, whole.seconds)
+            yield name, f"killed after {moment:.3f} s", disturb(workshop, job, whole, None, moment)
+        elif kind < 0.85 and whole.operations:
+            deed, at = draw.choice(list(DEEDS)), draw.randint(1, whole.operations)
+            trap = Trap(at, DEEDS[deed], Path())
+            yield name, f"{deed} at file operation {at}", disturb(workshop, job, whole, trap, None)
+        else:
+            size = draw.choice([600, 1000, 5000, 20_000, 200_000])
+            yield name, f"files cut at {size} bytes", disturb(workshop, job, whole, cut_at(size), None)
