@@ -85,11 +85,13 @@ def open_draft(path: Path) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    name = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-    draft = path.with_name(f".part-{name}{path.suffix}")
+    name = path.name
+    if 240 < len(os.fsencode(name)) <= 255:  # with more in front it would be too long; a longer one is refused
+        name = hashlib.sha256(os.fsencode(name)).hexdigest() + path.suffix[:20]
+    draft = path.with_name(f".part-{name}")
     handle = _claimed(draft, os.O_CREAT)
     if handle is None:
-        handle, other = tempfile.mkstemp(prefix=f".part-{name}-", suffix=path.suffix, dir=path.parent)
+        handle, other = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
         draft = Path(other)
         _lock(handle)
     try:

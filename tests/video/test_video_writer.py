@@ -167,4 +167,4 @@ def test_killed_process_leaves_fragments_that_play(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], timeout=300, check=False)
     (part,) = tmp_path.iterdir()
     with open_source(part) as source:
-        assert part.name.startswith(".out.mp4.") and sum(1 for _ in source) >= 48
+        assert part.name == ".part-out.mp4" and sum(1 for _ in source) >= 48
