@@ -61,7 +61,11 @@ class VideoWriter:
             raise InputError(f"video is written as .mp4; got '{self.path}'")
         if not self.path.parent.is_dir():
             raise InputError(f"no such folder to write the video into: '{self.path.parent}'")
-        if self.path.is_dir():
+        try:
+            taken = self.path.is_dir()
+        except OSError as error:  # a name that is too long
+            raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
+        if taken:
             raise InputError(f"cannot write the video: '{self.path}' is a folder")
         if not math.isfinite(fps) or fps <= 0:
             raise InputError(f"expected a frame rate above 0; got {fps}")
