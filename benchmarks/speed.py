@@ -2,11 +2,14 @@
 
     python benchmarks/speed.py                            # all presets, 1 and 2 threads
     python benchmarks/speed.py siamcar_lite0 --threads 1 --frames 60 --opencv csrt kcf mil
+    python benchmarks/speed.py siamcar_lite0 siamcar_pico --threads 1 --engine torch onnxruntime openvino
 
 Presets without weights run with random ones: the time is the same. Frames are those of the demo clip, decoded
 from its mp4; the boxes go to a CSV file. With --opencv, OpenCV's trackers run on the same frames in the same
-process. Rounds alternate between the subjects, so that a machine that changes its pace slows them all; the table
-gives the median over all frames and rounds, and the total's quartiles.
+process. With --engine, models run in other engines than torch too: shipped ones, and exported files (.onnx, .xml) by
+their path, of whichever precision they were made in; crop and rank are inside of their `network`. Rounds alternate
+between the subjects, so that a machine that changes its pace slows them all; the table gives the median over all
+frames and rounds, and the total's quartiles.
 """
 
 from __future__ import annotations
@@ -31,13 +34,16 @@ from siamtrack.evaluation.opencv import opencv_tracker
 from siamtrack.evaluation.trackers import TimedMatcher
 from siamtrack.models.weights import fold_norms
 from siamtrack.presets import preset_names
+from siamtrack.runtime.engine import GraphEngine
+from siamtrack.runtime.metadata import EXPORT_SUFFIXES
+from siamtrack.runtime.sessions import open_exported
 from siamtrack.tracking import view as tracking
 from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.video.boxes import BoxWriter
 from siamtrack.video.reader import open_source
 from siamtrack.zoo.networks import open_network
-from siamtrack.zoo.packaged import packaged_weights
+from siamtrack.zoo.packaged import packaged_export, packaged_weights
 
 PARTS = ("read", "crop", "network", "rank", "write", "total")
 Times = dict[str, list[float]]
@@ -66,7 +72,9 @@ def timed_cut() -> Iterator[Callable[[], float]]:
         tracking.cut = original
 
 
-def make_engine(name: str) -> TorchEngine:
+def make_engine(name: str, kind: str, threads: int) -> TorchEngine | GraphEngine:
+    if kind != "torch":
+        return open_exported(packaged_export(name) or Path(name), kind, threads=threads)
     if packaged_weights(name):
         return open_network(name)
     preset = load_preset(name)
@@ -107,16 +115,27 @@ def run_opencv(name: str, clip: Path, box: tuple[float, ...], frames: int, times
     """The same for one of OpenCV's trackers; its crop and rank are inside of `network`."""
     tracker = opencv_tracker(name)
     with open_source(clip, 0, frames + 1) as source:
-        stream = iter(source)
-        tracker.init(next(stream), box)
-        for _ in range(frames):
-            begun = time.perf_counter()
-            frame = next(stream)
-            read = time.perf_counter()
-            tracker.update(frame)
-            ended = time.perf_counter()
-            for part, value in (("read", read - begun), ("network", ended - read), ("total", ended - begun)):
-                times[part].append(1000 * value)
+        time_updates(tracker, iter(source), box, frames, times)
+
+
+def run_exported(engine: GraphEngine, clip: Path, box: tuple[float, ...], frames: int, times: Times) -> None:
+    """The same for an exported tracker, whose whole step is one graph."""
+    tracker = Tracker(engine)
+    with open_source(clip, 0, frames + 1) as source:
+        time_updates(tracker, iter(source), box, frames, times)
+
+
+def time_updates(tracker: Any, stream: Iterator[Any], box: tuple[float, ...], frames: int, times: Times) -> None:
+    """Begin in a stream's first frame, and add the milliseconds of reading and tracking the next ones to `times`."""
+    tracker.init(next(stream), box)
+    for _ in range(frames):
+        begun = time.perf_counter()
+        frame = next(stream)
+        read = time.perf_counter()
+        tracker.update(frame)
+        ended = time.perf_counter()
+        for part, value in (("read", read - begun), ("network", ended - read), ("total", ended - begun)):
+            times[part].append(1000 * value)
 
 
 def main() -> None:
@@ -125,6 +144,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--frames", type=int, default=20, help="frames a round")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engine", nargs="+", default=["torch"], help="torch, onnxruntime, openvino")
     parser.add_argument("--opencv", nargs="*", default=[], help="csrt, kcf, mil, nano: those that this OpenCV has")
     options = parser.parse_args()
     demo = Path(str(resources.files("siamtrack.video"))) / "demo"
@@ -138,12 +158,20 @@ def main() -> None:
 
             cv2.setNumThreads(threads)
             measured: dict[str, Times] = {}
-            engines = {name: make_engine(name) for name in options.presets or preset_names()}
+            engines = {
+                name if kind == "torch" else f"{name} {kind}": make_engine(name, kind, threads)
+                for name in options.presets or preset_names()
+                for kind in options.engine
+                if (kind != "torch" or not name.endswith(EXPORT_SUFFIXES))
+            }
             for turn in range(options.rounds + 1):
                 for name, engine in engines.items():
                     times = measured.setdefault(name, {part: [] for part in PARTS}) if turn else {p: [] for p in PARTS}
                     count = options.frames if turn else 3  # the first, short round warms up
-                    run_ours(engine, clip, box, count, Path(folder) / "boxes.csv", times)
+                    if isinstance(engine, GraphEngine):
+                        run_exported(engine, clip, box, count, times)
+                    else:
+                        run_ours(engine, clip, box, count, Path(folder) / "boxes.csv", times)
                 for name in options.opencv:
                     times = measured.setdefault(f"opencv:{name}", {part: [] for part in PARTS})
                     try:

@@ -1,0 +1,112 @@
+"""The plain install: commands that run where torch, OpenCV and safetensors are not installed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Python imports this module at its start; what it hides cannot be imported, as if it were not installed.
+HIDE = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "cv2", "safetensors"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+@pytest.fixture
+def hidden(tmp_path: Path) -> dict[str, str]:
+    """The environment of a Python without the packages."""
+    folder = tmp_path / "hide"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(HIDE)
+    paths = [str(folder), str(ROOT / "src")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def run(
+    python: str, environment: dict[str, str] | None, cwd: Path, *arguments: object
+) -> subprocess.CompletedProcess[str]:
+    command = [python, "-m", "siamtrack", *map(str, arguments)]
+    return subprocess.run(command, env=environment, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+def all_commands(python: str, environment: dict[str, str] | None, folder: Path, end: int) -> None:
+    """Every command of the plain install, on the demo clip and a folder of images."""
+
+    def done(*arguments: object) -> str:
+        out = run(python, environment, folder, *arguments)
+        assert out.returncode == 0, out.stderr
+        return out.stdout
+
+    assert f"tracked {end} frames" in done("demo", "--out", "demo", "--end", end)
+    done("track", "demo/clip.mp4", "--box", "132,170,100,72", "--output", "boxes.csv", "--end", 5)
+    assert len((folder / "boxes.csv").read_text().splitlines()) == 6
+    images = folder / "data" / "square" / "img"
+    images.mkdir(parents=True)
+    for n in range(6):
+        frame = np.full((120, 160, 3), 90, np.uint8)
+        frame[40:64, 50 + 3 * n : 80 + 3 * n] = (200, 40, 30)
+        Image.fromarray(frame).save(images / f"{n:04d}.jpg")
+    truth = "".join(f"{50 + 3 * n},40,30,24\n" for n in range(6))
+    (images.parent / "groundtruth.txt").write_text(truth)
+    printed = done("eval", "siamcar_pico", "--suite", "folder", "--data", "data", "--out", "results", "--processes", 1)
+    assert "siamcar_pico" in printed and "results: results/siamcar_pico/folder" in printed
+    raw = folder / "results" / "siamcar_pico" / "folder" / "results"
+    done("score", "--suite", "folder", "--truth", "data", "--results", raw)
+    assert "siamcar_lite0" in done("models")
+
+
+def test_commands_run_without_torch(hidden: dict[str, str], tmp_path: Path) -> None:
+    all_commands(sys.executable, hidden, tmp_path, 4)
+    out = run(sys.executable, hidden, tmp_path, "report", "results", "--out", "report")
+    assert out.returncode == 0 and (tmp_path / "report").is_dir(), out.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("track", "demo/clip.mp4", "--box", "132,170,100,72", "--set", "track.window=0.3"),
+        ("train", "siamcar_pico", "--data", "shards", "--out", "run"),
+        ("tune", "siamcar_pico", "--data", "data", "--out", "tuned.toml"),
+        ("eval", "opencv:mil", "--suite", "folder", "--data", "data", "--out", "results"),
+    ],
+)
+def test_what_needs_torch_says_how_to_get_it(
+    arguments: tuple[str, ...], hidden: dict[str, str], tmp_path: Path
+) -> None:
+    if arguments[0] == "track":
+        (tmp_path / "demo").mkdir()
+        source = ROOT / "src" / "siamtrack" / "video" / "demo" / "clip.mp4"
+        (tmp_path / "demo" / "clip.mp4").write_bytes(source.read_bytes())
+    out = run(sys.executable, hidden, tmp_path, *arguments)
+    assert out.returncode == 2, out.stderr
+    assert out.stderr.count("\n") == 1 and "pip install 'siamtrack[torch]'" in out.stderr
+
+
+@pytest.mark.slow
+def test_a_wheel_in_an_empty_environment(tmp_path: Path) -> None:
+    """What a user does: the wheel and what it asks for, nothing else; the demo from nothing in under a minute."""
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    python = tmp_path / "venv" / "bin" / "python"
+    began = time.perf_counter()
+    subprocess.run([python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel], check=True)
+    code = "import importlib.util as u; print([n for n in ('torch', 'cv2', 'safetensors') if u.find_spec(n)])"
+    assert subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    assert run(str(python), environment, tmp_path, "demo", "--out", "first").returncode == 0
+    assert time.perf_counter() - began < 60
+    all_commands(str(python), environment, tmp_path, 10)
