@@ -13,6 +13,10 @@ from siamtrack.runtime.metadata import Exported, read_exported
 __all__ = ["open_exported"]
 
 
+_NOT_IN_OPENVINO = ("sa_siam", "siamfc", "spm")
+"""Families whose graphs OpenVINO refuses or gives other boxes for (tests/runtime/test_shipped.py)."""
+
+
 def open_exported(
     path: str | Path, runtime: str | None = None, device: str = "cpu", threads: int | None = None
 ) -> GraphEngine:
@@ -20,7 +24,7 @@ def open_exported(
 
     Args:
         path: an .onnx file, or OpenVINO's .xml with its .bin beside it.
-        runtime: "onnxruntime" or "openvino"; None for the fastest that is installed and reads the file.
+        runtime: "onnxruntime" or "openvino"; None for the first of `installed_runtimes` that reads it.
         device: "cpu", or "cuda" for ONNX Runtime's builds that have it.
         threads: of the processor that one call may use; None for the runtime's own choice.
 
@@ -73,6 +77,11 @@ def _open_openvino(exported: Exported, device: str, threads: int | None) -> Grap
     ov: Any = import_runtime("openvino", exported.path)
     if str(device) != "cpu":
         raise ConfigError(f"the device '{device}' is not available here in openvino; use 'cpu'")
+    family = exported.preset.get("model", {}).get("family")
+    if family in _NOT_IN_OPENVINO:
+        raise ConfigError(
+            f"{exported.path}: OpenVINO does not run the family {family} as torch does; give engine 'onnxruntime'"
+        )
     # Left alone, OpenVINO computes a float32 file in bfloat16 where the processor can.
     precision = "bf16" if exported.precision == "bfloat16" else "f32"
     config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}

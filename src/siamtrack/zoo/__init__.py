@@ -44,7 +44,7 @@ def load(
         preset: a preset, its name or its `.toml` file, whose settings replace those stored with the weights.
         settings: values by dotted key, as `{"track.window": 0.3}`, over those of the preset; keys of the sections
             model, crops and track.
-        engine: what runs it. "auto" runs exported files in the fastest runtime that is installed, shipped models too
+        engine: what runs it. "auto" runs exported files in ONNX Runtime (.xml in OpenVINO), shipped models too
             unless `preset`, `settings` or a GPU ask for the network; all others run in "torch".
         threads: of the processor that a frame may use; None for the engine's own choice. Torch has one number for the
             whole program.

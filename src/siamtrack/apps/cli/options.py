@@ -22,7 +22,7 @@ Engine = Annotated[
     str,
     typer.Option(
         metavar="auto|onnxruntime|openvino|torch",
-        help="What runs the model; auto: exported and shipped ones in the fastest that is installed, else torch.",
+        help="What runs the model; auto: ONNX Runtime for exported and shipped ones, else torch.",
     ),
 ]
 Threads = Annotated[
