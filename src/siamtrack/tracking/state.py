@@ -158,7 +158,7 @@ def believed(preset: Preset, before: TrackState, found: TrackState) -> TrackStat
     """
     track, scores = preset.track, found.scores
     boxes = torch.where((scores < track.search_lost_below)[:, None], before.boxes, found.boxes)
-    lost = torch.where(before.lost, scores < track.found_above, scores < track.search_lost_below)
+    lost = before.lost & (scores < track.found_above) | ~before.lost & (scores < track.search_lost_below)
     return replace(found, boxes=boxes, lost=lost, lost_for=torch.where(lost, _lost_for(before) + 1, 0))
 
 
