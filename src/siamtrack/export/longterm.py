@@ -38,7 +38,10 @@ def longterm_step(preset: Preset, steps: Mapping[int, Graph], types: Types, stor
     rows = dict.fromkeys(("state.boxes", "state.lost_for", "found.boxes", "found.scores"), (0,))
     sides = traced(Sides(preset), given, ["sides"], rows).renamed("sides.", [*given, "sides"])
     named = ["tracked", "scores", "presence", "next.boxes", "next.lost_for"]
-    settled = traced(Believed(preset), {**given, "found.boxes": boxes, "found.scores": lost_for}, named, rows)
+    # Tensors of their own: one that comes in twice would be traced once.
+    settled = traced(
+        Believed(preset), {**given, "found.boxes": boxes.clone(), "found.scores": lost_for.clone()}, named, rows
+    )
     settled = settled.renamed("settled.", [*settled.inputs, *named])
     first = steps[min(steps)]
     state = [name for name in first.inputs if name != "frame"]
