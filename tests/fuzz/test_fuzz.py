@@ -41,32 +41,6 @@ def test_cases_that_once_failed(tmp_path: Path) -> None:
     assert code == 0, said
 
 
-def test_a_campaign_sees_what_is_wrong(tmp_path: Path) -> None:
-    """A command that is broken on purpose fails, is kept, and fails again from the file that was kept."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n"
-        "class Watch:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'siamtrack.formats.coco':\n"
-        "            sys.meta_path.remove(self)\n"
-        "            import siamtrack.formats.coco as coco\n"
-        "            coco.parse_json = lambda data, where: {'images': [], 'annotations': 1 / 0}\n"
-        "sys.meta_path.insert(0, Watch())\n"
-    )
-    places = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(tmp_path))
-        patch.setenv("PYTHONPATH", places)
-        arguments = ("--seed", 1, "--count", 6, "--only", "data-coco", "--keep", tmp_path / "kept")
-        code, said = fuzz(*arguments, folder=tmp_path)
-        assert code == 1 and "ZeroDivisionError" in said
-        (kept, *_) = sorted((tmp_path / "kept").glob("*.json"))
-        code, said = fuzz(kept, folder=tmp_path)
-        assert code == 1 and f"FAILS {kept.name}" in said
-    code, said = fuzz(kept, folder=tmp_path)
-    assert code == 0 and f"holds {kept.name}" in said
-
-
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_and_failing_commands_lose_nothing(seed: int, tmp_path: Path) -> None:
     count = 16 if seed == 1 else 150
