@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from siamtrack.apps.cli.options import PresetName, Settings, parse_settings
-from siamtrack.errors import InputError
+from siamtrack.errors import InputError, missing_package
 
 __all__ = ["export_command"]
 
@@ -56,6 +57,9 @@ def export_command(
         raise InputError(f"--out: the folder {out.parent} does not exist; make it first")
     if (precision is Precision.int8) != (calibrate is not None):
         raise InputError("--precision int8 and --calibrate VIDEO|FOLDER go together")
+    for package in ("torch", "onnx", "onnxscript", *(["openvino"] if format is Format.openvino else [])):
+        if find_spec(package) is None:
+            raise missing_package("an export", package, "openvino" if package == "openvino" else "export")
     from siamtrack.export import export_model, write_openvino
     from siamtrack.io import write_whole
     from siamtrack.video.reader import open_source
