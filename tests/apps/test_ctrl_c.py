@@ -59,7 +59,7 @@ def data(tmp_path: Path) -> Path:
 def commands(data: Path, out: Path) -> dict[str, list[str]]:
     place = ["--data", str(data), "--out", str(out)]
     return {
-        "eval": ["eval", "siamcar_lite0", "--suite", "folder", *place],
+        "eval": ["eval", "siamcar_lite0", "--engine", "torch", "--suite", "folder", *place],
         "tune": ["tune", "siamcar_lite0", "--data", str(data), "--out", f"{out}.toml"],
         "train": ["train", "siamcar_lite0", *place],
         "study": ["study", "center-bias", *place],
@@ -92,7 +92,8 @@ def test_one_line_and_no_traceback_while_torch_is_loaded(command: str, data: Pat
 def test_the_real_torch_is_left_in_the_middle(data: Path, tmp_path: Path) -> None:
     process = start(commands(data, tmp_path / "out")["eval"])
     deadline = time.monotonic() + 300
-    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text() and time.monotonic() < deadline:
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.005)
     assert press_ctrl_c(process) == (130, "", "siamtrack: interrupted\n")
 
