@@ -186,7 +186,8 @@ def _read_table(name: str | Path) -> dict[str, Any]:
         data = read_bytes(path) if isinstance(path, Path) else path.read_bytes()
         return tomllib.loads(data.decode())
     except DataError as error:
-        raise ConfigError(f"no preset file {_short(str(error), 300)}") from None
+        why = str(error).removeprefix(f"{path}: ")  # the reason is told, however long the name
+        raise ConfigError(f"no preset file {_short(str(path), 200)}: {_short(why, 200)}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not a text file in UTF-8") from None
     except (ValueError, RecursionError) as error:
