@@ -82,7 +82,7 @@ def preset_from_json(text: str, where: str = "stored preset") -> Preset:
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where} is not JSON: {reason(error)}") from None
     if not isinstance(table, dict):
-        raise ConfigError(f"{where}: expected an object, got {type(table).__name__}")
+        raise ConfigError(f"{where}: expected a JSON object; got {_short(json.dumps(table), 40)}")
     return _checked(_migrated(table, where), where)
 
 

@@ -217,6 +217,9 @@ def _check(index: Index) -> None:
     count = len(index.boxes)
     if index.boxes.shape != (count, 4) or index.boxes.dtype != np.float32:
         raise ValueError(f"boxes of shape {index.boxes.shape}, type {index.boxes.dtype}")
+    for name in ("image", "track", "category", "frame"):
+        if (kind := getattr(index, name).dtype.kind) not in "iu":
+            raise ValueError(f"the column '{name}' holds no integers but numpy's kind '{kind}'")
     for name, names in (("image", index.image_names), ("track", index.track_names), ("category", index.category_names)):
         column = getattr(index, name)
         if column.shape != (count,) or (count and not (column.min() >= 0 and column.max() < len(names))):

@@ -187,7 +187,7 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Cro
 
 def _label(fields: Any, what: str) -> CropLabel:
     if not isinstance(fields, Mapping):
-        raise DataError(f"{what}: expected an object, got {type(fields).__name__}")
+        raise DataError(f"{what}: expected a JSON object; got {json.dumps(fields)[:40]}")
     if missing := [name for name in _FIELDS if name not in fields]:
         raise DataError(f"{what} lacks {', '.join(missing)}")
     try:
