@@ -22,6 +22,7 @@ from siamtrack.export.longterm import longterm_step, search_sizes
 from siamtrack.export.modules import Begin, Step, state_tensors
 from siamtrack.export.quantise import quantised
 from siamtrack.models.siamese import Matcher
+from siamtrack.runtime.metadata import EXPORT_FORMAT, EXPORT_KEY
 from siamtrack.tracking.state import start
 from siamtrack.zoo.networks import find_model, open_network
 
@@ -29,7 +30,6 @@ __all__ = ["Precision", "export_model", "export_network"]
 
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
-_FORMAT = 1
 _LICENCE = "Apache-2.0"
 _EXAMPLES = ((30.0, 40.0, 50.0, 60.0), (100.0, 100.0, 30.0, 40.0), (150.0, 100.0, 60.0, 40.0))
 
@@ -117,7 +117,7 @@ def export_network(
     step = steps[preset.crops.search] if len(steps) == 1 else longterm_step(preset, steps, types, store)
     model = joined(begin, step, types, store)
     model.producer_name, model.producer_version = "siamtrack", __version__
-    helper.set_model_props(model, {"siamtrack": json.dumps(_note(preset, shapes, tuple(state), precision))})
+    helper.set_model_props(model, {EXPORT_KEY: json.dumps(_note(preset, shapes, tuple(state), precision))})
     return model
 
 
@@ -136,7 +136,7 @@ def _note(
         "presence": "in [0, 1]: below 1/3 lost, below 2/3 uncertain, else tracking",
     }
     return {
-        "format": _FORMAT,
+        "format": EXPORT_FORMAT,
         "version": __version__,
         "name": preset.name,
         "description": preset.description,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 
-from siamtrack.errors import ConfigError
+from siamtrack.errors import missing_package
 from siamtrack.io import write_whole
 
 __all__ = ["write_openvino"]
@@ -24,7 +24,7 @@ def write_openvino(model: onnx.ModelProto, path: Path, half: bool) -> None:
     try:
         import openvino
     except ImportError:
-        raise ConfigError("the format openvino needs OpenVINO; install it with `pip install openvino`") from None
+        raise missing_package("the format openvino", "openvino", "openvino") from None
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder, "model.onnx"), Path(folder, "made.xml")
         onnx.save(model, source)

@@ -34,6 +34,13 @@ def test_track_without_a_box_opens_the_page_and_ctrl_c_ends_it(tmp_path: Path) -
         assert program.wait(20) == 0
 
 
+def test_track_without_a_box_gives_the_page_its_engine(tmp_path: Path) -> None:
+    clip = write_mp4(tmp_path / "clip.mp4", moving_patches(3)[0])
+    command = [sys.executable, "-m", "siamtrack", "track", str(clip), "--model", "siamcar_r50", "--engine", "openvin"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "unknown engine 'openvin'" in done.stderr
+
+
 def test_another_host_needs_the_token_that_is_printed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "siamtrack", "app", "--host", "0.0.0.0", "--no-browser", "--model", "siamcar_pico"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:

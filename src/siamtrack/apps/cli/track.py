@@ -121,7 +121,7 @@ def track(
     if not box:
         if output or video:
             raise InputError("--output and --video need --box X,Y,W,H; or draw boxes and download them: leave all out")
-        app_command(source, model, preset, settings, device)
+        app_command(source, model, preset, settings, device, engine, threads)
         return
     targets = parse_targets(box, start)
     keyed = any(":" in text for text in box)
