@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
@@ -15,10 +15,14 @@ from siamtrack.errors import InputError
 from siamtrack.studies.papers import STUDIES, find_study
 
 if TYPE_CHECKING:
-    from siamtrack.evaluation.jobs import Workers
+    from siamtrack.evaluation.jobs import Beat, Workers
+    from siamtrack.studies.center_bias import Bias
     from siamtrack.studies.runner import Plan
 
 __all__ = ["center_bias", "figure", "list_studies", "study"]
+
+Job = TypeVar("Job")
+Value = TypeVar("Value")
 
 study = typer.Typer(help="The papers' tables and figures, each by one command.", no_args_is_help=True)
 
@@ -104,47 +108,76 @@ for _name, _found in STUDIES.items():
 
 
 def _run_rows(plan: Plan, workers: Workers) -> None:
-    from siamtrack.apps.cli.interrupts import Interrupts
-    from siamtrack.apps.cli.progress import training
-    from siamtrack.evaluation.jobs import Event, Failed, Finished, Started
-    from siamtrack.evaluation.pool import run_jobs
     from siamtrack.evaluation.suites import find_suite
     from siamtrack.studies.runner import RowJob, jobs_of, open_rows, row_preset, write_table
 
     for suite in plan.suites:
         find_suite(suite)  # a wrong name is told before anything is trained
     jobs = jobs_of(plan)
-    presets = {(job.trained, job.seed): row_preset(plan, job.trained, job.seed) for job in jobs}
+    # A setting that does not fit one of the rows is told before anything is trained, too.
+    steps = {(job.trained, job.seed): row_preset(plan, job.trained, job.seed).train.steps for job in jobs}
+
+    def about(job: RowJob) -> tuple[str, int]:
+        count = steps[job.trained, job.seed]
+        return f"{job.trained}, seed {job.seed}: {count} steps", count
+
+    def finished(whole: bool) -> bool:
+        if whole:
+            write_table(plan)
+        return whole
+
+    _run_trainings(partial(open_rows, plan), jobs, workers, about, finished)
+    lines = write_table(plan)
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    typer.echo(f"table: {plan.out / 'table.csv'}, {plan.out / 'table.md'}")
+
+
+def _run_trainings(
+    open_work: Callable[..., Callable[[Job, Beat], Value]],
+    jobs: Sequence[Job],
+    workers: Workers,
+    about: Callable[[Job], tuple[str, int]],
+    finished: Callable[[Value], bool],
+) -> None:
+    """Run trainings as jobs; those of this process show their progress and are stopped, with a checkpoint, by Ctrl-C.
+
+    Args:
+        open_work: as `run_jobs` takes it; in this process it is given `report` and `stop`.
+        jobs: one training each.
+        workers: where they run.
+        about: a line that says what a job is, and its number of steps.
+        finished: called with each job's result; whether it was trained to its end.
+    """
+    from siamtrack.apps.cli.interrupts import Interrupts
+    from siamtrack.apps.cli.progress import training
+    from siamtrack.evaluation.jobs import Event, Failed, Finished, Started
+    from siamtrack.evaluation.pool import run_jobs
+
+    here = workers.processes == 0 and workers.cluster is None
     rows: list[Callable[[dict[str, float]], None]] = []
     with ExitStack() as stack, ExitStack() as shown:
 
-        def on_event(event: Event[RowJob, bool]) -> None:
+        def on_event(event: Event[Job, Value]) -> None:
             if isinstance(event, Started):
-                steps = presets[event.job.trained, event.job.seed].train.steps
-                typer.echo(f"{event.job.trained}, seed {event.job.seed}: {steps} steps")
+                line, steps = about(event.job)
+                typer.echo(line)
                 if here:
                     rows.append(shown.enter_context(training(steps)))
             elif isinstance(event, Failed):
                 raise event.error
             elif isinstance(event, Finished):
                 shown.close()
-                if not event.value:
+                if not finished(event.value):
                     typer.echo("stopped with a checkpoint; give the same command to go on")
                     raise typer.Exit(130)
-                write_table(plan)
 
-        here = workers.processes == 0 and workers.cluster is None
-        opened = partial(open_rows, plan)
         if here:
             interrupts = stack.enter_context(Interrupts())
             interrupts.hold()
-            opened = partial(opened, report=lambda row: rows[-1](row), stop=lambda: bool(interrupts.pending))
-        run_jobs(opened, jobs, workers, on_event)
-    lines = write_table(plan)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    for line in lines:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    typer.echo(f"table: {plan.out / 'table.csv'}, {plan.out / 'table.md'}")
+            open_work = partial(open_work, report=lambda row: rows[-1](row), stop=lambda: bool(interrupts.pending))
+        run_jobs(open_work, jobs, workers, on_event)
 
 
 @study.command()
@@ -198,39 +231,21 @@ def center_bias(
     A shift that was stopped goes on where it was when the command is given again; with --shift the parts
     can be done one by one. The picture, center_bias.png, shows all that have been measured.
     """
-    from siamtrack.apps.cli.interrupts import Interrupts
-    from siamtrack.apps.cli.progress import training
-    from siamtrack.evaluation.jobs import Event, Failed, Finished, Started, Workers
-    from siamtrack.evaluation.pool import run_jobs
-    from siamtrack.studies.center_bias import Bias, Study, open_study, plot_bias, read_results
+    from siamtrack.evaluation.jobs import Workers
+    from siamtrack.studies.center_bias import Study, open_study, plot_bias, read_results
 
     whole = Study(data, out, parse_settings(settings or []), val, crops, device)
     steps = whole.preset.train.steps
     # an hour without a row of the log is a hang
     workers = Workers(processes if processes > 1 else 0, cluster, limit=3600.0)
-    rows: list[Callable[[dict[str, float]], None]] = []
-    with ExitStack() as stack, ExitStack() as shown:
 
-        def on_event(event: Event[int, Bias | None]) -> None:
-            if isinstance(event, Started):
-                typer.echo(f"shift {event.job}: {steps} steps")
-                if here:
-                    rows.append(shown.enter_context(training(steps)))
-            elif isinstance(event, Failed):
-                raise event.error
-            elif isinstance(event, Finished):
-                shown.close()
-                if event.value is None:
-                    typer.echo("stopped with a checkpoint; give the same command to go on")
-                    raise typer.Exit(130)
+    def finished(bias: Bias | None) -> bool:
+        return bias is not None
 
-        here = workers.processes == 0 and cluster is None
-        opened = partial(open_study, whole)
-        if here:
-            interrupts = stack.enter_context(Interrupts())
-            interrupts.hold()
-            opened = partial(opened, report=lambda row: rows[-1](row), stop=lambda: bool(interrupts.pending))
-        run_jobs(opened, shift or (0, 16, 32, 64), workers, on_event)
+    shifts = shift or (0, 16, 32, 64)
+    _run_trainings(
+        partial(open_study, whole), shifts, workers, lambda job: (f"shift {job}: {steps} steps", steps), finished
+    )
     results, picture = read_results(out), out / "center_bias.png"
     typer.echo("shift  middle  found at <=16  <=32  <=64 px  success")
     for bias in results:
