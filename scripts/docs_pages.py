@@ -65,11 +65,20 @@ def rooms() -> dict[str, dict[str, list[str]]]:
 
 
 def public_names(path: Path) -> list[str]:
-    """What a module's `__all__` lists."""
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
-            return list(ast.literal_eval(node.value))
-    return []
+    """What a module's `__all__` lists; without one, what it defines and describes under a name without underscore."""
+    body = ast.parse(path.read_text()).body
+    found = []
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.append(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and target.id == "__all__" and node.value is not None:
+                return list(ast.literal_eval(node.value))
+            described = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+            if isinstance(target, ast.Name) and described:
+                found.append(target.id)
+    return [name for name in found if not name.startswith("_")]
 
 
 def room_page(room: str, modules: dict[str, list[str]]) -> str:

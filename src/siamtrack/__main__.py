@@ -6,8 +6,6 @@ import os
 
 from siamtrack.apps.cli.interrupts import ends_at_once
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """Run the command line and exit."""

@@ -9,19 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = [
-    "ConfigError",
-    "DataError",
-    "InputError",
-    "SiamtrackError",
-    "WeightsError",
-    "did_you_mean",
-    "missing_package",
-    "missing_torch",
-    "printable",
-    "reason",
-]
-
 
 class SiamtrackError(Exception):
     """The base of all errors that siamtrack raises on purpose.

@@ -20,21 +20,6 @@ from typing import Any, BinaryIO
 
 from siamtrack.errors import DataError, printable, reason
 
-__all__ = [
-    "append_line",
-    "check_regular",
-    "file_sha256",
-    "first_names",
-    "image_size",
-    "open_draft",
-    "parse_json",
-    "read_bytes",
-    "read_json",
-    "sweep_drafts",
-    "whole_file",
-    "write_whole",
-]
-
 _LONGEST_NAME = 160
 _LARGEST = 2 << 30  # bytes that are read at once
 

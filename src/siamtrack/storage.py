@@ -18,20 +18,6 @@ from urllib.request import url2pathname
 from siamtrack.errors import ConfigError, DataError, missing_package, reason
 from siamtrack.io import check_regular, parse_json, read_bytes, write_whole
 
-__all__ = [
-    "Place",
-    "exists",
-    "is_url",
-    "join",
-    "list_files",
-    "open_for_reading",
-    "parse_place",
-    "read_from",
-    "read_json_from",
-    "remove",
-    "write_whole_to",
-]
-
 _PATIENCE = 60.0
 """Seconds to wait for a web server before the next byte comes; for S3 its own library has the same."""
 

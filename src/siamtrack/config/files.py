@@ -21,13 +21,6 @@ from siamtrack.io import read_bytes
 from siamtrack.models.families import family_class, family_names
 from siamtrack.presets import preset_names
 
-__all__ = [
-    "changed_preset",
-    "load_preset",
-    "preset_from_json",
-    "preset_to_json",
-]
-
 _SECTIONS = {"crops": Crops, "track": Track, "data": Data, "train": Train}
 
 

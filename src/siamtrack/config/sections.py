@@ -18,8 +18,6 @@ from siamtrack.geometry.crop import Rounding
 from siamtrack.models.families import Family, is_outside
 from siamtrack.models.families.siamcar import SiamCar
 
-__all__ = ["Crops", "Data", "Jitter", "Preset", "Published", "Track", "Train"]
-
 _STRICT = ConfigDict(extra="forbid")
 
 _MOST = 10**9

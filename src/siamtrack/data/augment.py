@@ -20,8 +20,6 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.geometry.crop import Region, target_region
 from siamtrack.models.losses import TrainingBatch
 
-__all__ = ["STRETCHED", "Batch", "Plan", "Preview", "jittered", "plan_batch", "render_batch", "shows_fill"]
-
 STRETCHED = 255
 """Side in pixels of the picture that siamfc-pytorch and SA-Siam's code stretch before they cut their crops from it."""
 

@@ -17,8 +17,6 @@ from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.layout import Problem
 from siamtrack.io import write_whole
 
-__all__ = ["check_benchmark", "check_index", "check_shards", "draw_crops"]
-
 _TILE = 240  # pixels of a crop on the picture
 
 Report = Callable[[int, int], None]

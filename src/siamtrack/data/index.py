@@ -26,8 +26,6 @@ from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportPro
 from siamtrack.io import write_whole
 from siamtrack.video.reader import open_source
 
-__all__ = ["Index", "build_index", "collect", "load_index", "read_pictures", "save_index", "video_of"]
-
 _VERSION = 1
 _LONGEST = 400  # characters of a problem
 _FARTHEST = 1e7  # pixels; no image is as wide

@@ -45,8 +45,6 @@ from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.io import sweep_drafts
 from siamtrack.storage import Place, exists, is_url, join, parse_place, read_json_from, remove, write_whole_to
 
-__all__ = ["Packing", "chosen_rows", "pack"]
-
 _ALIKE = 0.9
 """Boxes that overlap by this much (IoU) are the same box as far as `Packing.least_change` goes."""
 

@@ -14,8 +14,6 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import ShardFile, decode, list_shards, read_shard
 from siamtrack.data.streaming import Prefetch, StreamedPairs
 
-__all__ = ["PairSource", "ResidentPairs", "open_pairs"]
-
 
 class PairSource(Protocol):
     """A resident or a streaming set, with the rules by which pairs are drawn and changed."""

@@ -14,8 +14,6 @@ from siamtrack.config import Data
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError, did_you_mean
 
-__all__ = ["NAMELESS", "PairSampler", "Pairs", "check_sources", "generator", "unmet_gaps"]
-
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 

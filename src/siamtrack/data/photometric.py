@@ -15,8 +15,6 @@ from torch import Tensor
 from siamtrack.config import Data
 from siamtrack.data.shards import Image
 
-__all__ = ["PhotometricParams", "draw_photometric", "recolour", "recolour_one"]
-
 _LUMA = (0.299, 0.587, 0.114)
 _NOISE = 8.0
 # Share of the blurs that are by motion.

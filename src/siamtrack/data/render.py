@@ -24,8 +24,6 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import Image
 from siamtrack.geometry.crop import Region, affine, cut
 
-__all__ = ["PasteSpec", "View", "draw_paste", "edge_colour", "region_warps", "render"]
-
 Floats = npt.NDArray[np.float64]
 
 _FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

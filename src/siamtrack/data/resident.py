@@ -14,8 +14,6 @@ from torch import Tensor
 from siamtrack.data.shards import MOST_OTHERS, CropLabel, Rows, decode, list_shards, read_shard
 from siamtrack.errors import DataError
 
-__all__ = ["ResidentSet"]
-
 
 @dataclass(frozen=True)
 class ResidentSet:

@@ -41,24 +41,6 @@ from siamtrack.storage import (
     write_whole_to,
 )
 
-__all__ = [
-    "MANIFEST",
-    "MOST_OTHERS",
-    "UNFINISHED",
-    "CropLabel",
-    "Image",
-    "Listing",
-    "OtherObject",
-    "Rows",
-    "ShardFile",
-    "decode",
-    "iterate_shard",
-    "list_shards",
-    "open_shard",
-    "read_shard",
-    "write_manifest",
-]
-
 Image = npt.NDArray[np.uint8]
 _FIELDS = ("track_id", "frame", "box", "category", "source")
 _TRIES = 3

@@ -28,8 +28,6 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import Image, Rows, decode, list_shards, read_shard
 from siamtrack.errors import DataError
 
-__all__ = ["Prefetch", "StreamedPairs", "Wanted"]
-
 T = TypeVar("T")
 
 Wanted = tuple[int, int, int, int]

@@ -37,8 +37,6 @@ try:
 except ImportError:
     raise missing_package("a cluster", "dask distributed", "cluster") from None
 
-__all__ = ["run_on_cluster"]
-
 _LOOK_EVERY = 0.5
 _ANSWER = 30.0
 

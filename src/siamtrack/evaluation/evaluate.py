@@ -36,19 +36,6 @@ from siamtrack.metrics.scores import Scores
 from siamtrack.storage import Place, join
 from siamtrack.tracking.interface import TrackerLike
 
-__all__ = [
-    "Evaluation",
-    "EvaluationWatcher",
-    "Speed",
-    "TrackerFactory",
-    "evaluate",
-    "open_store",
-    "pending",
-    "read_suite",
-    "run_sequence",
-    "score_store",
-]
-
 
 @dataclass(frozen=True)
 class Speed:

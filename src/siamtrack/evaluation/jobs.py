@@ -14,25 +14,6 @@ from typing import Any, Generic, TypeVar
 
 from siamtrack.errors import ConfigError, DataError, SiamtrackError
 
-__all__ = [
-    "Advanced",
-    "Beat",
-    "Event",
-    "Failed",
-    "Finished",
-    "Job",
-    "OpenWork",
-    "Started",
-    "Told",
-    "Value",
-    "Workers",
-    "attempt",
-    "one_line",
-    "opened",
-    "outcome",
-    "use_one_thread",
-]
-
 Job = TypeVar("Job")
 Value = TypeVar("Value")
 Beat = Callable[[], None]

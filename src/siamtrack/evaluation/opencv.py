@@ -13,8 +13,6 @@ import numpy.typing as npt
 from siamtrack.errors import ConfigError, InputError, WeightsError, did_you_mean
 from siamtrack.formats.sequence import Image
 
-__all__ = ["OPENCV_TRACKERS", "OpenCvTracker", "opencv_tracker"]
-
 OPENCV_TRACKERS = ("csrt", "kcf", "mil", "nano")
 
 Box = tuple[float, float, float, float]

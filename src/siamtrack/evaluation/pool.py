@@ -36,8 +36,6 @@ from siamtrack.evaluation.jobs import (
     use_one_thread,
 )
 
-__all__ = ["run_jobs"]
-
 _LOOK_EVERY = 0.5
 
 

@@ -19,16 +19,6 @@ from siamtrack.formats.records import Predictions
 from siamtrack.formats.sequence import VideoSequence, to_file
 from siamtrack.geometry.regions import FloatArray, IntArray
 
-__all__ = [
-    "EvaluationProtocol",
-    "OnePass",
-    "RunBuilder",
-    "SpatialRobustness",
-    "TemporalRobustness",
-    "TimedRun",
-    "shifted_box",
-]
-
 
 @dataclass(frozen=True)
 class TimedRun:

@@ -19,8 +19,6 @@ from siamtrack.metrics.rules import AnyRuns, AnyTruth, Task, find_rule, score_ru
 from siamtrack.metrics.scores import Scores
 from siamtrack.tracking.interface import TrackerLike
 
-__all__ = ["score", "score_results", "score_sequence", "scoring_task"]
-
 
 def scoring_task(suite: str | Suite, rules: str | None = None) -> Task:
     """Return the scoring of a suite, by its own rules if none are named.

@@ -43,8 +43,6 @@ from siamtrack.storage import (
     write_whole_to,
 )
 
-__all__ = ["Failure", "Store", "Timing"]
-
 _FORMAT = 1
 
 

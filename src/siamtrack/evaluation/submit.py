@@ -25,8 +25,6 @@ from siamtrack.geometry.regions import as_rectangles
 from siamtrack.io import first_names, write_whole
 from siamtrack.storage import Place, join, list_files, read_json_from
 
-__all__ = ["SERVERS", "Server", "check_submission", "find_server", "guess_server", "pack", "stored_server"]
-
 _DATE = (1980, 1, 1, 0, 0, 0)  # of zip members, so that the same results make the same file
 
 

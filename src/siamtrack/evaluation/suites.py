@@ -15,8 +15,6 @@ from siamtrack.evaluation.protocols import EvaluationProtocol, OnePass, SpatialR
 from siamtrack.evaluation.vot_protocols import LongTerm, MultiStart, RealTime, Reset, Unsupervised
 from siamtrack.metrics.vot import VotStack
 
-__all__ = ["SUITES", "Suite", "find_suite", "with_speed"]
-
 # cvlab.hanyang.ac.kr/tracker_benchmark: TB-50, and the sequences of the CVPR 2013 benchmark
 _OTB2013 = """
 Basketball Bolt Boy Car4 CarDark CarScale Coke Couple Crossing David David2 David3 Deer Dog1 Doll Dudek
@@ -88,6 +86,7 @@ def _table() -> Mapping[str, Suite]:
 
 
 SUITES: Mapping[str, Suite] = _table()
+"""The suites by name."""
 
 _ALIASES = {
     "otb2015": "otb100",

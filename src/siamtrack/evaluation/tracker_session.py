@@ -18,8 +18,6 @@ from siamtrack.formats.sequence import FrameList, Image
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.tracking.interface import TrackerLike
 
-__all__ = ["BadPredictionError", "Prediction", "Session", "SessionLike", "read_prediction"]
-
 Clock = Callable[[], float]
 
 

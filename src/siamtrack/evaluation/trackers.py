@@ -29,8 +29,6 @@ from siamtrack.zoo.packaged import packaged_weights
 if TYPE_CHECKING:
     from siamtrack.models.siamese import Matcher
 
-__all__ = ["TimedMatcher", "TrackerSpec", "find_factory", "find_tracker"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 

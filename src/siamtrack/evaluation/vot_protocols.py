@@ -18,8 +18,6 @@ from siamtrack.formats.sequence import FrameList, Image, VideoSequence
 from siamtrack.geometry.overlap import toolkit_overlaps
 from siamtrack.geometry.regions import FloatArray, widen
 
-__all__ = ["LongTerm", "MultiStart", "RealTime", "Reset", "Unsupervised"]
-
 _STARTED, _FAILED = 1, 2
 
 

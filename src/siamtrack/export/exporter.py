@@ -26,8 +26,6 @@ from siamtrack.runtime.metadata import EXPORT_FORMAT, EXPORT_KEY
 from siamtrack.tracking.state import start
 from siamtrack.zoo.networks import find_model, open_network
 
-__all__ = ["Precision", "export_model", "export_network"]
-
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
 _LICENCE = "Apache-2.0"

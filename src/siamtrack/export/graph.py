@@ -22,8 +22,6 @@ from torch import Tensor, nn
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.crop import resample, sampling
 
-__all__ = ["Graph", "Halves", "Store", "Types", "branch", "joined", "read_graph", "standalone", "traced"]
-
 Halves = Mapping[bytes, tuple[np.ndarray, np.ndarray]]
 """Float32 kernels, by their bytes, as a half-precision array and a factor that give them back."""
 

@@ -12,8 +12,6 @@ from siamtrack.config import Preset
 from siamtrack.export.graph import Graph, Store, Types, branch, traced
 from siamtrack.export.modules import Believed, Sides
 
-__all__ = ["longterm_step", "search_sizes"]
-
 
 def search_sizes(preset: Preset) -> list[int]:
     """All sides that `search_sides` may give, ascending."""

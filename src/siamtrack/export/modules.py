@@ -13,8 +13,6 @@ from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.distractors import Memory
 from siamtrack.tracking.state import TrackState, advance, begin, believed, presence_of, search_sides
 
-__all__ = ["Begin", "Believed", "Sides", "Step", "state_tensors"]
-
 
 def state_tensors(state: TrackState, preset: Preset) -> dict[str, Tensor]:
     """What a state carries from frame to frame, float32 by name; all have a leading N."""

@@ -10,8 +10,6 @@ import onnx
 from siamtrack.errors import missing_package
 from siamtrack.io import write_whole
 
-__all__ = ["write_openvino"]
-
 
 def write_openvino(model: onnx.ModelProto, path: Path, half: bool) -> None:
     """Write a model as OpenVINO's `path` (.xml) and the .bin beside it, with the same metadata in `rt_info`.

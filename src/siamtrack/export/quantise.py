@@ -14,8 +14,6 @@ import onnx
 from siamtrack.errors import ConfigError
 from siamtrack.export.graph import Graph, Types, read_graph, standalone
 
-__all__ = ["quantised"]
-
 # Boxes that are tracked from one frame to the next to see what the network's values are like: this many a pair of
 # frames, of sides that are shares of the frame's shorter one.
 _TARGETS = 4

@@ -18,8 +18,6 @@ from typing import IO
 from siamtrack.errors import DataError, reason
 from siamtrack.io import image_size
 
-__all__ = ["IMAGES", "VIDEOS", "Archive", "natural_key", "sequence_key"]
-
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 _TEXT = frozenset({".txt", ".json", ".ini", ".label", ".tag", ".value", ".csv", ".xml", ".yaml", ".yml", ""})

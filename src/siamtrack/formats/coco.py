@@ -17,8 +17,6 @@ from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportPro
 from siamtrack.formats.voc import frame_number
 from siamtrack.io import parse_json
 
-__all__ = ["COCO"]
-
 _NOT_INSTANCES = ("captions_", "person_keypoints_", "shards")
 _LARGEST = 1 << 30
 

@@ -9,8 +9,6 @@ from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_names
 from siamtrack.formats.voc import read_xml
 
-__all__ = ["CVAT"]
-
 
 def _find(archive: Archive) -> dict[str, str]:
     members = [*archive.paths("*.xml"), *archive.paths("*/annotations.xml")]

@@ -33,8 +33,6 @@ from siamtrack.formats.vot import VOT
 from siamtrack.geometry.regions import BoolArray, FloatArray
 from siamtrack.io import first_names, parse_json
 
-__all__ = ["LAYOUTS", "find_layout", "read_dataset", "read_truths"]
-
 LAYOUTS: Mapping[str, Layout] = MappingProxyType(
     {
         layout.name: layout

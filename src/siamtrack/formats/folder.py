@@ -10,8 +10,6 @@ from siamtrack.formats.archive import VIDEOS, Archive
 from siamtrack.formats.lasot import LASOT_TEST
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, frame_names, read_regions
 
-__all__ = ["FOLDER"]
-
 _INSIDE = ("groundtruth.txt", "groundtruth_rect.txt", "gt.txt")
 _DEPTHS = ("*.txt", "*/*.txt", "*/*/*.txt", "*/*/*/*.txt")
 

@@ -11,8 +11,6 @@ from siamtrack.formats.layout import Annotated, Layout, Problem, ReportProblem, 
 from siamtrack.formats.records import parse_column
 from siamtrack.geometry.regions import BoolArray
 
-__all__ = ["GOT10K", "GOT10K_TEST", "GOT10K_VAL"]
-
 _SIZE = re.compile(rb"resolution\s*[:=]\s*\(?\s*(\d{1,6})\s*,\s*(\d{1,6})")
 _CATEGORY = re.compile(rb"^\s*object_class\s*[:=]\s*(.*?)\s*$", re.MULTILINE)
 

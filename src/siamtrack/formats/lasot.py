@@ -5,8 +5,6 @@ from __future__ import annotations
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_flags, read_regions, text_lines
 
-__all__ = ["LASOT", "LASOT_TEST"]
-
 _NUMBERS = """
 airplane:1/9/13/15 basketball:1/6/7/11 bear:2/4/6/17 bicycle:2/7/9/18 bird:2/3/15/17 boat:3/4/12/17 book:3/10/11/19
 bottle:1/12/14/18 bus:2/5/17/19 car:2/6/9/17 cat:1/3/18/20 cattle:2/7/12/13 chameleon:3/6/11/20 coin:3/6/7/18

@@ -29,11 +29,6 @@ from siamtrack.formats.sequence import (
 )  # fmt: skip
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles
 
-__all__ = [
-    "Annotated", "Layout", "ObjectBox", "ObjectLayout", "Problem", "ReportProblem", "everywhere", "file_of",
-    "frame_names", "picture_size", "read_flags", "read_regions", "text_lines",
-]  # fmt: skip
-
 
 class ObjectBox(NamedTuple):
     """One object in one frame, as training takes it.

@@ -18,8 +18,6 @@ from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
 
-__all__ = ["MASKS"]
-
 _VOID = 255
 
 

@@ -15,8 +15,6 @@ from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_names
 from siamtrack.formats.records import parse_table
 
-__all__ = ["MOT"]
-
 _FOLDER = re.compile(rb"^\s*imDir\s*=\s*(\S+)", re.MULTILINE)
 
 

@@ -9,8 +9,6 @@ from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regions
 from siamtrack.geometry.regions import FloatArray
 
-__all__ = ["NFS30", "NFS240"]
-
 _RATIO = 8  # annotations at 240 fps for frames at 30
 
 

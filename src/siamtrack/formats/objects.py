@@ -21,8 +21,6 @@ from siamtrack.formats.voc import DET, VID, VOC, VOC_VIDEO
 from siamtrack.formats.yolo import YOLO, YOLO_VIDEO
 from siamtrack.formats.youtubebb import YOUTUBEBB
 
-__all__ = ["OBJECT_LAYOUTS", "find_object_layout"]
-
 OBJECT_LAYOUTS: Mapping[str, ObjectLayout] = MappingProxyType(
     {
         layout.name: layout

@@ -16,8 +16,6 @@ from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, everywhere, read_regions
 from siamtrack.formats.records import parse_column
 
-__all__ = ["DTB70", "OTB", "OTB_ATTRIBUTES", "OTB_SPECIAL", "TC128"]
-
 _TRUTH = re.compile(r"groundtruth_rect(?:\.(\d+))?\.txt")
 
 

@@ -19,10 +19,6 @@ import numpy.typing as npt
 from siamtrack.errors import DataError
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray
 
-__all__ = [
-    "Predictions", "Truth", "parse_boxes", "parse_column", "parse_flags", "parse_regions", "parse_table", "parse_truth",
-]  # fmt: skip
-
 _BLANK = bytes.maketrans(b",;\t\r\v\f", b"      ")
 
 

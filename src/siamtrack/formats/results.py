@@ -22,8 +22,6 @@ from siamtrack.formats.otb import OTB, OTB_SPECIAL
 from siamtrack.formats.records import Predictions, parse_boxes, parse_column, parse_regions
 from siamtrack.geometry.regions import is_rectangle
 
-__all__ = ["read_results", "region_lines", "result_path"]
-
 # The folder of each protocol's runs in VOT's tools.
 _EXPERIMENTS: Mapping[str, str] = {
     "reset": "baseline", "multistart": "baseline", "longterm": "longterm", "unsupervised": "unsupervised",

@@ -17,11 +17,6 @@ from siamtrack.formats.records import Truth
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles, is_rectangle
 from siamtrack.io import image_size, read_bytes
 
-__all__ = [
-    "FrameList", "Image", "ImageFiles", "MissingFrames", "PackedImages", "VideoFrames", "VideoSequence", "area_box",
-    "decode_frame", "from_file", "to_file",
-]  # fmt: skip
-
 Image = npt.NDArray[np.uint8]
 
 

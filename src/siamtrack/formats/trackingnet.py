@@ -7,8 +7,6 @@ from pathlib import PurePosixPath
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regions
 
-__all__ = ["TRACKINGNET"]
-
 
 def _find(archive: Archive) -> dict[str, str]:
     """The test set, or a folder that holds `anno` and `frames` itself, such as a training chunk."""

@@ -9,8 +9,6 @@ from types import MappingProxyType
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, everywhere, read_flags, read_regions
 
-__all__ = ["UAV20L", "UAV123", "UAV123_10FPS", "UAV123_STARTS"]
-
 _ATTRIBUTES = ("SV", "ARC", "LR", "FM", "FOC", "POC", "OV", "BC", "IV", "VC", "CM", "SOB")
 
 _STARTS = """

@@ -16,8 +16,6 @@ from siamtrack.errors import DataError
 from siamtrack.formats.archive import IMAGES, Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
 
-__all__ = ["DET", "VID", "VOC", "VOC_VIDEO", "frame_number", "read_xml"]
-
 
 def _find_imagenet(archive: Archive, kind: str, depths: tuple[str, ...]) -> dict[str, str]:
     """Folders of one snippet each, or of stills, one a synset in the training set."""

@@ -17,8 +17,6 @@ from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regi
 from siamtrack.formats.records import parse_column, parse_flags
 from siamtrack.geometry.regions import BoolArray
 
-__all__ = ["VOT"]
-
 _CHANNEL = re.compile(rb"^\s*channels\.color\s*=\s*(\S+)", re.MULTILINE)
 _SIZE = re.compile(rb"^\s*(width|height)\s*=\s*(\d{1,6})\s*$", re.MULTILINE)
 

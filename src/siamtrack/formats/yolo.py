@@ -17,8 +17,6 @@ from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size, text_lines
 from siamtrack.formats.voc import frame_number
 
-__all__ = ["YOLO", "YOLO_VIDEO"]
-
 _LISTS = ("classes.txt", "obj.names", "classes.names")
 _TABLES = ("data.yaml", "data.yml", "dataset.yaml")
 _EXTENSIONS = (".jpg", ".png", ".jpeg", ".bmp", ".webp", ".JPG", ".PNG", ".JPEG")

@@ -16,8 +16,6 @@ from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size
 
-__all__ = ["YOUTUBEBB"]
-
 _COLUMNS = 10
 _STEP = 1000  # milliseconds between annotations
 _MOST_REFUSED = 10_000

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from siamtrack.geometry.inputs import Boxes, checked_boxes
 
-__all__ = ["as_boxes", "box_iou", "cxcywh_to_xyxy", "nms", "xywh_to_xyxy", "xyxy_to_cxcywh", "xyxy_to_xywh"]
-
 # Suppression looks only at this many of the best boxes.
 _POOL = 256
 

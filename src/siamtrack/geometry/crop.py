@@ -22,20 +22,6 @@ from torch import Tensor
 
 from siamtrack.geometry.inputs import Frame
 
-__all__ = [
-    "Crop",
-    "Region",
-    "Rounding",
-    "affine",
-    "context_side",
-    "cut",
-    "mean_colour",
-    "resample",
-    "sampling",
-    "squares",
-    "target_region",
-]
-
 Rounding = Literal["none", "pysot", "siamfc"]
 """How a region is rounded: not at all, or as PySOT (and SiamCAR) or siamfc-pytorch do it."""
 

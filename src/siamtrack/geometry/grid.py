@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["cosine_window", "grid_points", "grid_positions"]
-
 
 def grid_points(cells: int, stride: float, size: float) -> Tensor:
     """Centres of a response map's cells in crop pixels.

@@ -18,8 +18,6 @@ from siamtrack.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Box", "Boxes", "Frame", "bgr_to_rgb", "check_same_size", "checked_boxes", "frame_size"]
-
 Frame: TypeAlias = "np.ndarray | Tensor"
 """One RGB frame: numpy (H, W, 3) uint8, or a tensor (3, H, W), uint8 or float 0..255, on any device."""
 

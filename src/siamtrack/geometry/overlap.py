@@ -12,11 +12,6 @@ import numpy as np
 from siamtrack.geometry.raster import Raster, Shapes, count_pixels
 from siamtrack.geometry.regions import BoolArray, FloatArray, corners, is_rectangle, missing
 
-__all__ = [
-    "center_distance", "centers", "clip_rectangles", "polygon_iou", "pysot_overlaps", "rectangle_iou",
-    "toolkit_overlaps",
-]  # fmt: skip
-
 
 def rectangle_iou(first: FloatArray, second: FloatArray, *, eps: float = 0.0) -> FloatArray:
     """Return the intersection over union of each pair of rectangles, in [0, 1].

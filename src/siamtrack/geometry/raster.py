@@ -14,8 +14,6 @@ import numpy as np
 
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray
 
-__all__ = ["Raster", "Shapes", "count_pixels"]
-
 _NONE = 1e9  # where a scan line does not meet an edge: right of every raster
 _CHUNK = 1 << 15  # rows computed together: their arrays stay in the processor's cache
 

@@ -9,10 +9,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = [
-    "BoolArray", "FloatArray", "IntArray", "as_rectangles", "corners", "is_rectangle", "missing", "widen",
-]  # fmt: skip
-
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]

@@ -12,8 +12,6 @@ from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.zoo import load
 
-__all__ = ["TrackerSiam"]
-
 
 class TrackerSiam:
     """Follows one target through frames as OpenCV has them: BGR, BGRA or grey, uint8.

@@ -27,8 +27,6 @@ from siamtrack.tracking.tracker import results
 from siamtrack.video.images import decode_image
 from siamtrack.zoo import open_engine
 
-__all__ = ["TrackingFunction", "create", "handler", "init_context", "track_shapes"]
-
 
 @dataclass
 class _Followed:

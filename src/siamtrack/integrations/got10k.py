@@ -17,8 +17,6 @@ from siamtrack.errors import InputError, missing_package
 from siamtrack.evaluation.tracker_session import read_prediction
 from siamtrack.tracking.interface import TrackerLike
 
-__all__ = ["got10k_tracker"]
-
 
 def got10k_tracker(
     model: str | Path | TrackerLike, name: str | None = None, device: str = "cpu", origin: int = 0

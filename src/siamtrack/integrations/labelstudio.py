@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-__all__ = ["backend", "follow_regions", "main"]
-
 _VERSION = "siamtrack"
 
 

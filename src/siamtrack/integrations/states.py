@@ -15,8 +15,6 @@ from numpy.lib.format import write_array
 from siamtrack.errors import InputError
 from siamtrack.tracking.interface import Engine, EngineState
 
-__all__ = ["pack_state", "unpack_state"]
-
 _LARGEST = 256 << 20  # bytes that a state may have when unpacked
 _FORM = "form"
 

@@ -20,8 +20,6 @@ from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.zoo import load
 
-__all__ = ["VotTracker", "serve"]
-
 Status = tuple[tuple[float, ...], dict[str, float]]
 
 

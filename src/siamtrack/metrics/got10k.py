@@ -10,8 +10,6 @@ from siamtrack.geometry.regions import FloatArray, as_rectangles
 from siamtrack.metrics.ope import EPS, fractions_above
 from siamtrack.metrics.scores import Results, Scores, Truths, by_attribute, check_length, each_sequence
 
-__all__ = ["got10k_overlaps", "got10k_scorer", "got10k_summary"]
-
 
 def got10k_overlaps(truth: Truth, run: Predictions) -> FloatArray:
     """Return the overlaps of one run by the GOT-10k rule, in [0, 1], one for each frame that counts.

@@ -18,11 +18,6 @@ from siamtrack.geometry.regions import FloatArray, IntArray
 from siamtrack.metrics.scores import Results, Scores, Truths, check_length, each_sequence
 from siamtrack.metrics.vot import VotStack
 
-__all__ = [
-    "LongTerm", "longterm_scorer", "longterm_scores", "precision_recall", "pysot_thresholds", "toolkit_thresholds",
-    "unsupervised_scorer",
-]  # fmt: skip
-
 _RANKS = 98  # thresholds between the infinite ones
 
 

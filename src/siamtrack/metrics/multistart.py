@@ -18,8 +18,6 @@ from siamtrack.geometry.regions import BoolArray, FloatArray, is_rectangle
 from siamtrack.metrics.scores import Results, Scores, Truths
 from siamtrack.metrics.vot import VotStack, eao_score
 
-__all__ = ["AnchoredRun", "anchored_overlaps", "eao_partial", "multistart_scorer", "progress"]
-
 _GRACE = 10
 _THRESHOLD = 0.1
 

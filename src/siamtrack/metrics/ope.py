@@ -17,11 +17,6 @@ from siamtrack.geometry.overlap import center_distance, centers, rectangle_iou
 from siamtrack.geometry.regions import BoolArray, FloatArray, as_rectangles
 from siamtrack.metrics.scores import LengthError, Results, Scores, Truths, by_attribute, check_length, each_sequence
 
-__all__ = [
-    "EPS", "Curves", "curves_scorer", "fractions_above", "fractions_within", "got10k_toolkit_curves", "lasot_curves",
-    "otb_curves", "pool_passes", "pysot_curves", "repair",
-]  # fmt: skip
-
 EPS = float(np.finfo(np.float64).eps)
 # The scorers' two grids differ in the last bit at four thresholds.
 _SUCCESS_ARANGE = np.arange(0, 1.05, 0.05)

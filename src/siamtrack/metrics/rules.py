@@ -21,8 +21,6 @@ from siamtrack.metrics.scores import Results, Scores, Truths
 from siamtrack.metrics.trackingnet import trackingnet_scorer
 from siamtrack.metrics.vot import VotStack, got10k_reset_scorer, pysot_reset_scorer, toolkit_reset_scorer
 
-__all__ = ["RULES", "Rule", "Scorer", "Task", "find_rule", "score_runs", "without_sequences"]
-
 AnyTruth = Truth | npt.ArrayLike
 AnyRuns = Predictions | Sequence[Predictions] | npt.NDArray[np.generic]
 Scorer = Callable[[Truths, Results, VotStack], Scores]
@@ -102,6 +100,7 @@ def _rules() -> Mapping[str, Rule]:
 
 
 RULES: Mapping[str, Rule] = _rules()
+"""The rules by name."""
 
 
 def find_rule(task: Task) -> tuple[Rule, Scorer]:

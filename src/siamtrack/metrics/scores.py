@@ -14,8 +14,6 @@ from siamtrack.errors import DataError
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.regions import FloatArray
 
-__all__ = ["LengthError", "Metrics", "Results", "Scores", "Truths", "by_attribute", "check_length", "each_sequence"]
-
 T = TypeVar("T")
 Truths = Mapping[str, Truth]
 """The truth of each sequence."""

@@ -13,8 +13,6 @@ from siamtrack.geometry.regions import BoolArray, FloatArray, as_rectangles
 from siamtrack.metrics.ope import fractions_above, fractions_within
 from siamtrack.metrics.scores import Results, Scores, Truths, by_attribute
 
-__all__ = ["TrackingNetCurves", "trackingnet_curves", "trackingnet_scorer"]
-
 _SUCCESS = np.linspace(0, 1, 21)
 _PIXELS = np.linspace(0, 50, 21)
 _NORMALISED = np.linspace(0, 0.5, 21)

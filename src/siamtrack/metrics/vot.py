@@ -19,12 +19,6 @@ from siamtrack.geometry.overlap import polygon_iou, pysot_overlaps, toolkit_over
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, is_rectangle
 from siamtrack.metrics.scores import LengthError, Metrics, Results, Scores, Truths, check_length, each_sequence
 
-__all__ = [
-    "Fragment", "VotStack", "ar_robustness", "eao_score", "got10k_reset_scorer", "pysot_accuracy_overlaps",
-    "pysot_eao_curve", "pysot_eao_overlaps", "pysot_fragments", "pysot_reset_scorer", "toolkit_accuracy",
-    "toolkit_eao_curve", "toolkit_fragments", "toolkit_reset_scorer", "toolkit_run_overlaps",
-]  # fmt: skip
-
 _BURN_IN = 10
 _SKIP = 5
 _UNKNOWN, _START, _FAILURE = 0, 1, 2

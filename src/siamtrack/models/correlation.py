@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from siamtrack.models.necks import centre_cells
 
-__all__ = ["CorrelationMerge", "CorrelationPart", "cross", "depthwise", "pixelwise", "up_channel"]
-
 CorrelationPart = Literal["depthwise", "pixelwise", "search"]
 
 

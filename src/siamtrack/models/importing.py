@@ -17,8 +17,6 @@ from siamtrack.io import first_names
 from siamtrack.models.heads.rpn import UpChannelBranch
 from siamtrack.models.weights import check_state
 
-__all__ = ["ImportReport", "Source", "backbone_names_of_pysot", "check_source", "import_state_dict", "read_checkpoint"]
-
 Source = Literal["pysot", "siamcar", "siamfc-pytorch"]
 
 _Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]

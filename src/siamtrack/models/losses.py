@@ -13,19 +13,6 @@ from torch import Tensor
 
 from siamtrack.errors import ConfigError
 
-__all__ = [
-    "Generators",
-    "Terms",
-    "TrainingBatch",
-    "balanced_cross_entropy",
-    "by_part",
-    "draw_some",
-    "join_parts",
-    "joint_count",
-    "joint_mean",
-    "weighted",
-]
-
 T = TypeVar("T")
 
 Generators = Sequence[torch.Generator]

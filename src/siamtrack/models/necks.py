@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from siamtrack.models.siamese import Neck
 
-__all__ = ["FuseLevels", "IdentityNeck", "ProjectLevels", "centre_cells", "odd_cells", "projection", "resized"]
-
 
 def centre_cells(x: Tensor, cells: int) -> Tensor:
     """The `cells` x `cells` cells in the middle of (B, C, H, W); the map itself where it is no larger."""

@@ -19,8 +19,6 @@ from siamtrack.models.importing import backbone_names_of_pysot
 from siamtrack.models.siamese import Backbone
 from siamtrack.models.weights import check_state
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "load_imagenet", "load_torchvision", "nested"]
-
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["roi_align"]
-
 
 def roi_align(
     features: Tensor, boxes: Tensor, stride: float, cells: int = 6, samples: int = 2, first: float | None = None

@@ -11,8 +11,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Backbone", "Candidates", "Coder", "Head", "Maps", "Matcher", "Neck", "Normalise", "SiameseNet", "Template"]
-
 Template = tuple[Tensor, ...]
 """Features of N templates: tensors with a leading N, one for each level or use."""
 

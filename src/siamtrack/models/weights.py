@@ -16,8 +16,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from siamtrack.errors import DataError, WeightsError, reason
 from siamtrack.io import first_names, write_whole
 
-__all__ = ["check_state", "fold_norms", "load_weights", "pack_tensors", "read_metadata", "save_weights"]
-
 
 def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], half: bool = True) -> None:
     """Write a network's weights; the file appears whole or not at all.

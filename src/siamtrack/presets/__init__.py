@@ -2,8 +2,6 @@
 
 from importlib import resources
 
-__all__ = ["DEFAULT_MODEL", "preset_names"]
-
 DEFAULT_MODEL = "siamcar_lite0"
 """The packaged model that is loaded where none is named."""
 

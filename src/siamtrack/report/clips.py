@@ -20,8 +20,6 @@ from siamtrack.report.results import Comparison, Scored, slug
 from siamtrack.video.draw import draw_line, font
 from siamtrack.video.writer import VideoWriter
 
-__all__ = ["CLIPPED", "Trajectory", "read_trajectories", "render_clip", "write_clips"]
-
 CLIPPED = frozenset({"ope", "reset", "longterm", "unsupervised"})
 """The kinds of protocol that run from the first frame to the last."""
 

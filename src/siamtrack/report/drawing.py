@@ -21,29 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "DARK",
-    "GRID",
-    "GROUND",
-    "INK",
-    "LIGHT",
-    "MUTED",
-    "Axis",
-    "Ranked",
-    "Styles",
-    "draw_accuracy_robustness",
-    "draw_attributes",
-    "draw_by_attribute",
-    "draw_curves",
-    "draw_differences",
-    "draw_longterm",
-    "draw_precision_recall",
-    "draw_radar",
-    "draw_ranking",
-    "draw_speed",
-    "drawing",
-]
-
 INK, MUTED, GRID, GROUND = "#1b1f24", "#59636e", "#d8dde3", "#fffffe"
 # Okabe and Ito, Color Universal Design, 2008, less its yellow, which is lost on white; the last is the ink.
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)

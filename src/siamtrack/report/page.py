@@ -34,8 +34,6 @@ from siamtrack.report.tables import (
 )
 from siamtrack.storage import Place, exists, join, list_files, read_json_from
 
-__all__ = ["RawSource", "Report", "read_scored", "write_report"]
-
 _VARIABLES = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", GROUND: "var(--panel)"}
 """CSS variables of the page for the colours of a plot that are no tracker's."""
 

@@ -16,8 +16,6 @@ from siamtrack.report.results import LEVEL, RESAMPLES, Comparison, Difference, i
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Plot", "difference_plot", "find_plots"]
-
 
 @dataclass(frozen=True)
 class Plot:

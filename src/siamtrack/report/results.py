@@ -16,23 +16,6 @@ from siamtrack.evaluation.store import Failure, Store
 from siamtrack.metrics.scores import Scores
 from siamtrack.storage import Place
 
-__all__ = [
-    "LEVEL",
-    "RESAMPLES",
-    "SEED",
-    "Comparison",
-    "Difference",
-    "Interval",
-    "Scored",
-    "compare",
-    "find_differences",
-    "is_loss",
-    "label",
-    "number",
-    "paired_bootstrap",
-    "slug",
-]
-
 RESAMPLES = 10_000
 LEVEL = 0.95
 SEED = 0

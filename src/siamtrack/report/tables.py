@@ -13,21 +13,6 @@ from dataclasses import dataclass
 from siamtrack.report.drawing import Styles
 from siamtrack.report.results import LEVEL, RESAMPLES, SEED, Comparison, Difference, is_loss, label, number
 
-__all__ = [
-    "Cell",
-    "Head",
-    "Row",
-    "Table",
-    "attribute_table",
-    "csv_text",
-    "difference_table",
-    "failure_table",
-    "latex_text",
-    "overview_table",
-    "sequence_table",
-    "setting_table",
-]
-
 _SPEEDS = {"tracker": "Speed", "network": "Network alone", "end_to_end": "With reading"}
 _NO_ORDER = {"threshold", "n_valid", "length"}  # metrics that do not say who is better
 

@@ -17,8 +17,6 @@ from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, checked_box
 from siamtrack.io import first_names
 from siamtrack.runtime.metadata import Exported
 
-__all__ = ["GraphEngine", "GraphState", "Run", "check_graph", "import_runtime", "installed_runtimes"]
-
 Arrays = Mapping[str, npt.NDArray[np.generic]]
 Run = Callable[[Arrays], dict[str, npt.NDArray[np.generic]]]
 """Runs a graph on inputs by name; returns its outputs by name. May be called from several threads."""

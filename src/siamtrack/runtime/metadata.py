@@ -15,8 +15,6 @@ from xml.etree import ElementTree
 
 from siamtrack.errors import WeightsError, reason
 
-__all__ = ["EXPORT_FORMAT", "EXPORT_KEY", "EXPORT_SUFFIXES", "Exported", "read_exported"]
-
 EXPORT_FORMAT = 1
 """The version of the graph's interface and of its metadata."""
 EXPORT_KEY = "siamtrack"

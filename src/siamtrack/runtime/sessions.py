@@ -10,9 +10,6 @@ from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.runtime.engine import Arrays, GraphEngine, check_graph, import_runtime, installed_runtimes
 from siamtrack.runtime.metadata import Exported, read_exported
 
-__all__ = ["open_exported"]
-
-
 _NOT_IN_OPENVINO = ("sa_siam", "siamfc", "spm")
 """Families whose graphs OpenVINO refuses or gives other boxes for (tests/runtime/test_shipped.py)."""
 

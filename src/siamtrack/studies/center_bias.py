@@ -29,8 +29,6 @@ from siamtrack.training.log import Report
 from siamtrack.training.loop import RunOptions, train
 from siamtrack.training.validate import find_clips, validate
 
-__all__ = ["REACH", "Bias", "bias_preset", "heat_map", "hold_out", "measure", "plot_bias", "read_results"]
-
 REACH = 64
 """How far the test crops' targets lie from the middle at most, in pixels, along each axis."""
 _RINGS = (16, 32, 64)

@@ -36,8 +36,6 @@ from siamtrack.zoo.networks import open_network
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "Seen", "attention_weights", "candidate_recall", "channel_responses", "draw_figure", "look"]
-
 _OVERLAP = 0.5  # of the suppression among candidates (SPM, section 4.3)
 _COUNTS = (1, 3, 5, 7, 9, 11)
 _THRESHOLDS = np.arange(0.0, 1.0001, 0.05)

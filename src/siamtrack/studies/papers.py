@@ -14,8 +14,6 @@ from typing import Any, Literal
 
 from siamtrack.errors import ConfigError, did_you_mean
 
-__all__ = ["STUDIES", "Row", "Scale", "Study", "find_study"]
-
 Scale = Literal["full", "small"]
 Settings = Mapping[str, Any]
 Numbers = Mapping[tuple[str, str], float]

@@ -32,8 +32,6 @@ from siamtrack.studies.papers import Row, Scale, Study
 from siamtrack.training.log import Report
 from siamtrack.training.loop import RunOptions, train
 
-__all__ = ["Plan", "RowJob", "jobs_of", "open_rows", "read_results", "row_preset", "table", "write_table"]
-
 Result = dict[str, dict[str, float]]
 """Metrics by suite."""
 

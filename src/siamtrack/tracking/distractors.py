@@ -22,8 +22,6 @@ from siamtrack.models.siamese import Matcher, Template
 from siamtrack.tracking.select import Ranking
 from siamtrack.tracking.view import View, repeated
 
-__all__ = ["Memory", "recall", "remember", "rerank"]
-
 
 @dataclass(frozen=True)
 class Memory:

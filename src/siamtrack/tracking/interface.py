@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from siamtrack.geometry.inputs import Boxes, Frame
 
-__all__ = ["Engine", "EngineState", "TrackerLike"]
-
 
 class EngineState(Protocol):
     """N targets between two frames: a value, which can be kept, sent and stepped from again."""

@@ -18,8 +18,6 @@ from siamtrack.geometry.crop import context_side
 from siamtrack.geometry.grid import cosine_window, grid_points
 from siamtrack.models.siamese import Candidates
 
-__all__ = ["Choice", "Ranking", "best", "neighbours", "pyramid", "rank", "shape_penalty", "upsampled"]
-
 # SiamCAR, section 3.3: the k = 3 best of the n = 8 neighbours are averaged.
 _NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
 _AVERAGED = 3

@@ -19,17 +19,6 @@ from siamtrack.tracking.distractors import Memory, remember, rerank
 from siamtrack.tracking.select import Choice
 from siamtrack.tracking.view import View, repeated
 
-__all__ = [
-    "TrackState",
-    "advance",
-    "begin",
-    "believed",
-    "presence_of",
-    "search_sides",
-    "start",
-    "step",
-]
-
 # Weight of the cosine window while a target is lost: it may turn up anywhere (PySOT's long-term tracker).
 _LOST_WINDOW = 0.001
 

@@ -11,8 +11,6 @@ from siamtrack.geometry.inputs import Boxes, Frame
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.state import TrackState, start, step
 
-__all__ = ["TorchEngine", "check_device"]
-
 
 class TorchEngine:
     """A network, its preset and the device that it lies on.

@@ -13,8 +13,6 @@ from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.inputs import Box, Boxes, Frame, bgr_to_rgb
 from siamtrack.tracking.interface import Engine, EngineState
 
-__all__ = ["Colour", "MultiTracker", "Result", "Status", "Step", "Tracker", "follow", "results", "status_of"]
-
 Status = Literal["tracking", "uncertain", "lost"]
 Colour = Literal["rgb", "bgr"]
 """The order of the colours in the frames that a tracker is given."""

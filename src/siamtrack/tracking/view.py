@@ -11,8 +11,6 @@ from siamtrack.config import Crops
 from siamtrack.geometry.crop import Region, Rounding, cut, target_region
 from siamtrack.geometry.inputs import Frame
 
-__all__ = ["View", "repeated"]
-
 
 @dataclass(frozen=True)
 class View:

@@ -23,16 +23,6 @@ from siamtrack.io import check_regular, whole_file
 from siamtrack.models.siamese import SiameseNet
 from siamtrack.training.parameters import Average
 
-__all__ = [
-    "TrainState",
-    "latest_checkpoint",
-    "latest_state",
-    "load_checkpoint",
-    "lock_folder",
-    "save_checkpoint",
-    "write_checkpoint",
-]
-
 # Settings that do not change what a resumed run computes.
 _FREE = {
     "checkpoint_every",

@@ -14,8 +14,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from siamtrack.errors import ConfigError
 
-__all__ = ["ProcessGroup", "join_processes"]
-
 
 @dataclass(frozen=True)
 class ProcessGroup:

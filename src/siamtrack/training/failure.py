@@ -21,8 +21,6 @@ from siamtrack.models.losses import Terms
 from siamtrack.models.weights import pack_tensors, read_metadata
 from siamtrack.training.parameters import prepare, unfreeze_backbone
 
-__all__ = ["FailedStep", "Replay", "TrainingError", "pack", "pick", "replay", "save_failure", "unpack"]
-
 T = TypeVar("T")
 
 # What a file whose parts do not fit each other makes the network and its loss raise.

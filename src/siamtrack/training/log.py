@@ -14,8 +14,6 @@ from siamtrack.errors import DataError
 from siamtrack.io import append_line, parse_json, read_bytes, write_whole
 from siamtrack.training.distributed import ProcessGroup
 
-__all__ = ["Report", "RunLog"]
-
 Report = Callable[[dict[str, float]], None]
 """Called with each row of the log."""
 

@@ -37,7 +37,7 @@ from siamtrack.training.checkpoint import (
     write_checkpoint,
 )
 from siamtrack.training.distributed import ProcessGroup
-from siamtrack.training.failure import FailedStep, TrainingError, save_failure
+from siamtrack.training.failure import FailedStep, save_failure
 from siamtrack.training.log import Report, RunLog
 from siamtrack.training.parameters import (
     Average,
@@ -53,8 +53,6 @@ from siamtrack.training.parameters import (
 )
 from siamtrack.training.validate import validate
 from siamtrack.zoo.networks import find_model
-
-__all__ = ["RunOptions", "TrainingError", "build_network", "check_parts", "draw_batch", "train"]
 
 
 @dataclass(frozen=True)

@@ -15,19 +15,6 @@ from torch import Tensor, nn
 from siamtrack.config import Train
 from siamtrack.models.siamese import SiameseNet
 
-__all__ = [
-    "Average",
-    "backbone_trains",
-    "clip_gradients",
-    "compile_frozen",
-    "learning_rate",
-    "make_optimiser",
-    "prepare",
-    "set_rates",
-    "settings_in_force",
-    "unfreeze_backbone",
-]
-
 
 def settings_in_force(cfg: Train) -> Train:
     """The settings as they take effect: with `from_scratch` the whole backbone is trained from the first step.

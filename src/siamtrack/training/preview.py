@@ -30,8 +30,6 @@ from siamtrack.training.parameters import (
     unfreeze_backbone,
 )
 
-__all__ = ["DrawnPairs", "Pace", "Stage", "check_gaps", "draw_page", "measure_pace", "measure_pairs", "stages"]
-
 _QUANTILES = (0.05, 0.5, 0.95)
 
 

@@ -20,8 +20,6 @@ from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.training.distributed import ProcessGroup
 
-__all__ = ["find_clips", "validate"]
-
 
 def find_clips(folder: Path, limit: int) -> tuple[VideoSequence, ...]:
     """The beginnings of a folder's sequences: `<name>/img/*` and `<name>/groundtruth.txt` (x,y,w,h a line).

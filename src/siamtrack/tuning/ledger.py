@@ -18,8 +18,6 @@ from siamtrack.errors import ConfigError, DataError
 from siamtrack.formats.sequence import ImageFiles, VideoSequence
 from siamtrack.io import append_line, parse_json, read_bytes, write_whole
 
-__all__ = ["Ledger", "sequence_digest"]
-
 _FORMAT = 1
 
 

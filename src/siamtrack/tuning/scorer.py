@@ -21,18 +21,6 @@ from siamtrack.tracking.tracker import Tracker
 from siamtrack.tuning.search import Setting
 from siamtrack.zoo.networks import open_network
 
-__all__ = [
-    "MEMORY",
-    "Decoded",
-    "Make",
-    "ModelVariants",
-    "Scorer",
-    "TuningJob",
-    "Variants",
-    "open_scorer",
-    "retuned",
-]
-
 MEMORY = 512 * 2**20
 """Bytes of decoded frames that a worker keeps of its current sequence."""
 

@@ -25,23 +25,6 @@ from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.models.families.sa_siam import SaSiam
 
-__all__ = [
-    "Axis",
-    "Known",
-    "Outcome",
-    "SearchKind",
-    "Setting",
-    "Space",
-    "choose",
-    "default_grid",
-    "fold_names",
-    "make_space",
-    "paired_gain",
-    "plateau",
-    "search",
-    "tunable_keys",
-]
-
 Setting = tuple[Any, ...]
 """One value for each axis of a space, in the order of the axes."""
 

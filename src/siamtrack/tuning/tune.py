@@ -33,8 +33,6 @@ from siamtrack.tuning.search import (
     search,
 )
 
-__all__ = ["Fold", "Tuning", "TuningPlan", "TuningWatcher", "as_dict", "as_lines", "as_toml", "tune"]
-
 
 @dataclass(frozen=True)
 class TuningPlan:

@@ -26,8 +26,6 @@ from siamtrack.io import write_whole
 if TYPE_CHECKING:
     from siamtrack.tracking.tracker import Result
 
-__all__ = ["FORMATS", "BoxRow", "BoxWriter", "Clip", "box_paths", "format_of", "pack_boxes", "render_boxes"]
-
 _COLUMNS = ("frame", "target", "x", "y", "w", "h", "score", "presence", "status")
 _JSON_END = "\n]\n"
 _SUFFIXES = {".txt": "txt", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".xml": "cvat", ".zip": "yolo"}

@@ -16,8 +16,6 @@ from PIL import Image, ImageDraw, ImageFont
 if TYPE_CHECKING:
     from siamtrack.tracking.tracker import Status
 
-__all__ = ["PALETTE", "Mark", "Trails", "colour_of", "draw", "draw_line", "font"]
-
 PALETTE: tuple[tuple[int, int, int], ...] = (
     (240, 228, 66),
     (86, 180, 233),

@@ -9,8 +9,6 @@ from PIL import Image, ImageOps
 
 from siamtrack.errors import InputError
 
-__all__ = ["decode_image"]
-
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """Decode an image file's content to RGB uint8 (H, W, 3).

@@ -11,8 +11,6 @@ from siamtrack.errors import InputError
 from siamtrack.geometry.inputs import Box
 from siamtrack.tracking.tracker import MultiTracker, Result, status_of
 
-__all__ = ["follow_keys"]
-
 Frames = Callable[[int, int | None], Iterable[np.ndarray]]
 """Opens the frames from a number up to, and without, another one."""
 

@@ -6,8 +6,6 @@ import threading
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-__all__ = ["NewestOf"]
-
 T = TypeVar("T")
 
 

@@ -21,8 +21,6 @@ from siamtrack.video.images import decode_image
 from siamtrack.video.newest import NewestOf
 from siamtrack.video.writer import is_cut, top_atoms
 
-__all__ = ["IMAGE_SUFFIXES", "FrameSource", "open_source"]
-
 # The rate where none is known: folders of images, and cameras that do not tell theirs.
 _DEFAULT_FPS = 30.0
 IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})

@@ -22,8 +22,6 @@ from av.video.reformatter import ColorRange, Colorspace
 from siamtrack.errors import InputError, reason
 from siamtrack.io import open_draft
 
-__all__ = ["VideoWriter", "is_cut", "top_atoms"]
-
 _BT709 = 1  # the number of ITU-R BT.709 in ISO/IEC 23091-2 for primaries, transfer and matrix alike
 _LIMITED = 1  # AVCOL_RANGE_MPEG: luma 16 to 235
 _FRAGMENTED = {

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from siamtrack.config import Preset
 
-__all__ = ["EngineName", "load", "load_multi", "open_engine"]
-
 EngineName = Literal["auto", "onnxruntime", "openvino", "torch"]
 """What runs a model."""
 

@@ -10,8 +10,6 @@ from typing import Any
 from siamtrack.errors import ConfigError, WeightsError, missing_package, reason
 from siamtrack.io import first_names
 
-__all__ = ["HUB", "fetch_model"]
-
 HUB = "hf:"
 _PART = r"[A-Za-z0-9][\w.-]*"
 _NAME = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(@(?P<revision>[\w./-]+))?(:(?P<file>[\w./ -]+))?")

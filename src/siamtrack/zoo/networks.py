@@ -20,8 +20,6 @@ from siamtrack.models.weights import fold_norms, load_weights, read_metadata
 from siamtrack.tracking.torch_engine import TorchEngine, check_device
 from siamtrack.zoo.packaged import check_name, packaged_weights
 
-__all__ = ["Cost", "count_cost", "find_model", "open_network", "proposal_parameters"]
-
 
 def open_network(
     model: str | Path,

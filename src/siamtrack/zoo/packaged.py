@@ -8,8 +8,6 @@ from pathlib import Path
 from siamtrack.errors import ConfigError, WeightsError, did_you_mean
 from siamtrack.presets import preset_names
 
-__all__ = ["check_name", "packaged_export", "packaged_weights"]
-
 
 def packaged_weights(name: str) -> Path | None:
     """The weights file that comes with the package for the preset `name`, or None."""

@@ -19,8 +19,6 @@ from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settin
 from siamtrack.errors import InputError, missing_package, reason
 from siamtrack.presets import DEFAULT_MODEL
 
-__all__ = ["app_command"]
-
 _PORT = 8447
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from siamtrack.data.index import Index
     from siamtrack.formats.layout import Problem
 
-__all__ = ["data"]
-
 data = typer.Typer(name="data", help="Prepare training data: index, check, pack.", no_args_is_help=True)
 
 _Layout = Annotated[

@@ -14,8 +14,6 @@ from siamtrack.errors import ConfigError, InputError
 if TYPE_CHECKING:
     from siamtrack.evaluation.evaluate import Evaluation
 
-__all__ = ["eval_command"]
-
 
 def eval_command(
     model: Annotated[

@@ -12,8 +12,6 @@ import typer
 from siamtrack.apps.cli.options import PresetName, Settings, parse_settings
 from siamtrack.errors import InputError, missing_package
 
-__all__ = ["export_command"]
-
 
 class Format(StrEnum):
     """Kinds of exported files."""

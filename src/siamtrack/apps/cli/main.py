@@ -22,8 +22,6 @@ from siamtrack.apps.cli.train import train
 from siamtrack.apps.cli.tune import tune_command
 from siamtrack.errors import SiamtrackError, missing_torch, printable
 
-__all__ = ["app", "run"]
-
 # The base of all that typer finds wrong with arguments: it is exported under this name alone.
 _UsageError: Any = typer.BadParameter.__base__
 

@@ -10,8 +10,6 @@ import typer
 
 from siamtrack.errors import InputError, missing_torch
 
-__all__ = ["import_command", "models"]
-
 
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

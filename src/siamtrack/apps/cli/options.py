@@ -11,11 +11,6 @@ import typer
 
 from siamtrack.errors import ConfigError
 
-__all__ = [
-    "Cluster", "Device", "Engine", "Model", "PresetName", "Processes", "Settings", "Threads", "parse_grid",
-    "parse_settings",
-]  # fmt: skip
-
 Model = Annotated[str, typer.Option(help="A shipped model's name, a weights file or an exported one.")]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")]
 Engine = Annotated[

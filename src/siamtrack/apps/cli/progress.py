@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from siamtrack.formats.sequence import VideoSequence
     from siamtrack.tuning.scorer import TuningJob
 
-__all__ = ["Bar", "Display", "EvaluationBoard", "TuningBoard", "counting", "training"]
-
 
 class _Speed(ProgressColumn):
     """Units a second."""

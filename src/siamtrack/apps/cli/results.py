@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from siamtrack.evaluation.submit import Server
     from siamtrack.metrics.scores import Scores
 
-__all__ = ["report_command", "score_command", "submit_command"]
-
 
 def score_command(
     suite: Annotated[str, typer.Option(help="The benchmark: otb100, vot2018, lasot, got10k, uav123, ..")],

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from siamtrack.tracking.tracker import Result, Step
     from siamtrack.video.reader import FrameSource
 
-__all__ = ["Outputs", "Tally", "run_session"]
-
 
 @dataclass(frozen=True)
 class Outputs:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from siamtrack.studies.center_bias import Bias
     from siamtrack.studies.runner import Plan
 
-__all__ = ["center_bias", "figure", "list_studies", "study"]
-
 Job = TypeVar("Job")
 Value = TypeVar("Value")
 

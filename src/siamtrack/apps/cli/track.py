@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from siamtrack.tracking.tracker import MultiTracker, Step
     from siamtrack.video.reader import FrameSource
 
-__all__ = ["demo", "mean_overlap", "parse_box", "parse_targets", "track"]
-
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
     """Read `X,Y,W,H`, four numbers in pixels.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from siamtrack.data.pair_source import PairSource
     from siamtrack.training.preview import DrawnPairs
 
-__all__ = ["train"]
-
 
 def train(
     preset: Annotated[

@@ -11,8 +11,6 @@ from typing import Any
 
 from siamtrack.errors import ConfigError, did_you_mean, missing_package
 
-__all__ = ["LOGS", "check_logs", "open_log"]
-
 Write = Callable[[dict[str, float]], None]
 """Takes a row of the log, which has a `step`."""
 

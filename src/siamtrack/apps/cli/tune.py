@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from siamtrack.tuning.scorer import ModelVariants
     from siamtrack.tuning.tune import Tuning, TuningPlan
 
-__all__ = ["tune_command"]
-
 
 class _Search(StrEnum):
     grid = "grid"

@@ -13,8 +13,6 @@ from siamtrack.errors import InputError
 from siamtrack.io import whole_file
 from siamtrack.video.reader import IMAGE_SUFFIXES
 
-__all__ = ["Choice", "Places", "TooLargeError", "Uploads", "WrongKindError"]
-
 _VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"})
 _MOST_LISTED = 1000
 _MOST_IMAGES = 20_000

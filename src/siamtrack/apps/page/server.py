@@ -28,8 +28,6 @@ from siamtrack.errors import InputError, SiamtrackError
 from siamtrack.tracking.interface import Engine
 from siamtrack.video.boxes import FORMATS, BoxRow, Clip, pack_boxes
 
-__all__ = ["FILES", "LARGEST_MESSAGE", "Settings", "make_app"]
-
 FILES = Path(__file__).parent / "files"
 """The page: HTML, CSS and JavaScript modules."""
 

@@ -16,8 +16,6 @@ from siamtrack.tracking.interface import Engine
 from siamtrack.tracking.tracker import Result, results
 from siamtrack.video.reader import open_source
 
-__all__ = ["Frames", "Session"]
-
 _KEPT_BYTES = 384 << 20
 """Of decoded frames: some hundred frames of 640x360, some dozens of 1920x1080."""
 

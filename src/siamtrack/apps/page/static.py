@@ -13,8 +13,6 @@ from siamtrack.errors import ConfigError, InputError, reason
 from siamtrack.io import read_bytes, write_whole
 from siamtrack.runtime.metadata import read_exported
 
-__all__ = ["ORT_VERSION", "fetch_runtime", "write_static"]
-
 ORT_VERSION = "1.30.0"
 """The version of the npm package onnxruntime-web that the page was tested with."""
 

@@ -13,8 +13,6 @@ from siamtrack.models.backbones.mobilenet import MobileNetV2
 from siamtrack.models.backbones.resnet import ResNet
 from siamtrack.models.siamese import Backbone, Normalise
 
-__all__ = ["backbone_names", "build_backbone", "normalisation"]
-
 _Triple = tuple[float, float, float]
 
 

@@ -10,9 +10,6 @@ from torch import Tensor, nn
 
 from siamtrack.models.siamese import Backbone
 
-__all__ = ["AlexNet"]
-
-
 # (channels, kernel, stride, whether `groups` splits it, whether max pooling follows) of each convolution.
 _CONVS = (
     (96, 11, 2, False, True),

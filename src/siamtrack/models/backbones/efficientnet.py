@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from siamtrack.models.backbones.mobilenet import DepthwiseConv, convolve
 from siamtrack.models.siamese import Backbone
 
-__all__ = ["EfficientNetLite0"]
-
 # (blocks, channels, kernel, stride, expansion) of each stage.
 _STAGES = (
     (1, 16, 3, 1, 1),

@@ -12,9 +12,6 @@ from torch import Tensor, nn
 
 from siamtrack.models.siamese import Backbone
 
-__all__ = ["DepthwiseConv", "MobileNetV2", "convolve"]
-
-
 # (expansion, channels, blocks, stride, dilation) of each stage.
 _STAGES = (
     (1, 16, 1, 1, 1),

@@ -12,9 +12,6 @@ from torch import Tensor, nn
 
 from siamtrack.models.siamese import Backbone
 
-__all__ = ["ResNet"]
-
-
 # (channels, stride, dilation) of conv2..conv5 of the paper; torchvision calls them layer1 to layer4.
 _STAGES = ((64, 1, 1), (128, 2, 1), (256, 1, 2), (512, 1, 4))
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}

@@ -20,8 +20,6 @@ from siamtrack.models.families.siamrpn import SiamRpn
 from siamtrack.models.families.siamrpnpp import SiamRpnPlusPlus
 from siamtrack.models.families.spm import Spm
 
-__all__ = ["Family", "family_class", "family_names", "is_outside"]
-
 _GROUP = "siamtrack.families"
 
 Family = SaSiam | SiamBan | SiamCar | SiamFc | SiamRpn | SiamRpnPlusPlus | Spm

@@ -21,8 +21,6 @@ from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck, centre_cells, odd_cells, projection, resized
 from siamtrack.models.siamese import Backbone, Head, Maps, Neck, Normalise, SiameseNet
 
-__all__ = ["Blend", "Branches", "ChannelAttention", "Frozen", "SaSiam", "SemanticNeck", "TwinNeck", "grid_maxima"]
-
 # Side of the grid that channel attention pools over (section 3.2).
 _GRID = 3
 

@@ -38,8 +38,6 @@ from siamtrack.models.losses import (
 from siamtrack.models.necks import FuseLevels, ProjectLevels
 from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
 
-__all__ = ["BanHead", "EllipseCoder", "EllipseTargets", "LightBanHead", "SiamBan", "ban_loss"]
-
 
 @pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SiamBan:

@@ -24,8 +24,6 @@ from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_coun
 from siamtrack.models.necks import FuseLevels, ProjectLevels
 from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
 
-__all__ = ["CarHead", "SiamCar", "SideTargets", "SidesCoder", "car_loss", "centreness"]
-
 
 @pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SiamCar:

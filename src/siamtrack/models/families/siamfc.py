@@ -16,8 +16,6 @@ from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck
 from siamtrack.models.siamese import Neck, SiameseNet
 
-__all__ = ["SiamFc"]
-
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SiamFc:

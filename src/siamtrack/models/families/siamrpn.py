@@ -18,8 +18,6 @@ from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck
 from siamtrack.models.siamese import Head, Neck, SiameseNet
 
-__all__ = ["SiamRpn"]
-
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SiamRpn:

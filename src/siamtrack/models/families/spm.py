@@ -33,23 +33,6 @@ from siamtrack.models.necks import FuseLevels, IdentityNeck, centre_cells
 from siamtrack.models.roi_align import roi_align
 from siamtrack.models.siamese import Backbone, Candidates, Head, Maps, Neck, Normalise, SiameseNet, Template
 
-__all__ = [
-    "CorrelationNetwork",
-    "FineSamples",
-    "FineStage",
-    "RelationNetwork",
-    "Spm",
-    "SpmNet",
-    "StageFusion",
-    "box_offsets",
-    "centred",
-    "fine_loss",
-    "fine_samples",
-    "nearest_to",
-    "propose",
-    "refine_boxes",
-]
-
 FineKind = Literal["relation", "correlation"]
 
 # Offsets are learned in these units, so that they are of the order of one (published code).

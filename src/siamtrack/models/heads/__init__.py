@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from siamtrack.models.siamese import Maps
 
-__all__ = ["boxes_of_sides", "decode_sides", "init_outputs", "separable_tower", "side_iou", "sides_of_boxes"]
-
 # exp of more than this is a side over 20,000 px: a wild prediction, not a box.
 _MAX_LOG_SIDE = 10.0
 

@@ -21,20 +21,6 @@ from siamtrack.models.heads import init_outputs, separable_tower
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, balanced_cross_entropy, by_part, draw_some
 from siamtrack.models.siamese import Candidates, Head, Maps
 
-__all__ = [
-    "AnchorCoder",
-    "AnchorTargets",
-    "Correlation",
-    "DepthwiseBranch",
-    "LevelAggregation",
-    "LightRpnHead",
-    "RpnHead",
-    "UpChannelBranch",
-    "aggregate",
-    "anchor_terms",
-    "rpn_loss",
-]
-
 Correlation = Literal["up", "depthwise"]
 LevelAggregation = Literal["weighted", "mean"]
 

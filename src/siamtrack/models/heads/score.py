@@ -13,8 +13,6 @@ from siamtrack.models.correlation import cross
 from siamtrack.models.losses import TrainingBatch, joint_mean
 from siamtrack.models.siamese import Candidates, Head, Maps
 
-__all__ = ["PointCoder", "ScoreHead", "response_labels", "siamfc_labels", "siamfc_loss"]
-
 
 class ScoreHead(Head):
     """Cross-correlation with a gain and a bias (SiamFC, equation 2): map `response` (B, 1, R, R).
