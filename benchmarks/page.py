@@ -41,12 +41,19 @@ MEASURE = """async ([count, size]) => {
 }"""
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files without a line for each of them."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--frames", type=int, default=100)
     arguments = parser.parse_args()
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(arguments.folder))
+    handler = functools.partial(Quiet, directory=str(arguments.folder))
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as playwright:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.runtime.engine import Arrays, GraphEngine, check_graph, import_runtime, installed_runtimes
 from siamtrack.runtime.metadata import Exported, read_exported
+
+_THREADS = 4
+"""By default, in ONNX Runtime: small networks gain nothing by more, and on two cores, where two would do for a program
+alone, four keep half as much speed again beside other programs (benchmarks/busy.py)."""
 
 _NOT_IN_OPENVINO = ("sa_siam", "siamfc", "spm")
 """Families whose graphs OpenVINO refuses or gives other boxes for (tests/runtime/test_shipped.py)."""
@@ -23,7 +28,7 @@ def open_exported(
         path: an .onnx file, or OpenVINO's .xml with its .bin beside it.
         runtime: "onnxruntime" or "openvino"; None for the first of `installed_runtimes` that reads it.
         device: "cpu", or "cuda" for ONNX Runtime's builds that have it.
-        threads: of the processor that one call may use; None for the runtime's own choice.
+        threads: of the processor that one call may use; None for 4 in ONNX Runtime, OpenVINO's own choice there.
 
     Raises:
         WeightsError: a file that is missing, damaged, foreign or of a later format.
@@ -54,9 +59,13 @@ def _open_onnxruntime(exported: Exported, device: str, threads: int | None) -> G
     options = ort.SessionOptions()
     options.log_severity_level = 4  # what fails is raised, and told in one line
     options.inter_op_num_threads = 1
-    options.intra_op_num_threads = threads or 0
-    # Threads that wait sleep: spinning ones would take the processor from the decoder and from other trackers.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A number of our own: by default ONNX Runtime ties each thread to a core, even where other programs keep it busy.
+    options.intra_op_num_threads = threads or (_THREADS if (os.cpu_count() or 1) > 1 else 1)
+    # Work is dealt out in small pieces, so that nobody waits long for a thread that the system has put aside.
+    options.add_session_config_entry("session.dynamic_block_base", "4")
+    # Threads that wait sleep: spinning ones would take the processor from the decoder and from other programs.
+    active = os.environ.get("OMP_WAIT_POLICY", "").upper() == "ACTIVE"
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if active else "0")
     try:
         session = ort.InferenceSession(str(exported.path), options, providers=providers)
     except Exception as error:  # its kinds of error share no base but this

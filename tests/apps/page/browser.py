@@ -1,31 +1,11 @@
-"""A real browser for the tests of the page, and what a person does on it."""
+"""What a person does on the page, in a real browser."""
 
 from __future__ import annotations
 
 import csv
 import io
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """A running Chromium; skips the test where there is none, or no playwright to drive it."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no Chromium is installed here")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        try:
-            yield browser
-        finally:
-            browser.close()
 
 
 class Person:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import uvicorn
-from browser import Person, chromium
+from browser import Person
 
 import siamtrack
 from footage import moving_patches, write_mp4
@@ -52,12 +52,6 @@ def address(clip: Path, tracker: siamtrack.MultiTracker, tmp_path_factory: pytes
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
         server.should_exit = True
         thread.join(10)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture
