@@ -98,6 +98,25 @@ def test_a_branch_alone_answers_as_it_does_beside_the_other() -> None:
         assert torch.allclose(answer(alone)["response"], maps[name], atol=1e-5 * float(maps[name].abs().max()))
 
 
+@pytest.mark.parametrize("kind", ["appearance", "semantic"])
+def test_two_branches_of_one_kind(kind: str) -> None:
+    """Table 2's ensembles: they begin with other weights, share S-Net, and are trained apart."""
+    names = kind, f"{kind}_2"
+    net = build(branches=f"two_{kind}", appearance_weight=0.5)
+    maps = answer(net)
+    assert maps.keys() == {*names, "response"}
+    assert torch.allclose(maps["response"], (maps[names[0]] + maps[names[1]]) / 2)
+    assert not torch.allclose(maps[names[0]], maps[names[1]], rtol=0.1)
+    first = build(branches=f"two_{kind}", appearance_weight=1.0)
+    assert torch.equal(answer(first)["response"], maps[names[0]])
+    terms = SaSiam(**(SMALL | {"branches": f"two_{kind}"})).loss(net.train(), batch(), [])
+    assert terms.keys() == {*names, "total"}
+    terms[names[1]].backward()
+    learned = {name for name, p in net.named_parameters() if p.grad is not None and p.grad.any()}
+    assert learned and all(names[1] in name.split(".") for name in learned)
+    assert len(net.backbone.pretrained_parts("")) == (2 if kind == "appearance" else 1)
+
+
 def test_attention_is_computed_once_for_a_target() -> None:
     """Section 3.2: when the template is embedded, and never when frames are matched."""
     net, calls = build(), []

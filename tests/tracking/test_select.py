@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from siamtrack.config import Track
@@ -53,8 +53,10 @@ def test_a_strong_window_prefers_the_middle_of_two_equals() -> None:
     assert torch.equal(chosen.centres[0], grid_points(CELLS, 8, 255)[12 * CELLS + 13])
 
 
-@given(st.integers(0, CELLS - 1), st.integers(0, CELLS - 1))
-def test_the_average_is_over_the_three_best_neighbours_by_brute_force(row: int, column: int) -> None:
+@given(st.integers(0, CELLS - 1), st.integers(0, CELLS - 1), st.integers(1, 8))
+@example(0, 0, 8)
+@example(12, 12, 3)
+def test_the_average_is_over_the_best_neighbours_by_brute_force(row: int, column: int, count: int) -> None:
     rng = np.random.default_rng(row * CELLS + column)
     scores = rng.uniform(0, 0.5, (CELLS, CELLS)).astype(np.float32)
     scores[row, column] = 1
@@ -64,9 +66,9 @@ def test_the_average_is_over_the_three_best_neighbours_by_brute_force(row: int, 
         for x in range(max(column - 1, 0), min(column + 2, CELLS))
         if (y, x) != (row, column)
     ]
-    best = [place for _, place in sorted(around, reverse=True)[:3]]
+    best = [place for _, place in sorted(around, reverse=True)[:count]]
     expected = grid_points(CELLS, 8, 255)[best].mean(0)
-    track = Track(window=0, penalty=0, select="neighbours")
+    track = Track(window=0, penalty=0, select="neighbours", averaged=count)
     chosen = choose(candidates(torch.from_numpy(scores).reshape(1, -1)), torch.tensor([[60.0, 60.0]]), track)
     assert torch.allclose(chosen.centres[0], expected, atol=1e-3)
 

@@ -58,10 +58,11 @@ class Track:
         rate: how fast the box's size follows: the new size has this weight times the winner's score and penalty.
         select: how the winner becomes a box.
             "best": the best candidate's own box.
-            "neighbours": the mean box of the 3 best of the winner's 8 neighbours, by score with penalty and window.
+            "neighbours": the mean box of the best of the winner's 8 neighbours, by score with penalty and window.
             "neighbours_weighted": SiamCAR, section 3.3: winner and neighbours are ranked by the classification alone
-            (equation 9), and the 3 boxes are weighted by classification times penalty.
+            (equation 9), and the boxes are weighted by classification times penalty.
             "upsampled": as in SiamCAR's published code, on enlarged maps.
+        averaged: how many of the 8 neighbours both of these average (SiamCAR's k, section 3.3).
         scales: factors of the search pyramid; empty for heads that predict sizes.
         scale_penalty: factor on the response of every scale but the middle one (SiamFC, section 4.1).
         smallest_side: no box becomes narrower or lower than this many frame pixels (PySOT: 10).
@@ -87,6 +88,7 @@ class Track:
     penalty: float = Field(default=0.05, ge=0, le=2)
     rate: float = Field(default=0.35, ge=0, le=1)
     select: Literal["best", "neighbours", "neighbours_weighted", "upsampled"] = "best"
+    averaged: int = Field(default=3, ge=1, le=8)
     scales: tuple[float, ...] = ()
     scale_penalty: float = Field(default=1.0, gt=0, le=1)
     smallest_side: float = Field(default=4.0, ge=1, le=100)

@@ -98,11 +98,21 @@ def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device
         DataError: no shards there, or unreadable ones.
         ConfigError: `data` leaves no crop to draw.
     """
+    crops = load_resident(place, data, device)
+    return ResidentPairs(crops, sizes, data) if crops is not None else StreamedPairs(place, sizes, data, device)
+
+
+def load_resident(place: Path | str, data: Data, device: torch.device | str = "cpu") -> ResidentSet | None:
+    """All crops of a set of shards, decoded, on the device; None if they do not fit into `data.resident_memory`.
+
+    Raises:
+        DataError: no shards there, or unreadable ones.
+    """
     if data.resident_memory:
         needed = _decoded_bytes(list_shards(place).shards)
         if needed is not None and needed <= data.resident_memory << 20:
-            return ResidentPairs(ResidentSet.load(place, data.max_skipped).to(device), sizes, data)
-    return StreamedPairs(place, sizes, data, device)
+            return ResidentSet.load(place, data.max_skipped).to(device)
+    return None
 
 
 def _decoded_bytes(shards: tuple[ShardFile, ...]) -> float | None:

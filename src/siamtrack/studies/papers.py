@@ -1,8 +1,9 @@
 """Every table and figure of SiamRPN++, SiamCAR, SA-Siam and SPM-Tracker, as data: what it shows, and its rows to train.
 
 A row is a preset with a few other settings and the paper's numbers; `studies.runner` trains and evaluates rows. At the
-scale "small" the same comparison is made on EfficientNet-Lite0 with the data at hand: a row's `small` settings then
-stand in for its `full` ones. Numbers are those of the tables; where a figure gives none, a row has none.
+scale "small" the same comparison is made on EfficientNet-Lite0 with crops of half the side, a short schedule and the
+data at hand: a row's `small` settings then stand in for its `full` ones. Numbers are those of the tables; where a
+figure gives none, a row has none.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Study:
         run: the command, for what is not trained row by row.
         preset: that the rows change.
         small: the preset at the small scale.
+        lighter: what all rows change of it: smaller crops and networks, and a short schedule.
         rows: to train and evaluate; empty where `run` says how else.
     """
 
@@ -59,6 +61,7 @@ class Study:
     run: str = ""
     preset: str = ""
     small: str = ""
+    lighter: Settings = field(default_factory=dict)
     rows: tuple[Row, ...] = ()
 
     @property
@@ -72,6 +75,19 @@ class Study:
 
 
 _AUC, _PREC, _EAO = "success_auc", "precision@20", "EAO"
+
+# The small scale: targets of 32 pixels in place of 64, and 3,200 pairs, so that a row costs one core a few minutes.
+_LIGHTER: Settings = {
+    "crops.template": 63, "crops.search": 127, "data.template.shift": 4, "data.search.shift": 32,
+    "train.steps": 200, "train.batch": 16, "train.compile": False,
+}  # fmt: skip
+# By family: anchors of 32 pixels at stride 8, or what else follows from the size of the crops.
+_LIGHTER_OF: Mapping[str, Settings] = {
+    "siamrpnpp_lite0": {**_LIGHTER, "model.width": 64, "model.scale": 4},
+    "siamcar_lite0": {**_LIGHTER, "model.width": 64, "model.unit": 20.0},
+    "sasiam_lite0": {**_LIGHTER, "crops.template_crop": 127, "model.width": 64, "model.template_cells": 3},
+    "spm_lite0": {**_LIGHTER, "model.width": 64, "model.scale": 4},
+}
 
 
 def _otb_vot(otb: float, vot: float) -> Numbers:
@@ -91,17 +107,18 @@ def _spm(otb: float, vot17: float, vot16: float) -> Numbers:
 
 def _ours(name: str, item: str, shows: str, preset: str, small: str, paper: Numbers, **full: Any) -> Study:
     """A comparison of trackers, of which the paper's own is trained."""
-    return Study(name, item, shows, preset=preset, small=small, rows=(Row("the paper's tracker", full, {}, paper),))
+    row = Row("the paper's tracker", full, {}, paper)
+    return Study(name, item, shows, preset=preset, small=small, lighter=_LIGHTER_OF[small], rows=(row,))
 
 
 _UP = {"model.correlation": "up", "model.correlation_gain": 0.001}
 _FROZEN = {"train.backbone_rate": 0.0}
-# Lite0's levels have strides of 8, 16 and 32: they are merged at the finest, where anchors have 64 pixels.
+# Lite0's levels have strides of 8, 16 and 32: they are merged at the finest, where anchors have 32 pixels.
 _LITE = {"model.correlations": (), "model.correlation": "depthwise"}
 
 
 def _levels(*levels: int) -> tuple[Settings, Settings]:
-    scale = {3: 8, 4: 4, 5: 2}[levels[0]]
+    scale = {3: 4, 4: 2, 5: 1}[levels[0]]
     return {"model.levels": levels}, {**_LITE, "model.levels": levels, "model.scale": scale}
 
 
@@ -111,14 +128,16 @@ def _table1(name: str, levels: tuple[int, ...], otb: float, vot: float, up: bool
     return Row(name, {**full, **extra}, {**small, **extra}, _otb_vot(otb, vot))
 
 
-# AlexNet's one level at stride 8; small, from random weights, as no package carries others.
+# AlexNet's one level at stride 8; small, with padding, as its template is smaller than what the other loses at the
+# edges, and from random weights, as no package carries others.
 _ALEXNET = {"model.backbone": "alexnet", "model.levels": (5,), "train.frozen_stages": 0}
 _SCRATCH = {"train.from_scratch": True, "train.backbone_rate": 1.0, "train.unfreeze_at": 0.0}
-_SMALL_ALEXNET = {**_LITE, **_ALEXNET, **_SCRATCH, "model.scale": 8}
+_PADDED_ALEXNET = {**_ALEXNET, **_SCRATCH, "model.backbone": "alexnet_padded"}
+_SMALL_ALEXNET = {**_LITE, **_PADDED_ALEXNET}
 
 _RPNPP_TABLE1 = Study(
     "siamrpnpp-table1", "SiamRPN++, table 1", "backbone, levels, fine-tuning and correlation",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", rows=(
+    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=_LIGHTER_OF["siamrpnpp_lite0"], rows=(
         Row("AlexNet, UP", {**_ALEXNET, **_UP}, {**_SMALL_ALEXNET, **_UP}, _otb_vot(0.658, 0.332)),
         Row("AlexNet, DW", _ALEXNET, _SMALL_ALEXNET, _otb_vot(0.666, 0.355)),
         _table1("L3 L4 L5, frozen, UP", (3, 4, 5), 0.664, 0.371, up=True, fine=False),
@@ -135,8 +154,8 @@ _RPNPP_TABLE1 = Study(
 )  # fmt: skip
 _RPNPP_FIGURE2 = Study(
     "siamrpnpp-figure2", "SiamRPN++, figure 2", "score by the shift of targets in training",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", rows=tuple(
-        Row(f"shift {shift}", {"data.search.shift": shift}, {"data.search.shift": shift}, paper)
+    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=_LIGHTER_OF["siamrpnpp_lite0"], rows=tuple(
+        Row(f"shift {shift}", {"data.search.shift": shift}, {"data.search.shift": shift / 2}, paper)
         for shift, paper in (
             (0, {("vot2018", _EAO): 0.14}), (16, {}), (32, {}), (64, {("vot2018", _EAO): 0.414}), (96, {}),
         )
@@ -144,7 +163,7 @@ _RPNPP_FIGURE2 = Study(
 )  # fmt: skip
 _RPNPP_FIGURE6 = Study(
     "siamrpnpp-figure6", "SiamRPN++, figure 6", "AUC on OTB2015 by backbone",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", rows=(
+    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=_LIGHTER_OF["siamrpnpp_lite0"], rows=(
         Row("AlexNet", _ALEXNET, _SMALL_ALEXNET, {("otb100", _AUC): 0.666}),
         Row("ResNet-18", {"model.backbone": "resnet18"}, None),
         Row("ResNet-34", {"model.backbone": "resnet34"}, None),
@@ -155,11 +174,11 @@ _RPNPP_FIGURE6 = Study(
 )  # fmt: skip
 _CAR_TABLE2 = Study(
     "siamcar-table2", "SiamCAR, table 2", "precision on UAV123 and speed by backbone",
-    preset="siamcar_r50", small="siamcar_lite0", rows=(
+    preset="siamcar_r50", small="siamcar_lite0", lighter=_LIGHTER_OF["siamcar_lite0"], rows=(
         Row("ResNet-50", {}, None, {("uav123", _PREC): 0.76, ("uav123", "fps"): 52}),
         Row("ResNet-34", {"model.backbone": "resnet34"}, None, {("uav123", _PREC): 0.751, ("uav123", "fps"): 77}),
         Row(
-            "AlexNet", {**_ALEXNET, "model.levels": (3, 4, 5)}, {**_ALEXNET, **_SCRATCH},
+            "AlexNet", {**_ALEXNET, "model.levels": (3, 4, 5)}, _PADDED_ALEXNET,
             {("uav123", _PREC): 0.713, ("uav123", "fps"): 170},
         ),
         Row("EfficientNet-Lite0", {"model.backbone": "efficientnet_lite0", "model.light": True}, {}),
@@ -167,12 +186,20 @@ _CAR_TABLE2 = Study(
             {"model.backbone": "efficientnet_lite0_short"}),
     ),
 )  # fmt: skip
+
+
+def _nearest(k: int) -> Row:
+    small = {"track.select": "neighbours_weighted", "track.averaged": k}
+    return Row(f"k = {k}, weighted", {**small, "track.published_rate": False}, small, of="k = 3, weighted")
+
+
 _CAR_FIGURE3 = Study(
-    "siamcar-figure3", "SiamCAR, figure 3 and section 3.3", "one box, or the average of k = 3 neighbours",
-    preset="siamcar_r50", small="siamcar_lite0", rows=(
+    "siamcar-figure3", "SiamCAR, figure 3 and section 3.3", "the best box, or the average of k of its 8 neighbours",
+    preset="siamcar_r50", small="siamcar_lite0", lighter=_LIGHTER_OF["siamcar_lite0"], rows=(
         Row("k = 3, weighted", {"track.select": "neighbours_weighted", "track.published_rate": False},
             {"track.select": "neighbours_weighted"}),
-        Row("k = 1", {"track.select": "best", "track.published_rate": False}, {"track.select": "best"},
+        *(_nearest(k) for k in (1, 2, 5, 8)),
+        Row("the best box alone", {"track.select": "best", "track.published_rate": False}, {"track.select": "best"},
             of="k = 3, weighted"),
         Row("k = 3, not weighted", {"track.select": "neighbours", "track.published_rate": False},
             {"track.select": "neighbours"}, of="k = 3, weighted"),
@@ -191,7 +218,7 @@ def _sa(name: str, settings: Settings, *numbers: float) -> Row:
 
 _SA_TABLE1 = Study(
     "sasiam-table1", "SA-Siam, table 1", "branches, several levels and attention",
-    preset="sa_siam", small="sasiam_lite0", rows=(
+    preset="sa_siam", small="sasiam_lite0", lighter=_LIGHTER_OF["sasiam_lite0"], rows=(
         _sa("App.", _branches("appearance", False, False), 0.599, 0.811, 0.520, 0.718, 0.585, 0.790),
         _sa("Sem.", _branches("semantic", False, False), 0.607, 0.821, 0.517, 0.715, 0.588, 0.791),
         _sa("App. Sem.", _branches("both", False, False), 0.649, 0.862, 0.583, 0.792, 0.637, 0.843),
@@ -200,9 +227,35 @@ _SA_TABLE1 = Study(
         _sa("App. Sem. ML Att.", _branches("both", True, True), 0.676, 0.894, 0.610, 0.823, 0.656, 0.864),
     ),
 )  # fmt: skip
+
+
+def _twice(branches: str, weight: float = 0.5) -> Settings:
+    return {**_branches(branches, False, False), "model.appearance_weight": weight}
+
+
+def _of_otb2013(auc: float, precision: float) -> Numbers:
+    return {("otb2013", _AUC): auc, ("otb2013", _PREC): precision}
+
+
+# A2 of the paper is the network that SiamFC's authors published; here all four are trained. The paper does not say how
+# the two are weighed; here each is one half.
+_SA_TABLE2 = Study(
+    "sasiam-table2", "SA-Siam, table 2", "two networks of one kind, alone and blended",
+    preset="sa_siam", small="sasiam_lite0", lighter=_LIGHTER_OF["sasiam_lite0"], rows=tuple(
+        Row(name, settings, settings, numbers, of=of)
+        for name, settings, numbers, of in (
+            ("A1 A2", _twice("two_appearance"), _of_otb2013(0.608, 0.813), ""),
+            ("A1", _twice("two_appearance", 1.0), _of_otb2013(0.599, 0.811), "A1 A2"),
+            ("A2", _twice("two_appearance", 0.0), _of_otb2013(0.602, 0.806), "A1 A2"),
+            ("S1 S2", _twice("two_semantic"), _of_otb2013(0.602, 0.811), ""),
+            ("S1", _twice("two_semantic", 1.0), _of_otb2013(0.607, 0.821), "S1 S2"),
+            ("S2", _twice("two_semantic", 0.0), _of_otb2013(0.606, 0.822), "S1 S2"),
+        )
+    ),
+)  # fmt: skip
 _SA_JOINT = Study(
     "sasiam-joint", "SA-Siam, section 4.3", "branches trained apart against together",
-    preset="sa_siam", small="sasiam_lite0", rows=(
+    preset="sa_siam", small="sasiam_lite0", lighter=_LIGHTER_OF["sasiam_lite0"], rows=(
         _sa("apart", _branches("both", False, False), 0.649, 0.862, 0.583, 0.792, 0.637, 0.843),
         _sa("together", {**_branches("both", False, False), "model.joint": True},
             0.630, 0.831, 0.546, 0.739, 0.620, 0.819),
@@ -212,7 +265,7 @@ _SA_JOINT = Study(
 _NO_GT = {"data.same_category": False}
 _SPM_TABLE1 = Study(
     "spm-table1", "SPM, table 1", "the coarse stage alone, in series, and in series and parallel",
-    preset="spm", small="spm_lite0", rows=(
+    preset="spm", small="spm_lite0", lighter=_LIGHTER_OF["spm_lite0"], rows=(
         Row("CM only", {**_NO_GT, "model.fine": "none"}, {**_NO_GT, "model.fine": "none"}, _spm(0.643, 0.279, 0.359)),
         Row("CM+FM, series-parallel", _NO_GT, _NO_GT, _spm(0.670, 0.323, 0.391)),
         Row("CM+FM, series", {**_NO_GT, "model.fusion": "series"}, {**_NO_GT, "model.fusion": "series"},
@@ -221,7 +274,7 @@ _SPM_TABLE1 = Study(
 )  # fmt: skip
 _SPM_TABLE2 = Study(
     "spm-table2", "SPM, table 2", "with and without generalized training",
-    preset="spm", small="spm_lite0", rows=(
+    preset="spm", small="spm_lite0", lighter=_LIGHTER_OF["spm_lite0"], rows=(
         Row("S-P model", _NO_GT, _NO_GT, _spm(0.670, 0.323, 0.391)),
         # The shards' categories; at the small scale half of the pairs are of two objects, as in the paper.
         Row("S-P model + GT", {}, {"data.same_category": True, "data.negative": 0.5}, _spm(0.687, 0.338, 0.434)),
@@ -229,7 +282,7 @@ _SPM_TABLE2 = Study(
 )  # fmt: skip
 _SPM_FIGURE6 = Study(
     "spm-figure6a", "SPM, figure 6 (a)", "AUC by the number K of candidate boxes",
-    preset="spm", small="spm_lite0", rows=(
+    preset="spm", small="spm_lite0", lighter=_LIGHTER_OF["spm_lite0"], rows=(
         Row("K = 9", {"model.proposals": 9}, {"model.proposals": 9}, {("otb100", _AUC): 0.687}),
         *(
             Row(f"K = {k}", {"model.proposals": k}, {"model.proposals": k}, of="K = 9")
@@ -239,7 +292,7 @@ _SPM_FIGURE6 = Study(
 )  # fmt: skip
 _SPM_LEVELS = Study(
     "spm-levels", "SPM, section 5.3", "which levels the fine stage pools from",
-    preset="spm", small="spm_lite0", rows=tuple(
+    preset="spm", small="spm_lite0", lighter=_LIGHTER_OF["spm_lite0"], rows=tuple(
         Row(name, {"model.fine_levels": full}, None if small is None else {"model.fine_levels": small},
             {("otb100", _AUC): auc})
         for name, full, small, auc in (
@@ -250,7 +303,7 @@ _SPM_LEVELS = Study(
 )  # fmt: skip
 _SPM_DISTANCE = Study(
     "spm-distance", "SPM, section 5.3", "relation network against correlation in the fine stage",
-    preset="spm", small="spm_lite0", rows=(
+    preset="spm", small="spm_lite0", lighter=_LIGHTER_OF["spm_lite0"], rows=(
         Row("coarse stage alone", {**_NO_GT, "model.fine": "none"}, {**_NO_GT, "model.fine": "none"},
             {("otb100", _AUC): 0.643}),
         Row("correlation", {**_NO_GT, "model.fine": "correlation"}, {**_NO_GT, "model.fine": "correlation"},
@@ -317,8 +370,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
                   _otbs(0.677, 0.896, 0.610, 0.823, 0.657, 0.865)),
             Study("sasiam-figure6", "SA-Siam, figure 6", "boxes of several trackers on frames", run=_CLIPS),
             _SA_TABLE1,
-            Study("sasiam-table2", "SA-Siam, table 2", "two networks of one kind blended",
-                  run="not built: two networks of one kind cannot be blended; table 1 has the networks alone"),
+            _SA_TABLE2,
             _SA_JOINT,
             _ours("sasiam-table4", "SA-Siam, table 4", "trackers on VOT2015", "sa_siam", "sasiam_lite0",
                   {("vot2015", "accuracy"): 0.59, ("vot2015", _EAO): 0.31}),

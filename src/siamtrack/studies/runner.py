@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from siamtrack.config import Preset, load_preset, preset_to_json
-from siamtrack.data.pair_source import open_pairs
+from siamtrack.data.pair_source import PairSource, ResidentPairs, load_resident
+from siamtrack.data.resident import ResidentSet
+from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import ConfigError
 from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
 from siamtrack.evaluation.jobs import Beat, Workers
@@ -103,7 +105,7 @@ def row_preset(plan: Plan, name: str, seed: int) -> Preset:
         ConfigError: a setting that the preset does not have.
     """
     row = next(row for row in plan.study.rows if row.name == name)
-    own = row.full if plan.scale == "full" else row.small or {}
+    own = row.full if plan.scale == "full" else {**plan.study.lighter, **(row.small or {})}
     changes: dict[str, Any] = {**own, **plan.settings, "train.seed": seed, "name": slug(name)}
     if plan.steps is not None:
         changes["train.steps"] = plan.steps
@@ -127,6 +129,16 @@ def open_rows(
     The work returns False once `stop` returns True; the same call goes on later.
     """
     clips = {name: _sequences(name, place, plan.frames) for name, place in plan.suites.items()}
+    kept: dict[tuple[int, float], ResidentSet | None] = {}
+
+    def open_pairs(preset: Preset) -> PairSource:
+        """As `pair_source.open_pairs`, but crops that lie decoded from an earlier row are not read again."""
+        rule = preset.data.resident_memory, preset.data.max_skipped
+        if rule not in kept:
+            kept[rule] = load_resident(plan.data, preset.data, plan.device)
+        if (crops := kept[rule]) is not None:
+            return ResidentPairs(crops, preset.crops, preset.data)
+        return StreamedPairs(plan.data, preset.crops, preset.data, plan.device)
 
     def work(job: RowJob, beat: Beat) -> bool:
         def tell(row: dict[str, float]) -> None:
@@ -137,7 +149,7 @@ def open_rows(
         if not waiting:
             return True
         preset, place = row_preset(plan, job.trained, job.seed), _place(plan, job.trained, job.seed)
-        with closing(open_pairs(plan.data, preset.crops, preset.data, plan.device)) as pairs:
+        with closing(open_pairs(preset)) as pairs:
             options = RunOptions(plan.device, resume=True, report=tell, stop=stop)
             weights = train(preset, pairs, place / "training", options)
         if stop():

@@ -18,9 +18,8 @@ from siamtrack.geometry.crop import context_side
 from siamtrack.geometry.grid import cosine_window, grid_points
 from siamtrack.models.siamese import Candidates
 
-# SiamCAR, section 3.3: the k = 3 best of the n = 8 neighbours are averaged.
+# SiamCAR, section 3.3: the n = 8 neighbours, of which the k = `track.averaged` best are averaged.
 _NEIGHBOURS = tuple((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx)
-_AVERAGED = 3
 
 # Upsampled selection looks for the fine peak around the coarse one, up to half of the distance to each side of the
 # predicted box; that distance counts as no less and no more than these shares of the template's size.
@@ -109,7 +108,9 @@ def best(ranking: Ranking, track: Track, winner: Tensor | None = None) -> Choice
 
 
 def neighbours(ranking: Ranking, track: Track, winner: Tensor | None = None) -> Choice:
-    """The mean box of the 3 best of the winner's 8 neighbours (SiamCAR, section 3.3); fewer at the map's edge.
+    """The mean box of the `track.averaged` best of the winner's 8 neighbours (SiamCAR, section 3.3: 3 of 8).
+
+    At the map's edge there may be fewer.
 
     "neighbours_weighted" ranks and weights them by score with penalty, as the paper does. "neighbours" also counts the
     window in the choice, and weights them equally.
@@ -129,7 +130,7 @@ def neighbours(ranking: Ranking, track: Track, winner: Tensor | None = None) -> 
     inside = (y >= 0) & (y < cells) & (x >= 0) & (x < cells)
     around = y.clamp(0, cells - 1) * cells + x.clamp(0, cells - 1)
     value = (ranking.penalised if weighted else ranking.ranks).gather(1, around).masked_fill(~inside, -torch.inf)
-    top, place = value.topk(_AVERAGED, dim=1)
+    top, place = value.topk(track.averaged, dim=1)
     there = torch.isfinite(top)
     weight = top.clamp(min=1e-12).where(there, torch.zeros_like(top)) if weighted else there.to(top.dtype)
     weight = (weight / weight.sum(1, keepdim=True))[..., None]

@@ -23,6 +23,14 @@ from siamtrack.models.siamese import Backbone, Head, Maps, Neck, Normalise, Siam
 
 # Side of the grid that channel attention pools over (section 3.2).
 _GRID = 3
+# The branches' names, which their parameters have, by the field `branches`.
+_BRANCHES: dict[str, tuple[str, ...]] = {
+    "appearance": ("appearance",),
+    "semantic": ("semantic",),
+    "both": ("appearance", "semantic"),
+    "two_appearance": ("appearance", "appearance_2"),
+    "two_semantic": ("semantic", "semantic_2"),
+}
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -39,7 +47,8 @@ class SaSiam:
         semantic_backbone: S-Net, with ImageNet weights and never trained.
         semantic_levels: S-Net's last two stages (section 3.1), shallower first.
         fused: channels of each of its layers after the 1 x 1 fusion.
-        branches: both, or one alone.
+        branches: both, one alone, or two of one kind that begin with other random weights: the ensembles of table 2,
+            of which `appearance_weight` is the first one's weight (two semantic branches share S-Net).
         multilevel: all semantic levels, or the last alone.
         attention: channel attention on the semantic template (section 3.2).
         appearance_weight: lambda, of the appearance branch's response in the blend.
@@ -48,7 +57,8 @@ class SaSiam:
         gain: factor on the correlations.
         learned: gain and bias are learned and not fixed.
         enlarge: factor of the bicubic up-sampling of the response.
-        loss_weights: of the appearance and the semantic branch's loss; trained jointly there is one loss, of weight 1.
+        loss_weights: of the appearance and the semantic branch's loss, or of the two branches of one kind; trained
+            jointly there is one loss, of weight 1.
     """
 
     family: Literal["sa_siam"] = "sa_siam"
@@ -58,7 +68,7 @@ class SaSiam:
     semantic_backbone: str = "alexnet_relu"
     semantic_levels: tuple[int, ...] = Field(default=(4, 5), min_length=1)
     fused: int = Field(default=128, ge=1)
-    branches: Literal["appearance", "semantic", "both"] = "both"
+    branches: Literal["appearance", "semantic", "both", "two_appearance", "two_semantic"] = "both"
     multilevel: bool = True
     attention: bool = True
     appearance_weight: float = Field(default=0.3, ge=0, le=1)
@@ -71,41 +81,49 @@ class SaSiam:
 
     def build(self) -> SiameseNet:
         """The network with random weights."""
-        own = neck = deep = semantic = None
-        heads: dict[str, ScoreHead] = {}
-        if self.branches != "semantic":
-            own = build_backbone(self.backbone, (self.level,))
-            neck = FuseLevels(own.channels, self.width, self.template_cells) if self.width else IdentityNeck()
-            heads["appearance"] = ScoreHead(self.gain, 0.0, self.learned)
-        if self.branches != "appearance":
-            deep = build_backbone(self.semantic_backbone, self.semantic_levels[0 if self.multilevel else -1 :])
-            semantic = SemanticNeck(deep.channels, deep.strides, self.fused, self.template_cells, self.attention)
-            heads["semantic"] = ScoreHead(self.gain, 0.0, self.learned)
-        names = (self.backbone, self.semantic_backbone)
-        backbone = Branches(own, deep, names, (normalisation(names[0]), normalisation(names[1])))
+        names = _BRANCHES[self.branches]
+        nets: dict[str, Backbone] = {}
+        necks: dict[str, Neck] = {}
+        semantic: dict[str, SemanticNeck] = {}
+        deep = None
+        for name in names:
+            if name.startswith("appearance"):
+                own = nets[name] = build_backbone(self.backbone, (self.level,))
+                necks[name] = IdentityNeck()
+                if self.width:
+                    necks[name] = FuseLevels(own.channels, self.width, self.template_cells)
+            else:
+                levels = self.semantic_levels[0 if self.multilevel else -1 :]
+                deep = deep or build_backbone(self.semantic_backbone, levels)
+                semantic[name] = SemanticNeck(
+                    deep.channels, deep.strides, self.fused, self.template_cells, self.attention
+                )
+        kinds = (self.backbone, self.semantic_backbone)
+        backbone = Branches(nets, deep, kinds, (normalisation(kinds[0]), normalisation(kinds[1])))
+        heads = {name: ScoreHead(self.gain, 0.0, self.learned) for name in names}
         head = Blend(heads, self.appearance_weight)
         plain = Normalise((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         coder = PointCoder(float(backbone.stride), self.enlarge)
-        net = SiameseNet(plain, backbone, TwinNeck(neck, semantic, self.template_cells), head, coder)
+        net = SiameseNet(plain, backbone, TwinNeck(necks, semantic, self.template_cells), head, coder)
         if not self.joint:
-            net.trained_apart = tuple(heads)
+            net.trained_apart = names
         return net
 
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch; nothing is drawn.
 
-        `appearance` and `semantic`, the existing branches on their own responses, and `total`; the branches share no
-        parameters, so one run trains both as two runs would. With `joint`, `cls` on the blend and `total`.
+        The existing branches on their own responses, by name, and `total`; the branches share no trained parameters, so
+        one run trains both as two runs would. With `joint`, `cls` on the blend and `total`.
         """
         del rngs
         maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
         labels = response_labels(maps, batch, net.coder.stride)
         if self.joint:
             return weighted(siamfc_loss(maps, labels), (1.0,))
-        weights = dict(zip(("appearance", "semantic"), self.loss_weights, strict=True))
-        branches = [name for name in weights if name in maps]
+        branches = _BRANCHES[self.branches]
+        own = dict(zip(branches if len(branches) > 1 else _BRANCHES["both"], self.loss_weights, strict=True))
         terms = {name: siamfc_loss({"response": maps[name]}, labels)["cls"] for name in branches}
-        return weighted(terms, [weights[name] for name in branches])
+        return weighted(terms, [own[name] for name in branches])
 
 
 class Frozen(nn.Module):
@@ -128,48 +146,56 @@ class Frozen(nn.Module):
 
 
 class Branches(Backbone):
-    """A-Net with one level and S-Net, which is frozen, on the same image; either may be None.
+    """The A-Nets, of one level each, and S-Net, which is frozen, on the same image; either may be missing.
 
-    `names` (as in `build_backbone`) and `normalise` are of both.
+    Args:
+        appearance: A-Nets by branch.
+        semantic: S-Net.
+        names: of both kinds, as in `build_backbone`.
+        normalise: of both kinds.
     """
 
     def __init__(
         self,
-        appearance: Backbone | None,
+        appearance: dict[str, Backbone],
         semantic: Backbone | None,
         names: tuple[str, str],
         normalise: tuple[Normalise, Normalise],
     ) -> None:
         super().__init__()
-        self.appearance = appearance
+        self.appearance = appearance.get("appearance")
+        self.appearance_2 = appearance.get("appearance_2")
         self.semantic = None if semantic is None else Frozen(semantic)
         self.names = names
         self.normalise = nn.ModuleList(normalise)
-        parts = [part for part in (appearance, semantic) if part is not None]
+        parts = [*appearance.values(), *([] if semantic is None else [semantic])]
         self.channels = tuple(c for part in parts for c in part.channels)
         self.strides = tuple(stride for part in parts for stride in part.strides)
 
+    def _own(self) -> list[Backbone]:
+        return [net for net in (self.appearance, self.appearance_2) if net is not None]
+
     @property
     def stride(self) -> int:
-        """The coarser of the branches' finest strides, at which both respond."""
-        parts = (self.appearance, None if self.semantic is None else self.semantic.net)
-        return max(part.stride for part in parts if part is not None)
+        """The coarser of the branches' finest strides, at which all respond."""
+        return max(part.stride for part in (*self._own(), *([] if self.semantic is None else [self.semantic.net])))
 
     def stages(self) -> list[nn.Module]:
-        """The parts of A-Net in order of depth; S-Net is never trained."""
-        return [] if self.appearance is None else self.appearance.stages()
+        """The parts of the A-Nets in order of depth; S-Net is never trained."""
+        depths = zip(*(net.stages() for net in self._own()), strict=True)
+        return [nn.ModuleList(parts) if len(parts) > 1 else parts[0] for parts in depths]
 
     def pretrained_parts(self, name: str) -> list[tuple[Backbone, str]]:
-        """Both networks, by their own names."""
+        """All networks, by their own names."""
         del name
-        parts: list[tuple[Backbone, str]] = [] if self.appearance is None else [(self.appearance, self.names[0])]
+        parts = [(net, self.names[0]) for net in self._own()]
         return parts if self.semantic is None else [*parts, (self.semantic.net, self.names[1])]
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """RGB 0..255 -> A-Net's map, then S-Net's levels, of the branches that exist."""
+        """RGB 0..255 -> a map of each A-Net, then S-Net's levels, of the branches that exist."""
         maps: tuple[Tensor, ...] = ()
-        if self.appearance is not None:
-            maps += self.appearance(self.normalise[0](x))
+        for net in self._own():
+            maps += net(self.normalise[0](x))
         if self.semantic is not None:
             maps += self.semantic(self.normalise[1](x))
         return maps
@@ -258,30 +284,32 @@ class SemanticNeck(nn.Module):
 
 
 class TwinNeck(Neck):
-    """Both branches' necks, each None for a missing branch; `template_cells` is the side of A-Net's template middle."""
+    """The branches' necks by name; `template_cells` is the side of A-Net's template middle."""
 
-    def __init__(self, appearance: Neck | None, semantic: SemanticNeck | None, template_cells: int) -> None:
+    def __init__(self, appearance: dict[str, Neck], semantic: dict[str, SemanticNeck], template_cells: int) -> None:
         super().__init__()
-        self.appearance = appearance
-        self.semantic = semantic
+        self.appearance = appearance.get("appearance")
+        self.appearance_2 = appearance.get("appearance_2")
+        self.semantic = semantic.get("semantic")
+        self.semantic_2 = semantic.get("semantic_2")
         self.template_cells = template_cells
 
     def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
         """What `Branches` gives -> one map a branch."""
         maps: list[Tensor] = []
-        if self.appearance is not None:
-            (own,) = self.appearance(features[:1], template)
-            maps.append(centre_cells(own, self.template_cells) if template else own)
-            features = features[1:]
-        if self.semantic is not None:
-            maps.append(self.semantic(features, template))
-        return tuple(maps)
+        for appearance in (self.appearance, self.appearance_2):
+            if appearance is not None:
+                (own,) = appearance(features[:1], template)
+                maps.append(centre_cells(own, self.template_cells) if template else own)
+                features = features[1:]
+        semantic = (self.semantic, self.semantic_2)
+        return (*maps, *(neck(features, template) for neck in semantic if neck is not None))
 
 
 class Blend(Head):
     """Correlates each branch and blends the responses with `weight` lambda and 1 - lambda (SA-Siam, section 3.1).
 
-    Maps: `response` (B, 1, R, R) the blend, and each branch's own: `appearance`, `semantic`.
+    Maps: `response` (B, 1, R, R) the blend, and each branch's own by its name, as `appearance` and `semantic`.
     """
 
     def __init__(self, heads: dict[str, ScoreHead], weight: float) -> None:
@@ -300,8 +328,8 @@ class Blend(Head):
         responses = list(maps.values())
         if len(responses) == 1:
             return {**maps, "response": responses[0]}
-        appearance, semantic = responses
-        if appearance.shape != semantic.shape:
-            sides = f"{appearance.shape[-1]} and {semantic.shape[-1]}"
+        first, second = responses
+        if first.shape != second.shape:
+            sides = f"{first.shape[-1]} and {second.shape[-1]}"
             raise ConfigError(f"both branches need responses of one size; got {sides} cells: choose like backbones")
-        return {**maps, "response": self.weight * appearance + (1 - self.weight) * semantic}
+        return {**maps, "response": self.weight * first + (1 - self.weight) * second}
