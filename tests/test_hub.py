@@ -13,8 +13,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import siamtrack
+from footage import FIRST_BOX, moving_patches
 from siamtrack.errors import ConfigError
 from siamtrack.zoo.hub import fetch_model
 from siamtrack.zoo.packaged import packaged_weights
@@ -72,6 +76,12 @@ def hub() -> Iterator[str]:
         server.shutdown()
 
 
+def settings(hub: str, home: Path) -> dict[str, str]:
+    """The environment of a program that takes `hub` for the Hub."""
+    own = {"HF_ENDPOINT": hub, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
+    return {**os.environ, **own}
+
+
 def load(name: str, hub: str, home: Path) -> str:
     """What a program prints that loads a model; the library reads its settings when it is imported."""
     code = f"""
@@ -82,9 +92,8 @@ try:
 except siamtrack.SiamtrackError as error:
     print(error)
 """
-    settings = {"HF_ENDPOINT": hub, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **settings}, capture_output=True, text=True, timeout=200
+        [sys.executable, "-c", code], env=settings(hub, home), capture_output=True, text=True, timeout=200
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -105,6 +114,41 @@ except siamtrack.SiamtrackError as error:
 )
 def test_a_model_of_the_hub_is_loaded(hub: str, tmp_path: Path, name: str, said: str) -> None:
     assert said in load(name, hub, tmp_path)
+
+
+def test_a_model_of_the_hub_is_evaluated(hub: str, tmp_path: Path) -> None:
+    frames, boxes = moving_patches(5)
+    images = tmp_path / "data" / "walk" / "img"
+    images.mkdir(parents=True)
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(images / f"{number}.png")
+    np.savetxt(images.parent / "groundtruth.txt", boxes[:, 0], fmt="%g", delimiter=",")
+    command = ["eval", "hf:one/model", "--suite", "folder", "--data", str(tmp_path / "data"), "--processes", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "siamtrack", *command, "--out", str(tmp_path / "results")],
+        env=settings(hub, tmp_path), capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "results/pico/folder/scores.json").is_file()
+
+
+def test_a_repository_for_the_hub_has_a_card_and_loads(tmp_path: Path) -> None:
+    huggingface_hub = pytest.importorskip("huggingface_hub", reason="huggingface-hub is not installed")
+    pytest.importorskip("onnxscript", reason="the export's packages are not installed")
+    out = tmp_path / "upload"
+    command = [sys.executable, "-m", "siamtrack", "export", "siamcar_pico", "--format", "hub", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "siamcar_pico.onnx", "siamcar_pico.safetensors"]
+    card = huggingface_hub.ModelCard.load(out / "README.md")
+    assert card.data.library_name == "siamtrack" and card.data.license == "apache-2.0"
+    assert "visual-object-tracking" in card.data.tags and "siamcar" in card.data.tags
+    assert 'siamtrack.load("hf:OWNER/siamcar_pico:siamcar_pico.safetensors")' in card.text
+    frame = moving_patches(1)[0][0]
+    for name in ("siamcar_pico.onnx", "siamcar_pico.safetensors"):
+        siamtrack.load(out / name).init(frame, FIRST_BOX)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert again.returncode == 2 and "is there already" in again.stderr and again.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["hf:", "hf:model", "hf:a/b/c", "hf:../x", "hf:a/b@", "hf:a/b:"])

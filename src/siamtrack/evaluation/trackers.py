@@ -24,6 +24,7 @@ from siamtrack.runtime.engine import GraphEngine
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.zoo import open_engine
+from siamtrack.zoo.hub import HUB, fetch_model
 from siamtrack.zoo.packaged import packaged_weights
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def find_tracker(
     """Resolve a tracker's name, and refuse one that cannot be built before anything is run.
 
     Args:
-        model: see `TrackerSpec`.
+        model: see `TrackerSpec`; or `hf:owner/name`, a model of the Hugging Face Hub.
         device: "cpu" or "cuda".
         preset: over the settings stored with the weights; see `siamtrack.load`.
         settings: values by dotted key over those; see `siamtrack.load`.
@@ -119,9 +120,11 @@ def find_tracker(
         source = inspect.getsourcefile(factory)
         identity |= {"device": "cpu", "factory": model, "source": file_sha256(Path(source)) if source else None}
         return TrackerSpec(model.replace(":", "_"), model, "cpu", identity, "other")
+    if model.startswith(HUB):
+        model = str(fetch_model(model))
     opened = open_engine(model, device, preset, settings, engine)
     is_file = Path(model).suffix != ""
-    name, place = (Path(model).stem, str(Path(model).resolve())) if is_file else (model, model)
+    name, place = (Path(model).stem, str(Path(model).absolute())) if is_file else (model, model)
     if isinstance(opened, GraphEngine):
         weights = _hash(opened.exported.path)
         identity |= {"engine": opened.name, "weights": weights, "preset": opened.exported.preset}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def fetch_model(name: str) -> Path:
 
     Args:
         name: `hf:owner/name`, with `@revision` for a branch, tag or commit, and with `:file` where the repository
-            has several models. Without a file, its only .safetensors file is taken, or else its only .onnx file.
+            has several models. Without a file, its only .safetensors file is taken, or else its only .onnx file;
+            where torch is not installed the other way round.
 
     Raises:
         ConfigError: another form of name, or huggingface-hub is not installed.
@@ -47,7 +49,7 @@ def fetch_model(name: str) -> Path:
 
 
 def _only(name: str, files: list[str]) -> str:
-    for kind in _KINDS:
+    for kind in _KINDS if find_spec("torch") else reversed(_KINDS):
         some = [file for file in files if file.endswith(kind)]
         if len(some) == 1:
             return some[0]

@@ -18,6 +18,7 @@ from siamtrack.models.heads.rpn import Correlation, RpnHead
 from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import fold_norms, load_weights, read_metadata
 from siamtrack.tracking.torch_engine import TorchEngine, check_device
+from siamtrack.zoo.hub import HUB, fetch_model
 from siamtrack.zoo.packaged import check_name, packaged_weights
 
 
@@ -57,7 +58,7 @@ def find_model(model: str | Path) -> tuple[Preset, Path]:
         ConfigError: an unknown name.
         WeightsError: no weights for that name, or a file that is not siamtrack's.
     """
-    path = Path(model)
+    path = fetch_model(str(model)) if str(model).startswith(HUB) else Path(model)
     if path.suffix == ".safetensors":
         stored = read_metadata(path).get("preset")
         if stored is None:

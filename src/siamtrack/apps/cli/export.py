@@ -18,6 +18,7 @@ class Format(StrEnum):
 
     onnx = "onnx"
     openvino = "openvino"
+    hub = "hub"
 
 
 class Precision(StrEnum):
@@ -29,14 +30,18 @@ class Precision(StrEnum):
     int8 = "int8"
 
 
-_SUFFIX = {Format.onnx: ".onnx", Format.openvino: ".xml"}
+_SUFFIX = {Format.onnx: ".onnx", Format.openvino: ".xml", Format.hub: ""}
 _CALIBRATION_FRAMES = 65
 
 
 def export_command(
     model: Annotated[str, typer.Argument(help="A shipped model's name or a weights file.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The file to write: .onnx, or .xml for OpenVINO.")],
-    format: Annotated[Format, typer.Option(help="The file's format.")] = Format.onnx,  # noqa: A002 (the option's name)
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="The file to write: .onnx, or .xml for OpenVINO; for hub a new folder.")
+    ],
+    format: Annotated[  # noqa: A002 (the option's name)
+        Format, typer.Option(help="The file's format; hub: a folder for the Hugging Face Hub, with a model card.")
+    ] = Format.onnx,
     precision: Annotated[Precision, typer.Option(help="Numbers that the network computes with.")] = Precision.float32,
     calibrate: Annotated[
         str | None, typer.Option(metavar="VIDEO|FOLDER", help="Frames like those to be tracked in, for int8.")
@@ -49,6 +54,9 @@ def export_command(
     The file runs in ONNX Runtime and OpenVINO, in Python, C++ and in a browser, without siamtrack and PyTorch;
     docs/deploy.md describes its inputs and outputs, and so does the file itself.
     """
+    if format is Format.hub:
+        _export_repository(model, out, preset or settings or calibrate, precision)
+        return
     if out.suffix != _SUFFIX[format]:
         raise InputError(f"--out expects a file that ends in {_SUFFIX[format]} for {format.value}; got {out}")
     if not out.parent.is_dir():
@@ -73,3 +81,32 @@ def export_command(
     else:
         write_whole(out, made.SerializeToString())
     typer.echo(f"{out}: {sum(p.stat().st_size for p in {out, out.with_suffix('.bin')} if p.is_file()) / 1e6:.1f} MB")
+
+
+def _export_repository(model: str, out: Path, changes: object, precision: Precision) -> None:
+    """Write a model's weights, the same exported, and a card into a new folder."""
+    if changes or precision is not Precision.float32:
+        raise InputError("--format hub writes a model as it is: leave out --preset, --set, --precision and --calibrate")
+    if out.exists():
+        raise InputError(f"--out: '{out}' is there already; --format hub makes a new folder")
+    for package in ("torch", "onnx", "onnxscript"):
+        if find_spec(package) is None:
+            raise missing_package("an export", package, "export")
+    from siamtrack.export import export_model
+    from siamtrack.io import read_bytes, write_whole
+    from siamtrack.models.weights import read_metadata
+    from siamtrack.zoo.card import render_card
+    from siamtrack.zoo.networks import find_model
+    from siamtrack.zoo.packaged import packaged_weights
+
+    preset, path = find_model(model)
+    files = {
+        f"{preset.name}.safetensors": read_bytes(path),
+        f"{preset.name}.onnx": export_model(model).SerializeToString(),
+    }
+    licence = "apache-2.0" if packaged_weights(model) == path else ""
+    card = render_card(preset, read_metadata(path), {name: len(data) for name, data in files.items()}, licence)
+    for name, data in {**files, "README.md": card}.items():
+        write_whole(out / name, data)
+    typer.echo(f"{out}: {', '.join(files)} and README.md")
+    typer.echo(f"fill in the card, then: hf upload OWNER/{preset.name} {out}; load it as hf:OWNER/{preset.name}")
