@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from siamtrack.formats.records import Predictions, Truth
-from siamtrack.metrics.got10k import got10k_overlaps
 from siamtrack.metrics.ope import (
     fractions_above,
     fractions_within,
+    got10k_overlaps,
     got10k_toolkit_curves,
     lasot_curves,
     otb_curves,
     pysot_curves,
     repair,
+    trackingnet_curves,
 )
 from siamtrack.metrics.scores import LengthError
-from siamtrack.metrics.trackingnet import trackingnet_curves
 
 SCORERS = {"pysot": pysot_curves, "got10k": got10k_toolkit_curves, "otb_matlab": otb_curves}
 

@@ -1,7 +1,8 @@
-"""One-pass evaluation as OTB, LaSOT, PySOT and the GOT-10k toolkit score it: success and precision plots.
+"""One-pass evaluation as OTB, LaSOT, PySOT, GOT-10k and TrackingNet score it: success and precision plots.
 
 A measure takes a `Truth` and a `Predictions` and returns one sequence's `Curves`; it raises `LengthError` exactly where
-the original scorer stops. `curves_scorer` averages a measure over a data set.
+the original scorer stops. `curves_scorer` averages a measure over a data set. The last two scorers are those of the
+evaluation servers of GOT-10k, which pools the frames of all sequences, and of TrackingNet, which counts in per cent.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamtrack.formats.records import Predictions, Truth
-from siamtrack.geometry.overlap import center_distance, centers, rectangle_iou
+from siamtrack.geometry.overlap import center_distance, centers, clip_rectangles, rectangle_iou
 from siamtrack.geometry.regions import BoolArray, FloatArray, as_rectangles
 from siamtrack.metrics.scores import LengthError, Results, Scores, Truths, by_attribute, check_length, each_sequence
 
@@ -250,3 +251,137 @@ def pool_passes(truths: Truths, results: Results) -> tuple[Truths, Results]:
         long_truths[name] = Truth(name, pooled, truth.size, visible, tags)
         long_runs[name] = [Predictions(np.concatenate(answers))]
     return long_truths, long_runs
+
+
+def got10k_overlaps(truth: Truth, run: Predictions) -> FloatArray:
+    """Return the overlaps of one run by the GOT-10k rule, in [0, 1], one for each frame that counts.
+
+    The first frame and frames where nothing of the target is visible are dropped. Both boxes are bounded by the image
+    if its size is known. Raises `LengthError` unless the run has one row a frame.
+    """
+    check_length(truth, run)
+    boxes, gt = as_rectangles(run.regions)[1:], as_rectangles(truth.regions)[1:]
+    if truth.size is not None:
+        boxes, gt = clip_rectangles(boxes, truth.size), clip_rectangles(gt, truth.size)
+    overlaps = rectangle_iou(boxes, gt, eps=EPS)
+    return overlaps if truth.visible is None else overlaps[truth.visible[1:]]
+
+
+def got10k_summary(overlaps: FloatArray) -> dict[str, float]:
+    """Return AO, SR0.5, SR0.75 and the mean of the 101-point success curve of pooled overlaps, in [0, 1].
+
+    An overlap of nan counts as 0 (the toolkit's mean would be nan).
+    """
+    known = np.nan_to_num(overlaps, nan=0.0)
+    if not len(known):
+        return dict.fromkeys(("AO", "SR0.5", "SR0.75", "succ_curve_mean"), float("nan"))
+    curve = _got10k_curve(known)
+    return {
+        "AO": float(known.mean()),
+        "SR0.5": float((known > 0.5).mean()),
+        "SR0.75": float(curve[75]),
+        "succ_curve_mean": float(curve.mean()),
+    }
+
+
+def _got10k_curve(overlaps: FloatArray) -> FloatArray:
+    """Return the success curve (101,): shares of the overlaps above 0, 0.01 .. 1; nan without overlaps."""
+    if not len(overlaps):
+        return np.full(101, np.nan)
+    return fractions_above(np.nan_to_num(overlaps, nan=0.0), np.linspace(0, 1, 101), len(overlaps))
+
+
+def got10k_scorer(truths: Truths, results: Results) -> Scores:
+    """Score by GOT-10k's protocol: all frames of all repetitions pooled, and the means over sequences."""
+    overlaps = each_sequence(
+        truths, lambda seq: np.concatenate([got10k_overlaps(truths[seq], run) for run in results[seq]])
+    )
+    sequences = {seq: got10k_summary(o) for seq, o in overlaps.items()}
+    pooled = np.concatenate(list(overlaps.values()))
+    metrics = got10k_summary(pooled)
+    for key in ("AO", "SR0.5"):
+        metrics[f"{key}(mean over sequences)"] = float(np.nanmean([m[key] for m in sequences.values()]))
+    by_tag = by_attribute(truths, lambda names: np.concatenate([overlaps[n] for n in names]))
+    return Scores(
+        metrics,
+        sequences,
+        {tag: got10k_summary(found) for tag, found in by_tag.items()},
+        {"success": _got10k_curve(pooled)},
+        {tag: {"success": _got10k_curve(found)} for tag, found in by_tag.items()},
+    )
+
+
+@dataclass(frozen=True)
+class TrackingNetCurves:
+    """One sequence's three 21-point curves, fractions in [0, 1], and which frames have a sane box."""
+
+    success: FloatArray
+    precision: FloatArray
+    norm_precision: FloatArray
+    sane: BoolArray
+
+
+def trackingnet_curves(truth: Truth, run: Predictions | None) -> TrackingNetCurves:
+    """Return the curves of TrackingNet's devkit (metrics.py) for one sequence.
+
+    Boxes are rounded half to even, the first becomes the truth, the centre is `x + (w + 1) / 2`, success is an overlap
+    of at least the threshold. A sequence without a result scores boxes of zeros; missing rows fail, surplus rows are
+    ignored.
+    """
+    gt = np.round(as_rectangles(truth.regions))
+    n = len(gt)
+    boxes = np.full_like(gt, 0.0 if run is None else np.nan)
+    if run is not None:
+        boxes[: len(run)] = np.round(as_rectangles(run.regions)[:n])
+    boxes[0] = gt[0]
+    with np.errstate(all="ignore"):
+        dx = (gt[:, 0] + (gt[:, 2] + 1) / 2) - (boxes[:, 0] + (boxes[:, 2] + 1) / 2)
+        dy = (gt[:, 1] + (gt[:, 3] + 1) / 2) - (boxes[:, 1] + (boxes[:, 3] + 1) / 2)
+        distance = np.sqrt(dx * dx + dy * dy)
+        # in the devkit's order of operations, so that ties at a threshold fall the same way
+        scaled = np.sqrt(dx / gt[:, 2] * dx / gt[:, 2] + dy / gt[:, 3] * dy / gt[:, 3])
+        sane = boxes[:, 3] + boxes[:, 2] + boxes[:, 0] + boxes[:, 1] > 0
+    return TrackingNetCurves(
+        fractions_above(rectangle_iou(gt, boxes), _SUCCESS_LINSPACE, n, equal=True),
+        fractions_within(distance, np.linspace(0, 50, 21), n),
+        fractions_within(scaled, np.linspace(0, 0.5, 21), n),
+        np.asarray(sane, dtype=np.bool_),
+    )
+
+
+def _trackingnet_summary(curves: Sequence[TrackingNetCurves]) -> dict[str, float]:
+    """Return coverage, success, precision and norm_precision of some sequences' curves, in per cent.
+
+    Coverage is the share of all frames with a sane box; the others are areas under the curves averaged over
+    sequences, by the trapezoid rule on the unit interval.
+    """
+    coverage = {"coverage": float(np.concatenate([c.sane for c in curves]).mean() * 100)}
+    return coverage | {
+        name: float(((curve[1:] + curve[:-1]) / 2 * np.diff(_SUCCESS_LINSPACE)).sum() * 100)
+        for name, curve in _trackingnet_means(curves).items()
+    }
+
+
+def _trackingnet_means(curves: Sequence[TrackingNetCurves]) -> dict[str, FloatArray]:
+    names = ("success", "precision", "norm_precision")
+    return {name: np.mean([getattr(c, name) for c in curves], axis=0) for name in names}
+
+
+def trackingnet_scorer(truths: Truths, results: Results) -> Scores:
+    """Score by TrackingNet's devkit, in per cent; a sequence without a result scores boxes of zeros.
+
+    The devkit looks for result files whose name ends with the sequence's and takes none if there are several: a Car1
+    beside a BlurCar1 is lost. TrackingNet's own names never clash.
+    """
+    files = list(results)
+    found = {seq: results[seq][0] for seq in results if sum(name.endswith(seq) for name in files) == 1}
+    curves = {seq: trackingnet_curves(truth, found.get(seq)) for seq, truth in truths.items()}
+    every = list(curves.values())
+    by_tag = by_attribute(truths, lambda names: [curves[n] for n in names])
+    return Scores(
+        _trackingnet_summary(every),
+        {seq: _trackingnet_summary([c]) for seq, c in curves.items()},
+        {tag: _trackingnet_summary(found) for tag, found in by_tag.items()},
+        _trackingnet_means(every),
+        {tag: _trackingnet_means(found) for tag, found in by_tag.items()},
+    )

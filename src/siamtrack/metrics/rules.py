@@ -14,11 +14,9 @@ from siamtrack.formats.archive import sequence_key
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.io import first_names
 from siamtrack.metrics import ope
-from siamtrack.metrics.got10k import got10k_scorer
 from siamtrack.metrics.longterm import longterm_scorer, unsupervised_scorer
 from siamtrack.metrics.multistart import multistart_scorer
 from siamtrack.metrics.scores import Results, Scores, Truths
-from siamtrack.metrics.trackingnet import trackingnet_scorer
 from siamtrack.metrics.vot import VotStack, got10k_reset_scorer, pysot_reset_scorer, toolkit_reset_scorer
 
 AnyTruth = Truth | npt.ArrayLike
@@ -70,13 +68,13 @@ def _rules() -> Mapping[str, Rule]:
         Rule("uav123", "UAV123, whose sequences are configured for OTB's MATLAB toolkit", otb),
         Rule("lasot", "LaSOT MATLAB toolkit", _one_pass(ope.curves_scorer(ope.lasot_curves, drop_zero=True))),
         Rule("pysot", "PySOT toolkit, OPEBenchmark", _one_pass(ope.curves_scorer(ope.pysot_curves))),
-        Rule("got10k", "GOT-10k evaluation, all frames pooled", _one_pass(got10k_scorer)),
+        Rule("got10k", "GOT-10k evaluation, all frames pooled", _one_pass(ope.got10k_scorer)),
         Rule(
             "got10k-toolkit",
             "GOT-10k toolkit, its experiments for OTB, LaSOT and VOT",
             {**_one_pass(ope.curves_scorer(ope.got10k_toolkit_curves)), "reset": got10k_reset_scorer},
         ),
-        Rule("trackingnet", "TrackingNet devkit, metrics.py", _one_pass(trackingnet_scorer), scores_missing=True),
+        Rule("trackingnet", "TrackingNet devkit, metrics.py", _one_pass(ope.trackingnet_scorer), scores_missing=True),
         Rule(
             "vot-pysot",
             "PySOT toolkit, AccuracyRobustness, EAO and F1 benchmarks",
