@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from references import embed
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy
 from siamtrack.models.families import SiamRpn, SiamRpnPlusPlus
+from siamtrack.models.families.siamfc import PointCoder, ScoreHead
 from siamtrack.models.heads.rpn import AnchorCoder, RpnHead, rpn_loss
-from siamtrack.models.heads.score import PointCoder, ScoreHead
 
 sides = st.floats(10, 200)
 places = st.floats(40, 215)

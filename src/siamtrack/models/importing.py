@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +15,6 @@ from siamtrack.errors import ConfigError, WeightsError, did_you_mean
 from siamtrack.io import first_names
 from siamtrack.models.heads.rpn import UpChannelBranch
 from siamtrack.models.weights import check_state
-
-Source = Literal["pysot", "siamcar", "siamfc-pytorch"]
 
 _Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]
 
@@ -112,10 +109,7 @@ def backbone_names_of_pysot(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     renamed = {}
     for key, value in state.items():
         own = key.removeprefix("module.").removeprefix("backbone.")
-        found = ((rule, target) for rule, target in _PYSOT_SMALL if rule.fullmatch(f"backbone.{own}"))
-        rule, target = next(found, (None, None))
-        match = rule.fullmatch(f"backbone.{own}") if rule else None
-        renamed[target(match).removeprefix("backbone.") if match and target else own] = value
+        renamed[(_rename(f"backbone.{own}", _PYSOT_SMALL) or own).removeprefix("backbone.")] = value
     return renamed
 
 
@@ -175,15 +169,13 @@ def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) 
             missing, left over or of another shape; the message names them.
     """
     check_source(source)
-    renamed = {name: _rename(name, _RULES[source]) for name in state}
-    unknown = [name for name, target in renamed.items() if target is None]
-    if unknown:
+    names = {name: target for name in state if (target := _rename(name, _RULES[source])) is not None}
+    if unknown := [name for name in state if name not in names]:
         raise WeightsError(f"names that {source} does not use: {first_names(unknown)}")
     swapped = tuple(name for name in state if name in _TRANSPOSED.get(source, ()))
-    tensors: dict[str, Tensor] = {}
-    for name, target in renamed.items():
-        if target is not None:
-            tensors[target] = state[name].transpose(0, 1) if name in swapped else state[name]
+    tensors = {
+        target: state[name].transpose(0, 1) if name in swapped else state[name] for name, target in names.items()
+    }
     for name, part in net.named_modules():
         if isinstance(part, UpChannelBranch) and part.gain != 1:
             # The other projects' correlation has no factor: the kernels take up its inverse.
@@ -197,13 +189,12 @@ def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) 
     }
     check_state(tensors | counters, net, f"the {source} checkpoint")
     net.load_state_dict(tensors | counters)
-    names = tuple((name, target) for name, target in renamed.items() if target is not None)
-    return ImportReport(source, names, swapped, tuple(counters), sum(t.numel() for t in tensors.values()))
+    parameters = sum(tensor.numel() for tensor in tensors.values())
+    return ImportReport(source, tuple(names.items()), swapped, tuple(counters), parameters)
 
 
 def _rename(name: str, rules: tuple[_Rule, ...]) -> str | None:
     for pattern, target in rules:
-        match = pattern.fullmatch(name)
-        if match:
+        if match := pattern.fullmatch(name):
             return target(match)
     return None

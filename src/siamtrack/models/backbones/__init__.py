@@ -26,7 +26,8 @@ class _Entry:
     bgr: bool = False
 
 
-_IMAGENET: tuple[_Triple, _Triple] = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+IMAGENET_MEAN: _Triple = (123.675, 116.28, 103.53)
+IMAGENET_STD: _Triple = (58.395, 57.12, 57.375)
 _TENSORFLOW: tuple[_Triple, _Triple] = ((127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
 
 # PySOT's and SiamCAR's networks read BGR as OpenCV decodes it, SiamFC's RGB, all of them 0..255.
@@ -38,7 +39,7 @@ _ENTRIES = {
     "resnet18": _Entry(partial(ResNet, 18), bgr=True),
     "resnet34": _Entry(partial(ResNet, 34), bgr=True),
     "resnet50": _Entry(partial(ResNet, 50), bgr=True),
-    "mobilenetv2": _Entry(MobileNetV2, *_IMAGENET),
+    "mobilenetv2": _Entry(MobileNetV2, IMAGENET_MEAN, IMAGENET_STD),
     "mobilenetv2_140": _Entry(partial(MobileNetV2, width=1.4, expand_first=True), bgr=True),
     "efficientnet_lite0": _Entry(EfficientNetLite0, *_TENSORFLOW),
     "efficientnet_lite0_short": _Entry(partial(EfficientNetLite0, short=True), *_TENSORFLOW),

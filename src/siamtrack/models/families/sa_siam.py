@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.heads.score import PointCoder, ScoreHead, response_labels, siamfc_loss
+from siamtrack.models.families.siamfc import PointCoder, ScoreHead, response_labels, siamfc_loss
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck, centre_cells, odd_cells, projection, resized
 from siamtrack.models.siamese import Backbone, Head, Maps, Neck, Normalise, SiameseNet

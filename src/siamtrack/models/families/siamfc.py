@@ -1,23 +1,28 @@
 """SiamFC (Bertinetto et al., ECCV workshops 2016): cross-correlation of one level, places only.
 
-The target's scale comes from a search pyramid: `track.scales`.
+The target's scale comes from a search pyramid: `track.scales`. SA-Siam has the same head, coder and loss.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
+import torch
+import torch.nn.functional as F
 from pydantic import ConfigDict, Field
-from pydantic.dataclasses import dataclass
+from pydantic import dataclasses as pydantic
+from torch import Tensor, nn
 
+from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.heads.score import PointCoder, ScoreHead, response_labels, siamfc_loss
-from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
+from siamtrack.models.correlation import cross
+from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_mean, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck
-from siamtrack.models.siamese import Neck, SiameseNet
+from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class SiamFc:
     """Fields are the paper's choices; the defaults are those of siamfc-pytorch.
 
@@ -54,3 +59,87 @@ class SiamFc:
         del rngs
         maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
         return weighted(siamfc_loss(maps, response_labels(maps, batch, net.coder.stride)), (1.0,))
+
+
+class ScoreHead(Head):
+    """Cross-correlation with a gain and a bias (SiamFC, equation 2): map `response` (B, 1, R, R).
+
+    Args:
+        gain: factor on the correlation, which is in the thousands. The published code multiplies by 0.001.
+        bias: added to it.
+        learned: make gain and bias parameters, as in the paper; the published code fixes them.
+    """
+
+    gain: Tensor
+    bias: Tensor
+
+    def __init__(self, gain: float = 0.001, bias: float = 0.0, learned: bool = False) -> None:
+        super().__init__()
+        for name, value in (("gain", gain), ("bias", bias)):
+            if learned:
+                self.register_parameter(name, nn.Parameter(torch.tensor(value)))
+            else:
+                self.register_buffer(name, torch.tensor(value), persistent=False)
+
+    def forward(self, template: tuple[Tensor, ...], search: tuple[Tensor, ...]) -> Maps:
+        """One level of features of both sides -> `response`."""
+        (z,), (x,) = template, search
+        return {"response": cross(z, x) * self.gain + self.bias}
+
+
+@dataclass(frozen=True)
+class PointCoder:
+    """Reads places from a response enlarged to a finer grid (SiamFC, section 4.1); scores are the raw response.
+
+    Attributes:
+        stride: of the response in crop pixels.
+        enlarge: factor of the bicubic up-sampling; 16 takes 17 x 17 to 272 x 272.
+    """
+
+    stride: float = 8.0
+    enlarge: int = 16
+
+    def decode(self, maps: Maps, size: int) -> Candidates:
+        """Response to search crops of `size` pixels -> (R * enlarge)^2 candidates without sizes."""
+        response = maps["response"].float()
+        fine = F.interpolate(response, scale_factor=self.enlarge, mode="bicubic", align_corners=False)
+        cells = fine.shape[-1]
+        points = grid_points(cells, self.stride / self.enlarge, size).to(fine.device)
+        centres = points.expand(fine.shape[0], -1, -1)
+        return Candidates(centres, None, fine.flatten(1), grid_positions(cells).to(fine.device), cells)
+
+
+def siamfc_labels(
+    boxes: Tensor, present: Tensor, cells: int, size: int, stride: float = 8.0, radius: float = 16.0
+) -> Tensor:
+    """Which cells of the response should find the target's centre.
+
+    Args:
+        boxes: (B, 4) xyxy in search crop pixels.
+        present: (B,) bool, False for negative pairs, which have no positive cell.
+        cells: side R of the response.
+        size: side of the search crop in pixels.
+        stride: of the response in pixels.
+        radius: largest |dx| + |dy| of a positive cell in pixels (published code; equation 6 is Euclidean).
+
+    Returns:
+        (B, R * R) bool.
+    """
+    points = grid_points(cells, stride, size).to(boxes)
+    centres = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2
+    return ((points[None] - centres).abs().sum(-1) <= radius) & present[:, None]
+
+
+def siamfc_loss(maps: Maps, labels: Tensor) -> dict[str, Tensor]:
+    """Logistic loss in which positive and negative cells of the batch, over all processes, make up one half each.
+
+    `response` (B, 1, R, R) and labels (B, R * R) bool -> `cls`; without positive cells it is the negative half only.
+    """
+    response = maps["response"].float().flatten(1)
+    loss = F.binary_cross_entropy_with_logits(response, labels.to(response.dtype), reduction="none")
+    return {"cls": torch.stack([joint_mean(loss, where) for where in (labels, ~labels)]).mean()}
+
+
+def response_labels(maps: Maps, batch: TrainingBatch, stride: float) -> Tensor:
+    """`siamfc_labels` of a batch, for its `response`."""
+    return siamfc_labels(batch.boxes, batch.present, maps["response"].shape[-1], batch.search.shape[-1], stride)
