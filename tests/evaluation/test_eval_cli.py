@@ -20,11 +20,19 @@ from siamtrack.apps.cli.main import app
 from siamtrack.apps.cli.progress import EvaluationBoard
 from siamtrack.errors import ConfigError, InputError, SiamtrackError, WeightsError
 from siamtrack.evaluation.opencv import OpenCvTracker, opencv_tracker
-from siamtrack.evaluation.protocols import OnePass, SpatialRobustness, TemporalRobustness
+from siamtrack.evaluation.protocols import (
+    LongTerm,
+    MultiStart,
+    OnePass,
+    RealTime,
+    Reset,
+    SpatialRobustness,
+    TemporalRobustness,
+    Unsupervised,
+)
 from siamtrack.evaluation.store import Failure
 from siamtrack.evaluation.suites import SUITES, find_suite, with_speed
 from siamtrack.evaluation.trackers import find_tracker
-from siamtrack.evaluation.vot_protocols import LongTerm, MultiStart, RealTime, Reset, Unsupervised
 from siamtrack.formats.datasets import read_dataset
 from toy_sets import folder_set
 

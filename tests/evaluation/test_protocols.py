@@ -14,16 +14,20 @@ from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.evaluate import run_sequence, score_store
 from siamtrack.evaluation.protocols import (
     EvaluationProtocol,
+    LongTerm,
+    MultiStart,
     OnePass,
+    RealTime,
+    Reset,
     SpatialRobustness,
     TemporalRobustness,
+    Unsupervised,
     shifted_box,
 )
 from siamtrack.evaluation.scoring import score_results, scoring_task
 from siamtrack.evaluation.store import Store
 from siamtrack.evaluation.suites import SUITES, find_suite, with_speed
 from siamtrack.evaluation.tracker_session import BadPredictionError, Session, read_prediction
-from siamtrack.evaluation.vot_protocols import LongTerm, MultiStart, RealTime, Reset, Unsupervised
 from siamtrack.formats.datasets import LAYOUTS
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.formats.results import read_results, region_lines

@@ -22,9 +22,8 @@ from vot.workspace import Workspace
 import siamtrack
 from doc_pages import ROOT, blocks
 from siamtrack.evaluation.evaluate import run_sequence
-from siamtrack.evaluation.protocols import EvaluationProtocol
+from siamtrack.evaluation.protocols import EvaluationProtocol, MultiStart, Reset, Unsupervised
 from siamtrack.evaluation.store import Store
-from siamtrack.evaluation.vot_protocols import MultiStart, Reset, Unsupervised
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.results import read_results
 from siamtrack.formats.sequence import VideoSequence

@@ -1,14 +1,17 @@
-"""How a tracker is run over a sequence: one pass, temporal and spatial robustness.
+"""How a tracker is run over a sequence: OTB's one pass and robustness, and VOT's protocols.
 
 A protocol is a value: `kind` says how its results are laid out and scored, `keys(sequence)` names the runs that it
-makes of a sequence (a result file each), `run(session, sequence, key)` makes one of them. VOT's protocols are in
-`vot_protocols`.
+makes of a sequence (a result file each), `run(session, sequence, key)` makes one of them.
+
+VOT's protocols follow vot-toolkit 0.9: the codes are 1 where the tracker was started, 2 where it had failed and 0 where
+it was not run (see `records.Predictions`); the first row of a run is a start.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -16,8 +19,11 @@ import numpy as np
 from siamtrack.errors import DataError
 from siamtrack.evaluation.tracker_session import Prediction, SessionLike
 from siamtrack.formats.records import Predictions
-from siamtrack.formats.sequence import VideoSequence, to_file
-from siamtrack.geometry.regions import FloatArray, IntArray
+from siamtrack.formats.sequence import FrameList, Image, VideoSequence, to_file
+from siamtrack.geometry.overlap import toolkit_overlaps
+from siamtrack.geometry.regions import FloatArray, IntArray, widen
+
+_STARTED, _FAILED = 1, 2
 
 
 @dataclass(frozen=True)
@@ -81,20 +87,28 @@ class EvaluationProtocol(Protocol):
         """Make one run; raises `DataError` where the sequence cannot be run so."""
 
 
-def _one_pass(session: SessionLike, sequence: VideoSequence, first: int, box: FloatArray) -> TimedRun:
-    rows = RunBuilder(len(sequence) - first)
-    session.init(session.read(sequence.frames, first), box)
-    rows.put(0, Prediction(tuple(box.tolist()), 1.0), session.seconds)
-    for index in range(first + 1, len(sequence)):
-        frame = session.read(sequence.frames, index)
-        rows.put(index - first, session.update(frame), session.seconds)
-    return rows.finish(session)
-
-
 def _start_box(sequence: VideoSequence, index: int) -> FloatArray:
     if sequence.absent(index):
         raise DataError(f"{sequence.name}: frame {index} has no box to start from; expected x,y,w,h with an area")
     return np.array(sequence.box(index))
+
+
+def _pass(
+    session: SessionLike, sequence: VideoSequence, order: Sequence[int], box: FloatArray, code: int | None = None
+) -> RunBuilder:
+    """Track through frames in an order, started on a box in the first of them, never corrected.
+
+    The first row is that box, or the special code.
+    """
+    rows = RunBuilder(len(order))
+    session.init(session.read(sequence.frames, order[0]), box)
+    if code is None:
+        rows.put(0, Prediction(tuple(box.tolist()), 1.0), session.seconds)
+    else:
+        rows.mark(0, code, session.seconds)
+    for row, index in enumerate(order[1:], start=1):
+        rows.put(row, session.update(session.read(sequence.frames, index)), session.seconds)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -112,7 +126,7 @@ class OnePass:
 
     def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
         """Track from the first frame to the last."""
-        return _one_pass(session, sequence, 0, _start_box(sequence, 0))
+        return _pass(session, sequence, range(len(sequence)), _start_box(sequence, 0)).finish(session)
 
 
 @dataclass(frozen=True)
@@ -148,19 +162,13 @@ class TemporalRobustness:
     def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
         """Track from one start to the last frame."""
         start = int(key.rpartition("_")[2])
-        return _one_pass(session, sequence, start, _start_box(sequence, start))
+        return _pass(session, sequence, range(start, len(sequence)), _start_box(sequence, start)).finish(session)
 
 
-_SHIFTS: dict[str, tuple[int, int]] = {
-    "left": (-1, 0),
-    "right": (1, 0),
-    "up": (0, -1),
-    "down": (0, 1),
-    "topLeft": (-1, -1),
-    "topRight": (1, -1),
-    "bottomLeft": (-1, 1),
-    "bottomRight": (1, 1),
-}
+_SHIFTS = {
+    "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1),
+    "topLeft": (-1, -1), "topRight": (1, -1), "bottomLeft": (-1, 1), "bottomRight": (1, 1),
+}  # fmt: skip
 _SCALES = {"scale_8": 0.8, "scale_9": 0.9, "scale_11": 1.1, "scale_12": 1.2}
 _SHARE = 0.1
 
@@ -215,4 +223,191 @@ class SpatialRobustness:
         """Track the whole sequence from one disturbed box."""
         x, y, w, h = _start_box(sequence, 0).tolist()
         box = shifted_box((x + 1, y + 1, w, h), key, sequence.size)
-        return _one_pass(session, sequence, 0, box - [1, 1, 0, 0])
+        return _pass(session, sequence, range(len(sequence)), box - [1, 1, 0, 0]).finish(session)
+
+
+@dataclass(frozen=True)
+class Reset:
+    """VOT 2013-2019's supervised protocol: started anew `skip` frames after the overlap has fallen to 0.
+
+    Attributes:
+        repetitions: runs of a sequence; deterministic trackers need one.
+        skip: frames between a failure and the next start.
+    """
+
+    repetitions: int = 1
+    skip: int = 5
+    kind: ClassVar[str] = "reset"
+
+    def keys(self, sequence: VideoSequence) -> list[str]:
+        """Return the repetitions as 001, 002, .."""
+        return [f"{n + 1:03d}" for n in range(self.repetitions)]
+
+    def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
+        """Track with resets to the end; overlaps are vot-toolkit's, cut by the image."""
+        rows = RunBuilder(len(sequence))
+        start = 0
+        while start < len(sequence):
+            session.init(session.read(sequence.frames, start), _start_box(sequence, start))
+            rows.mark(start, _STARTED, session.seconds)
+            start = self._until_failure(session, sequence, rows, start + 1)
+        return rows.finish(session)
+
+    def _until_failure(self, session: SessionLike, sequence: VideoSequence, rows: RunBuilder, first: int) -> int:
+        """Track from a frame on until the target is lost; return the frame of the next start."""
+        for index in range(first, len(sequence)):
+            answer = session.update(session.read(sequence.frames, index))
+            region: FloatArray = np.full((1, 8), np.nan)
+            region[0, : len(answer.region)] = answer.region
+            if toolkit_overlaps(region, widen(sequence.truth[index : index + 1]), sequence.size)[0] <= 0:
+                rows.mark(index, _FAILED, session.seconds)
+                return index + self.skip
+            rows.put(index, answer, session.seconds)
+        return len(sequence)
+
+
+@dataclass(frozen=True)
+class MultiStart:
+    """VOT 2020's short-term protocol.
+
+    A run from every anchor, forward to the last frame or backward to the first.
+    """
+
+    kind: ClassVar[str] = "multistart"
+
+    def keys(self, sequence: VideoSequence) -> list[str]:
+        """Return the anchors as 00000000, 00000050, ..
+
+        Raises:
+            DataError: the sequence has no anchors.
+        """
+        if sequence.anchors is None or not sequence.anchors.any():
+            raise DataError(f"{sequence.name}: no anchors; expected a file anchor.value beside groundtruth.txt")
+        return [f"{anchor:08d}" for anchor in np.flatnonzero(sequence.anchors).tolist()]
+
+    def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
+        """Track from one anchor in its direction."""
+        anchor = int(key)
+        assert sequence.anchors is not None  # keys() has looked
+        forward = sequence.anchors[anchor] > 0
+        order = range(anchor, len(sequence)) if forward else range(anchor, -1, -1)
+        return _pass(session, sequence, order, _start_box(sequence, anchor), _STARTED).finish(session, anchor)
+
+
+@dataclass(frozen=True)
+class Unsupervised:
+    """One run from the first frame, never corrected."""
+
+    kind: ClassVar[str] = "unsupervised"
+
+    def keys(self, sequence: VideoSequence) -> list[str]:
+        """Return the single repetition."""
+        return ["001"]
+
+    def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
+        """Track from the first frame to the last."""
+        return _pass(session, sequence, range(len(sequence)), _start_box(sequence, 0), _STARTED).finish(session)
+
+
+@dataclass(frozen=True)
+class LongTerm(Unsupervised):
+    """VOT's long-term protocol: one run that is never corrected and whose confidences are kept."""
+
+    kind: ClassVar[str] = "longterm"
+
+
+class _Delayed:
+    """A session whose answers come late: vot-toolkit's `RealtimeTrackerRuntime`.
+
+    A call that takes longer than `interval` is forgiven `grace` times after a start. From then on its time
+    runs on while frames come in, and for each whole interval of it the last answer is repeated without
+    calling the tracker. A call takes `cost` seconds, None for as long as it really took.
+    """
+
+    def __init__(self, session: SessionLike, interval: float, grace: int, cost: float | None) -> None:
+        self._session = session
+        self._interval = interval
+        self._grace = grace
+        self._cost = cost
+        self._left = 0
+        self._debt = 0.0
+        self._last: Prediction | None = None
+        self.seconds = 0.0
+
+    @property
+    def network(self) -> float:
+        """Seconds in the network so far; nan if unknown."""
+        return self._session.network
+
+    @property
+    def reading(self) -> float:
+        """Seconds spent on reading frames so far."""
+        return self._session.reading
+
+    def read(self, frames: FrameList, index: int) -> Image:
+        """Return a frame (H, W, 3), RGB uint8."""
+        return self._session.read(frames, index)
+
+    def _late(self) -> bool:
+        """Take in the time of the call just made; whether its excess counts."""
+        self.seconds = self._session.seconds if self._cost is None else self._cost
+        if self.seconds <= self._interval:
+            return False
+        if self._left > 0:
+            self._left -= 1
+            self._debt = 0.0
+            return False
+        self._debt = self.seconds - self._interval
+        return True
+
+    def init(self, frame: Image, box: FloatArray) -> None:
+        """Start the tracker on a box (4,) `x, y, w, h`; while it is late, that box is its answer."""
+        self._left, self._debt = self._grace, 0.0
+        self._session.init(frame, box)
+        self._last = Prediction(tuple(box.tolist())) if self._late() else None
+
+    def update(self, frame: Image) -> Prediction:
+        """Return the tracker's answer, or the last one for a frame that came in while the tracker was at work.
+
+        `seconds` is then the time of the call as the clock counts it: 0 where the tracker was not called.
+        """
+        if self._debt > self._interval and self._last is not None:
+            self._debt -= self._interval
+            self.seconds = 0.0
+            return self._last
+        self._debt = 0.0
+        answer = self._session.update(frame)
+        self._last = answer if self._late() else None
+        return answer
+
+
+@dataclass(frozen=True)
+class RealTime:
+    """Any of VOT's protocols against the clock: a slow tracker's last answer is repeated.
+
+    Attributes:
+        protocol: how the tracker is run.
+        fps: frames a second that come in.
+        grace: calls after each start that may be late.
+        speed: frames a second that the tracker is taken to make, for a run that can be repeated; 0 measures
+            it.
+    """
+
+    protocol: EvaluationProtocol = field(default_factory=Reset)
+    fps: float = 20.0
+    grace: int = 3
+    speed: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """How results are laid out and scored: as the protocol's own."""
+        return self.protocol.kind
+
+    def keys(self, sequence: VideoSequence) -> list[str]:
+        """Return the names of the protocol's runs."""
+        return self.protocol.keys(sequence)
+
+    def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
+        """Make one run whose answers come late."""
+        delayed = _Delayed(session, 1 / self.fps, self.grace, 1 / self.speed if self.speed > 0 else None)
+        return self.protocol.run(delayed, sequence, key)

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from siamtrack.evaluation.jobs import Beat, use_one_thread
+from siamtrack.evaluation.protocols import RealTime
 from siamtrack.evaluation.suites import Suite, find_suite
 from siamtrack.evaluation.tracker_session import Session
-from siamtrack.evaluation.vot_protocols import RealTime
 from siamtrack.formats.datasets import read_truths
 from siamtrack.formats.records import Predictions, parse_regions
 from siamtrack.formats.results import read_results, region_lines

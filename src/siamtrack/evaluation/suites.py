@@ -11,8 +11,17 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from siamtrack.errors import ConfigError, did_you_mean
-from siamtrack.evaluation.protocols import EvaluationProtocol, OnePass, SpatialRobustness, TemporalRobustness
-from siamtrack.evaluation.vot_protocols import LongTerm, MultiStart, RealTime, Reset, Unsupervised
+from siamtrack.evaluation.protocols import (
+    EvaluationProtocol,
+    LongTerm,
+    MultiStart,
+    OnePass,
+    RealTime,
+    Reset,
+    SpatialRobustness,
+    TemporalRobustness,
+    Unsupervised,
+)
 from siamtrack.metrics.vot import VotStack
 
 # cvlab.hanyang.ac.kr/tracker_benchmark: TB-50, and the sequences of the CVPR 2013 benchmark

@@ -18,8 +18,6 @@ from siamtrack.formats.sequence import FrameList, Image
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.tracking.interface import TrackerLike
 
-Clock = Callable[[], float]
-
 
 class BadPredictionError(SiamtrackError):
     """A tracker that answered with something other than a finite box."""
@@ -102,32 +100,28 @@ class Session:
     Args:
         tracker: the tracker.
         beat: called after every frame, so that a watcher can tell work from a hang.
-        clock: seconds; a simulated clock makes a real-time run repeatable.
 
     Attributes:
         reading: seconds spent on reading frames.
         seconds: what the last call took.
     """
 
-    def __init__(
-        self, tracker: TrackerLike, beat: Callable[[], None] | None = None, clock: Clock = time.perf_counter
-    ) -> None:
+    def __init__(self, tracker: TrackerLike, beat: Callable[[], None] | None = None) -> None:
         self.tracker = tracker
         self.reading = 0.0
         self.seconds = 0.0
-        self._beat = beat
-        self._clock = clock
-        self._network = self.network_total()
+        self._beat = beat or (lambda: None)
+        self._network = self._network_total()
         self._updates = 0
 
-    def network_total(self) -> float:
+    def _network_total(self) -> float:
         """Return the seconds that the tracker says its network took so far; nan if it does not say."""
         return float(getattr(self.tracker, "network_seconds", math.nan))
 
     @property
     def network(self) -> float:
         """Seconds in the network since this session began; nan if unknown."""
-        return self.network_total() - self._network
+        return self._network_total() - self._network
 
     def read(self, frames: FrameList, index: int) -> Image:
         """Return a frame and count the time of its reading."""
@@ -138,24 +132,20 @@ class Session:
 
     def init(self, frame: Image, box: FloatArray) -> None:
         """Start the tracker on a box x, y, w, h."""
-        began = self._clock()
+        began = time.perf_counter()
         self._updates = 0
         self.tracker.init(frame, box)
-        self.seconds = self._clock() - began
-        self._tell()
+        self.seconds = time.perf_counter() - began
+        self._beat()
 
     def update(self, frame: Image) -> Prediction:
         """Return the tracker's answer for the next frame; raises `BadPredictionError` where it is not a box."""
-        began = self._clock()
+        began = time.perf_counter()
         value = self.tracker.update(frame)
-        self.seconds = self._clock() - began
+        self.seconds = time.perf_counter() - began
         self._updates += 1
-        self._tell()
+        self._beat()
         try:
             return read_prediction(value)
         except BadPredictionError as error:
             raise BadPredictionError(f"update {self._updates}: {error}") from None
-
-    def _tell(self) -> None:
-        if self._beat is not None:
-            self._beat()
