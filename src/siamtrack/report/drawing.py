@@ -117,13 +117,14 @@ def _new_figure(rows: int = 0, height: float = 3.3, polar: bool = False) -> tupl
     return figure, figure.subplots(subplot_kw={"projection": "polar"} if polar else None)
 
 
-def _legend_below(figure: Figure) -> None:
-    """Write the legend below the axes, where it hides no curve however many trackers there are."""
+def _with_legend(figure: Figure) -> Figure:
+    """Write the legend below the axes, where it hides no curve however many trackers there are; return the figure."""
     shown: dict[str, Any] = {}
     for axes in figure.axes:
         for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
             shown.setdefault(text, handle)
     figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=1, labelspacing=0.3)
+    return figure
 
 
 @dataclass(frozen=True)
@@ -170,8 +171,7 @@ def draw_curves(ranked: Ranked, curve: str, axis: Axis, styles: Styles) -> Figur
         at, name = axis.mark
         axes.axvline(at, **_DOTTED)
         axes.text(at, 0.02, f" {name}", fontsize=8.5, color=MUTED)
-    _legend_below(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def draw_by_attribute(
@@ -203,8 +203,7 @@ def draw_by_attribute(
         axes.set_xlabel(axis.x, fontsize=7)
     for axes in grid[::3]:
         axes.set_ylabel(axis.y, fontsize=7.5)
-    _legend_below(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def draw_precision_recall(ranked: Ranked, styles: Styles) -> Figure:
@@ -222,8 +221,7 @@ def draw_precision_recall(ranked: Ranked, styles: Styles) -> Figure:
         axes.plot(metrics["recall"], metrics["precision"], **styles.point(tracker.tracker))
     axes.set(xlabel="Recall", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.text(1.0, 1.02, "F", fontsize=8.5, color=MUTED, ha="left", va="bottom")
-    _legend_below(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def draw_longterm(ranked: Ranked, styles: Styles) -> Figure:
@@ -244,8 +242,7 @@ def draw_longterm(ranked: Ranked, styles: Styles) -> Figure:
                 axes.annotate(letter, place, above, textcoords="offset points", color=INK, fontsize=8)
     axes.set(xlabel="Share of the confidence thresholds passed", ylabel="Precision (P), recall (R), F")
     axes.set(xlim=(0, 1), ylim=(0, 1.02))
-    _legend_below(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def draw_ranking(ranked: Ranked, metric: str, styles: Styles) -> Figure:
@@ -257,8 +254,7 @@ def draw_ranking(ranked: Ranked, metric: str, styles: Styles) -> Figure:
     axes.set_xticks(range(1, len(ranked) + 1))
     axes.set(xlabel="Rank", ylabel=metric, xlim=(len(ranked) + 0.6, 0.4), ylim=(0, _above([v for _, v in ranked])))
     axes.grid(axis="x", visible=False)
-    _legend_below(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def _above(values: Sequence[float]) -> float:
@@ -282,8 +278,7 @@ def draw_accuracy_robustness(
         axes.set_xlim(right, -0.04 * right)
     else:
         axes.set_xlim(0, 1.02)
-    _legend_below(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def draw_speed(ranked: Ranked, y: str, styles: Styles) -> Figure:
@@ -305,8 +300,7 @@ def draw_speed(ranked: Ranked, y: str, styles: Styles) -> Figure:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(25, **_DOTTED)
     axes.text(25, axes.get_ylim()[1] * 0.02, " 25 fps: real time", fontsize=8.5, color=MUTED)
-    _legend_below(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def draw_radar(values: ByAttribute, attributes: Sequence[str], styles: Styles) -> Figure:
@@ -335,8 +329,7 @@ def draw_radar(values: ByAttribute, attributes: Sequence[str], styles: Styles) -
     polar.spines["polar"].set_visible(False)
     polar.yaxis.set_major_locator(MaxNLocator(4, prune="lower"))
     polar.set_ylim(0, _above(best))
-    _legend_below(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def draw_attributes(values: ByAttribute, attributes: Sequence[str], x: str, styles: Styles) -> Figure:
@@ -353,8 +346,7 @@ def draw_attributes(values: ByAttribute, attributes: Sequence[str], x: str, styl
         axes.plot(row, np.arange(len(order)), label=tracker, **styles.point(tracker) | {"markersize": 7})
     axes.set_xlabel(x)
     axes.set_xlim(0, _above([v for by in values.values() for v in by.values()]))
-    _legend_below(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def _short(name: str, most: int = 19) -> str:

@@ -249,14 +249,9 @@ def find_differences(comparison: Comparison) -> list[Difference]:
 
 
 def paired_bootstrap(
-    ours: Mapping[str, float],
-    theirs: Mapping[str, float],
-    *,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = SEED,
+    ours: Mapping[str, float], theirs: Mapping[str, float], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> Interval:
-    """Return the mean of `ours` - `theirs` over their common sequences with its percentile interval.
+    """Return the mean of `ours` - `theirs` over their common sequences with its 95 % percentile interval.
 
     Sequences are drawn with replacement, both trackers' scores of a sequence together, so that what makes a
     sequence hard for both cancels (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
@@ -267,7 +262,6 @@ def paired_bootstrap(
         ours: a metric by sequence.
         theirs: the same metric of the other tracker.
         resamples: the number of draws.
-        level: the share of the resampled means that the interval holds, in (0, 1).
         seed: of the draws.
     """
     pairs = np.array([(ours[name], theirs[name]) for name in ours if name in theirs]).reshape(-1, 2)
@@ -279,13 +273,9 @@ def paired_bootstrap(
     mean = float(differences.mean())
     random = np.random.default_rng(seed)
     # how often each sequence is drawn says all about a resample; in parts, to bound the memory
-    means = np.concatenate(
-        [
-            random.multinomial(n, np.full(n, 1 / n), size=min(1_000, resamples - done)) @ differences / n
-            for done in range(0, resamples, 1_000)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    sizes = [min(1_000, resamples - done) for done in range(0, resamples, 1_000)]
+    means = np.concatenate([random.multinomial(n, np.full(n, 1 / n), size) @ differences / n for size in sizes])
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
     # a resampled mean of equal differences may miss their mean by a rounding error
     return Interval(mean, min(low, mean), max(high, mean), n)
 
