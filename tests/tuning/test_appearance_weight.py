@@ -10,7 +10,7 @@ from quick import QuickTracker, Silent, sequences
 
 from siamtrack.config import Preset, Track
 from siamtrack.models.families import SaSiam
-from siamtrack.tuning.ledger import Ledger
+from siamtrack.tuning.scores import Ledger
 from siamtrack.tuning.search import default_grid, make_space
 from siamtrack.tuning.tune import TuningPlan, tune
 

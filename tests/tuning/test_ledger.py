@@ -10,7 +10,7 @@ import pytest
 from quick import sequences
 
 from siamtrack.errors import ConfigError, DataError
-from siamtrack.tuning.ledger import Ledger, sequence_digest
+from siamtrack.tuning.scores import Ledger, sequence_digest
 
 MODEL = {"weights": "abc", "preset": {"track": {"window": 0.4, "scales": (1.0,)}}}
 

@@ -12,7 +12,7 @@ from quick import QuickVariants, Silent, sequences
 from siamtrack.errors import DataError, InputError
 from siamtrack.evaluation.jobs import Workers
 from siamtrack.formats.sequence import VideoSequence
-from siamtrack.tuning.ledger import Ledger
+from siamtrack.tuning.scores import Ledger
 from siamtrack.tuning.search import make_space
 from siamtrack.tuning.tune import Tuning, TuningPlan, tune
 

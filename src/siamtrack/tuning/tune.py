@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,8 +20,7 @@ from siamtrack.evaluation.jobs import Event, Failed, Finished, Workers
 from siamtrack.evaluation.pool import run_jobs
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.regions import FloatArray
-from siamtrack.tuning.ledger import Ledger, sequence_digest
-from siamtrack.tuning.scorer import MEMORY, TuningJob, Variants, open_scorer
+from siamtrack.tuning.scores import MEMORY, Ledger, TuningJob, Variants, open_scorer, sequence_digest
 from siamtrack.tuning.search import (
     Outcome,
     SearchKind,
@@ -83,7 +82,6 @@ class Tuning:
         names: of the N sequences, sorted.
         table: (N,) scores of every setting that was tried, the preset's own among them.
         choice: the setting chosen on all sequences.
-        plateau: the settings that cannot be told from the best one (see `search.plateau`).
         folds: the cross-validation.
     """
 
@@ -91,7 +89,6 @@ class Tuning:
     names: tuple[str, ...]
     table: dict[Setting, FloatArray]
     choice: Setting
-    plateau: tuple[Setting, ...]
     folds: tuple[Fold, ...]
 
     @property
@@ -120,6 +117,12 @@ class Tuning:
         """Whether the honest gain exceeds its standard error, and the choice is another than the preset's."""
         gain, error = self.gain
         return self.choice != self.default and gain > error
+
+    @cached_property
+    def plateau(self) -> tuple[Setting, ...]:
+        """The settings that cannot be told from the best one (see `search.plateau`)."""
+        rows = np.stack([self.table[setting] for setting in self._tried])
+        return tuple(self._tried[i] for i in plateau(self.plan.space, self._tried, rows))
 
     @property
     def _tried(self) -> list[Setting]:
@@ -216,11 +219,8 @@ def _jobs(
 
 def _result(plan: TuningPlan, known: _Known, folds: list[list[str]], outcomes: list[Outcome]) -> Tuning:
     space = plan.space
-    table = {}
-    for setting in dict.fromkeys([space.default, *space.settings()]):
-        scores = known.scores(known.names, setting)
-        if scores is not None:
-            table[setting] = scores
+    wanted = dict.fromkeys([space.default, *space.settings()])
+    table = {setting: scores for setting in wanted if (scores := known.scores(known.names, setting)) is not None}
     *others, whole = (outcome.choice for outcome in outcomes)
     assert whole is not None  # nothing was missing
     found = []
@@ -229,10 +229,7 @@ def _result(plan: TuningPlan, known: _Known, folds: list[list[str]], outcomes: l
         held_out = known.scores(names, choice)
         assert held_out is not None  # every setting is run on all sequences
         found.append(Fold(tuple(names), choice, held_out))
-    on_axes = set(space.settings())
-    tried = [setting for setting in table if setting in on_axes]
-    flat = plateau(space, tried, np.stack([table[setting] for setting in tried]))
-    return Tuning(plan, tuple(known.names), table, whole, tuple(tried[i] for i in flat), tuple(found))
+    return Tuning(plan, tuple(known.names), table, whole, tuple(found))
 
 
 def as_toml(found: Tuning, model: str) -> str:
@@ -271,7 +268,6 @@ def as_dict(found: Tuning, model: str) -> dict[str, Any]:
     space = found.plan.space
     gain, error = found.gain
     rows = sorted(found.table.items(), key=lambda item: -float(item[1].mean()))
-    flat = set(found.plateau)
     return {
         "model": model,
         "metric": "success_auc",
@@ -299,22 +295,15 @@ def as_dict(found: Tuning, model: str) -> dict[str, Any]:
             for fold in found.folds
         ],
         "settings": [
-            {
-                "setting": space.named(setting),
-                "success_auc": float(scores.mean()),
-                "plateau": setting in flat,
-                "sequences": dict(zip(found.names, scores.tolist(), strict=True)),
-            }
+            _row(found, setting)
+            | {"plateau": setting in found.plateau, "sequences": dict(zip(found.names, scores.tolist(), strict=True))}
             for setting, scores in rows
         ],
     }
 
 
 def _row(found: Tuning, setting: Setting) -> dict[str, Any]:
-    return {
-        "setting": found.plan.space.named(setting),
-        "success_auc": float(found.table[setting].mean()),
-    }
+    return {"setting": found.plan.space.named(setting), "success_auc": float(found.table[setting].mean())}
 
 
 def _mean(found: Tuning, setting: Setting) -> str:

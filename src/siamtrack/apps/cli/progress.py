@@ -25,7 +25,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from siamtrack.evaluation.store import Failure
     from siamtrack.formats.sequence import VideoSequence
-    from siamtrack.tuning.scorer import TuningJob
+    from siamtrack.tuning.scores import TuningJob
 
 
 class _Speed(ProgressColumn):

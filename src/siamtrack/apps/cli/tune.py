@@ -15,7 +15,7 @@ from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from siamtrack.formats.sequence import VideoSequence
-    from siamtrack.tuning.scorer import ModelVariants
+    from siamtrack.tuning.scores import ModelVariants
     from siamtrack.tuning.tune import Tuning, TuningPlan
 
 
@@ -89,7 +89,7 @@ def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: TuningP
         Exit: Ctrl-C, after a line that says how to go on.
     """
     from siamtrack.apps.cli.progress import TuningBoard
-    from siamtrack.tuning.ledger import Ledger
+    from siamtrack.tuning.scores import Ledger
     from siamtrack.tuning.tune import tune
 
     ledger = Ledger.open(kept, {**variants.identity, "rules": "otb"})
@@ -106,7 +106,7 @@ def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: TuningP
 
 def _find(model: str, device: str, preset: str | None, settings: list[str]) -> ModelVariants:
     from siamtrack.evaluation.trackers import find_tracker
-    from siamtrack.tuning.scorer import ModelVariants
+    from siamtrack.tuning.scores import ModelVariants
 
     if model.startswith("opencv:"):
         raise ConfigError(f"tune expects a siamtrack model; '{model}' has no preset to tune")

@@ -28,8 +28,7 @@ from siamtrack.models.siamese import Candidates
 from siamtrack.models.weights import fold_norms, save_weights
 from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import Tracker
-from siamtrack.tuning.ledger import Ledger
-from siamtrack.tuning.scorer import Decoded, ModelVariants, Scorer, retuned
+from siamtrack.tuning.scores import Decoded, Ledger, ModelVariants, Scorer, retuned
 from siamtrack.tuning.search import make_space
 from siamtrack.tuning.tune import TuningPlan, tune
 
