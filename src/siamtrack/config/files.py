@@ -111,12 +111,11 @@ def _migrated(table: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _family_facts(table: dict[str, Any]) -> dict[str, Any]:
     """A stored preset with the settings of its family moved from `train` into `model`, as they were in force."""
-    model, train = table.get("model"), table.get("train")
-    family = family_class(model["family"]) if isinstance(model, dict) and isinstance(model.get("family"), str) else None
-    if family is None or not isinstance(model, dict):
+    train, family = table.get("train"), family_class(_family_name(table))
+    if family is None:
         return table
     defaults = {field.name: field.default for field in fields(family)}
-    moved = dict(model)
+    moved = dict(table["model"])
     if isinstance(train, dict):
         for key in ("loss_weights", "smooth_l1"):
             if key in train and key in defaults:
@@ -161,8 +160,7 @@ def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:
         if leaf not in section:
             raise ConfigError(f"{name}: clear: {parent} does not set '{dotted}'{did_you_mean(leaf, list(section))}")
         del section[leaf]
-    family = table["model"].get("family") if isinstance(table.get("model"), dict) else None
-    if family is not None and family != base.get("model", {}).get("family"):
+    if (family := _family_name(table)) and family != _family_name(base):
         base.pop("model", None)
     return _merged(base, table)
 
@@ -218,15 +216,15 @@ def _known_keys(table: Mapping[str, Any], path: tuple[str | int, ...]) -> list[s
     found: Any = Preset
     for key in path:
         if found is Preset and key == "model":
-            name = table.get("model", {}).get("family", "") if isinstance(table.get("model"), dict) else ""
-            found = family_class(name)
+            found = family_class(_family_name(table))
         elif is_dataclass(found):
             found = (_SECTIONS | {"template": Jitter, "search": Jitter}).get(str(key), found)
     return [f.name for f in fields(found)] if is_dataclass(found) else []
 
 
 def _checked(table: Mapping[str, Any], where: str) -> Preset:
-    outside = _outside_family(table)
+    name = _family_name(table)
+    outside = family_class(name) if name and name not in family_names() else None  # another package's
     try:
         if outside is not None:
             table = {**table, "model": TypeAdapter(outside).validate_python(table["model"])}
@@ -249,13 +247,11 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
         raise ConfigError(f"{where}: {text}") from None
 
 
-def _outside_family(table: Mapping[str, Any]) -> type[Any] | None:
-    """The class of a model's family, if it is another package's."""
+def _family_name(table: Mapping[str, Any]) -> str:
+    """The name of a preset's family; empty where it names none."""
     model = table.get("model")
     name = model.get("family") if isinstance(model, dict) else None
-    if not isinstance(name, str) or name in family_names():
-        return None
-    return family_class(name)
+    return name if isinstance(name, str) else ""
 
 
 def _short(text: str, limit: int) -> str:

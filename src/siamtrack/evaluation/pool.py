@@ -95,46 +95,40 @@ class _Worker(Generic[Job]):
         self.process.join()
 
 
+@dataclass
 class _Processes(Generic[Job, Value]):
     """Hands jobs to worker processes until none is left."""
 
-    def __init__(
-        self,
-        open_work: OpenWork[Job, Value],
-        waiting: deque[Job],
-        workers: Workers,
-        on_event: Told[Job, Value],
-    ) -> None:
-        self._open_work = open_work
-        self._waiting = waiting
-        self._limits = workers
-        self._on_event = on_event
-        self._workers: dict[int, _Worker[Job]] = {}
+    open_work: OpenWork[Job, Value]
+    waiting: deque[Job]
+    limits: Workers
+    on_event: Told[Job, Value]
+    workers: dict[int, _Worker[Job]] = field(default_factory=dict)
 
     def run(self) -> None:
         """Run all jobs; whatever happens, no worker is left behind."""
         try:
-            for number in range(min(self._limits.processes, len(self._waiting))):
+            for number in range(min(self.limits.processes, len(self.waiting))):
                 self._hire(number)
-            while self._workers:
+            while self.workers:
                 self._look()
         finally:
-            for worker in self._workers.values():
+            for worker in self.workers.values():
                 worker.end()
 
     def _hire(self, number: int) -> None:
         # spawned, not forked: torch's threads do not survive a fork
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self._open_work), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, self.open_work), daemon=True)
         with _without_ctrl_c():
             process.start()
         theirs.close()  # so that the end of the worker closes the pipe
-        self._workers[number] = _Worker(number, process, ours)
+        self.workers[number] = _Worker(number, process, ours)
 
     def _look(self) -> None:
         """Hear all workers that have something to say, then look for silent ones."""
-        waited = {worker.pipe: worker for worker in self._workers.values()}
+        waited = {worker.pipe: worker for worker in self.workers.values()}
         heard = wait(list(waited), timeout=_LOOK_EVERY)
         for worker in [worker for pipe, worker in waited.items() if pipe in heard]:
             try:
@@ -144,8 +138,8 @@ class _Processes(Generic[Job, Value]):
                 continue
             worker.heard = time.monotonic()
             self._hear(worker, message)
-        for worker in list(self._workers.values()):
-            limit = self._limits.limit if worker.ready else self._limits.start_limit
+        for worker in list(self.workers.values()):
+            limit = self.limits.limit if worker.ready else self.limits.start_limit
             busy = worker.job is not None or not worker.ready
             if busy and time.monotonic() - worker.heard > limit:
                 if not worker.ready:
@@ -157,27 +151,27 @@ class _Processes(Generic[Job, Value]):
             raise message[1]
         if message[0] == "beat":
             if worker.job is not None:
-                self._on_event(Advanced(worker.job[0], worker.number, message[1]))
+                self.on_event(Advanced(worker.job[0], worker.number, message[1]))
             return
         worker.ready = True
         if worker.job is not None:
             (job,), worker.job = worker.job, None
-            self._on_event(outcome(job, worker.number, message))
+            self.on_event(outcome(job, worker.number, message))
         self._next(worker)
 
     def _next(self, worker: _Worker[Job]) -> None:
         """Give a free worker the next job, or send it home."""
-        if not self._waiting:
+        if not self.waiting:
             self._dismiss(worker)
             return
-        job = self._waiting.popleft()
+        job = self.waiting.popleft()
         worker.job = (job,)
         try:
             worker.pipe.send((job,))
         except OSError:
             self._died(worker)
             return
-        self._on_event(Started(job, worker.number))
+        self.on_event(Started(job, worker.number))
 
     def _died(self, worker: _Worker[Job]) -> None:
         worker.process.join(timeout=5)
@@ -189,12 +183,12 @@ class _Processes(Generic[Job, Value]):
     def _replace(self, worker: _Worker[Job], kind: str, message: str) -> None:
         self._dismiss(worker)
         if worker.job is not None:
-            self._on_event(Failed(worker.job[0], worker.number, kind, DataError(message)))
-        if self._waiting:
+            self.on_event(Failed(worker.job[0], worker.number, kind, DataError(message)))
+        if self.waiting:
             self._hire(worker.number)
 
     def _dismiss(self, worker: _Worker[Job]) -> None:
-        del self._workers[worker.number]
+        del self.workers[worker.number]
         worker.end()
 
 

@@ -40,18 +40,10 @@ def score_results(
     *,
     leave_out: Iterable[str] = (),
 ) -> Scores:
-    """Score one tracker's results on a suite, both in memory; see `metrics.rules.score_runs`.
+    """Score one tracker's results on a suite (or its name), both in memory.
 
-    Args:
-        suite: a suite or its name.
-        truths: by sequence a `Truth`, or bare (N, 4) boxes x, y, w, h or (N, 8) polygons.
-        results: by sequence an array alike, or a `Predictions`, or several.
-        rules: the scorer (see `metrics.rules.RULES`); by default the suite's own.
-        leave_out: sequences that are not scored.
-
-    Raises:
-        ConfigError: an unknown suite or rules, or rules that do not score the suite's protocol.
-        DataError: sequences, by name, without a result, or with one that the rule's scorer does not take.
+    `rules` names the scorer (see `metrics.rules.RULES`), by default the suite's own; see `metrics.rules.score_runs` for
+    the other arguments and what is raised, besides a `ConfigError` for an unknown suite.
     """
     return score_runs(truths, results, scoring_task(suite, rules), leave_out=leave_out)
 

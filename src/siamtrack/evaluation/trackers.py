@@ -104,18 +104,17 @@ def find_tracker(
     from siamtrack import __version__
 
     identity: dict[str, Any] = {"version": __version__, "device": device}
+    factory = None if model.startswith(_OPENCV) else find_factory(model)
+    if (model.startswith(_OPENCV) or factory is not None) and (preset is not None or settings):
+        raise ConfigError(f"{model} has no preset; --preset and --set are for siamtrack's models")
     if model.startswith(_OPENCV):
-        if preset is not None or settings:
-            raise ConfigError(f"{model} has no preset; --preset and --set are for siamtrack's models")
         _opencv().opencv_tracker(model.removeprefix(_OPENCV))
         kind, _, files = model.removeprefix(_OPENCV).partition("=")
         identity |= {"device": "cpu", "opencv": _opencv().cv2.__version__}
         if files:
             identity["weights"] = [file_sha256(Path(part)) for part in files.split(",")]
         return TrackerSpec(f"opencv_{kind}", model, "cpu", identity)
-    if (factory := find_factory(model)) is not None:
-        if preset is not None or settings:
-            raise ConfigError(f"{model} has no preset; --preset and --set are for siamtrack's models")
+    if factory is not None:
         factory()
         source = inspect.getsourcefile(factory)
         identity |= {"device": "cpu", "factory": model, "source": file_sha256(Path(source)) if source else None}

@@ -15,8 +15,8 @@ from siamtrack.errors import DataError
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.overlap import pysot_overlaps, toolkit_overlaps
 from siamtrack.geometry.regions import FloatArray, IntArray
-from siamtrack.metrics.scores import Results, Scores, Truths, check_length, each_sequence
-from siamtrack.metrics.vot import VotStack
+from siamtrack.metrics.scores import Results, Scores, Truths, each_sequence
+from siamtrack.metrics.vot import VotStack, toolkit_run_overlaps
 
 _RANKS = 98  # thresholds between the infinite ones
 
@@ -135,9 +135,7 @@ def unsupervised_scorer(truths: Truths, results: Results, stack: VotStack) -> Sc
     """
 
     def accuracy(name: str) -> float:
-        truth, run = truths[name], results[name][0]
-        check_length(truth, run)
-        overlaps = toolkit_overlaps(run.regions, truth.regions, truth.size)[stack.burn_in :]
+        overlaps = toolkit_run_overlaps(truths[name], results[name][0])[stack.burn_in :]
         return float(overlaps.mean()) if len(overlaps) else 0.0
 
     found = each_sequence(truths, accuracy)

@@ -198,9 +198,9 @@ def toolkit_eao_curve(fragments: Sequence[Fragment]) -> FloatArray:
     return _averaged(fragments, max((len(f.overlaps) for f in fragments), default=0))
 
 
-def ar_robustness(failures: float, frames: float, sensitivity: float = 30.0) -> float:
-    """Return the AR plot's robustness, the chance to track `sensitivity` frames without a failure."""
-    return float(np.exp(-sensitivity * failures / frames)) if frames else float("nan")
+def ar_robustness(failures: float, frames: float) -> float:
+    """Return the AR plot's robustness, the chance to track 30 frames without a failure."""
+    return float(np.exp(-30.0 * failures / frames)) if frames else float("nan")
 
 
 def _mean_known(values: FloatArray, axis: int | None = None) -> FloatArray:
