@@ -220,7 +220,9 @@ def run_sequence(
                 cv2.setRNGSeed(seed & 0x7FFFFFFF)
             if torch := sys.modules.get("torch"):
                 torch.manual_seed(seed)
-            store.save(sequence, key, protocol.run(Session(tracker, beat), sequence, key))
+            session = Session(tracker, beat)
+            timed = protocol.run(session, sequence, key)
+            store.save(sequence, key, replace(timed, network=session.network, reading=session.reading))
 
 
 def _failure(event: Failed[VideoSequence]) -> Failure:

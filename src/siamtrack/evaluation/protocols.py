@@ -19,7 +19,7 @@ import numpy as np
 from siamtrack.errors import DataError
 from siamtrack.evaluation.tracker_session import Prediction, SessionLike
 from siamtrack.formats.records import Predictions
-from siamtrack.formats.sequence import FrameList, Image, VideoSequence, to_file
+from siamtrack.formats.sequence import FrameList, VideoSequence, to_file
 from siamtrack.geometry.overlap import toolkit_overlaps
 from siamtrack.geometry.regions import FloatArray, IntArray, widen
 
@@ -34,8 +34,8 @@ class TimedRun:
         run: what the tracker reported, in continuous pixels, a row a frame.
         seconds: (N,) of the tracker's call for each row, without reading the frame; 0 where it was not
             called.
-        network: seconds in the network alone, nan if the tracker does not tell.
-        reading: seconds of reading and decoding frames.
+        network: seconds in the network alone, nan if the tracker does not tell; the session knows.
+        reading: seconds of reading and decoding frames; the session knows.
     """
 
     run: Predictions
@@ -65,12 +65,12 @@ class RunBuilder:
         self._codes[row] = code
         self._seconds[row] = seconds
 
-    def finish(self, session: SessionLike, anchor: int | None = None) -> TimedRun:
+    def finish(self, anchor: int | None = None) -> TimedRun:
         """Return the finished run."""
         wide = bool(np.isfinite(self._regions[:, 4:]).any())
         regions = self._regions if wide else self._regions[:, :4]
         run = Predictions(regions, self._codes, self._confidence, anchor)
-        return TimedRun(run, self._seconds, session.network, session.reading)
+        return TimedRun(run, self._seconds)
 
 
 class EvaluationProtocol(Protocol):
@@ -101,13 +101,13 @@ def _pass(
     The first row is that box, or the special code.
     """
     rows = RunBuilder(len(order))
-    session.init(session.read(sequence.frames, order[0]), box)
+    session.init(sequence.frames, order[0], box)
     if code is None:
         rows.put(0, Prediction(tuple(box.tolist()), 1.0), session.seconds)
     else:
         rows.mark(0, code, session.seconds)
     for row, index in enumerate(order[1:], start=1):
-        rows.put(row, session.update(session.read(sequence.frames, index)), session.seconds)
+        rows.put(row, session.update(sequence.frames, index), session.seconds)
     return rows
 
 
@@ -126,7 +126,7 @@ class OnePass:
 
     def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
         """Track from the first frame to the last."""
-        return _pass(session, sequence, range(len(sequence)), _start_box(sequence, 0)).finish(session)
+        return _pass(session, sequence, range(len(sequence)), _start_box(sequence, 0)).finish()
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class TemporalRobustness:
     def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
         """Track from one start to the last frame."""
         start = int(key.rpartition("_")[2])
-        return _pass(session, sequence, range(start, len(sequence)), _start_box(sequence, start)).finish(session)
+        return _pass(session, sequence, range(start, len(sequence)), _start_box(sequence, start)).finish()
 
 
 _SHIFTS = {
@@ -223,7 +223,7 @@ class SpatialRobustness:
         """Track the whole sequence from one disturbed box."""
         x, y, w, h = _start_box(sequence, 0).tolist()
         box = shifted_box((x + 1, y + 1, w, h), key, sequence.size)
-        return _pass(session, sequence, range(len(sequence)), box - [1, 1, 0, 0]).finish(session)
+        return _pass(session, sequence, range(len(sequence)), box - [1, 1, 0, 0]).finish()
 
 
 @dataclass(frozen=True)
@@ -248,15 +248,15 @@ class Reset:
         rows = RunBuilder(len(sequence))
         start = 0
         while start < len(sequence):
-            session.init(session.read(sequence.frames, start), _start_box(sequence, start))
+            session.init(sequence.frames, start, _start_box(sequence, start))
             rows.mark(start, _STARTED, session.seconds)
             start = self._until_failure(session, sequence, rows, start + 1)
-        return rows.finish(session)
+        return rows.finish()
 
     def _until_failure(self, session: SessionLike, sequence: VideoSequence, rows: RunBuilder, first: int) -> int:
         """Track from a frame on until the target is lost; return the frame of the next start."""
         for index in range(first, len(sequence)):
-            answer = session.update(session.read(sequence.frames, index))
+            answer = session.update(sequence.frames, index)
             region: FloatArray = np.full((1, 8), np.nan)
             region[0, : len(answer.region)] = answer.region
             if toolkit_overlaps(region, widen(sequence.truth[index : index + 1]), sequence.size)[0] <= 0:
@@ -291,7 +291,7 @@ class MultiStart:
         assert sequence.anchors is not None  # keys() has looked
         forward = sequence.anchors[anchor] > 0
         order = range(anchor, len(sequence)) if forward else range(anchor, -1, -1)
-        return _pass(session, sequence, order, _start_box(sequence, anchor), _STARTED).finish(session, anchor)
+        return _pass(session, sequence, order, _start_box(sequence, anchor), _STARTED).finish(anchor)
 
 
 @dataclass(frozen=True)
@@ -306,7 +306,7 @@ class Unsupervised:
 
     def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
         """Track from the first frame to the last."""
-        return _pass(session, sequence, range(len(sequence)), _start_box(sequence, 0), _STARTED).finish(session)
+        return _pass(session, sequence, range(len(sequence)), _start_box(sequence, 0), _STARTED).finish()
 
 
 @dataclass(frozen=True)
@@ -334,20 +334,6 @@ class _Delayed:
         self._last: Prediction | None = None
         self.seconds = 0.0
 
-    @property
-    def network(self) -> float:
-        """Seconds in the network so far; nan if unknown."""
-        return self._session.network
-
-    @property
-    def reading(self) -> float:
-        """Seconds spent on reading frames so far."""
-        return self._session.reading
-
-    def read(self, frames: FrameList, index: int) -> Image:
-        """Return a frame (H, W, 3), RGB uint8."""
-        return self._session.read(frames, index)
-
     def _late(self) -> bool:
         """Take in the time of the call just made; whether its excess counts."""
         self.seconds = self._session.seconds if self._cost is None else self._cost
@@ -360,13 +346,13 @@ class _Delayed:
         self._debt = self.seconds - self._interval
         return True
 
-    def init(self, frame: Image, box: FloatArray) -> None:
+    def init(self, frames: FrameList, index: int, box: FloatArray) -> None:
         """Start the tracker on a box (4,) `x, y, w, h`; while it is late, that box is its answer."""
         self._left, self._debt = self._grace, 0.0
-        self._session.init(frame, box)
+        self._session.init(frames, index, box)
         self._last = Prediction(tuple(box.tolist())) if self._late() else None
 
-    def update(self, frame: Image) -> Prediction:
+    def update(self, frames: FrameList, index: int) -> Prediction:
         """Return the tracker's answer, or the last one for a frame that came in while the tracker was at work.
 
         `seconds` is then the time of the call as the clock counts it: 0 where the tracker was not called.
@@ -376,7 +362,7 @@ class _Delayed:
             self.seconds = 0.0
             return self._last
         self._debt = 0.0
-        answer = self._session.update(frame)
+        answer = self._session.update(frames, index)
         self._last = answer if self._late() else None
         return answer
 

@@ -72,26 +72,15 @@ def _shown(value: Any) -> str:
 
 
 class SessionLike(Protocol):
-    """What a protocol needs of a session: calls of the tracker, and what they took."""
+    """What a protocol needs of a session: calls of the tracker, and the `seconds` that the last one took."""
 
     seconds: float
 
-    @property
-    def network(self) -> float:
-        """Seconds in the network so far; nan if unknown."""
+    def init(self, frames: FrameList, index: int, box: FloatArray) -> None:
+        """Start the tracker on a box x, y, w, h in a frame."""
 
-    @property
-    def reading(self) -> float:
-        """Seconds spent on reading frames so far."""
-
-    def read(self, frames: FrameList, index: int) -> Image:
-        """Return a frame."""
-
-    def init(self, frame: Image, box: FloatArray) -> None:
-        """Start the tracker."""
-
-    def update(self, frame: Image) -> Prediction:
-        """Return the tracker's answer."""
+    def update(self, frames: FrameList, index: int) -> Prediction:
+        """Return the tracker's answer for a frame."""
 
 
 class Session:
@@ -103,7 +92,7 @@ class Session:
 
     Attributes:
         reading: seconds spent on reading frames.
-        seconds: what the last call took.
+        seconds: what the last call took, without reading.
     """
 
     def __init__(self, tracker: TrackerLike, beat: Callable[[], None] | None = None) -> None:
@@ -123,24 +112,23 @@ class Session:
         """Seconds in the network since this session began; nan if unknown."""
         return self._network_total() - self._network
 
-    def read(self, frames: FrameList, index: int) -> Image:
-        """Return a frame and count the time of its reading."""
+    def _read(self, frames: FrameList, index: int) -> Image:
         began = time.perf_counter()
         frame = frames[index]
         self.reading += time.perf_counter() - began
         return frame
 
-    def init(self, frame: Image, box: FloatArray) -> None:
-        """Start the tracker on a box x, y, w, h."""
-        began = time.perf_counter()
+    def init(self, frames: FrameList, index: int, box: FloatArray) -> None:
+        """Start the tracker on a box x, y, w, h in a frame."""
+        frame, began = self._read(frames, index), time.perf_counter()
         self._updates = 0
         self.tracker.init(frame, box)
         self.seconds = time.perf_counter() - began
         self._beat()
 
-    def update(self, frame: Image) -> Prediction:
-        """Return the tracker's answer for the next frame; raises `BadPredictionError` where it is not a box."""
-        began = time.perf_counter()
+    def update(self, frames: FrameList, index: int) -> Prediction:
+        """Return the tracker's answer for a frame; raises `BadPredictionError` where it is not a box."""
+        frame, began = self._read(frames, index), time.perf_counter()
         value = self.tracker.update(frame)
         self.seconds = time.perf_counter() - began
         self._updates += 1
