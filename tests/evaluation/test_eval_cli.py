@@ -17,7 +17,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from siamtrack.apps.cli.main import app
-from siamtrack.apps.cli.progress import EvaluationBoard
+from siamtrack.apps.cli.progress import Display, EvaluationBoard
 from siamtrack.errors import ConfigError, InputError, SiamtrackError, WeightsError
 from siamtrack.evaluation.opencv import OpenCvTracker, opencv_tracker
 from siamtrack.evaluation.protocols import (
@@ -177,7 +177,8 @@ def test_progress_is_a_live_table_on_a_terminal_and_lines_elsewhere(data: Path) 
     for terminal in (True, False):
         text = io.StringIO()
         console = Console(file=text, force_terminal=terminal, width=100)
-        with EvaluationBoard("toy on folder", 2, 14, console) as board:
+        with Display("frames", console) as display:
+            board = EvaluationBoard(display, "toy on folder", 2, 14)
             for sequence in sequences:
                 board.started(0, sequence)
                 board.advanced(0, 3)

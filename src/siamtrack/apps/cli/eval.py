@@ -52,7 +52,7 @@ def eval_command(
     Results are kept in OUT/<tracker>/<suite>. What is there already is not run again, so a run that was
     stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
     """
-    from siamtrack.apps.cli.progress import EvaluationBoard
+    from siamtrack.apps.cli.progress import Display, EvaluationBoard
     from siamtrack.evaluation.evaluate import evaluate, open_store, pending, read_suite
     from siamtrack.evaluation.jobs import Workers
     from siamtrack.evaluation.scoring import scoring_task
@@ -80,7 +80,8 @@ def eval_command(
     for spec in specs:
         store = open_store(spec, chosen, place, seed)
         todo = pending(store, chosen, sequences)
-        with EvaluationBoard(f"{spec.name} on {chosen.name}", len(todo), sum(map(len, todo))) as board:
+        with Display("frames") as display:
+            board = EvaluationBoard(display, f"{spec.name} on {chosen.name}", len(todo), sum(map(len, todo)))
             found.append(evaluate(spec, chosen, sequences, store, workers, board, rules))
     _print(found)
     if any(e.failures for e in found):

@@ -139,31 +139,20 @@ def training(last: int) -> Iterator[Callable[[dict[str, float]], None]]:
 class EvaluationBoard:
     """Shows an evaluation: a bar for all frames and one for each running sequence, or a line a finished sequence.
 
-    A context manager, to be given to `run_suite` as its watcher.
-
     Args:
+        display: where; it counts frames.
         title: the tracker and the suite.
         total: sequences to be run, `frames` in all of them.
-        console: where to show it; stderr if left out.
     """
 
-    def __init__(self, title: str, total: int, frames: int, console: Console | None = None) -> None:
-        self._display = Display("frames", console)
+    def __init__(self, display: Display, title: str, total: int, frames: int) -> None:
+        self._display = display
         self._total = total
         self._finished = 0
         self._finished_frames = 0
         self._overall = self._display.bar(title, frames)
         self._running: dict[int, tuple[Bar, int, float]] = {}
         self._frames: dict[int, int] = {}
-
-    def __enter__(self) -> EvaluationBoard:
-        self._display.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._display.__exit__(kind, error, trace)
 
     def started(self, worker: int, sequence: VideoSequence) -> None:
         """Show that a worker has begun a sequence."""
@@ -198,20 +187,11 @@ class EvaluationBoard:
 class TuningBoard:
     """Shows frames done and time left of a tuning; without a terminal a line for each finished sequence."""
 
-    def __init__(self) -> None:
-        self._display = Display("frames")
+    def __init__(self, display: Display) -> None:
+        self._display = display
         self._bar = self._display.bar("tuning", 0)
         self._total = self._done = 0
         self._open: dict[str, int] = {}
-
-    def __enter__(self) -> TuningBoard:
-        self._display.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._display.__exit__(kind, error, trace)
 
     def planned(self, jobs: Sequence[TuningJob]) -> None:
         """Add runs to what has to be done."""

@@ -88,7 +88,7 @@ def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: TuningP
     Raises:
         Exit: Ctrl-C, after a line that says how to go on.
     """
-    from siamtrack.apps.cli.progress import TuningBoard
+    from siamtrack.apps.cli.progress import Display, TuningBoard
     from siamtrack.tuning.scores import Ledger
     from siamtrack.tuning.tune import tune
 
@@ -97,8 +97,8 @@ def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: TuningP
     way = "" if plan.kind == "grid" else "one key after the other, of "
     typer.echo(f"{len(sequences)} sequences of {frames} frames; {way}{settings} settings")
     try:
-        with TuningBoard() as board:
-            return tune(variants, sequences, plan, ledger, board)
+        with Display("frames") as display:
+            return tune(variants, sequences, plan, ledger, TuningBoard(display))
     except KeyboardInterrupt:
         typer.echo(f"stopped; {len(ledger)} scores are kept in {kept}: give the same command to go on", err=True)
         raise typer.Exit(130) from None
