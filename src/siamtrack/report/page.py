@@ -18,20 +18,11 @@ from siamtrack.evaluation.store import Store
 from siamtrack.io import first_names, write_whole
 from siamtrack.metrics.rules import RULES
 from siamtrack.metrics.scores import Scores
+from siamtrack.report import tables
 from siamtrack.report.clips import write_clips
 from siamtrack.report.drawing import DARK, GRID, GROUND, INK, LIGHT, MUTED, Styles, drawing
 from siamtrack.report.plots import Plot, difference_plot, find_plots
 from siamtrack.report.results import Comparison, Scored, compare, find_differences
-from siamtrack.report.tables import (
-    attribute_table,
-    csv_text,
-    difference_table,
-    failure_table,
-    latex_text,
-    overview_table,
-    sequence_table,
-    setting_table,
-)
 from siamtrack.storage import Place, exists, join, list_files, read_json_from
 
 _VARIABLES = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", GROUND: "var(--panel)"}
@@ -104,8 +95,8 @@ def write_report(
             made = write_clips(comparison, place, clips, styles, out, tell) if place is not None else {}
             written += [out / address for address in made.values()]
             sections.append(_section(comparison, styles, made, out))
-    write_whole(out / "table.csv", csv_text(comparisons))
-    write_whole(out / "table.tex", latex_text(comparisons, styles))
+    write_whole(out / "table.csv", tables.csv_text(comparisons))
+    write_whole(out / "table.tex", tables.latex_text(comparisons, styles))
     manifests = [t.manifest for c in comparisons for t in c.trackers]
     page = out / "index.html"
     write_whole(
@@ -224,14 +215,14 @@ def _section(comparison: Comparison, styles: Styles, clips: Mapping[str, str], o
         "comparison": comparison,
         "source": "" if rule is None else rule.source,
         "uneven": uneven,
-        "overview": overview_table(comparison, styles),
+        "overview": tables.overview_table(comparison, styles),
         "figures": [_figure(plot, out) for plot in find_plots(comparison, styles)],
         "difference_figure": _figure(difference_plot(comparison, differences), out) if differences else None,
-        "differences": difference_table(comparison, differences) if differences else None,
-        "attributes": attribute_table(comparison, styles),
-        "sequences": sequence_table(comparison, styles, clips),
-        "settings": setting_table(comparison, styles),
-        "failures": failure_table(comparison, styles),
+        "differences": tables.difference_table(comparison, differences) if differences else None,
+        "attributes": tables.attribute_table(comparison, styles),
+        "sequences": tables.sequence_table(comparison, styles, clips),
+        "settings": tables.setting_table(comparison, styles),
+        "failures": tables.failure_table(comparison, styles),
     }
 
 
