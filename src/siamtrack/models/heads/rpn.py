@@ -148,16 +148,13 @@ class LightRpnHead(Head):
         anchors: number of anchors a cell.
         parts: of the concatenation; see `CorrelationMerge`.
         template_cells: side of the template's features.
-        depth: convolutions of each tower.
     """
 
-    def __init__(
-        self, width: int, anchors: int, parts: tuple[CorrelationPart, ...], template_cells: int = 7, depth: int = 2
-    ) -> None:
+    def __init__(self, width: int, anchors: int, parts: tuple[CorrelationPart, ...], template_cells: int = 7) -> None:
         super().__init__()
         self.fusion = CorrelationMerge(width, 1, width, parts, template_cells, norm=True)
-        self.cls_tower = separable_tower(width, depth)
-        self.loc_tower = separable_tower(width, depth)
+        self.cls_tower = separable_tower(width, depth=2)
+        self.loc_tower = separable_tower(width, depth=2)
         self.cls = nn.Conv2d(width, 2 * anchors, 1)
         self.loc = nn.Conv2d(width, 4 * anchors, 1)
         init_outputs(self.cls, self.loc)
