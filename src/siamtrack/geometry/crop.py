@@ -194,18 +194,20 @@ def _cut_tensor(frame: Tensor, region: Region, size: int, fill: Tensor) -> Tenso
     device, count = frame.device, len(region.side)
     height, width = frame.shape[-2:]
     frames = frame if frame.ndim == 4 else frame[None].expand(count, -1, -1, -1)
-    bounds = torch.tensor([width, height], dtype=torch.float32, device=device)
-    extent = region.extent().to(device).float()
+    # Small copies to a GPU that wait for nothing.
+    bounds = torch.tensor([width, height], dtype=torch.float32).to(device, non_blocking=True)
+    extent = region.extent().to(device, non_blocking=True).float()
     places = (torch.arange(size, device=device, dtype=torch.float32) + 0.5) / size - 0.5
     x = (extent[:, :1] * places)[:, None, :].expand(-1, size, -1)
     y = (extent[:, 1:] * places)[:, :, None].expand(-1, -1, size)
     if region.turn is not None:
-        cos, sin = (f(region.turn).to(device).float()[:, None, None] for f in (torch.cos, torch.sin))
+        cos, sin = (f(region.turn).to(device, non_blocking=True).float()[:, None, None] for f in (torch.cos, torch.sin))
         x, y = x * cos - y * sin, x * sin + y * cos
     # grid_sample with align_corners=False puts the frame's edges at -1 and 1, in continuous pixels 0 and W.
-    grid = (torch.stack([x, y], dim=-1) + region.centre.to(device).float()[:, None, None]) / bounds * 2 - 1
+    centre = region.centre.to(device, non_blocking=True).float()[:, None, None]
+    grid = (torch.stack([x, y], dim=-1) + centre) / bounds * 2 - 1
     # Zero padding outside of (frame - fill) is the fill colour outside of the frame.
-    colour = fill.to(device).float()[:, :, None, None]
+    colour = fill.to(device, non_blocking=True).float()[:, :, None, None]
     return F.grid_sample(frames.float() - colour, grid, mode="bilinear", align_corners=False) + colour
 
 

@@ -8,22 +8,22 @@ import torch
 from torch import Tensor
 
 
-def grid_points(cells: int, stride: float, size: float) -> Tensor:
+def grid_points(cells: int, stride: float, size: float, device: torch.device | None = None) -> Tensor:
     """Centres of a response map's cells in crop pixels.
 
     The map is centred on the search region, as convolutions without padding leave it: cell i of `cells` lies at
     size / 2 + (i - (cells - 1) / 2) * stride.
 
     Returns:
-        (cells * cells, 2) x, y, row by row.
+        (cells * cells, 2) x, y, row by row; made on the device, so that nothing waits for a copy to it.
     """
-    line = size / 2 + (torch.arange(cells, dtype=torch.float32) - (cells - 1) / 2) * stride
+    line = size / 2 + (torch.arange(cells, dtype=torch.float32, device=device) - (cells - 1) / 2) * stride
     return torch.stack([line.repeat(cells), line.repeat_interleave(cells)], dim=1)
 
 
-def grid_positions(cells: int) -> Tensor:
+def grid_positions(cells: int, device: torch.device | None = None) -> Tensor:
     """(cells * cells, 2) the cells' places in [-1, 1], edges included, row by row: what the window is drawn over."""
-    line = torch.linspace(-1, 1, cells) if cells > 1 else torch.zeros(1)
+    line = torch.linspace(-1, 1, cells, device=device) if cells > 1 else torch.zeros(1, device=device)
     return torch.stack([line.repeat(cells), line.repeat_interleave(cells)], dim=1)
 
 

@@ -125,7 +125,7 @@ def neighbours(ranking: Ranking, track: Track, winner: Tensor | None = None) -> 
         )
     chosen = ranking.ranks.argmax(1, keepdim=True) if winner is None else winner
     weighted = track.select == "neighbours_weighted"
-    dy, dx = torch.tensor(_NEIGHBOURS, device=chosen.device).T
+    dy, dx = torch.tensor(_NEIGHBOURS).T.to(chosen.device, non_blocking=True)
     y, x = chosen // cells + dy, chosen % cells + dx
     inside = (y >= 0) & (y < cells) & (x >= 0) & (x < cells)
     around = y.clamp(0, cells - 1) * cells + x.clamp(0, cells - 1)
@@ -156,11 +156,11 @@ def pyramid(found: Candidates, previous: Tensor, size: int, track: Track) -> Cho
         size: side of the crops.
         track: scales, scale_penalty, window, rate.
     """
-    scales = torch.tensor(track.scales, device=found.scores.device)
+    scales = torch.tensor(track.scales).to(found.scores.device, non_blocking=True)
     count, middle = len(track.scales), len(track.scales) // 2
     response = found.scores.reshape(-1, count, found.scores.shape[1])
-    damping = torch.tensor([1.0 if i == middle else track.scale_penalty for i in range(count)]).to(response)
-    winner = (response.amax(2) * damping).argmax(1, keepdim=True)
+    damping = torch.tensor([1.0 if i == middle else track.scale_penalty for i in range(count)])
+    winner = (response.amax(2) * damping.to(response.device, non_blocking=True)).argmax(1, keepdim=True)
     chosen = response.gather(1, winner[..., None].expand(-1, -1, response.shape[2]))[:, 0]
     shifted = chosen - chosen.amin(1, keepdim=True)
     window = cosine_window(found.grid_positions)
@@ -195,7 +195,7 @@ def upsampled(found: Candidates, previous: Tensor, size: int, track: Track, temp
     if found.sizes is None or found.classes is None or found.quality is None or not found.response_size * found.stride:
         raise ConfigError("track.select 'upsampled' is for SiamCAR's maps; use 'best' with this network")
     cells, stride = found.response_size, found.stride
-    points = grid_points(cells, stride, size).to(found.centres)
+    points = grid_points(cells, stride, size, found.centres.device)
     half = found.sizes / 2
     sides = torch.cat([points + half - found.centres, found.centres + half - points], -1)
     low, high = found.quality.amin(1, keepdim=True), found.quality.amax(1, keepdim=True)
@@ -211,9 +211,11 @@ def upsampled(found: Candidates, previous: Tensor, size: int, track: Track, temp
     peak = fine[:, 1].masked_fill(~within, -torch.inf).flatten(1).argmax(1)
     at = fine.flatten(2).gather(2, peak[:, None, None].expand(-1, fine.shape[1], 1))[..., 0]
     sizes = at[:, 3:5] + at[:, 5:7]
-    centres = grid_points(wide, 1.0, size).to(fine)[peak]
+    centres = grid_points(wide, 1.0, size, fine.device)[peak]
     scores = at[:, 2].clamp(0, 1)
-    compared, confidence = (sizes * scale.to(sizes), at[:, 2]) if track.published_rate else (sizes, scores)
+    compared, confidence = (
+        (sizes * scale.to(sizes.device, non_blocking=True), at[:, 2]) if track.published_rate else (sizes, scores)
+    )
     rates = shape_penalty(compared[:, None], previous, track.penalty)[:, 0] * confidence * track.rate
     return Choice(centres, sizes, rates.clamp(0, 1), scores)
 

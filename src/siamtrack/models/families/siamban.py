@@ -173,10 +173,10 @@ class EllipseCoder:
     def decode(self, maps: Maps, size: int) -> Candidates:
         """Maps of search crops of `size` pixels -> R * R candidates, scored by a softmax."""
         cells, device = maps["cls"].shape[-1], maps["cls"].device
-        points = grid_points(cells, self.stride, size).to(device)
+        points = grid_points(cells, self.stride, size, device)
         centres, sizes = boxes_of_sides(points, decode_sides(maps))
         score = maps["cls"].float().softmax(1)[:, 1].flatten(1)
-        return Candidates(centres, sizes, score, grid_positions(cells).to(device), cells)
+        return Candidates(centres, sizes, score, grid_positions(cells, device), cells)
 
     def ellipse(self, boxes: Tensor, cells: int, size: int, share: float) -> Tensor:
         """Boxes (B, 4) xyxy -> (B, K): below 1 inside the central ellipse with axes of `share` times the sides."""

@@ -152,12 +152,12 @@ class SidesCoder:
         """Maps of search crops of `size` pixels -> R * R candidates; score = classification x centre-ness."""
         cells = maps["cls"].shape[-1]
         device = maps["cls"].device
-        points = grid_points(cells, self.stride, size).to(device)
+        points = grid_points(cells, self.stride, size, device)
         classes = maps["cls"].float().softmax(1)[:, 1].flatten(1)
         quality = maps["cen"].float().flatten(1)
         score = classes * quality.sigmoid()
         centres, sizes = boxes_of_sides(points, decode_sides(maps))
-        return Candidates(centres, sizes, score, grid_positions(cells).to(device), cells, classes, quality)
+        return Candidates(centres, sizes, score, grid_positions(cells, device), cells, classes, quality)
 
     def encode(
         self, boxes: Tensor, present: Tensor, cells: int, size: int, points: Tensor | None = None

@@ -104,9 +104,9 @@ class PointCoder:
         response = maps["response"].float()
         fine = F.interpolate(response, scale_factor=self.enlarge, mode="bicubic", align_corners=False)
         cells = fine.shape[-1]
-        points = grid_points(cells, self.stride / self.enlarge, size).to(fine.device)
+        points = grid_points(cells, self.stride / self.enlarge, size, fine.device)
         centres = points.expand(fine.shape[0], -1, -1)
-        return Candidates(centres, None, fine.flatten(1), grid_positions(cells).to(fine.device), cells)
+        return Candidates(centres, None, fine.flatten(1), grid_positions(cells, fine.device), cells)
 
 
 def siamfc_labels(

@@ -205,12 +205,13 @@ class AnchorCoder:
     positives: int = 16
     samples: int = 64
 
-    def shapes(self) -> Tensor:
+    def shapes(self, device: torch.device | None = None) -> Tensor:
         """(A, 2) width and height of the anchors in crop pixels."""
         widths = [int(math.sqrt(self.stride**2 / ratio)) for ratio in self.ratios]
         heights = [int(width * ratio) for width, ratio in zip(widths, self.ratios, strict=True)]
         scales = (self.scale,) if isinstance(self.scale, int) else self.scale
-        base = torch.tensor([widths, heights], dtype=torch.float32).T
+        sides = [[torch.full((1,), float(side), device=device) for side in line] for line in (widths, heights)]
+        base = torch.stack([torch.cat(line) for line in sides], 1)
         return torch.cat([base * scale for scale in scales])
 
     @property
@@ -218,22 +219,22 @@ class AnchorCoder:
         """A, the number of anchors of a cell."""
         return len(self.ratios) * (1 if isinstance(self.scale, int) else len(self.scale))
 
-    def anchors(self, cells: int, size: int) -> Tensor:
+    def anchors(self, cells: int, size: int, device: torch.device | None = None) -> Tensor:
         """(A * cells * cells, 4) centre and size of all anchors in pixels of a crop of `size` pixels."""
-        points = grid_points(cells, self.stride, size)
-        shapes = self.shapes()
+        points = grid_points(cells, self.stride, size, device)
+        shapes = self.shapes(device)
         return torch.cat([points.repeat(len(shapes), 1), shapes.repeat_interleave(len(points), 0)], 1)
 
     def decode(self, maps: Maps, size: int) -> Candidates:
         """Maps of search crops of `size` pixels -> A * R * R candidates, scored by a softmax."""
         cls, loc = maps["cls"].float(), maps["loc"].float()
         cells = cls.shape[-1]
-        anchors = self.anchors(cells, size).to(cls.device)
+        anchors = self.anchors(cells, size, cls.device)
         score = cls.reshape(-1, 2, cls.shape[1:].numel() // 2).softmax(1)[:, 1]
         delta = loc.reshape(-1, 4, loc.shape[1:].numel() // 4).transpose(1, 2)
         centres = delta[..., :2] * anchors[:, 2:] + anchors[:, :2]
         sizes = delta[..., 2:].clamp(_MIN_LOG_RATIO, _MAX_LOG_RATIO).exp() * anchors[:, 2:]
-        places = grid_positions(cells).repeat(self.count, 1).to(cls.device)
+        places = grid_positions(cells, cls.device).repeat(self.count, 1)
         return Candidates(centres, sizes, score, places)
 
     def overlaps(self, boxes: Tensor, cells: int, size: int) -> Tensor:
