@@ -17,8 +17,6 @@ from siamtrack.errors import ConfigError
 from siamtrack.models.siamese import Candidates, SiameseNet, Template
 from siamtrack.tracking.torch_engine import TorchEngine
 
-__all__ = ["Mode", "accelerated"]
-
 Mode = Literal["eager", "compiled", "graphs"]
 """How the network is called: operation by operation, by `torch.compile`, or as a recorded CUDA graph."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ import av
 import numpy as np
 
 from siamtrack.errors import InputError, reason
+from siamtrack.video.ahead import AheadOf
 from siamtrack.video.boxes import Clip
 from siamtrack.video.images import decode_image
 from siamtrack.video.newest import NewestOf
@@ -87,11 +90,11 @@ def _read_image(path: Path) -> np.ndarray:
     return decode_image(data, str(path))
 
 
-def _file_feed(source: str) -> _Feed:
+def _file_feed(source: str, hardware: Any = None) -> _Feed:
     """Frames of a video file, decoded by FFmpeg and turned upright."""
     try:
         # A path is given with its protocol, so that a colon in a file's name is not taken for one.
-        container: Any = av.open(f"file:{source}")
+        container: Any = _opened(f"file:{source}", hardware)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         kinds = {atom.kind for atom in top_atoms(Path(source))}
         if "ftyp" in kinds and "moov" not in kinds:
@@ -102,6 +105,28 @@ def _file_feed(source: str) -> _Feed:
             "expected a video file, a folder of images, a camera number or a URL"
         ) from error
     return _decoded(container, Path(source).name, is_cut(Path(source)))
+
+
+def _opened(place: str, hardware: Any, **options: Any) -> Any:
+    """PyAV's container, and its decoder where hardware is to decode: whether it does is seen then.
+
+    Raises:
+        InputError: the hardware does not decode this video, or is not there.
+    """
+    if hardware is None:
+        return av.open(place, **options)
+    try:
+        container = av.open(place, hwaccel=hardware, **options)
+        stream = next((s for s in container.streams.video if s.codec_context is not None), None)
+        if stream is not None:
+            stream.codec_context.open(strict=False)
+    except (av.error.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+        av.open(place, **options).close()  # what is wrong with the file itself is told as without hardware
+        raise InputError(
+            f"--hwaccel: no such hardware here that decodes '{place.removeprefix('file:')}' ({reason(error)}); "
+            "leave it out to decode on the processor"
+        ) from None
+    return container
 
 
 def _decoded(container: Any, name: str, cut: bool = False) -> _Feed:
@@ -127,13 +152,13 @@ def _rate(stream: Any) -> float:
     return float(rate) if rate and 0 < rate <= 1000 else _DEFAULT_FPS
 
 
-def _url_feed(url: str) -> _Feed:
+def _url_feed(url: str, hardware: Any = None) -> _Feed:
     """Frames of a URL: of a file that lies there, or of a stream, which is opened again when it breaks."""
     # Over UDP, RTSP loses packets, and a lost packet is a smeared frame.
     options = {"rtsp_transport": "tcp"} if url.startswith(("rtsp://", "rtsps://")) else {}
 
     def connect() -> Any:
-        return av.open(url, options=options, timeout=(_OPEN_TIMEOUT, _STALL))
+        return _opened(url, hardware, options=options, timeout=(_OPEN_TIMEOUT, _STALL))
 
     try:
         container = connect()
@@ -291,6 +316,9 @@ def _pixels(reformatter: Any, frame: Any) -> np.ndarray:
 class FrameSource:
     """Frames one after the other, RGB uint8 (H, W, 3), to be read once; a context manager.
 
+    While a frame is worked on, a thread decodes the next ones, two at most; not of live sources, and not where there is
+    one processor only.
+
     Attributes:
         name: the file's or folder's name, `camera 0`, or the URL.
         fps: frames a second of the source; 30 where it does not tell.
@@ -312,13 +340,14 @@ class FrameSource:
         self.live = feed.live
         self.start = self.number = start
         self.dropped = 0
-        self._next = start  # the number of the next frame to yield
+        self._next = start  # of a live source: the number of the next frame to yield
         self._shift: int | None = 0  # how many frames came before number 0; None: the next one is number `start`
         last = end if feed.count is None else feed.count if end is None else min(end, feed.count)
         self.count = None if last is None else max(0, -(-(last - start) // stride))
         numbered = enumerate(feed.frames)
         self._newest = NewestOf(numbered) if feed.live and not every_frame else None
-        self._pictures: Iterator[tuple[int, Picture]] = self._newest or numbered
+        self._ahead: AheadOf[tuple[int, np.ndarray]] | None = None
+        self._frames = _wanted(numbered, start, end, stride)
         # The first frame tells the size after rotation, and shows now whether the source yields anything.
         try:
             first = self._read()
@@ -351,6 +380,9 @@ class FrameSource:
         """
         if self._first is not None and self._newest is not None:
             self._first = self._read_now() or self._first
+        if self._ahead is None and not self.live and _processors() > 1:
+            self._frames = self._ahead = AheadOf(self._frames)
+            weakref.finalize(self, self._ahead.close)  # a source that is dropped leaves no thread behind
         while True:
             found, self._first = self._first or self._read(), None
             if found is None:
@@ -379,20 +411,24 @@ class FrameSource:
 
     def _read(self) -> tuple[int, np.ndarray] | None:
         """The next frame that is wanted, and its number."""
-        for arrived, picture in self._pictures:
+        if self._newest is None:
+            return next(self._frames, None)
+        for arrived, picture in self._newest:
             if self._shift is None:
                 self._shift = arrived - self.start
             number = arrived - self._shift
             if self._end is not None and number >= self._end:
                 return None
             if number >= self._next:
-                self.dropped += number - self._next if self.live else 0
+                self.dropped += number - self._next
                 self._next = number + self.stride
                 return number, picture()
         return None
 
     def close(self) -> None:
         """Close the file, camera or connection."""
+        if self._ahead is not None and not self._ahead.close():
+            return  # it is being read still, which the thread ends with
         self._feed.close()
         if self._newest is None or self._newest.close():
             self._feed.frames.close()
@@ -404,8 +440,29 @@ class FrameSource:
         self.close()
 
 
+def _wanted(
+    frames: Iterator[tuple[int, Picture]], start: int, end: int | None, stride: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The frames that are wanted, and their numbers."""
+    for number, picture in frames:
+        if end is not None and number >= end:
+            return
+        if number >= start and (number - start) % stride == 0:
+            yield number, picture()
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def open_source(
-    source: str | Path | int, start: int = 0, end: int | None = None, stride: int = 1, every_frame: bool = False
+    source: str | Path | int,
+    start: int = 0,
+    end: int | None = None,
+    stride: int = 1,
+    every_frame: bool = False,
+    hwaccel: str | None = None,
 ) -> FrameSource:
     """Open a video file, a folder of images, a camera or a stream.
 
@@ -416,6 +473,8 @@ def open_source(
         stride: yield every `stride`-th frame.
         every_frame: yield all frames of a camera or stream, however far behind the reader is; otherwise the newest
             one, each time that a frame is wanted.
+        hwaccel: what decodes a video file or a stream in place of the processor, by FFmpeg's name: "cuda" (NVDEC),
+            "vaapi", "videotoolbox", "d3d11va", "qsv".
 
     Videos are turned as their rotation flag says (multiples of 90 degrees), images as their EXIF flag says.
     Images of a folder come in natural order (2.jpg before 10.jpg); grey images are repeated to three
@@ -423,21 +482,40 @@ def open_source(
     breaks is opened again.
 
     Raises:
-        InputError: nothing there, not a video, no images in the folder, no frame from `start` on, or `start`
-            and `end` that leave nothing.
+        InputError: nothing there, not a video, no images in the folder, no frame from `start` on, `start`
+            and `end` that leave nothing, or hardware that is not there or does not decode this video.
     """
     if start < 0 or (end is not None and end <= start):
         raise InputError(f"expected 0 <= start < end; got start {start} and end {end}")
     if stride < 1:
         raise InputError(f"expected a stride of 1 or more frames; got {stride}")
     try:
-        feed = _open_feed(source)
+        feed = _open_feed(source, _hardware(hwaccel))
     except (OSError, ValueError) as error:  # a name that is too long or holds a null, a folder that is closed to us
         raise InputError(f"cannot open '{str(source)[:200]}': {reason(error)}") from error
     return FrameSource(feed, start, end, stride, every_frame)
 
 
-def _open_feed(source: str | Path | int) -> _Feed:
+def _hardware(name: str | None) -> Any:
+    """PyAV's description of what decodes; None for the processor."""
+    if name is None:
+        return None
+    there = av.codec.hwaccel.hwdevices_available()
+    if name not in there:
+        raise InputError(
+            f"--hwaccel: '{name}' is not one of those that this build of PyAV has ({', '.join(there) or 'none'}); "
+            "leave it out to decode on the processor"
+        )
+    return av.codec.hwaccel.HWAccel(name, allow_software_fallback=False)
+
+
+def _open_feed(source: str | Path | int, hardware: Any = None) -> _Feed:
+    if hardware is not None:
+        if isinstance(source, str) and _URL.match(source):
+            return _url_feed(source, hardware)
+        if Path(str(source)).is_file():
+            return _file_feed(str(source), hardware)
+        raise InputError(f"--hwaccel is for video files and streams; got '{source}': leave it out")
     if isinstance(source, int):
         return _camera_feed(source)
     if isinstance(source, str) and _URL.match(source):

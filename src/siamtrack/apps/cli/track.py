@@ -111,6 +111,10 @@ def track(
         bool,
         typer.Option("--every-frame", help="Of a camera or stream, track all frames, not just the newest ones."),
     ] = False,
+    hwaccel: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Decode the video on hardware: cuda (NVDEC), vaapi, videotoolbox, d3d11va."),
+    ] = None,
 ) -> None:
     """Follow the boxes of the first frame through a video.
 
@@ -131,7 +135,7 @@ def track(
             from siamtrack.tracking.tracker import follow
             from siamtrack.video.reader import open_source
 
-            frames = stack.enter_context(open_source(source, start, end, stride, every_frame))
+            frames = stack.enter_context(open_source(source, start, end, stride, every_frame, hwaccel))
             checked_boxes([given for keys in targets for given in keys.values()], frames.size)
             if keyed:
                 _check_keys(targets, frames)
