@@ -12,6 +12,10 @@ ece         expected calibration error of `presence`, ten bins
 false lost  share of the frames with the box on the target whose status is "lost"
 told        share of the absences, begun with the box on the target, in which "lost" comes within 15 frames
 found       share of those in which, within 30 frames of its return, the box is on the target and not "lost"
+
+With --fit, a second table has the values of `track.status_lost_below` and `track.sure_over` that make presence most
+likely (log loss, each sequence with the same weight), the error with them, and the error where the values for each
+sequence are those fitted to the others.
 """
 
 from __future__ import annotations
@@ -34,9 +38,14 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Run:
-    """One sequence from its second frame on: presence (T,), and whether the box is on the target, and that is seen."""
+    """One sequence from its second frame on: presence, score (T,); whether the box is on the target, and that is seen.
 
+    Clips made from one video share its name.
+    """
+
+    name: str
     presence: Floats
+    score: Floats
     lost: npt.NDArray[np.bool_]
     on: npt.NDArray[np.bool_]
     seen: npt.NDArray[np.bool_]
@@ -75,7 +84,9 @@ def track(model: str, engine: str, folders: list[Path]) -> list[Run]:
         truth = [np.asarray(sequence.box(n), float) for n in range(1, len(sequence))]
         runs.append(
             Run(
+                sequence.name,
                 np.array([r.presence for r in found]),
+                np.array([r.score for r in found]),
                 np.array([r.status == "lost" for r in found]),
                 np.array([overlap(r.box, b) >= ON for r, b in zip(found, truth, strict=True)]),
                 np.array([bool(np.isfinite(b).all()) for b in truth]),
@@ -109,12 +120,49 @@ def row(runs: list[Run]) -> list[str]:
     ]
 
 
+def scaled(score: Floats, low: npt.ArrayLike, high: npt.ArrayLike) -> Floats:
+    """Presence by `siamtrack.tracking.state.presence_of` for other thresholds."""
+    low, high = np.asarray(low), np.asarray(high)
+    middle, sure = 1 + (score - low) / (high - low), 2 + (score - high) / (1 - high)
+    return np.where(score < low, score / low, np.where(score < high, middle, sure)) / 3
+
+
+def fit(runs: list[Run]) -> tuple[float, float]:
+    """The two thresholds of the least log loss, to a fiftieth."""
+    steps = np.arange(0.02, 0.99, 0.02)
+    pairs = np.array([(low, high) for low in steps for high in steps if low < high])
+    loss = np.zeros(len(pairs))
+    for run in runs:
+        given = scaled(run.score, *pairs.T[..., None]).clip(0.01, 0.99)
+        loss -= np.where(run.on, np.log(given), np.log(1 - given)).mean(1)
+    low, high = pairs[loss.argmin()].round(2).tolist()
+    return low, high
+
+
+def fitted(runs: list[Run]) -> list[str]:
+    """The second table's row of one model."""
+    names = sorted({run.name for run in runs})
+    apart = {name: fit([run for run in runs if run.name != name]) for name in names}
+    on = np.concatenate([run.on for run in runs])
+    low, high = fit(runs)
+    errors = (
+        calibration_error(on, np.concatenate([scaled(run.score, low, high) for run in runs])),
+        calibration_error(on, np.concatenate([scaled(run.score, *apart[run.name]) for run in runs])),
+    )
+    return [f"{low:.2f}", f"{high:.2f}", *(f"{error:.3f}" for error in errors)]
+
+
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("models", nargs="+")
 parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of sequences")
 parser.add_argument("--engine", default="auto")
+parser.add_argument("--fit", action="store_true", help="thresholds for which presence is a probability")
 args = parser.parse_args()
 table = Table("model", "auroc", "mean auroc", "ece", "false lost", "told", "found")
+fits = Table("model", "status_lost_below", "sure_over", "ece", "ece, held out")
 for model in args.models:
-    table.add_row(model, *row(track(model, args.engine, args.data)))
-Console(width=110).print(table)
+    tracked = track(model, args.engine, args.data)
+    table.add_row(model, *row(tracked))
+    if args.fit:
+        fits.add_row(model, *fitted(tracked))
+Console(width=110).print(table, *([fits] if args.fit else []))
