@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import siamtrack
+from siamtrack.presets import DEFAULT_MODEL
 
 
 def test_every_public_name_exists() -> None:
@@ -146,11 +147,11 @@ def test_a_model_tracks_with_other_settings_than_its_own(tmp_path: Path) -> None
         assert isinstance(engine, siamtrack.TorchEngine)
         return engine.preset
 
-    own = siamtrack.load_preset("siamcar_lite0")
+    own = siamtrack.load_preset(DEFAULT_MODEL)
     changed = preset_of(settings={"track.window": 0.2, "track.select": "best"})
     assert (changed.track.window, changed.track.select) == (0.2, "best") and changed.track.rate == own.track.rate
     file = tmp_path / "mine.toml"
-    file.write_text("extends = 'siamcar_lite0'\n[track]\nrate = 0.1")
+    file.write_text(f"extends = '{DEFAULT_MODEL}'\n[track]\nrate = 0.1")
     both = preset_of(preset=file, settings={"track.window": 0.2})
     assert (both.name, both.track.rate, both.track.window) == ("mine", 0.1, 0.2)
     for arguments, words in (

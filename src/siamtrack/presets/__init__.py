@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-DEFAULT_MODEL = "siamcar_lite0"
+DEFAULT_MODEL = "spm_lite0"
 """The packaged model that is loaded where none is named."""
 
 
