@@ -26,6 +26,7 @@ PYSOT_DATA: Recipe = {
     "data.search.shift": 64,  # yaml DATASET.SEARCH.SHIFT; SiamRPN++, section 3.1
     "data.search.scale": 0.18,  # yaml DATASET.SEARCH.SCALE
     "data.blur": 0.2,  # yaml DATASET.SEARCH.BLUR
+    "data.blur_law": "cross",  # pysot/datasets/augmentation.py
     "data.blur_templates": False,  # config DATASET.TEMPLATE.BLUR
     "data.lighting": 1,  # config DATASET.TEMPLATE.COLOR, DATASET.SEARCH.COLOR
     "data.flip": 0,  # yaml DATASET.SEARCH.FLIP

@@ -271,6 +271,28 @@ def test_both_ways_to_blur_agree_and_keep_the_mean(small_set: ResidentSet):
     assert ((variance[:, 1] / variance[:, 0] < 0.9).numpy() == looks.motion).all()
 
 
+def test_the_published_blur_is_a_cross_of_5_to_45_pixels(small_set: ResidentSet):
+    """PySOT's law: n of 5, 7 .. 45, a column of wx / n and a row of (1 - wx) / n, wx uniform."""
+    looks = draw_photometric(torch.zeros(8000, dtype=torch.bool), Data(blur=0.5, blur_law="cross"), generator(0, 0, 0))
+    kernels = looks.kernels[looks.blurred]
+    assert kernels.shape[1:] == (45, 45) and not looks.kernels[~looks.blurred].any()
+    assert np.allclose(kernels.sum((1, 2)), 1, atol=1e-5)
+    lengths = (kernels[:, :, 22] > 0).sum(1)
+    assert np.array_equal(np.unique(lengths), np.arange(5, 46, 2))
+    counts = np.bincount((lengths - 5) // 2, minlength=21)
+    assert np.abs(counts - len(lengths) / 21).max() < 4.5 * np.sqrt(len(lengths) / 21)
+    upright = kernels[:, 22 - 2, 22] * lengths  # two cells above the middle: the column alone
+    assert np.allclose(np.quantile(upright, (0.1, 0.5, 0.9)), (0.1, 0.5, 0.9), atol=0.03)
+    assert np.allclose(kernels[:, 22, 22 - 2] * lengths, 1 - upright, atol=1e-5)
+    off = np.abs(np.arange(45) - 22) > 0
+    assert not kernels[:, off][:, :, off].any()
+    x = small_set.images[:5, :, 50:114, 70:134].float().contiguous()
+    together, each = _both(
+        x, draw_photometric(torch.zeros(5, dtype=torch.bool), Data(blur=1.0, blur_law="cross"), generator(0, 0, 0))
+    )
+    assert torch.allclose(together, each, atol=0.01) and not torch.allclose(together, x, atol=5)
+
+
 def test_colours_change_by_what_was_drawn():
     x = (torch.rand(64, 3, 24, 24, generator=generator(0, 0, 0)) * 100 + 60).round()
     looks = draw_photometric(torch.arange(64) % 4 == 0, Data(colour=0.2), generator(0, 0, 1))

@@ -174,7 +174,9 @@ class Data:
         grey: probability that both crops lose their colour.
         lighting: probability of an offset along the principal components of ImageNet's colours, a few grey levels
             (PySOT).
-        blur: probability of a blur, out of focus or, in half of the cases, by motion.
+        blur: probability of a blur.
+        blur_law: "lens" is out of focus or, in half of the cases, moved along a line, at most 11 pixels wide; "cross"
+            is the mean over a vertical and a horizontal line of 5 to 45 pixels (PySOT).
         blur_templates: templates are blurred too; False for search regions alone (PySOT).
         noise: probability of additive noise of 8 grey levels.
         distract: probability that another object is pasted beside the target.
@@ -205,6 +207,7 @@ class Data:
     grey: float = Field(default=0.0, ge=0, le=1)
     lighting: float = Field(default=0.0, ge=0, le=1)
     blur: float = Field(default=0.0, ge=0, le=1)
+    blur_law: Literal["lens", "cross"] = "lens"
     blur_templates: bool = True
     noise: float = Field(default=0.0, ge=0, le=1)
     distract: float = Field(default=0.0, ge=0, le=1)

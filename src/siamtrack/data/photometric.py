@@ -19,7 +19,8 @@ _LUMA = (0.299, 0.587, 0.114)
 _NOISE = 8.0
 # Share of the blurs that are by motion.
 _MOTION = 0.5
-_RADIUS = 5
+# Half of what the widest kernel reaches over, by `data.blur_law`.
+_RADIUS = {"lens": 5, "cross": 22}
 # Principal components of ImageNet's colours, scaled, in grey levels: rows R, G, B (pysot/datasets/augmentation.py).
 _LIGHT = (
     (-0.55919361, 0.98062831, -0.41940627),
@@ -41,8 +42,8 @@ class PhotometricParams:
         lift: (B, 3) what is added to them, in units of the crop's mean grey level.
         shift: (B, 3) what is added to them, in grey levels.
         blurred: (B,) which are blurred.
-        kernels: (B, 11, 11) how; zero for the others.
-        motion: (B,) whether along a line; else the kernel is round.
+        kernels: (B, k, k) how, k = 11 or, with the law "cross", 45; zero for the others.
+        motion: (B,) whether along a line or a cross; else the kernel is round.
         noisy: (B,) which get noise.
         seeds: (B,) of the noise.
     """
@@ -72,8 +73,13 @@ def draw_photometric(grey: Tensor, data: Data, rng: torch.Generator, template: b
     seeds = torch.randint(2**62, (count,), generator=rng).numpy()
     mix, lift = _colours(grey.numpy(), data.colour, u[:, :6] * 2 - 1)
     motion, blurred = u[:, 8] < _MOTION, u[:, 9] < (data.blur if data.blur_templates or not template else 0.0)
-    kernels = np.zeros((count, 2 * _RADIUS + 1, 2 * _RADIUS + 1), np.float32)
-    kernels[blurred] = _kernels(u[blurred, 6], u[blurred, 7], motion[blurred])
+    side = 2 * _RADIUS[data.blur_law] + 1
+    kernels = np.zeros((count, side, side), np.float32)
+    if data.blur_law == "cross":
+        motion[:] = True
+        kernels[blurred] = _crosses(u[blurred, 6], u[blurred, 7])
+    else:
+        kernels[blurred] = _kernels(u[blurred, 6], u[blurred, 7], motion[blurred])
     coloured, noisy = bool(data.colour or data.grey or data.lighting), u[:, 10] < data.noise
     shift = np.zeros((count, 3), np.float32)
     if data.lighting:
@@ -94,7 +100,7 @@ def recolour(x: Tensor, photometric: PhotometricParams) -> None:
         chosen = torch.from_numpy(rows).to(device, non_blocking=True)
         kernels = torch.from_numpy(photometric.kernels[rows]).to(device, non_blocking=True)
         weight = kernels.repeat_interleave(x.shape[1], 0)[:, None]
-        padded = F.pad(x[chosen], (_RADIUS,) * 4, mode="reflect")
+        padded = F.pad(x[chosen], (kernels.shape[-1] // 2,) * 4, mode="reflect")
         blurred = F.conv2d(padded.reshape(1, -1, *padded.shape[2:]), weight, groups=len(weight))
         x[chosen] = blurred.reshape(-1, *x.shape[1:])
     if len(rows := np.flatnonzero(photometric.noisy)):
@@ -149,7 +155,8 @@ def _colours(grey: Flags, strength: float, u: Floats) -> tuple[Floats, Floats]:
 
 def _kernels(direction: Floats, width: Floats, motion: Flags) -> Floats:
     """(K, 11, 11) Gaussians: round for a lens out of focus, along a line in any direction for motion."""
-    gy, gx = np.mgrid[-_RADIUS : _RADIUS + 1, -_RADIUS : _RADIUS + 1].astype(np.float32)
+    radius = _RADIUS["lens"]
+    gy, gx = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
     cos, sin = (f(np.float32(math.pi) * direction)[:, None, None] for f in (np.cos, np.sin))
     wide = (0.5 + 2.5 * width)[:, None, None]
     narrow = np.where(motion[:, None, None], np.float32(0.4), wide)
@@ -158,3 +165,20 @@ def _kernels(direction: Floats, width: Floats, motion: Flags) -> Floats:
     kernels[motion[:, None, None] & (kernels < 1e-3)] = 0
     normed: Floats = kernels / kernels.sum((1, 2), keepdims=True)
     return normed
+
+
+def _crosses(width: Floats, upright: Floats) -> Floats:
+    """(K, 45, 45) means over a vertical and a horizontal line, 5 to 45 pixels long (pysot/datasets/augmentation.py).
+
+    Args:
+        width: (K,) in [0, 1), which of the 21 odd lengths.
+        upright: (K,) in [0, 1), the weight of the vertical line.
+    """
+    radius = _RADIUS["cross"]
+    halves = 2 + (width * 21).astype(int)
+    line = np.abs(np.arange(-radius, radius + 1)) <= halves[:, None]
+    mean = line / (2 * halves[:, None] + 1)
+    kernels = np.zeros((len(halves), 2 * radius + 1, 2 * radius + 1), np.float32)
+    kernels[:, :, radius] += mean * upright[:, None]
+    kernels[:, radius] += mean * (1 - upright[:, None])
+    return kernels
