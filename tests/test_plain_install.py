@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -104,6 +105,16 @@ def test_a_wheel_in_an_empty_environment(tmp_path: Path) -> None:
     python = tmp_path / "venv" / "bin" / "python"
     began = time.perf_counter()
     subprocess.run([python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel], check=True)
+    size = sum(
+        path.stat().st_size for path in (tmp_path / "venv").rglob("*") if path.is_file() and not path.is_symlink()
+    )
+    assert size < 500e6
+    described = (
+        "from importlib.metadata import metadata as m; print(*m('siamtrack').get_all('Project-URL'), m('siamtrack'))"
+    )
+    about = subprocess.run([python, "-c", described], capture_output=True, text=True, check=True).stdout
+    assert "Repository, https://" in about and "Programming Language :: Python :: 3.13" in about
+    assert re.findall(r"\]\((?!https?://|#)[^)]*\)", about) == []  # no link of the description is relative
     code = "import importlib.util as u; print([n for n in ('torch', 'cv2', 'safetensors') if u.find_spec(n)])"
     assert subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 
-from doc_pages import PAGES, commands, python_snippets
+from doc_pages import PAGES, ROOT, blocks, commands, python_snippets
 from siamtrack.apps.cli.main import app
 from siamtrack.apps.cli.options import parse_settings
 from siamtrack.config import load_preset
@@ -61,6 +63,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder in which README's set-up was done: the demo was run."""
     folder = tmp_path_factory.mktemp("reader")
     run(folder, "-m", "siamtrack", "demo", "--end", "20")
+    run(folder, "-m", "siamtrack", "data", "pack", "siamtrack-demo", "-o", "shards")
     return folder
 
 
@@ -74,7 +77,25 @@ def run(folder: Path, *arguments: str) -> str:
 @pytest.mark.parametrize("page", [p for p in PAGES if python_snippets(p)], ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page: Path, workspace: Path) -> None:
     script = "\n\n".join([PRELUDE, *python_snippets(page)])
-    run(workspace, "-c", script)
+    printed = run(workspace, "-c", script).splitlines()
+    promised = [line.split("  # ")[1] for line in script.splitlines() if re.match(r"print\(.*\)  # \(", line)]
+    assert [line for line in promised if line not in printed] == []  # `print(shape)  # (32, 3)` is what it prints
+
+
+def test_installs_name_extras_that_exist_and_what_is_there() -> None:
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    lines = [(page.name, line) for page in PAGES for line in page.read_text().splitlines() if "pip install" in line]
+    named = [(page, name) for page, line in lines for found in re.findall(r"\.\[([\w,]+)\]", line)
+             for name in found.split(",")]  # fmt: skip
+    assert len(named) > 8 and [(page, name) for page, name in named if name not in extras] == []
+    # from a clone: a package index need not have it
+    assert [(page, line) for page, line in lines if re.search(r"install [^`]*\bsiamtrack\b", line)] == []
+
+
+def test_no_command_is_left_to_be_filled_in() -> None:
+    shown = [(page.name, line) for page in PAGES for block in blocks(page) for line in block.lines
+             if block.language in ("sh", "bash", "indented")]  # fmt: skip
+    assert [(page, line) for page, line in shown if re.search(r"<(this|your|the)\b[^>]*>|git clone <", line)] == []
 
 
 @pytest.mark.slow

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -19,9 +22,9 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 COUNT = 30
 
 
-def run(name: str, *arguments: str | Path) -> str:
+def run(name: str, *arguments: str | Path, python: str = sys.executable) -> str:
     """What an example prints; it has to end well."""
-    command = [sys.executable, str(EXAMPLES / name), *map(str, arguments)]
+    command = [python, str(EXAMPLES / name), *map(str, arguments)]
     out = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert out.returncode == 0, out.stderr
     return out.stdout
@@ -109,3 +112,37 @@ def test_evaluate_own_tracker(tmp_path: Path) -> None:
     found = np.loadtxt(tmp_path / "out/patch/left.txt", delimiter=",")
     assert overlap(found, boxes[:, 0]) > 0.8
     assert "patch" in (tmp_path / "out/report/index.html").read_text()
+
+
+def other_python(package: str) -> str:
+    """A Python that has a large package: this one, or one that a variable as RERUN_PYTHON names."""
+    named = os.environ.get(f"{package.upper()}_PYTHON")
+    if named is None and find_spec(package) is None:
+        pytest.skip(f"{package} is not installed, and {package.upper()}_PYTHON names no Python that has it")
+    return named or sys.executable
+
+
+def test_show_in_rerun(clips: Path, tmp_path: Path) -> None:
+    python, record = other_python("rerun"), tmp_path / "run.rrd"
+    arguments = [clips / "walk.mp4", "--box", spelled(FIRST_BOX), "--save", record]
+    printed = run("show_in_rerun.py", *arguments, python=python)
+    assert printed.startswith(f"{COUNT} frames") and record.stat().st_size > 10_000
+    check = [python, "-m", "rerun", "rrd", "verify", str(record)]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    data = record.read_bytes()
+    assert data[:4] == b"RRF2"
+
+
+def test_show_in_fiftyone(clips: Path, tmp_path: Path) -> None:
+    saved = tmp_path / "run.json"
+    arguments = [clips / "walk.mp4", "--box", spelled(FIRST_BOX), "--label", "patch", "--save", saved]
+    run("show_in_fiftyone.py", *arguments, python=other_python("fiftyone"))
+    frames = json.loads(saved.read_text())["frames"]
+    assert sorted(map(int, frames)) == list(range(1, COUNT + 1))
+    boxes = []
+    for number in range(1, COUNT + 1):
+        (detection,) = frames[str(number)]["target"]["detections"]
+        assert detection["label"] == "patch" and detection["index"] == 1
+        boxes.append(np.array(detection["bounding_box"]) * (160, 120, 160, 120))
+    assert overlap(np.array(boxes), np.loadtxt(clips / "walk.txt", delimiter=",")) > 0.5

@@ -34,6 +34,13 @@ def test_track_without_a_box_opens_the_page_and_ctrl_c_ends_it(tmp_path: Path) -
         assert program.wait(20) == 0
 
 
+@pytest.mark.parametrize("command", ["track", "app"])
+def test_a_source_that_is_not_there_opens_no_page(command: str, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-m", "siamtrack", command, str(tmp_path / "nothing.mp4")]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2 and "no such file or folder" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_track_without_a_box_gives_the_page_its_engine(tmp_path: Path) -> None:
     clip = write_mp4(tmp_path / "clip.mp4", moving_patches(3)[0])
     command = [sys.executable, "-m", "siamtrack", "track", str(clip), "--model", "siamcar_r50", "--engine", "openvin"]

@@ -70,8 +70,12 @@ def app_command(
             raise missing_package("the page", "starlette uvicorn websockets", "app") from error
         from siamtrack.apps.page.guard import is_loopback
         from siamtrack.apps.page.places import Places, Uploads
+        from siamtrack.video.reader import open_source
         from siamtrack.zoo import open_engine
 
+        if source is not None and "://" not in source and not source.isdecimal():
+            with open_source(source):  # a file that cannot be read is told here, not on the page
+                pass
         if files is not None and not files.is_dir():
             raise InputError(f"--files expects a folder; got '{files}'")
         opened = open_engine(model, device, preset, parse_settings(settings or []), engine, threads)
