@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -41,3 +47,28 @@ def test_training_logs_a_line_a_row(capsys: pytest.CaptureFixture[str], monkeypa
         "step 15: success 0.2500",
         "step 20/40: loss 1.2500, 20.0 pairs/s, 0:00:04 left",
     ]
+
+
+def test_a_terminal_is_told_what_is_being_loaded(tmp_path: Path) -> None:
+    main, side = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "siamtrack",
+        "demo",
+        "--end",
+        "1",
+        "--model",
+        "siamcar_pico",
+        "--out",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=side) as program:
+        os.close(side)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal's other end is closed
+            while part := os.read(main, 4096):
+                shown += part
+        assert program.wait(60) == 0
+    os.close(main)
+    assert shown.startswith(b"loading siamcar_pico ...\r\x1b[K")

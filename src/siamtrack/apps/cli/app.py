@@ -16,6 +16,7 @@ import typer
 
 from siamtrack.apps.cli.interrupts import ends_at_once
 from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settings, Threads, parse_settings
+from siamtrack.apps.cli.progress import loading
 from siamtrack.errors import InputError, missing_package, reason
 from siamtrack.presets import DEFAULT_MODEL
 
@@ -61,7 +62,7 @@ def app_command(
             raise InputError("with --static the page opens what is on the device that shows it: leave out the source")
         _write_static(static, model, preset, settings or [], runtime)
         return
-    with ends_at_once():
+    with ends_at_once(), loading(model):
         try:
             import uvicorn
 
@@ -98,7 +99,7 @@ def app_command(
 
 
 def _write_static(folder: Path, model: str, preset: str | None, settings: Sequence[str], runtime: Path | None) -> None:
-    with ends_at_once():
+    with ends_at_once(), loading("torch"):
         from siamtrack.apps.page.static import write_static
         from siamtrack.export import export_model
         from siamtrack.io import read_bytes

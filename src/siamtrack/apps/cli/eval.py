@@ -52,7 +52,7 @@ def eval_command(
     Results are kept in OUT/<tracker>/<suite>. What is there already is not run again, so a run that was
     stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
     """
-    from siamtrack.apps.cli.progress import Display, EvaluationBoard
+    from siamtrack.apps.cli.progress import Display, EvaluationBoard, loading
     from siamtrack.evaluation.evaluate import evaluate, open_store, pending, read_suite
     from siamtrack.evaluation.jobs import Workers
     from siamtrack.evaluation.scoring import scoring_task
@@ -65,7 +65,8 @@ def eval_command(
         chosen = with_speed(chosen, tracker_fps)
     scoring_task(chosen, rules)
     changes = parse_settings(settings or [])
-    specs = [find_tracker(name, device, preset, changes, engine) for name in model]
+    with loading(", ".join(model)):
+        specs = [find_tracker(name, device, preset, changes, engine) for name in model]
     names = [spec.name for spec in specs]
     if len(set(names)) != len(names):
         twice = next(n for n in names if names.count(n) > 1)

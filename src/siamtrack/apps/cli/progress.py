@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +23,25 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from siamtrack.errors import printable
+
 if TYPE_CHECKING:
     from siamtrack.evaluation.store import Failure
     from siamtrack.formats.sequence import VideoSequence
     from siamtrack.tuning.scores import TuningJob
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Say on a terminal what is being loaded, until it is: torch alone takes seconds to import."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    print(f"loading {printable(what)} ...", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 class _Speed(ProgressColumn):

@@ -17,7 +17,7 @@ import typer
 from siamtrack.apps.cli.app import app_command
 from siamtrack.apps.cli.interrupts import ends_at_once
 from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settings, Threads, parse_settings
-from siamtrack.apps.cli.progress import Display
+from siamtrack.apps.cli.progress import Display, loading
 from siamtrack.apps.cli.session import Outputs, Tally, run_session
 from siamtrack.errors import InputError, reason
 from siamtrack.presets import DEFAULT_MODEL
@@ -129,7 +129,7 @@ def track(
     keyed = any(":" in text for text in box)
     outputs = Outputs(_with_formats(output or [], formats or []), video, trails, label or ["object"])
     with ExitStack() as stack:
-        with ends_at_once():
+        with ends_at_once(), loading(model):
             import siamtrack
             from siamtrack.geometry.inputs import checked_boxes
             from siamtrack.tracking.tracker import follow
@@ -292,7 +292,7 @@ def demo(
 
     The clip comes with the fish's true boxes, against which the tracked ones are measured.
     """
-    with ends_at_once():
+    with ends_at_once(), loading(model):
         import siamtrack
         from siamtrack.io import write_whole
         from siamtrack.tracking.tracker import follow

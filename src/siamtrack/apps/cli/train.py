@@ -92,7 +92,10 @@ def train(
 
     Ctrl-C saves a checkpoint. Several processes train together under torchrun.
     """
-    _check_device(device)
+    from siamtrack.apps.cli.progress import loading
+
+    with loading("torch"):
+        _check_device(device)
     from siamtrack.apps.cli.train_logs import check_logs, open_log
 
     check_logs(log or [])
