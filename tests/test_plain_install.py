@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -96,12 +97,23 @@ def test_what_needs_torch_says_how_to_get_it(
     assert out.stderr.count("\n") == 1 and "pip install 'siamtrack[torch]'" in out.stderr
 
 
+def interpreter(version: str) -> str:
+    """A Python of this version, here or of pyenv's; skips the test where there is none."""
+    homes = sorted(Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob(f"versions/{version}.*/bin/python"))
+    for python in (shutil.which(f"python{version}"), *map(str, homes)):
+        if python and subprocess.run([python, "--version"], capture_output=True, check=False).returncode == 0:
+            return python
+    pytest.skip(f"Python {version} is not installed here")
+
+
 @pytest.mark.slow
-def test_a_wheel_in_an_empty_environment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_a_wheel_in_an_empty_environment(version: str, tmp_path: Path) -> None:
     """What a user does: the wheel and what it asks for, nothing else; the demo from nothing in under a minute."""
+    interpreter_path = interpreter(version)
     subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT], check=True)
     (wheel,) = tmp_path.glob("*.whl")
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    subprocess.run([interpreter_path, "-m", "venv", tmp_path / "venv"], check=True)
     python = tmp_path / "venv" / "bin" / "python"
     began = time.perf_counter()
     subprocess.run([python, "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel], check=True)
