@@ -16,12 +16,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from siamtrack.errors import DataError, printable, reason
 
+T = TypeVar("T")
+
 _LONGEST_NAME = 160
 _LARGEST = 2 << 30  # bytes that are read at once
+_LARGEST_JSON = 64 << 20  # bytes; in memory it may have twenty times as many
+_JSON_KINDS = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
 
 
 @contextmanager
@@ -139,14 +143,14 @@ def check_regular(path: Path) -> int:
     return found.st_size
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, largest: int = _LARGEST) -> bytes:
     """Return a file's content.
 
     Raises:
-        DataError: it cannot be read, or has more than 2 GiB; the message names it.
+        DataError: it cannot be read, or has more than `largest` bytes; the message names it.
     """
-    if (size := check_regular(path)) > _LARGEST:
-        raise DataError(f"{path}: {size} bytes; expected at most {_LARGEST}")
+    if (size := check_regular(path)) > largest:
+        raise DataError(f"{path}: {size} bytes; expected at most {largest}")
     try:
         return path.read_bytes()
     except (OSError, MemoryError) as error:
@@ -178,18 +182,20 @@ def append_line(path: Path, line: str, *, sync: bool = False) -> None:
         raise DataError(f"cannot write {path}: {reason(error)}") from None
 
 
-def parse_json(data: bytes | str, where: str) -> dict[str, Any]:
-    """Return the JSON object that a text holds; `where` names it in messages.
+def parse_json(data: bytes | str, where: str, largest: int = _LARGEST_JSON) -> dict[str, Any]:
+    """Return the JSON object that a text of at most `largest` bytes holds; `where` names it in messages.
 
     Raises:
-        DataError: no JSON, nested too deep to be read, or something other than an object.
+        DataError: no JSON, too long or nested too deep to be read, or something other than an object.
     """
+    if len(data) > largest:
+        raise DataError(f"{where}: {len(data)} bytes of JSON; expected at most {largest}")
     try:
         found = json.loads(data)
     except (ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"{where}: expected JSON: {reason(error)}") from None
     if not isinstance(found, dict):
-        raise DataError(f"{where}: expected a JSON object, got {type(found).__name__}")
+        raise DataError(f"{where}: expected a JSON object, got {_JSON_KINDS.get(type(found), 'null')}")
     return found
 
 
@@ -199,7 +205,22 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DataError: it cannot be read, is no JSON, or holds something other than an object; the message names it.
     """
-    return parse_json(read_bytes(path), str(path))
+    return parse_json(read_bytes(path, _LARGEST_JSON), str(path))
+
+
+def read_as(path: Path, kind: type[T]) -> T:
+    """Return the value of a type, as a dataclass, whose fields a JSON file holds; each is checked by pydantic.
+
+    Raises:
+        DataError: as `read_json`, or a field that is missing or of another type; the message names it.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(read_json(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
 
 
 def file_sha256(path: Path) -> str:
@@ -219,15 +240,16 @@ def image_size(source: Path | bytes) -> tuple[int, int] | None:
         source: a file, of which as little as possible is read, or its content (the beginning is enough).
 
     Returns:
-        None for a missing file, another format, a header that was cut off, and a JPEG with EXIF data, which may say
-        that it is to be turned: decode it then.
+        None for a missing file, a pipe, another format, a header that was cut off, and a JPEG with EXIF data, which may
+        say that it is to be turned: decode it then.
     """
     if isinstance(source, bytes):
         return _header_size(BytesIO(source))
     try:
+        check_regular(source)
         with source.open("rb") as file:
             return _header_size(file)
-    except OSError:
+    except (OSError, DataError):
         return None
 
 

@@ -91,8 +91,8 @@ def _campaign(args: argparse.Namespace, root: Path) -> int:
         codes[str(outcome.code)] += 1
         slowest = max(slowest, outcome.seconds)
         if args.list:
-            said = shlex.join(case.argv)
-            print(f"{number} {case.subject} {outcome.code} {outcome.seconds:.2f} {said!a} {list(case.edits)}")
+            ended = f"{outcome.code} {outcome.seconds:.2f} s {outcome.memory >> 20} MB"
+            print(f"{number} {case.subject} {case.around!r} {ended} {shlex.join(case.argv)!a} {list(case.edits)}")
         if wrong:
             kinds[wrong[0][:90]] += 1
             from dataclasses import replace

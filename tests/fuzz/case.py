@@ -23,6 +23,7 @@ from typing import Any
 
 import mutate
 import sandbox
+from around import AROUND, UNHEARD
 from sandbox import Outcome
 from subjects import SUBJECTS
 
@@ -31,17 +32,21 @@ __all__ = ["Case", "Workshop", "draw_case", "judge", "load_case"]
 ENDS_WITH_1 = {"eval", "check", "submit", "study", "tune"}
 """Commands whose exit code 1 says that they ran, and found something wrong."""
 LONGEST_LINE = 2500
-_MOST_KEPT = 8000
+_MOST_COMPARED = 256 << 20
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is run. `edits` are by file: how its content differs from the subject's, or what is there in its place."""
+    """What is run. `edits` are by file: how its content differs from the subject's, or what is there in its place.
+
+    `around` is one of `around.AROUND`, or nothing.
+    """
 
     subject: str
     argv: list[str]
     edits: dict[str, dict[str, Any]] = field(default_factory=dict)
     about: str = ""
+    around: str = ""
 
     def text(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=True) + "\n"
@@ -97,7 +102,7 @@ class Workshop:
             for name, edit in case.edits.items():
                 apply(place / name, edit)
             before = snapshot(place)
-            outcome = sandbox.run(case.argv, place)
+            outcome = sandbox.run(case.argv, place, AROUND.get(case.around))
             return outcome, judge(case, outcome, before, place)
 
 
@@ -158,17 +163,18 @@ def draw_case(workshop: Workshop, seed: int, number: int, subjects: list[str], o
         pool = named if named and draw.random() < 0.85 else files
         kinds = sorted({path.suffix for path in pool})
         with tempfile.TemporaryDirectory(dir=workshop.root) as bench:
-            for _ in range(draw.choice([1, 1, 1, 2, 4])):
+            for turn in range(draw.choice([1, 1, 1, 2, 4])):
                 suffix = draw.choice(kinds)
                 victim = draw.choice([path for path in pool if path.suffix == suffix])
-                copy = Path(bench, str(len(edits)), victim.name)
+                copy = Path(bench, str(turn), victim.name)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copyfile(whole / victim, copy)
                 mutate.break_file(copy, draw, [whole / draw.choice(files)])
                 edits[str(victim)] = difference((whole / victim).read_bytes(), copy)
     if kind > 0.7:
         argv = mutate.change_words(argv, draw, options.get(argv[0], []))
-    return Case(name, argv, edits)
+    around = draw.choice(list(AROUND)) if draw.random() < 0.06 else ""
+    return Case(name, argv, edits, around=around)
 
 
 # Judging
@@ -182,8 +188,9 @@ def snapshot(place: Path) -> dict[str, str]:
             names[:] = [name for name in names if name != "out"]
         for name in files:
             path = Path(folder, name)
-            mode = path.lstat().st_mode
-            kept = hashlib.sha1(path.read_bytes()).hexdigest() if stat.S_ISREG(mode) else ""
+            found_there = path.lstat()
+            mode, small = found_there.st_mode, found_there.st_size < _MOST_COMPARED
+            kept = hashlib.sha1(path.read_bytes()).hexdigest() if stat.S_ISREG(mode) and small else ""
             found[str(path.relative_to(place))] = f"{stat.S_IFMT(mode)} {kept}"
     return found
 
@@ -202,13 +209,17 @@ def judge(case: Case, outcome: Outcome, before: dict[str, str], place: Path) -> 
     told = [line for line in lines if line.startswith("siamtrack: ")]
     if outcome.code is None:
         return [f"hangs: {outcome.seconds:.0f} s"]
+    if outcome.memory > sandbox.MEMORY:
+        wrong.append(f"{outcome.memory >> 20} MB of memory")
     if "Traceback (most recent call last)" in outcome.errors:
-        return [f"traceback: {lines[-1][:300]}"]
+        return [*wrong, f"traceback: {lines[-1][:300]}"]
     if outcome.code not in (0, 1, 2):
         wrong.append(f"exit code {outcome.code}: {outcome.errors[-300:]}")
+    if outcome.code == 1 and case.around == "output that nobody reads":
+        return wrong
     if outcome.code == 1 and not ENDS_WITH_1 & set(case.argv[:2]):
         wrong.append("exit code 1 of a command that has none")
-    if outcome.code == 2:
+    if outcome.code == 2 and case.around not in UNHEARD:
         if not told or lines[-1] != told[-1]:
             wrong.append(f"no line of error at the end: {outcome.errors[-300:]!r}")
         elif len(told[-1]) > LONGEST_LINE:

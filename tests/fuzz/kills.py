@@ -54,7 +54,11 @@ JOBS: dict[str, Job] = {
     "index": Job("data-coco_video", "data index data -o out/made.npz"),
     "pack": Job("data-sequences", "data pack data -o out/shards --processes 1 --size 64 --smallest 1 --shard 3"),
     "picture": Job("shards", "data check shards --picture out/crops.png"),
-    "train": Job("train", "train tiny.toml --data shards --out out/run --steps 4 --val val", "--resume"),
+    "train": Job(
+        "train",
+        "train tiny.toml --data shards --out out/run --steps 4 --val val --set train.validate_every=2",
+        "--resume",
+    ),
     "import": Job("import", "import whole.pth --from siamfc-pytorch --preset siamfc --out out/made.safetensors"),
     "study": Job("study", f"study center-bias --data shards --out out/study --shift 0 --crops 2 {_TINY}"),
 }

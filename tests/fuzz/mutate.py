@@ -100,7 +100,7 @@ def change(suffix: str, data: bytes, draw: Draw) -> bytes:
     inside: dict[str, Callable[[bytes, Draw], bytes]] = {
         ".json": _json, ".jsonl": _json_lines, ".toml": _toml, ".zip": _zip, ".npz": _zip, ".pt": _zip, ".pth": _zip,
         ".tar": _tar, ".safetensors": _safetensors, ".png": _png, ".jpg": _jpeg, ".jpeg": _jpeg, ".npy": _npy,
-        ".xml": _xml, ".onnx": _bytes,
+        ".xml": _xml, ".onnx": _onnx,
     }  # fmt: skip
     if suffix in inside and draw.random() < 0.75:
         try:
@@ -241,6 +241,44 @@ def _xml(data: bytes, draw: Draw) -> bytes:
     if kind < 0.1:
         return b"<a>" * 20_000 + data
     return _text(data, draw)
+
+
+def _onnx(data: bytes, draw: Draw) -> bytes:
+    """A graph that is a graph still, with another description, shape, name, operation or constant."""
+    import onnx
+
+    model = onnx.load_from_string(data)
+    kind = draw.random()
+    if kind < 0.4:
+        entry = draw.choice(list(model.metadata_props))
+        entry.value = _json(entry.value.encode(), draw).decode() if draw.random() < 0.8 else draw.choice(_TEXTS)
+    elif kind < 0.55:
+        shape = draw.choice([*model.graph.input, *model.graph.output]).type.tensor_type
+        if draw.random() < 0.3:
+            shape.elem_type = draw.choice([0, 1, 7, 8, 10, 99])
+        elif shape.shape.dim:
+            draw.choice(list(shape.shape.dim)).dim_value = draw.choice([0, -1, 1, 7, 2**31, 2**62])
+    elif kind < 0.65:
+        draw.choice([*model.graph.input, *model.graph.output]).name = draw.choice(["", "x", "frame", "boxes", "a\0b"])
+    elif kind < 0.8:
+        node = draw.choice([*model.graph.node, *(node for function in model.functions for node in function.node)])
+        names = draw.choice([node.input, node.output])
+        if draw.random() < 0.5 or not names:
+            node.op_type = draw.choice(["Relu", "Loop", "Nothing", "ConstantOfShape", "Reshape", "Expand", "Range"])
+        else:
+            names[draw.randrange(len(names))] = draw.choice(["", "x", "frame", "boxes", *node.output])
+    elif kind < 0.9 and model.graph.initializer:
+        constant = draw.choice(list(model.graph.initializer))
+        if draw.random() < 0.5 and constant.dims:
+            constant.dims[0] = draw.choice([0, -1, 1, 2**40])
+        else:
+            constant.raw_data = _bytes(constant.raw_data, draw)
+    else:
+        if draw.random() < 0.5:
+            model.ir_version = draw.choice([0, 1, 99, 2**40])
+        else:
+            model.opset_import[0].version = draw.choice([-1, 0, 1, 999])
+    return bytes(model.SerializeToString())
 
 
 def _member(name: str, data: bytes, draw: Draw) -> bytes:

@@ -31,7 +31,9 @@ SECONDS = 20.0
 PATIENCE = 120.0
 """Seconds on the clock for a run that computes on a busy machine."""
 MEMORY = 4 << 30
-"""Bytes of private memory."""
+"""Bytes that a run may hold at once."""
+_GRANTED = 6 << 30
+"""Bytes of private memory that it gets at most: one that asks for more is refused, and may say so in a line."""
 NOBODY = 65534
 """The user that runs are, where this program is run by root."""
 _MOST_PRINTED = 1 << 20
@@ -39,13 +41,14 @@ _MOST_PRINTED = 1 << 20
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: `code` as a shell sees it, None if it was ended for taking too long."""
+    """How a run ended: `code` as a shell sees it, None if it was ended for taking too long; `memory` in bytes."""
 
     code: int | None
     printed: str
     errors: str
     seconds: float
     left_running: bool = False
+    memory: int = 0
 
 
 def preload() -> None:
@@ -111,13 +114,13 @@ def run_function(
     if child == 0:
         _become(function, cwd, streams, before)
     try:
-        code = _watch(child, began, kill_after)
+        code, memory = _watch(child, began, kill_after)
         left = _sweep(child, killed=code is None or kill_after is not None)
         printed, errors = map(_content, streams)
     finally:
         for stream in streams:
             os.close(stream)
-    return Outcome(code, printed, errors, time.monotonic() - began, left)
+    return Outcome(code, printed, errors, time.monotonic() - began, left, memory)
 
 
 def _become(function: Callable[[], Any], cwd: Path, streams: list[int], before: Callable[[], None] | None) -> None:
@@ -133,7 +136,7 @@ def _become(function: Callable[[], Any], cwd: Path, streams: list[int], before: 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+        resource.setrlimit(resource.RLIMIT_DATA, (_GRANTED, _GRANTED))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         _fork_workers()
         os.chdir(cwd)
@@ -178,21 +181,22 @@ def _fork_workers() -> None:
     setattr(pool, "get_context", lambda kind: fork)  # noqa: B010
 
 
-def _watch(child: int, began: float, kill_after: float | None) -> int | None:
-    """Wait for the child; return its exit code as a shell would, None if it had to be ended."""
+def _watch(child: int, began: float, kill_after: float | None) -> tuple[int | None, int]:
+    """Wait for the child; return its exit code as a shell would, None if it had to be ended, and its bytes at most."""
     handle = os.pidfd_open(child)
     try:
         limit = SECONDS if kill_after is None else kill_after
         while True:
             left = began + limit - time.monotonic()
             if select.select([handle], [], [], max(left, 0.0))[0]:
-                return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                _, status, used = os.wait4(child, 0)
+                return os.waitstatus_to_exitcode(status), used.ru_maxrss << 10
             if kill_after is None and limit < PATIENCE and _computes(child, limit):
                 limit += 5.0
                 continue
             os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return None if kill_after is None else -signal.SIGKILL
+            _, _, used = os.wait4(child, 0)
+            return None if kill_after is None else -signal.SIGKILL, used.ru_maxrss << 10
     finally:
         os.close(handle)
 

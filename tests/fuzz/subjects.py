@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import made_sets
 import numpy as np
 import torch
@@ -67,11 +68,8 @@ def weights(folder: Path) -> None:
 def film(path: Path, count: int = 6) -> None:
     from siamtrack.video.writer import VideoWriter
 
-    boxes = path_of(count)
-    frames = np.full((count, 48, 64, 3), 40, np.uint8)
     with VideoWriter(path, (64, 48), 10.0) as writer:
-        for frame, (x, y, w, h) in zip(frames, boxes.astype(int).tolist(), strict=True):
-            frame[y : y + h, x : x + w] = 220
+        for frame in moving(count):
             writer.write(frame)
 
 
@@ -80,6 +78,61 @@ def clips(root: Path) -> None:
     film(root / "clip.mp4")
     draw(root / "frames", path_of(4))
     draw(root / "pngs", path_of(3), "%d.png")
+
+
+def pictures(root: Path) -> None:
+    """Frames and videos in other formats."""
+    from PIL import Image
+
+    weights(root)
+    images = [Image.fromarray(frame) for frame in moving(3)]
+    for suffix, options in {"png": {}, "bmp": {}, "webp": {"lossless": True}, "tif": {}, "ppm": {}}.items():
+        for number, image in enumerate(images):
+            path = root / suffix / f"{number}.{suffix}"
+            path.parent.mkdir(exist_ok=True)
+            image.save(path, **options)
+    (root / "turned").mkdir()
+    (root / "deep").mkdir()
+    for number, image in enumerate(images):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(root / "turned" / f"{number}.jpg", exif=exif)
+        deep = np.asarray(image.convert("L")).astype(np.uint16) * 256
+        Image.fromarray(deep).save(root / "deep" / f"{number}.png")
+    for suffix, codec in {"mkv": "mpeg4", "avi": "mjpeg", "ts": "mpeg4", "mov": "mpeg4"}.items():
+        with av.open(str(root / f"clip.{suffix}"), "w") as out:
+            coded = out.add_stream(codec, rate=10)
+            coded.width, coded.height = 64, 48
+            coded.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            for frame in moving(5):
+                out.mux(coded.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            out.mux(coded.encode(None))
+
+
+def moving(count: int) -> np.ndarray:
+    """Frames (count, 48, 64, 3) of a bright box."""
+    frames = np.full((count, 48, 64, 3), 40, np.uint8)
+    for frame, (x, y, w, h) in zip(frames, path_of(count).astype(int).tolist(), strict=True):
+        frame[y : y + h, x : x + w] = 220
+    return frames
+
+
+def exported(root: Path) -> None:
+    """A model that ships, as ONNX and as OpenVINO, and what the page needs to run it in a browser."""
+    import onnx
+
+    from siamtrack.export.openvino import write_openvino
+    from siamtrack.zoo.packaged import packaged_export
+
+    packed = packaged_export("siamcar_pico")
+    assert packed is not None
+    shutil.copyfile(packed, root / "pico.onnx")
+    write_openvino(onnx.load(packed), root / "vino.xml", half=False)
+    film(root / "clip.mp4", 4)
+    folder_set(root / "data", {"one": 3})
+    for name in ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
+        (root / "web").mkdir(exist_ok=True)
+        (root / "web" / name).write_text("none\n")
 
 
 def sequences(root: Path) -> None:
@@ -216,6 +269,38 @@ SUBJECTS: dict[str, Subject] = {
         3.0,
         "--overwrite",
     ),
+    "track-formats": Subject(
+        clips,
+        (
+            f"track frames {_ONE} --model siamcar.safetensors --format coco|cvat|labelstudio|mot|yolo|jsonl "
+            "--output out/boxes.zip|out/boxes.txt|out/boxes --label cat",
+            f"track frames {_ONE} --box 8,8,9,9 --model siamrpn.safetensors --format coco --output out/boxes.json "
+            "--format cvat --output out/boxes.xml --label cat --label dog",
+            "track clip.mp4|frames --box 0:4,6,12,10 --box 3:7,8,12,10 --model siamcar.safetensors "
+            "--output out/boxes.json",
+            f"track clip.mp4 {_ONE} --model siamfc.safetensors --vid-stride 2 --output out/boxes.csv --video out/a.mp4",
+        ),
+        1.5,
+    ),
+    "pictures": Subject(
+        pictures,
+        (
+            f"track png|bmp|webp|tif|ppm|turned|deep {_ONE} --model siamcar.safetensors --output out/boxes.csv",
+            f"track clip.mkv|clip.avi|clip.ts|clip.mov {_ONE} --model siamcar.safetensors --output out/boxes.csv",
+        ),
+        1.5,
+    ),
+    "exported": Subject(
+        exported,
+        (
+            f"track clip.mp4 {_ONE} --model pico.onnx|vino.xml --output out/boxes.csv",
+            f"track clip.mp4 {_ONE} --model pico.onnx --engine openvino|onnxruntime --output out/boxes.csv",
+            "eval pico.onnx --suite folder --data data --out out/results --processes 1",
+            "app --static out/page --model pico.onnx --onnxruntime-web web",
+        ),
+        2.0,
+    ),
+    "lists": Subject(lambda root: None, ("study list", "--version", "--help", "track --help"), 0.1),
     "demo": Subject(weights, ("demo --model siamcar.safetensors --end 3 --out out/demo",), 0.5),
     "eval": Subject(
         sequences,

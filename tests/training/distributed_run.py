@@ -17,7 +17,7 @@ from siamtrack.config import Train, load_preset
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.training import loop
-from siamtrack.training.distributed import ProcessGroup, join_processes
+from siamtrack.training.distributed import ProcessGroup, end_process, join_processes
 
 real_open = loop.unfreeze_backbone
 
@@ -52,6 +52,7 @@ def main(data: str, out: str, *presets: str) -> None:
     loop.unfreeze_backbone = still
     with join_processes("cpu") as world:
         train_all(Path(data), Path(out), [Path(path) for path in presets], world)
+    end_process()
 
 
 if __name__ == "__main__":

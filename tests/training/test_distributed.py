@@ -20,7 +20,7 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError
 from siamtrack.models.losses import joint_count
 from siamtrack.training import loop
-from siamtrack.training.distributed import ProcessGroup
+from siamtrack.training.distributed import ProcessGroup, join_processes
 from siamtrack.training.failure import pack, pick, unpack
 from siamtrack.training.loop import check_parts, draw_batch
 from training_toys import FAMILIES, TINY, family_preset, write_preset, write_shard
@@ -118,3 +118,19 @@ def test_batches_that_cannot_be_shared_are_refused(home: Path) -> None:
 
 def test_counts_of_a_process_on_its_own() -> None:
     assert float(joint_count(torch.tensor(5))) == 5 and float(joint_count(torch.tensor(0))) == 1
+
+
+def test_a_process_of_a_group_ends_at_once_with_its_output_and_code() -> None:
+    program = "from siamtrack.training.distributed import end_process; print('done', end=''); end_process(3)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (3, "done")
+
+
+@pytest.mark.parametrize("variables", [{"WORLD_SIZE": "two"}, {"WORLD_SIZE": "2"}])
+def test_variables_that_are_not_torchruns_are_told(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match="torchrun"), join_processes("cpu"):
+        pass

@@ -26,9 +26,10 @@ from typing import IO, Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as Pictures
 
 from siamtrack.errors import DataError, reason
-from siamtrack.io import first_names
+from siamtrack.io import first_names, image_size
 from siamtrack.storage import (
     Place,
     exists,
@@ -50,6 +51,8 @@ UNFINISHED = "unfinished.json"
 """Beside shards while they are made; it tells what is done."""
 _PATTERN = re.compile(r"\{(\d{1,12})\.\.(\d{1,12})\}")
 _MOST_SHARDS = 100_000
+_MOST_PIXELS = 1 << 27  # of an image: decoded it has three bytes each, and is copied once
+_LARGEST_CROP = 256 << 20  # bytes of a member
 
 Box = tuple[float, float, float, float]
 
@@ -134,8 +137,20 @@ def decode(jpeg: bytes) -> Image | None:
     """
     if not jpeg or (jpeg[:2] == b"\xff\xd8" and b"\xff\xd9" not in jpeg[-1024:]):
         return None
+    width, height = image_size(jpeg) or _slow_size(jpeg)
+    if width * height > _MOST_PIXELS:
+        return None
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _slow_size(image: bytes) -> tuple[int, int]:
+    """The size of an image with EXIF data or of another format, whose pixels are not read; (0, 0) if it is none."""
+    try:
+        with Pictures.open(BytesIO(image)) as header:
+            return header.size
+    except Exception:  # whatever a decoder stumbles over in a damaged header
+        return 0, 0
 
 
 def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, CropLabel]]:
@@ -154,6 +169,8 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Cro
                 stored = tar.extractfile(member)
                 if stored is None:
                     continue
+                if member.size > _LARGEST_CROP:
+                    raise ValueError(f"{first_names([member.name])} has {member.size} bytes")
                 key, _, kind = member.name.rpartition(".")
                 if kind in ("jpg", "jpeg", "png"):
                     pictures[key] = stored.read()
@@ -161,7 +178,7 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Cro
                     labels[key] = _label(json.loads(stored.read()), f"{name}: the annotation {key}.json")
                 if key in pictures and key in labels:
                     yield key, pictures.pop(key), labels.pop(key)
-    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
+    except (tarfile.TarError, OSError, ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"{name} is no readable WebDataset shard: {reason(error)}") from error
     for key, label in labels.items():
         yield key, b"", label

@@ -39,6 +39,7 @@ except ImportError:
 
 _LOOK_EVERY = 0.5
 _ANSWER = 30.0
+_CONNECTED = 10.0  # seconds
 
 
 def run_on_cluster(
@@ -52,8 +53,8 @@ def run_on_cluster(
         DataError: the cluster went away.
     """
     try:
-        client = Client(workers.cluster, timeout=_ANSWER, set_as_default=False, name="siamtrack")
-    except (OSError, ValueError) as error:
+        client = Client(workers.cluster, timeout=_CONNECTED, set_as_default=False, name="siamtrack")
+    except (OSError, ValueError, TypeError) as error:  # TypeError: tls:// without certificates
         raise ConfigError(
             f"no Dask scheduler answers at {workers.cluster} ({one_line(error)}); start one with `dask scheduler`"
         ) from None

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from siamtrack.errors import ConfigError, DataError
+from siamtrack.errors import ConfigError, DataError, reason
 from siamtrack.evaluation.protocols import TimedRun
 from siamtrack.formats.records import Predictions, parse_column, parse_regions
 from siamtrack.formats.results import region_lines, result_path
@@ -167,13 +167,16 @@ class Store:
 
     def timing(self, sequence: str, key: str) -> Timing:
         """Read how long a run took."""
-        found = read_json_from(self._times(sequence, key))
+        place = self._times(sequence, key)
+        found = read_json_from(place)
         network = found.get("network")
-        return Timing(
-            np.array(found["seconds"]),
-            math.nan if network is None else float(network),
-            float(found["reading"]),
-        )
+        try:
+            seconds = np.array(found["seconds"], dtype=np.float64)
+            if seconds.ndim != 1:
+                raise ValueError("expected a list of seconds")
+            return Timing(seconds, math.nan if network is None else float(network), float(found["reading"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"{place}: {reason(error)}") from None
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the store, as `scores.json`."""
@@ -195,7 +198,15 @@ class Store:
     def failures(self) -> list[Failure]:
         """Return the recorded failures, by sequence name."""
         folder = join(self.root, "failed")
-        return [Failure(**read_json_from(join(folder, name))) for name in list_files(folder) if name.endswith(".json")]
+        return [_failure(join(folder, name)) for name in list_files(folder) if name.endswith(".json")]
+
+
+def _failure(place: Place) -> Failure:
+    row = read_json_from(place)
+    try:
+        return Failure(str(row["sequence"]), str(row["kind"]), str(row["message"]))
+    except KeyError as error:
+        raise DataError(f"{place}: {reason(error)}") from None
 
 
 def _first_difference(key: str, old: Any, new: Any) -> tuple[str, str, str]:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from siamtrack.errors import ConfigError, WeightsError, missing_torch
+from siamtrack.errors import ConfigError, SiamtrackError, WeightsError, missing_torch
+from siamtrack.evaluation.jobs import one_line
 from siamtrack.io import file_sha256
 from siamtrack.runtime.engine import GraphEngine
 from siamtrack.tracking.interface import TrackerLike
@@ -115,7 +116,12 @@ def find_tracker(
             identity["weights"] = [file_sha256(Path(part)) for part in files.split(",")]
         return TrackerSpec(f"opencv_{kind}", model, "cpu", identity)
     if factory is not None:
-        factory()
+        try:
+            factory()
+        except SiamtrackError:
+            raise
+        except Exception as error:  # another package's
+            raise ConfigError(f"the tracker '{model}' cannot be made: {one_line(error)}") from error
         source = inspect.getsourcefile(factory)
         identity |= {"device": "cpu", "factory": model, "source": file_sha256(Path(source)) if source else None}
         return TrackerSpec(model.replace(":", "_"), model, "cpu", identity, "other")
@@ -150,11 +156,14 @@ def find_factory(name: str) -> Callable[[], TrackerLike] | None:
         module, _, factory = name.partition(":")
         try:
             found: Callable[[], TrackerLike] = getattr(import_module(module), factory)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, SyntaxError) as error:
             raise ConfigError(f"no tracker '{name}': {error}; its module must lie on PYTHONPATH") from None
         return found
     point = next(iter(entry_points(group=_GROUP, name=name)), None)
-    return point.load() if point else None
+    try:
+        return point.load() if point else None
+    except Exception as error:  # another package's
+        raise ConfigError(f"the tracker '{name}' cannot be loaded: {one_line(error)}") from error
 
 
 def _opencv() -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from siamtrack.errors import missing_package
-from siamtrack.io import write_whole
+from siamtrack.io import whole_file
 
 
 def write_openvino(model: onnx.ModelProto, path: Path, half: bool) -> None:
@@ -30,5 +30,7 @@ def write_openvino(model: onnx.ModelProto, path: Path, half: bool) -> None:
         for entry in model.metadata_props:
             converted.set_rt_info(entry.value, entry.key)
         openvino.save_model(converted, str(made), compress_to_fp16=half)
-        write_whole(path.with_suffix(".bin"), made.with_suffix(".bin").read_bytes())
-        write_whole(path, made.read_bytes())
+        with whole_file(path) as graph, whole_file(path.with_suffix(".bin")) as weights:
+            weights.write_bytes(made.with_suffix(".bin").read_bytes())
+            graph.write_bytes(made.read_bytes())
+            path.unlink(missing_ok=True)  # were it killed now, an older graph would be read with the newer weights

@@ -25,8 +25,10 @@ _TEXT = frozenset({".txt", ".json", ".ini", ".label", ".tag", ".value", ".csv", 
 # Folders of frames hold hundreds of thousands of files, none of which is an annotation.
 _FRAME_FOLDERS = frozenset({"img", "imgs", "images", "frames", "depth", "ir", "data_seq", "zips"})
 
-_LARGEST = 2 << 30  # bytes of one file; COCO's annotations have a quarter of it
-_LARGEST_ZIPPED = 64 << 20
+_LARGEST = 2 << 30  # bytes of one file
+_LARGEST_TEXT = 64 << 20  # bytes of one file that is read whole
+_LARGEST_LINES = 16 << 20  # bytes of one text of boxes: some 500,000 frames
+_MOST_PACKED = 200  # times that a large member of a zip file may be larger than packed
 _ALL_ZIPPED = 2 << 30  # bytes of all text read from one zip file
 _HEADER = 1 << 20  # bytes of an image that hold its size
 _DEEPEST = 32
@@ -131,19 +133,21 @@ class Archive:
         """Return the bytes of one member.
 
         Raises:
-            DataError: it is missing, cannot be read, is larger than `largest` bytes (by default more than any
-                annotation), or its path leaves the archive.
+            DataError: it is missing, cannot be read, is larger than `largest` bytes (by default more than any text of
+                one sequence has), or its path leaves the archive.
         """
+        structured = PurePosixPath(member).suffix.lower() in (".json", ".xml", ".csv")
+        largest = largest or (_LARGEST_TEXT if structured else _LARGEST_LINES)
         if not _is_inside(member):
             raise DataError(f"{self.where()}: expected a path inside of it, got {member[:80]!r}")
         try:
             if self._zip is not None:
-                return self._unzip(self._zip, member, largest or _LARGEST_ZIPPED)
+                return self._unzip(self._zip, member, largest)
             path = self._path(member)
             if not path.is_file():
                 raise DataError(f"{path}: no such file or directory")
-            if path.stat().st_size > (largest or _LARGEST):
-                raise DataError(f"{path}: {path.stat().st_size} bytes; expected at most {largest or _LARGEST}")
+            if path.stat().st_size > largest:
+                raise DataError(f"{path}: {path.stat().st_size} bytes; expected at most {largest}")
             return path.read_bytes()
         except _BROKEN as error:
             raise DataError(f"{self.where(member)}: cannot be read: {reason(error)}") from None
@@ -152,7 +156,7 @@ class Archive:
         """Open a member as a stream of bytes; raises `DataError` if it cannot be."""
         try:
             if self._zip is not None:
-                return self._zip.open(self._members[member])
+                return self._zip.open(self._checked(member))
             if not _is_inside(member) or not self._path(member).is_file():
                 raise DataError(f"{self.where(member)}: no such file or directory")
             return self._path(member).open("rb")
@@ -186,14 +190,21 @@ class Archive:
         return self._root / member
 
     def _unzip(self, packed: zipfile.ZipFile, member: str, largest: int) -> bytes:
-        if member not in self._members:
-            raise DataError(f"{self.where(member)}: no such file or directory")
-        with packed.open(self._members[member]) as stream:
+        with packed.open(self._checked(member)) as stream:
             data = stream.read(largest + 1)  # the size in the zip file's directory need not be true
         self._read_bytes += len(data)
         if len(data) > largest or self._read_bytes > max(_ALL_ZIPPED, largest):
             raise DataError(f"{self.where(member)}: unpacks to more than any annotation has; expected a data set")
         return data
+
+    def _checked(self, member: str) -> zipfile.ZipInfo:
+        """A member of the zip file that is no bomb: of one that unpacks to a multiple of text, nothing is read."""
+        info = self._members.get(member)
+        if info is None:
+            raise DataError(f"{self.where(member)}: no such file or directory")
+        if info.file_size > _LARGEST_TEXT and info.file_size > _MOST_PACKED * info.compress_size:
+            raise DataError(f"{self.where(member)}: unpacks to {info.file_size} bytes; expected a data set")
+        return info
 
     def _list(self, at: str) -> tuple[dict[str, None], dict[str, None]]:
         """Folders and files of a folder, sorted, as dicts: in order and fast to look up."""

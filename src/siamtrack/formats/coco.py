@@ -18,7 +18,7 @@ from siamtrack.formats.voc import frame_number
 from siamtrack.io import parse_json
 
 _NOT_INSTANCES = ("captions_", "person_keypoints_", "shards")
-_LARGEST = 1 << 30
+_LARGEST = 1 << 30  # bytes; COCO's own annotations have a half of it
 
 
 def _find(archive: Archive) -> dict[str, str]:
@@ -31,7 +31,7 @@ def _find(archive: Archive) -> dict[str, str]:
 def _read(archive: Archive, stem: str, member: str, report_problem: ReportProblem) -> Iterator[ObjectBox]:
     where = archive.where(member)
     try:
-        table = parse_json(archive.read(member, _LARGEST), where)
+        table = parse_json(archive.read(member, _LARGEST), where, _LARGEST)
         images: dict[Any, dict[str, Any]] = {image["id"]: image for image in table["images"]}
         names = {category["id"]: str(category["name"]) for category in table.get("categories", [])}
         videos = {video["id"]: str(video.get("file_name", video.get("name", ""))) for video in table.get("videos", [])}

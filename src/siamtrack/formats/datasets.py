@@ -44,6 +44,8 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 )  # fmt: skip
 """The layouts of data sets for evaluation, by name."""
 
+_LARGEST_JSON = 512 << 20  # bytes of PySOT's annotation of a benchmark; LaSOT's has a third of it
+
 _TRUTH_FILE = re.compile(r"groundtruth(?:_rect)?(?:\.(\d))?")
 _TRUTH_FOLDERS = ("gt", "anno", "annos", "groundtruth", "annotations")
 _NOT_TRUTH = frozenset({"absent", "absence", "cover", "att", "attr", "attributes", "nlp", "times", "results"})
@@ -230,7 +232,7 @@ def _size(told: Any) -> tuple[int, int] | None:
 def _read_pysot(path: Path) -> list[Truth]:
     """Read PySOT's `{seq: {gt_rect, attr, ..}}` or `{image_size, sequences: {seq: {gt, anchors}}}`."""
     with Archive(path) as archive:
-        document = parse_json(archive.read(path.name), str(path))
+        document = parse_json(archive.read(path.name, _LARGEST_JSON), str(path), _LARGEST_JSON)
     sequences = document.get("sequences", document)
     if not isinstance(sequences, Mapping):
         raise DataError(f"{path}: expected a JSON object of sequences")

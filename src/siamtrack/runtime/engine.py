@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -128,6 +129,13 @@ def _pixels(frame: Frame) -> npt.NDArray[np.uint8]:
     if frame.is_floating_point():
         raise InputError("exported trackers take frames of type uint8; got a tensor of floats: round it first")
     return np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy())
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise `ConfigError` for a number of threads that no machine has: a runtime would begin to start them."""
+    most = max(64, os.cpu_count() or 1)
+    if threads is not None and not 1 <= threads <= most:
+        raise ConfigError(f"threads: expected a number from 1 to {most}; got {threads}")
 
 
 def check_graph(exported: Exported, inputs: Iterable[str], outputs: Iterable[str]) -> None:

@@ -130,11 +130,11 @@ def _fields(file: BinaryIO, size: int, wanted: set[int]) -> Iterator[tuple[int, 
     while file.tell() < size:
         key = _varint(file)
         number, kind = key >> 3, key & 7
+        if kind not in (0, 1, 2, 5) or number == 0:
+            raise ValueError("its fields cannot be read")
         if kind == 0:
             _varint(file)
             continue
-        if kind not in (1, 2, 5) or number == 0:
-            raise ValueError("its fields cannot be read")
         length = _varint(file) if kind == 2 else 8 if kind == 1 else 4
         if file.tell() + length > size:
             raise EOFError("it is cut off")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from siamtrack.errors import ConfigError, WeightsError
-from siamtrack.runtime.engine import Arrays, GraphEngine, check_graph, import_runtime, installed_runtimes
+from siamtrack.runtime.engine import Arrays, GraphEngine, check_graph, check_threads, import_runtime, installed_runtimes
 from siamtrack.runtime.metadata import Exported, read_exported
 
 _THREADS = 4
@@ -32,8 +32,9 @@ def open_exported(
 
     Raises:
         WeightsError: a file that is missing, damaged, foreign or of a later format.
-        ConfigError: a runtime or device that is not there, or that does not read the file.
+        ConfigError: a runtime or device that is not there, or that does not read the file; too many threads.
     """
+    check_threads(threads)
     exported = read_exported(path)
     if runtime is None:
         able = [name for name in installed_runtimes() if _reads(name, exported.path, device)]

@@ -22,7 +22,7 @@ from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import DataError, InputError, missing_package
 from siamtrack.evaluation.jobs import Beat
-from siamtrack.io import whole_file, write_whole
+from siamtrack.io import read_as, whole_file, write_whole
 from siamtrack.models.siamese import Candidates, Matcher
 from siamtrack.models.weights import load_weights
 from siamtrack.training.log import Report
@@ -240,8 +240,8 @@ def open_study(
 
 
 def read_results(out: Path) -> list[Bias]:
-    """The results so far, by shift."""
-    found = [Bias(**json.loads(path.read_text(encoding="utf-8"))) for path in out.glob("shift-*/result.json")]
+    """The results so far, by shift; raises `DataError` for a file that is none."""
+    found = [read_as(path, Bias) for path in out.glob("shift-*/result.json")]
     return sorted(found, key=lambda bias: bias.shift)
 
 

@@ -29,7 +29,7 @@ from siamtrack.evaluation.store import Failure
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import VideoSequence
-from siamtrack.io import read_json, write_whole
+from siamtrack.io import read_as, write_whole
 from siamtrack.studies.papers import Row, Scale, Study
 from siamtrack.training.log import Report
 from siamtrack.training.loop import RunOptions, train
@@ -206,20 +206,29 @@ class _Watched:
         self.beat()
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """A row's `result.json`: the preset and number of frames that it was made with, and its result."""
+
+    preset: dict[str, Any]
+    frames: int
+    metrics: Result
+
+
 def _known(plan: Plan, name: str, seed: int) -> Result | None:
     """A row's result, if all of the plan's suites are in it.
 
     Raises:
         ConfigError: it was made with other settings.
+        DataError: it is no result.
     """
     path = _place(plan, name, seed) / "result.json"
     if not path.exists():
         return None
-    stored = read_json(path)
-    if stored["preset"] != json.loads(preset_to_json(row_preset(plan, name, seed))) or stored["frames"] != plan.frames:
+    stored = read_as(path, _Stored)
+    if stored.preset != json.loads(preset_to_json(row_preset(plan, name, seed))) or stored.frames != plan.frames:
         raise ConfigError(f"{path} was made with other settings; give another --out")
-    found: Result = stored["metrics"]
-    return found if plan.suites.keys() <= found.keys() else None
+    return stored.metrics if plan.suites.keys() <= stored.metrics.keys() else None
 
 
 def read_results(plan: Plan) -> dict[str, list[Result]]:

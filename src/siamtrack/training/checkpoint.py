@@ -165,6 +165,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # of one that was removed meanwhile, by its holder's end, others know nothing
+                if not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+                    raise OSError
             except OSError:
                 stream.seek(0)
                 holder = stream.readline(200).strip() or "another process"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -77,21 +79,42 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started; a process on its own is a group of one.
 
     Raises:
-        ConfigError: fewer GPUs than processes on this machine.
+        ConfigError: fewer GPUs than processes on this machine, variables that are not torchrun's, or no answer.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    try:
+        size, local = (int(os.environ.get(name, usual)) for name, usual in (("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
+    except ValueError as error:
+        raise ConfigError(
+            f"WORLD_SIZE and LOCAL_RANK: expected whole numbers, as torchrun sets them: {error}"
+        ) from None
+    if size == 1:
         yield ProcessGroup()
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.device(device).type == "cuda"
     if cuda and local >= torch.cuda.device_count():
         raise ConfigError(f"a GPU for each process is needed; there are {torch.cuda.device_count()} here")
     if cuda:
         torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        dist.init_process_group("nccl" if cuda else "gloo")
+    except (ValueError, RuntimeError) as error:  # RuntimeError: torch's own, of addresses and time limits
+        said = (str(error).splitlines() or ["no reason"])[0][:300]
+        raise ConfigError(f"cannot join the other processes; start them with torchrun: {said}") from None
     try:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size(), local)
         # A process that leaves while another still talks to it would make that one fail.
         dist.barrier()
     finally:
         dist.destroy_process_group()
+
+
+def end_process(code: int = 0) -> NoReturn:
+    """End a process that was one of a group, at once, when its output is written.
+
+    DistributedDataParallel keeps gloo's threads alive beyond the end of the group. While Python cleans up, one of them
+    aborts the process now and then ("terminate called without an active exception").
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):  # closed, or none
+            stream.flush()
+    os._exit(code)

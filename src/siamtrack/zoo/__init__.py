@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from siamtrack.errors import ConfigError, did_you_mean, missing_torch
 from siamtrack.presets import DEFAULT_MODEL
+from siamtrack.runtime.engine import check_threads
 from siamtrack.runtime.metadata import EXPORT_SUFFIXES
 from siamtrack.runtime.sessions import open_exported
 from siamtrack.tracking.interface import Engine
@@ -83,8 +84,7 @@ def open_engine(
             f"unknown engine '{engine}'{did_you_mean(engine, get_args(EngineName))} "
             f"Expected {', '.join(get_args(EngineName))}"
         )
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads: expected a number from 1 on; got {threads}")
+    check_threads(threads)
     if str(model).startswith(HUB):
         model = fetch_model(str(model))
     changed = preset is not None or bool(settings)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +23,7 @@ from siamtrack.apps.cli.study import study
 from siamtrack.apps.cli.track import demo, track
 from siamtrack.apps.cli.train import train
 from siamtrack.apps.cli.tune import tune_command
-from siamtrack.errors import SiamtrackError, missing_torch, printable
+from siamtrack.errors import InputError, SiamtrackError, missing_torch, printable, reason
 
 # The base of all that typer finds wrong with arguments: it is exported under this name alone.
 _UsageError: Any = typer.BadParameter.__base__
@@ -73,6 +76,7 @@ def run() -> None:
             # A file's name may hold what the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
     try:
+        _check_folder()
         with ends_while_importing():
             code = app(prog_name="siamtrack", standalone_mode=False)
     except ModuleNotFoundError as error:
@@ -80,8 +84,10 @@ def run() -> None:
         if found is error:
             raise
         code = _complain(str(found))
-    except (SiamtrackError, OSError) as error:
+    except SiamtrackError as error:
         code = _complain(str(error))
+    except OSError as error:
+        code = _complain(f"{error.filename}: {reason(error)}" if error.filename else reason(error))
     except _UsageError as error:
         code = _complain(_usage(error))
     except KeyboardInterrupt:
@@ -92,7 +98,19 @@ def run() -> None:
         code = _complain("not enough memory here; expected smaller images, crops, batches or files")
     if code == 130:
         _complain("interrupted")
+    if os.environ.get("WORLD_SIZE", "1") != "1" and "torch.distributed" in sys.modules:
+        from siamtrack.training.distributed import end_process
+
+        end_process(code or 0)
     sys.exit(code or 0)
+
+
+def _check_folder() -> None:
+    """Refuse a current folder that was deleted: libraries would end the process in ways of their own."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise InputError(f"the current folder cannot be used ({reason(error)}); change to another one") from None
 
 
 def _usage(error: Any) -> str:
@@ -114,5 +132,6 @@ def _complain(message: str) -> int:
     if len(line) > _LONGEST:
         line = f"{line[:_LONGEST]}..."
     if line:
-        print(f"siamtrack: {line}", file=sys.stderr)
+        with suppress(OSError):  # nobody listens
+            print(f"siamtrack: {line}", file=sys.stderr)
     return 2

@@ -32,7 +32,7 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as track.window=0.3; repeatable."),
 ]
 Processes = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core, one on a GPU.")
+    int | None, typer.Option(metavar="N", min=1, max=1024, help="Workers; by default one a core, one on a GPU.")
 ]
 Cluster = Annotated[
     str | None,

@@ -1,0 +1,86 @@
+"""What may be wrong around a command: its streams, its environment, its limits."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+__all__ = ["AROUND", "UNHEARD"]
+
+
+def _closed(number: int) -> None:
+    """Close a stream, as `>&-` does; something else takes its number, so that nothing is written to a file by it."""
+    os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    if number:
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+
+
+def _onto(number: int, descriptor: int) -> None:
+    os.dup2(descriptor, number)
+
+
+def _unread(number: int) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.dup2(writer, number)
+
+
+def _ascii() -> None:
+    os.environ |= {"LC_ALL": "C", "TERM": "dumb", "COLUMNS": "0", "LINES": "x", "NO_COLOR": "1"}
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream: TextIO = open(number, "w", encoding="ascii", buffering=1, closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
+
+
+def _nowhere() -> None:
+    for name in ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME"):
+        os.environ.pop(name, None)
+    os.environ |= {"TMPDIR": "/nonexistent", "MPLCONFIGDIR": "/nonexistent"}
+
+
+def _strange_variables() -> None:
+    os.environ |= {
+        "WORLD_SIZE": "two", "RANK": "-1", "LOCAL_RANK": "x", "OMP_NUM_THREADS": "many", "CUDA_VISIBLE_DEVICES": "x",
+        "HF_ENDPOINT": "nowhere", "AWS_PROFILE": "none", "PYTHONPATH": "\n", "MPLBACKEND": "none",
+    }  # fmt: skip
+
+
+def _small_files() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+
+
+def _few_files() -> None:
+    most = len(os.listdir("/proc/self/fd")) + 3  # noqa: PTH208
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _deleted_folder() -> None:
+    os.mkdir("in/gone")  # noqa: PTH102
+    os.chdir("in/gone")
+    os.rmdir("../gone")  # noqa: PTH106
+
+
+AROUND: dict[str, Callable[[], None]] = {
+    "no standard input": lambda: _closed(0),
+    "no standard output": lambda: _closed(1),
+    "no standard error": lambda: _closed(2),
+    "output on a full disk": lambda: _onto(1, os.open("/dev/full", os.O_WRONLY)),
+    "errors on a full disk": lambda: _onto(2, os.open("/dev/full", os.O_WRONLY)),
+    "output that nobody reads": lambda: _unread(1),
+    "errors that nobody reads": lambda: _unread(2),
+    "a plain terminal": _ascii,
+    "no home": _nowhere,
+    "strange variables": _strange_variables,
+    "files of at most 3000 bytes": _small_files,
+    "few open files": _few_files,
+    "a deleted folder": _deleted_folder,
+}
+"""Called in the process of a command before it begins."""
+
+UNHEARD = {"no standard error", "errors on a full disk", "errors that nobody reads"}
+"""Those in which no line of error can be seen."""
