@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from siamtrack.errors import DataError, missing_package
-from siamtrack.io import append_line, image_size, read_bytes, sweep_drafts, whole_file, write_whole
+from siamtrack.io import (
+    append_line,
+    image_size,
+    parse_json,
+    read_as,
+    read_bytes,
+    sweep_drafts,
+    whole_file,
+    write_whole,
+)
 
 
 @settings(max_examples=40, deadline=None)
@@ -81,6 +91,7 @@ def test_pipes_and_devices_are_neither_read_nor_replaced(tmp_path: Path) -> None
         for work in (lambda p: read_bytes(p), lambda p: write_whole(p, "x"), lambda p: append_line(p, "x")):
             with pytest.raises(DataError, match="expected a file; it is a"):
                 work(path)
+        assert image_size(path) is None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["pipe", "zero"]
 
 
@@ -96,3 +107,44 @@ def test_a_line_after_half_a_line_begins_on_its_own(tmp_path: Path) -> None:
 def test_every_message_is_one_line_that_can_be_printed(text: str) -> None:
     message = str(DataError(f"in {text} out"))
     assert message.isprintable() and message.encode().startswith(b"in ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("null", "expected a JSON object, got null"),
+        ("[1]", "got a list"),
+        ("1.5", "got a number"),
+        ("true", "got true or false"),
+        ("[" * 100_000, "nested too deep"),
+        ('{"a": "' + "x" * 50 + '"}', "58 bytes of JSON; expected at most 40"),
+    ],
+)
+def test_what_is_no_json_object_is_told_in_the_words_of_json(text: str, words: str) -> None:
+    with pytest.raises(DataError, match=f"^a file: .*{words}"):
+        parse_json(text, "a file", 40 if "xxx" in text else 1 << 20)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a file holds."""
+
+    name: str
+    sizes: list[float]
+
+
+def test_fields_of_a_file_are_checked_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "row.json"
+    path.write_text('{"name": "a", "sizes": [1, 2.5]}')
+    assert read_as(path, Row) == Row("a", [1, 2.5])
+    for text, where in {'{"name": "a"}': "sizes", '{"name": "a", "sizes": [1, "x"]}': "sizes.1"}.items():
+        path.write_text(text)
+        with pytest.raises(DataError, match=f"row.json: {where}: "):
+            read_as(path, Row)
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as stream:
+        stream.truncate(30 << 30)
+    with pytest.raises(DataError, match="32212254720 bytes; expected at most"):
+        read_bytes(tmp_path / "large")

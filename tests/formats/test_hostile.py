@@ -256,3 +256,21 @@ def test_a_name_that_no_file_can_have_stays_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a path inside") as error:
         read_truths(tmp_path, "vot")
     assert_one_line(str(error.value))
+
+
+def test_texts_are_read_up_to_what_their_kind_may_have(tmp_path: Path) -> None:
+    for name, size in {"a.txt": 17 << 20, "a.json": 65 << 20, "b.json": 17 << 20}.items():
+        with (tmp_path / name).open("wb") as stream:
+            stream.truncate(size)
+    with Archive(tmp_path) as archive:
+        for name in ("a.txt", "a.json"):
+            with pytest.raises(DataError, match="bytes; expected at most"):
+                archive.read(name)
+        assert len(archive.read("b.json")) == 17 << 20
+
+
+def test_a_table_in_a_zip_file_that_unpacks_to_a_multiple_is_not_opened(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("yt_bb.csv", b"id,1,2\n" * (10 << 20))
+    with Archive(tmp_path / "x.zip") as archive, pytest.raises(DataError, match="unpacks to more"):
+        archive.open("yt_bb.csv")

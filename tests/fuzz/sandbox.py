@@ -7,6 +7,7 @@ it has its own process, session and standard streams, and all that it started is
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import gc
 import importlib
 import multiprocessing
@@ -128,6 +129,7 @@ def _become(function: Callable[[], Any], cwd: Path, streams: list[int], before: 
     code = 70
     try:
         os.setsid()
+        faulthandler.disable()  # a test's, which would write to its own stderr
         null = os.open(os.devnull, os.O_RDONLY)
         for number, stream in enumerate((null, *streams)):
             os.dup2(stream, number)

@@ -7,6 +7,7 @@ when it starts. A word of a command that holds `|` offers a choice.
 from __future__ import annotations
 
 import io
+import shlex
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -140,6 +141,15 @@ def sequences(root: Path) -> None:
     folder_set(root / "data", {"one": 4, "two": 3})
 
 
+def started(root: Path) -> None:
+    """Folders in which an evaluation, a search and a study were done once, to go on in."""
+    from siamtrack.apps.cli.main import app
+
+    sequences(root)
+    for line in _STARTED:
+        app(shlex.split(line), standalone_mode=False)
+
+
 def store(root: Path) -> None:
     """Two trackers' results on one suite, its data, and the same results as raw files."""
     folder_set(root / "data", {"one": 6, "two": 5})
@@ -254,6 +264,10 @@ def study(root: Path) -> None:
 
 
 _ONE = "--box 4,6,12,10"
+_STARTED = (
+    "eval siamcar.safetensors --suite folder --data data --out run/results --processes 1",
+    "tune siamcar.safetensors --data data --out run/tuned.toml --grid track.window=0.3,0.4 --folds 2 --processes 1",
+)
 
 SUBJECTS: dict[str, Subject] = {
     "track": Subject(
@@ -321,6 +335,7 @@ SUBJECTS: dict[str, Subject] = {
         ),
         1.0,
     ),
+    "started": Subject(started, (*_STARTED, "report run/results --out out/page"), 1.5),
     "report": Subject(
         store,
         (

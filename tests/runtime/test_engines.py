@@ -188,3 +188,19 @@ def test_settings_of_an_exported_file_are_read_without_torch(tmp_path: Path) -> 
         other = tmp_path / "mover.xml"
         other.write_text(f"<net><rt_info><siamtrack value='{json.dumps(note())}'/></rt_info></net>")
         open_exported(other, "onnxruntime")
+
+
+@pytest.mark.parametrize("threads", [0, -1, 10**6, 10**20])
+def test_threads_that_no_machine_has_are_refused(tmp_path: Path, threads: int) -> None:
+    path = made_export(tmp_path / "made.onnx")
+    with pytest.raises(ConfigError, match="threads: expected a number from 1 to"):
+        open_exported(path, threads=threads)
+    with pytest.raises(ConfigError, match="threads: expected a number from 1 to"):
+        siamtrack.load(path, threads=threads)
+
+
+def test_a_file_of_zeros_is_told_at_once(tmp_path: Path) -> None:
+    with (tmp_path / "zeros.onnx").open("wb") as stream:
+        stream.truncate(30 << 30)
+    with pytest.raises(WeightsError, match="not an ONNX file"):
+        read_exported(tmp_path / "zeros.onnx")

@@ -203,7 +203,7 @@ class Archive:
         if info is None:
             raise DataError(f"{self.where(member)}: no such file or directory")
         if info.file_size > _LARGEST_TEXT and info.file_size > _MOST_PACKED * info.compress_size:
-            raise DataError(f"{self.where(member)}: unpacks to {info.file_size} bytes; expected a data set")
+            raise DataError(f"{self.where(member)}: unpacks to more than any annotation has; expected a data set")
         return info
 
     def _list(self, at: str) -> tuple[dict[str, None], dict[str, None]]:
