@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import socket
 import tempfile
@@ -92,6 +93,8 @@ def app_command(
         shown = "127.0.0.1" if host == "localhost" else f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")
         typer.echo(f"the page is at {address} (Ctrl-C ends it)")
+        # without descriptors for more connections it goes on with those that it has; asyncio would show a traceback
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         if browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
         with contextlib.suppress(KeyboardInterrupt):
