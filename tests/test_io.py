@@ -117,7 +117,7 @@ def test_every_message_is_one_line_that_can_be_printed(text: str) -> None:
         ("1.5", "got a number"),
         ("true", "got true or false"),
         ("[" * 100_000, "nested too deep"),
-        ('{"a": "' + "x" * 50 + '"}', "58 bytes of JSON; expected at most 40"),
+        ('{"a": "' + "x" * 50 + '"}', "59 bytes of JSON; expected at most 40"),
     ],
 )
 def test_what_is_no_json_object_is_told_in_the_words_of_json(text: str, words: str) -> None:

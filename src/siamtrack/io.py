@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 _LONGEST_NAME = 160
 _LARGEST = 2 << 30  # bytes that are read at once
-_LARGEST_JSON = 64 << 20  # bytes; in memory it may have twenty times as many
+_LARGEST_JSON = 32 << 20  # bytes; in memory it may have twenty times as many
 _JSON_KINDS = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
 
 

@@ -169,7 +169,7 @@ def test_engines_that_cannot_run_a_model_say_what_to_do(tmp_path: Path) -> None:
         ({"model": path, "engine": "torch"}, "torch does not run exported files"),
         ({"model": path, "settings": {"track.window": 0.3}}, "are fixed; export its weights anew"),
         ({"model": path, "device": "cuda:7", "engine": "openvino"}, "the device 'cuda:7' is not available"),
-        ({"model": path, "threads": 0}, "threads: expected a number from 1 on"),
+        ({"model": path, "threads": 0}, "threads: expected a number from 1 to"),
         ({"engine": "onnxruntime", "settings": {"track.window": 0.3}}, "with these settings with `siamtrack export`"),
         ({"model": tmp_path / "x.xml", "engine": "onnxruntime"}, "no exported file"),
     ]

@@ -28,7 +28,8 @@ _FRAME_FOLDERS = frozenset({"img", "imgs", "images", "frames", "depth", "ir", "d
 _LARGEST = 2 << 30  # bytes of one file
 _LARGEST_TEXT = 64 << 20  # bytes of one file that is read whole
 _LARGEST_LINES = 16 << 20  # bytes of one text of boxes: some 500,000 frames
-_MOST_PACKED = 200  # times that a large member of a zip file may be larger than packed
+_MOST_PACKED = 200  # times that a member of a zip file may be larger than packed
+_SMALL = 8192  # bytes, from which on that is looked at
 _ALL_ZIPPED = 2 << 30  # bytes of all text read from one zip file
 _HEADER = 1 << 20  # bytes of an image that hold its size
 _DEEPEST = 32
@@ -202,7 +203,7 @@ class Archive:
         info = self._members.get(member)
         if info is None:
             raise DataError(f"{self.where(member)}: no such file or directory")
-        if info.file_size > _LARGEST_TEXT and info.file_size > _MOST_PACKED * info.compress_size:
+        if info.file_size > _MOST_PACKED * max(info.compress_size, _SMALL):
             raise DataError(f"{self.where(member)}: unpacks to more than any annotation has; expected a data set")
         return info
 

@@ -25,7 +25,8 @@ def models(
 
     note = ""
     try:
-        rows = [_row(name) for name in preset_names()]
+        counted: dict[str, dict[str, Any]] = {}
+        rows = [_row(name, counted) for name in preset_names()]
     except ModuleNotFoundError as error:
         note = str(missing_torch("sizes, and the list of all presets,", error))
         rows = [row for name in preset_names() if (row := _shipped_row(name))]
@@ -59,7 +60,8 @@ def _shipped_row(name: str) -> dict[str, Any] | None:
     }
 
 
-def _row(name: str) -> dict[str, Any]:
+def _row(name: str, counted: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What a preset costs; `counted` are the costs by network and crops, which many presets share."""
     from dataclasses import asdict
 
     from siamtrack.config import load_preset
@@ -67,12 +69,14 @@ def _row(name: str) -> dict[str, Any]:
     from siamtrack.zoo.packaged import packaged_weights
 
     preset = load_preset(name)
+    key = repr((preset.model, preset.crops))
+    if key not in counted:
+        counted[key] = {**asdict(count_cost(preset)), "proposal_parameters": proposal_parameters(preset.model)}
     return {
         "name": name,
         "family": preset.model.family,
         "backbone": preset.model.backbone,
-        **asdict(count_cost(preset)),
-        "proposal_parameters": proposal_parameters(preset.model),
+        **counted[key],
         "weights": packaged_weights(name) is not None,
         "published": [asdict(score) for score in preset.published],
         "description": preset.description,
