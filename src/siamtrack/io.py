@@ -22,6 +22,9 @@ from siamtrack.errors import DataError, printable, reason
 
 T = TypeVar("T")
 
+MOST_PIXELS = 1 << 27
+"""Of a picture, as 16384x8192: some files say of sizes what they like, and decoded a pixel has three bytes."""
+
 _LONGEST_NAME = 160
 _LARGEST = 2 << 30  # bytes that are read at once
 _LARGEST_JSON = 32 << 20  # bytes; in memory it may have twenty times as many

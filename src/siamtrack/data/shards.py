@@ -29,7 +29,7 @@ import numpy.typing as npt
 from PIL import Image as Pictures
 
 from siamtrack.errors import DataError, reason
-from siamtrack.io import first_names, image_size
+from siamtrack.io import MOST_PIXELS, first_names, image_size
 from siamtrack.storage import (
     Place,
     exists,
@@ -51,7 +51,6 @@ UNFINISHED = "unfinished.json"
 """Beside shards while they are made; it tells what is done."""
 _PATTERN = re.compile(r"\{(\d{1,12})\.\.(\d{1,12})\}")
 _MOST_SHARDS = 100_000
-_MOST_PIXELS = 1 << 27  # of an image: decoded it has three bytes each, and is copied once
 _LARGEST_CROP = 256 << 20  # bytes of a member
 
 Box = tuple[float, float, float, float]
@@ -138,7 +137,7 @@ def decode(jpeg: bytes) -> Image | None:
     if not jpeg or (jpeg[:2] == b"\xff\xd8" and b"\xff\xd9" not in jpeg[-1024:]):
         return None
     width, height = image_size(jpeg) or _slow_size(jpeg)
-    if width * height > _MOST_PIXELS:
+    if width * height > MOST_PIXELS:
         return None
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from siamtrack.errors import InputError
+from siamtrack.io import MOST_PIXELS
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -25,6 +26,8 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise InputError(f"'{name}' has {opened.width}x{opened.height} pixels; expected at most {MOST_PIXELS}")
             # Only an image that is turned is copied for it; tag 0x0112 is EXIF's orientation.
             image = ImageOps.exif_transpose(opened) if opened.getexif().get(0x0112, 1) != 1 else opened
             if image.mode == "F":

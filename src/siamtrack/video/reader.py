@@ -18,6 +18,7 @@ import av
 import numpy as np
 
 from siamtrack.errors import InputError, reason
+from siamtrack.io import MOST_PIXELS
 from siamtrack.video.ahead import AheadOf
 from siamtrack.video.boxes import Clip
 from siamtrack.video.images import decode_image
@@ -30,7 +31,6 @@ IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".p
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 _TEXT_FORMATS = frozenset({"tty", "ass", "srt", "webvtt", "microdvd", "bin", "xbin", "adf", "idf"})
 _LAST_CAMERA = 99
-_MOST_PIXELS = 1 << 27  # of a frame, 16384x8192: some files say of sizes what they like
 _OPEN_TIMEOUT = 10.0  # seconds
 _STALL = 5.0  # seconds without a packet, after which a stream counts as broken
 _GIVE_UP = 60.0  # seconds of attempts to open a broken stream again
@@ -145,7 +145,7 @@ def _picture_stream(container: Any, name: str) -> Any:
         kind = container.format.name
         container.close()
         raise InputError(f"'{name}' is not a video: no picture stream in it (FFmpeg reads it as {kind})")
-    stream.codec_context.options = {"max_pixels": str(_MOST_PIXELS)}
+    stream.codec_context.options = {"max_pixels": str(MOST_PIXELS)}
     return stream
 
 
