@@ -204,13 +204,13 @@ def _watch(child: int, began: float, kill_after: float | None) -> tuple[int | No
 
 
 def _computes(child: int, seconds: float) -> bool:
-    """Whether a process has been short of processors, not stuck: it had a share of them, and less than the limit."""
+    """Whether a process has been short of processors, not stuck: it had a share of them, or waits for one."""
     try:
         fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return False
     used = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    return 0.1 * seconds < used < SECONDS
+    return used < SECONDS and (0.1 * seconds < used or bool(_members(child, "RD")))
 
 
 def _sweep(session: int, killed: bool) -> bool:
@@ -228,7 +228,8 @@ def _sweep(session: int, killed: bool) -> bool:
     return False
 
 
-def _members(session: int) -> list[int]:
+def _members(session: int, states: str = "RSDTt") -> list[int]:
+    """The processes of a session that are in one of some states, by their letters in /proc."""
     found = []
     for place in Path("/proc").iterdir():
         if (name := place.name).isdigit():
@@ -236,7 +237,7 @@ def _members(session: int) -> list[int]:
                 fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if int(fields[3]) == session and fields[0] not in "ZX":
+            if int(fields[3]) == session and fields[0] in states:
                 found.append(int(name))
     return found
 
