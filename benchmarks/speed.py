@@ -32,6 +32,7 @@ from siamtrack.config import load_preset
 from siamtrack.errors import SiamtrackError
 from siamtrack.evaluation.opencv import opencv_tracker
 from siamtrack.evaluation.trackers import TimedMatcher
+from siamtrack.models.frozen import freeze
 from siamtrack.models.weights import fold_norms
 from siamtrack.presets import preset_names
 from siamtrack.runtime.engine import GraphEngine
@@ -78,7 +79,7 @@ def make_engine(name: str, kind: str, threads: int) -> TorchEngine | GraphEngine
     if packaged_weights(name):
         return open_network(name)
     preset = load_preset(name)
-    return TorchEngine(fold_norms(preset.model.build()), preset)  # type: ignore[arg-type]
+    return TorchEngine(freeze(fold_norms(preset.model.build())), preset)  # type: ignore[arg-type]
 
 
 def run_ours(engine: TorchEngine, clip: Path, box: tuple[float, ...], frames: int, out: Path, times: Times) -> None:

@@ -140,7 +140,7 @@ def test_pixels_are_cut_as_opencv_cuts_them() -> None:
     for rounding, least in (("none", 0.995), ("pysot", 0.8), ("siamfc", 0.8)):
         wanted = crop.cut(frame, region, 63, fill, rounding=rounding).pixels
         for i, (low, side, colour) in enumerate(zip(*crop.squares(region, fill, rounding), strict=True)):
-            bounds, places, shares = crop.sampling(frame.shape[:2], low, side, 63, rounding != "none")
+            bounds, places, shares = crop.sampling(torch.tensor(frame.shape[:2]), low, side, 63, rounding != "none")
             y0, x0, y1, x1 = bounds.tolist()
             found = crop.resample(torch.from_numpy(frame[y0:y1, x0:x1]), places, shares, colour)
             assert (found - wanted[i]).abs().max() <= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from siamtrack.errors import ConfigError
 from siamtrack.export.graph import Halves, Store, joined, traced
 from siamtrack.export.longterm import longterm_step, search_sizes
 from siamtrack.export.modules import Begin, Step, state_tensors
-from siamtrack.export.quantise import quantised
+from siamtrack.export.quantise import FRAMES, quantised
 from siamtrack.models.siamese import Matcher
 from siamtrack.runtime.metadata import EXPORT_FORMAT, EXPORT_KEY
 from siamtrack.tracking.state import start
@@ -107,13 +108,21 @@ def export_network(
     steps = {
         size: traced(Step(net, preset, tuple(state), size), given, outputs, dynamic) for size in search_sizes(preset)
     }
-    if calibration is not None:
-        if len(steps) > 1:
-            raise ConfigError("int8 is not there for long-term presets; export with float32, float16 or bfloat16")
-        steps = {size: quantised(begin, step, types, calibration) for size, step in steps.items()}
     store = Store(halves or {}, precision == "float16")
-    step = steps[preset.crops.search] if len(steps) == 1 else longterm_step(preset, steps, types, store)
-    model = joined(begin, step, types, store)
+    if len(steps) > 1:
+        if calibration is not None:
+            raise ConfigError("int8 is not there for long-term presets; export with float32, float16 or bfloat16")
+        model = joined(begin, longterm_step(preset, steps, types, store), None, types, store)
+    else:
+        (step,) = steps.values()
+        # The same for one target: what is traced with one row is of fixed size.
+        first = {name: value if name == "frame" else value[:1].clone() for name, value in given.items()}
+        one = Step(net, preset, tuple(state), preset.crops.search)
+        single = traced(one, first, outputs, {"frame": (0, 1)}, apart=precision == "bfloat16")
+        if calibration is not None:
+            frames = list(islice(calibration, FRAMES))
+            step, single = (quantised(begin, each, types, frames, count) for each, count in ((step, 4), (single, 1)))
+        model = joined(begin, step, single, types, store)
     model.producer_name, model.producer_version = "siamtrack", __version__
     helper.set_model_props(model, {EXPORT_KEY: json.dumps(_note(preset, shapes, tuple(state), precision))})
     return model

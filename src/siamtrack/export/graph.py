@@ -2,7 +2,7 @@
 
 Two operations of a trace have no ONNX operator, for they differ from target to target: `siamtrack::Cut`, which reads
 a part of the frame of another size for each, and `siamtrack::Correlate`, a convolution with kernels of each one's own.
-Both become a `Scan` over the targets.
+Both become a loop over the targets; where their number is fixed and small, they are written out for each.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -20,7 +20,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from siamtrack.errors import ConfigError
-from siamtrack.geometry.crop import resample, sampling
+from siamtrack.geometry.crop import Region, Rounding, resample, sampling, squares
 
 Halves = Mapping[bytes, tuple[np.ndarray, np.ndarray]]
 """Float32 kernels, by their bytes, as a half-precision array and a factor that give them back."""
@@ -30,6 +30,9 @@ Types = Mapping[str, tuple[int, list[int | str]]]
 
 OPSET = 18
 _IR = 9
+
+_FEW = 3
+"""Regions or targets up to this number are written out one by one: one target, and the scales of a search pyramid."""
 
 _INPLACE = {
     torch.ops.aten.hardtanh_.default: torch.ops.aten.hardtanh.default,
@@ -113,7 +116,11 @@ def _reads(node: NodeProto) -> set[str]:
 
 
 def traced(
-    module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], dynamic: Mapping[str, Sequence[int]]
+    module: nn.Module,
+    inputs: Mapping[str, Tensor],
+    outputs: Sequence[str],
+    dynamic: Mapping[str, Sequence[int]],
+    apart: bool = False,
 ) -> Graph:
     """Trace a module, and write it as a graph of ONNX's own operators.
 
@@ -122,12 +129,14 @@ def traced(
         inputs: examples by name; a size that may change is above 1.
         outputs: names.
         dynamic: the dimensions of inputs, by name, that may change.
+        apart: crops are made in branches of their own. Runtimes that compute in bfloat16 do so all around the network,
+            where pixels would be cut from beside their places, but not in branches without convolutions.
 
     Raises:
         ConfigError: the module does what an ONNX graph cannot; the message has PyTorch's reason.
     """
     graph = read_graph(_traced_raw(module, inputs, dynamic), list(inputs), list(outputs))
-    return _padded(_expanded(graph)).without_unused()
+    return _padded(_expanded(graph, apart)).without_unused()
 
 
 def _traced_raw(
@@ -199,34 +208,55 @@ def read_graph(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) ->
     return Graph(nodes, constants, inputs, outputs)
 
 
-def _expanded(graph: Graph) -> Graph:
-    """The two operations that ONNX does not have, as loops over the targets."""
+def _expanded(graph: Graph, apart: bool) -> Graph:
+    """The two operations that ONNX does not have: written out for few targets, as loops over any number of them."""
     out: list[NodeProto] = []
-    bodies: dict[tuple[int, int], tuple[Graph, Graph]] = {}
+    constants = dict(graph.constants)
     for node in graph.nodes:
+        few = node.op_type in ("Cut", "Correlate") and 0 < _attribute(node, "count") <= _FEW
         if node.op_type == "Cut":
-            kind = _attribute(node, "size"), _attribute(node, "whole")
-            if kind not in bodies:
-                bodies[kind] = _cut_graphs(*kind)
-            out += _cut_loop(graph, node, *bodies[kind])
+            turned = graph.producer(node.input[0])
+            assert turned is not None and turned.op_type == "Transpose", "a crop is cut from the frame itself"
+            one = _cut_one(_attribute(node, "size"), _rounding(node))
+            if not few:
+                out += _cut_loop(turned.input[0], node, one)
+                continue
+            each = _cut_each(turned.input[0], node, one)
+            if apart:
+                out += _always(turned.input[0], node, each)
+            else:
+                out += each.nodes
+                constants |= each.constants
+        elif node.op_type == "Correlate" and few:
+            each = _correlate_each(node)
+            out += each.nodes
+            constants |= each.constants
         elif node.op_type == "Correlate":
             out.append(_correlate_loop(node))
         else:
             out.append(node)
-    return Graph(out, graph.constants, graph.inputs, graph.outputs)
+    return Graph(out, constants, graph.inputs, graph.outputs)
 
 
 def _attribute(node: NodeProto, name: str) -> int:
     return next(int(a.i) for a in node.attribute if a.name == name)
 
 
-class _Sampling(nn.Module):
-    def __init__(self, size: int, whole: bool) -> None:
-        super().__init__()
-        self.size, self.whole = size, whole
+def _rounding(node: NodeProto) -> Rounding:
+    said = next(a.s.decode() for a in node.attribute if a.name == "rounding")
+    return next(rule for rule in get_args(Rounding) if rule == said)
 
-    def forward(self, frame: Tensor, low: Tensor, side: Tensor) -> tuple[Tensor, ...]:
-        return sampling((frame.shape[0], frame.shape[1]), low, side, self.size, self.whole)
+
+class _Sampling(nn.Module):
+    """`squares` and `sampling` of one region of a frame of `limits` (2,) height and width."""
+
+    def __init__(self, size: int, rounding: Rounding) -> None:
+        super().__init__()
+        self.size, self.rounding = size, rounding
+
+    def forward(self, limits: Tensor, centre: Tensor, side: Tensor, fill: Tensor) -> tuple[Tensor, ...]:
+        low, sides, colour = squares(Region(centre[None], side[None]), fill[None], self.rounding)
+        return *sampling(limits, low[0], sides[0], self.size, self.rounding != "none"), colour[0]
 
 
 class _Resample(nn.Module):
@@ -234,45 +264,90 @@ class _Resample(nn.Module):
         return resample(part, places, shares, colour)
 
 
-def _cut_graphs(size: int, whole: int) -> tuple[Graph, Graph]:
-    """`sampling` in a frame, and `resample` of a part of it, for crops of `size` pixels."""
-    part = torch.zeros(9, 7, 3, dtype=torch.uint8)
-    square = {"frame": part, "low": torch.ones(2), "side": torch.tensor(3.0)}
-    located = traced(_Sampling(size, bool(whole)), square, ["bounds", "places", "shares"], {"frame": (0, 1)})
-    places, shares = torch.ones(4, size, dtype=torch.long), torch.zeros(2, size)
+_REGION = ("centre", "side", "fill")
+"""What differs from region to region, in the order of a `Cut`'s inputs after the frame."""
+
+
+def _cut_one(size: int, rounding: Rounding) -> Graph:
+    """From a `frame` and one region's `centre`, `side` and `fill` to its `crop` of `size` pixels."""
+    limits, part = torch.tensor([9, 7]), torch.zeros(9, 7, 3, dtype=torch.uint8)
+    region = {"limits": limits, "centre": torch.ones(2), "side": torch.tensor(3.0), "fill": torch.ones(3)}
+    found = ["bounds", "places", "shares", "colour"]
+    located = traced(_Sampling(size, rounding), region, found, {})
+    places, shares = torch.ones(2, 2, size, dtype=torch.long), torch.zeros(2, size)
     pixels = {"part": part, "places": places, "shares": shares, "colour": torch.zeros(3, dtype=torch.uint8)}
-    return located, traced(_Resample(), pixels, ["crop"], {"part": (0, 1)})
-
-
-def _cut_loop(graph: Graph, node: NodeProto, located: Graph, resampled: Graph) -> list[NodeProto]:
-    """A Loop over the regions: slice a part of the frame (H, W, 3), and resample it.
-
-    A Scan would do, but its body may not use the frame in OpenVINO.
-    """
-    turned = graph.producer(node.input[0])
-    assert turned is not None and turned.op_type == "Transpose", "a crop is cut from the frame itself"
-    frame, size = turned.input[0], _attribute(node, "size")
-    prefix = f"{node.output[0]}/"
-    given = dict(zip(("low", "side", "colour"), node.input[1:], strict=True))
-    shared = {"frame", "low", "side", "colour", "bounds", "places", "shares", "part", "crop"}
+    resampled = traced(_Resample(), pixels, ["crop"], {"part": (0, 1)})
+    shared = {*region, *found, "part", "crop"}
     parts = [located.renamed("at.", shared), resampled.renamed("of.", shared)]
-    body = Graph(
-        [
-            *(helper.make_node("Gather", [f"all.{name}", "i"], [name]) for name in given),
-            *parts[0].nodes,
-            helper.make_node("Split", ["bounds"], ["first", "last"], axis=0, num_outputs=2),
-            helper.make_node("Slice", ["frame", "first", "last", "axes"], ["part"]),
-            *parts[1].nodes,
-            helper.make_node("Identity", ["going"], ["goes"]),
-        ],
-        {**parts[0].constants, **parts[1].constants, "axes": np.array([0, 1])}, [], [],
-    ).renamed(prefix, ())  # fmt: skip
-    outside = {f"{prefix}all.{name}": outer for name, outer in given.items()} | {f"{prefix}frame": frame}
-    for inner in body.nodes:
+    nodes = [
+        helper.make_node("Shape", ["frame"], ["limits"], start=0, end=2),
+        *parts[0].nodes,
+        helper.make_node("Split", ["bounds"], ["first", "last"], axis=0, num_outputs=2),
+        helper.make_node("Slice", ["frame", "first", "last", "axes"], ["part"]),
+        *parts[1].nodes,
+    ]
+    constants = {**parts[0].constants, **parts[1].constants, "axes": np.array([0, 1])}
+    return Graph(nodes, constants, ["frame", *_REGION], ["crop"])
+
+
+def _body(node: NodeProto, frame: str, graph: Graph) -> Graph:
+    """A graph with names that begin with the node's, but for the frame and the node's inputs as `all.NAME`."""
+    prefix = f"{node.output[0]}/"
+    own = graph.renamed(prefix, ())
+    outside = dict(zip([f"{prefix}all.{name}" for name in _REGION], node.input[1:], strict=True))
+    outside[f"{prefix}frame"] = frame
+    for inner in own.nodes:
         inner.input[:] = [outside.get(name, name) for name in inner.input]
-    nodes, constants = body.nodes, body.constants
+    return own
+
+
+def _cut_each(frame: str, node: NodeProto, one: Graph) -> Graph:
+    """The crops of a fixed number of regions, one after the other."""
+    count = _attribute(node, "count")
+    nodes: list[NodeProto] = []
+    constants: dict[str, np.ndarray] = {"axis": np.array([0])}
+    for i in range(count):
+        own = one.renamed(f"{i}.", ["frame"])
+        constants |= {**own.constants, f"{i}.row": np.array(i)}
+        nodes += [helper.make_node("Gather", [f"all.{name}", f"{i}.row"], [f"{i}.{name}"]) for name in _REGION]
+        nodes += [*own.nodes, helper.make_node("Unsqueeze", [f"{i}.crop", "axis"], [f"{i}.crops"])]
+    nodes.append(helper.make_node("Concat", [f"{i}.crops" for i in range(count)], ["crops"], axis=0))
+    each = _body(node, frame, Graph(nodes, constants, [], []))
+    each.nodes[-1].output[0] = node.output[0]
+    return each
+
+
+def _always(frame: str, node: NodeProto, each: Graph) -> list[NodeProto]:
+    """The crops in a branch that is taken with every frame."""
+    size, count, prefix = _attribute(node, "size"), _attribute(node, "count"), f"{node.output[0]}/"
+    each.nodes[-1].output[0] = f"{prefix}crops"
+    shape = numpy_helper.from_array(np.array([count, 3, size, size]), f"{prefix}shape")
+    shown, never = (
+        helper.make_tensor_value_info(f"{prefix}{name}", TensorProto.FLOAT, [count, 3, size, size])
+        for name in ("crops", "never")
+    )
+    tensors = [numpy_helper.from_array(value, name) for name, value in each.constants.items()]
+    blank = [helper.make_node("ConstantOfShape", [shape.name], [never.name])]
+    choice = helper.make_node(
+        "If", [f"{prefix}any"], list(node.output), node.name,
+        then_branch=helper.make_graph(each.nodes, "cut", [], [shown], tensors),
+        else_branch=helper.make_graph(blank, "blank", [], [never], [shape]),
+    )  # fmt: skip
+    return [
+        helper.make_node("Size", [frame], [f"{prefix}pixels"]),
+        helper.make_node("Cast", [f"{prefix}pixels"], [f"{prefix}any"], to=TensorProto.BOOL),
+        choice,
+    ]
+
+
+def _cut_loop(frame: str, node: NodeProto, one: Graph) -> list[NodeProto]:
+    """A Loop over any number of regions. A Scan would do, but its body may not use the frame in OpenVINO."""
+    size, prefix = _attribute(node, "size"), f"{node.output[0]}/"
+    rows = [helper.make_node("Gather", [f"all.{name}", "i"], [name]) for name in _REGION]
+    going = helper.make_node("Identity", ["going"], ["goes"])
+    body = _body(node, frame, Graph([*rows, *one.nodes, going], one.constants, [], []))
     loop = helper.make_graph(
-        nodes, "cut",
+        body.nodes, "cut",
         [
             helper.make_tensor_value_info(f"{prefix}i", TensorProto.INT64, []),
             helper.make_tensor_value_info(f"{prefix}going", TensorProto.BOOL, []),
@@ -281,13 +356,32 @@ def _cut_loop(graph: Graph, node: NodeProto, located: Graph, resampled: Graph) -
             helper.make_tensor_value_info(f"{prefix}goes", TensorProto.BOOL, []),
             helper.make_tensor_value_info(f"{prefix}crop", TensorProto.FLOAT, [3, size, size]),
         ],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        [numpy_helper.from_array(value, name) for name, value in body.constants.items()],
     )  # fmt: skip
     return [
-        helper.make_node("Shape", [given["low"]], [f"{prefix}shape"], start=0, end=1),
+        helper.make_node("Shape", [node.input[2]], [f"{prefix}shape"], start=0, end=1),
         helper.make_node("Squeeze", [f"{prefix}shape"], [f"{prefix}count"]),
         helper.make_node("Loop", [f"{prefix}count", ""], list(node.output), node.name, body=loop),
     ]
+
+
+def _correlate_each(node: NodeProto) -> Graph:
+    """The correlations of a fixed number of targets, one after the other."""
+    prefix, count = f"{node.output[0]}/", _attribute(node, "count")
+    kernels, maps = ([f"{prefix}{name}.{i}" for i in range(count)] for name in ("kernels", "maps"))
+    responses = [f"{prefix}response.{i}" for i in range(count)]
+    shape = f"{prefix}kernels.shape"
+    nodes = [
+        helper.make_node("Split", [node.input[0]], [f"{name}.row" for name in kernels], axis=0, num_outputs=count),
+        helper.make_node("Split", [node.input[1]], maps, axis=0, num_outputs=count),
+        *(helper.make_node("Reshape", [f"{name}.row", shape], [name]) for name in kernels),
+        *(
+            helper.make_node("Conv", [x, z], [y], group=_attribute(node, "groups"))
+            for x, z, y in zip(maps, kernels, responses, strict=True)
+        ),
+        helper.make_node("Concat", responses, list(node.output), axis=0),
+    ]
+    return Graph(nodes, {shape: np.array(_shape(node, "kernels"))}, [], [])
 
 
 def _correlate_loop(node: NodeProto) -> NodeProto:
@@ -361,17 +455,20 @@ def _padded(graph: Graph) -> Graph:
     return Graph(out, graph.constants, graph.inputs, graph.outputs)
 
 
-def joined(begin: Graph, step: Graph, types: Types, store: Store) -> onnx.ModelProto:
+def joined(begin: Graph, step: Graph, single: Graph | None, types: Types, store: Store) -> onnx.ModelProto:
     """One model of two calls: `begin` where there are boxes to begin with, else `step`.
 
     Args:
         begin: from `frame` and `boxes`.
         step: from `frame` and the state; its outputs have the names and the order of `begin`'s.
+        single: the same step for one target, whose sizes are all known before; None if there is none.
         types: element type and shape of every input and output, by name.
         store: keeps the constants.
     """
     inputs = ["frame", "boxes", *(name for name in step.inputs if name != "frame")]
     shown = [types[name] for name in begin.outputs]
+    if single is not None:
+        step = _by_number(single, step, types, shown, inputs, store)
     branches = {
         "then_branch": branch(begin, "then", inputs, shown, store),
         "else_branch": branch(step, "else", inputs, shown, store),
@@ -390,6 +487,37 @@ def joined(begin: Graph, step: Graph, types: Types, store: Store) -> onnx.ModelP
         [zero, *store.shared],
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR)
+
+
+def _by_number(
+    single: Graph,
+    step: Graph,
+    types: Types,
+    shown: Sequence[tuple[int, list[int | str]]],
+    outside: Sequence[str],
+    store: Store,
+) -> Graph:
+    """`single` for one target, `step` for several.
+
+    With one target every size but the frame's is a constant, and runtimes plan the network once.
+    """
+    # A runtime knows the sizes of what comes in only where the graph says them.
+    state = [name for name in single.inputs if name != "frame"]
+    alone = single.renamed("of.", ["frame"])
+    sizes = {f"of.{name}.size": np.array([1, *types[name][1][1:]]) for name in state}
+    shaped = [helper.make_node("Reshape", [name, f"of.{name}.size"], [f"of.{name}"]) for name in state]
+    alone = Graph([*shaped, *alone.nodes], {**alone.constants, **sizes}, [], alone.outputs)
+    choice = helper.make_node(
+        "If", ["alone"], list(step.outputs),
+        then_branch=branch(alone, "one", outside, shown, store), else_branch=branch(step, "all", outside, shown, store),
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("Shape", [state[0]], ["count"], start=0, end=1),
+        helper.make_node("Equal", ["count", "one.target"], ["alone.row"]),
+        helper.make_node("Squeeze", ["alone.row"], ["alone"]),
+        choice,
+    ]
+    return Graph(nodes, {"one.target": np.array([1])}, step.inputs, step.outputs)
 
 
 def branch(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,23 @@ import onnx
 from siamtrack.errors import ConfigError
 from siamtrack.export.graph import Graph, Types, read_graph, standalone
 
-# Boxes that are tracked from one frame to the next to see what the network's values are like: this many a pair of
-# frames, of sides that are shares of the frame's shorter one.
-_TARGETS = 4
+FRAMES = 65
+"""How many frames are looked at."""
+
+# Boxes are tracked from one frame to the next to see what the network's values are like; their sides are shares of
+# the frame's shorter one.
 _SHARES = (0.1, 0.4)
-_PAIRS = 64
 
 
-def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarray]) -> Graph:
+def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarray], targets: int) -> Graph:
     """The step with 8-bit convolutions.
 
     Args:
         begin: makes the states of the targets.
         step: what is quantised; the loops in it are not.
         types: element type and shape of their inputs and outputs.
-        frames: RGB uint8 (H, W, 3), in order; the first 65 are used.
+        frames: RGB uint8 (H, W, 3), in order; the first `FRAMES` are used.
+        targets: number of boxes in each of them.
 
     Raises:
         ConfigError: fewer than two frames.
@@ -37,7 +39,7 @@ def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarr
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     session = InferenceSession(standalone(begin, types).SerializeToString(), providers=["CPUExecutionProvider"])
-    feeds = _Reader(_feeds(session, begin.outputs, frames))
+    feeds = _Reader(_feeds(session, begin.outputs, frames, targets))
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder, "step.onnx"), Path(folder, "int8.onnx")
         onnx.save(standalone(step, types), before)
@@ -74,16 +76,16 @@ class _Reader:
         return next(self.feeds, None)
 
 
-def _feeds(session: Any, names: list[str], frames: Iterable[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+def _feeds(
+    session: Any, names: list[str], frames: Iterable[np.ndarray], targets: int
+) -> Iterator[dict[str, np.ndarray]]:
     """What a step gets: a frame, and the state of targets that were begun in the frame before."""
     rng, count = np.random.default_rng(0), 0
-    for first, second in pairwise(frames):
-        if count == _PAIRS:
-            return
+    for first, second in pairwise(islice(frames, FRAMES)):
         count += 1
         height, width = first.shape[:2]
-        sides = rng.uniform(*_SHARES, (_TARGETS, 2)) * min(height, width)
-        corners = rng.uniform(size=(_TARGETS, 2)) * (np.array([width, height]) - sides)
+        sides = rng.uniform(*_SHARES, (targets, 2)) * min(height, width)
+        corners = rng.uniform(size=(targets, 2)) * (np.array([width, height]) - sides)
         boxes = np.concatenate([corners, sides], 1).astype(np.float32)
         found = dict(zip(names, session.run(names, {"frame": first, "boxes": boxes}), strict=True))
         state = {f"state.{k.removeprefix('next.')}": v for k, v in found.items() if k.startswith("next.")}

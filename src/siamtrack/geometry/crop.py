@@ -223,62 +223,40 @@ def _whole_square(region: Region, rounding: Rounding) -> tuple[Tensor, Tensor]:
     return edge.long(), side.long()
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """Where the pixels of N crops lie along one side of a frame of `length` pixels, in bilinear interpolation.
-
-    Attributes:
-        first: (N,) int64, the part of the frame that is read begins here
-        last: (N,) and ends before this pixel; it is never empty.
-        before: (N, S) int64 place in that part, from 1, of the pixel before each sample; 0 is the fill colour.
-        after: (N, S) the same of the pixel after it.
-        share: (N, S) float32 of the pixel after in the sample.
-    """
-
-    first: Tensor
-    last: Tensor
-    before: Tensor
-    after: Tensor
-    share: Tensor
+_PART = 64
+"""Parts of a frame have sides of multiples of this many pixels where the frame has them: runtimes plan for each size
+that they have not seen yet, and a target's size changes in every frame."""
 
 
-def _samples(low: Tensor, extent: Tensor, size: int, length: int, whole: bool) -> _Samples:
-    """Samples at the middles of `size` equal parts of [low, low + extent), (N,) each, in continuous pixels.
-
-    With `whole` samples stay within that range, as after a resize of the part that was cut out.
-    """
-    start, extent = low.float() - 0.5, extent.float()
-    places = start[:, None] + (torch.arange(size, dtype=torch.float32) + 0.5) * (extent / size)[:, None]
-    if whole:
-        places = places.clamp(start[:, None] + 0.5, (start + extent - 0.5)[:, None])
-    floor = places.floor()
-    before, share = floor.long(), places - floor
-    after = before + (share > 0) if whole else before + 1
-    first = before[:, 0].clamp(0, length - 1)
-    last = torch.maximum((after[:, -1] + 1).clamp(max=length), first + 1)
-    near, far = (torch.where((at >= 0) & (at < length), at + 1 - first[:, None], 0) for at in (before, after))
-    return _Samples(first, last, near, far, share)
-
-
-def sampling(
-    frame: tuple[int, int], low: Tensor, side: Tensor, size: int, whole: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What `resample` needs to cut one square out of a frame of (height, width).
+def sampling(limits: Tensor, low: Tensor, side: Tensor, size: int, whole: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """What `resample` needs to cut one square out of a frame: samples at the middles of `size` equal parts of its side.
 
     Args:
-        frame: its height and width in pixels.
+        limits: (2,) int64 height and width of the frame.
         low: (2,) left and top of the square in continuous pixels.
         side: () its side.
         size: side of the crop in pixels.
         whole: the square is cut out in whole pixels and then resized, so that its edges are repeated.
 
     Returns:
-        (4,) top, left, bottom and right of the part of the frame that is read, `places` and `shares` of `resample`.
+        (4,) top, left, bottom and right of the part of the frame that is read, which is never empty, `places` and
+        `shares` of `resample`.
     """
-    across, down = (_samples(low[i : i + 1], side[None], size, frame[1 - i], whole) for i in (0, 1))
-    bounds = torch.cat([down.first, across.first, down.last, across.last])
-    places = torch.cat([down.before, down.after, across.before, across.after])
-    return bounds, places, torch.cat([down.share, across.share])
+    start, limit = low.flip(0)[:, None] - 0.5, limits.float()[:, None]
+    samples = start + (torch.arange(size, dtype=torch.float32) + 0.5) / size * side
+    if whole:
+        samples = torch.minimum(torch.maximum(samples, start + 0.5), start + side - 0.5)
+    before = samples.floor()
+    share = samples - before
+    after = before + (share > 0) if whole else before + 1
+    first = torch.minimum(before[:, :1].clamp(min=0), limit - 1)
+    last = torch.maximum(torch.minimum(after[:, -1:] + 1, limit), first + 1)
+    length = torch.minimum(((last - first) / _PART).ceil() * _PART, limit)
+    first = torch.minimum(first, limit - length)
+    at = torch.stack([before, after])
+    inside = (at >= 0) & (at < limit)
+    places = torch.where(inside, at - (first - 1), torch.zeros_like(at)).long()
+    return torch.cat([first, first + length]).flatten().long(), places, share
 
 
 def squares(region: Region, fill: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor, Tensor]:
@@ -293,15 +271,14 @@ def squares(region: Region, fill: Tensor, rounding: Rounding) -> tuple[Tensor, T
 def _cut_in_graph(frame: Tensor, region: Region, size: int, fill: Tensor, rounding: Rounding) -> Tensor:
     """(N, 3, size, size) float32 of a frame (3, H, W), as one node of an ONNX graph.
 
-    The exporter makes a loop of it that calls `sampling` and `resample` for each region: there, the part of the frame
-    has as many pixels as the region needs, which a tensor of N regions cannot say. Where the pixels lie is worked out
-    in the loop too, for runtimes that compute all around a network in bfloat16 leave loops without one alone.
+    The exporter writes `squares`, `sampling` and `resample` of each region in its place: there, the part of the frame
+    has as many pixels as the region needs, which a tensor of N regions cannot say.
     """
-    attributes: dict[str, Any] = {"size": size, "whole": int(rounding != "none")}
-    shape = (region.side.shape[0], 3, size, size)
+    count = region.side.shape[0]
+    attributes: dict[str, Any] = {"size": size, "rounding": rounding, "count": count if isinstance(count, int) else 0}
     crops: Tensor = torch.onnx.ops.symbolic(
-        "siamtrack::Cut", (frame, *squares(region, fill, rounding)), attributes, dtype=torch.float32, shape=shape,
-        version=1,
+        "siamtrack::Cut", (frame, region.centre, region.side, fill), attributes, dtype=torch.float32,
+        shape=(count, 3, size, size), version=1,
     )  # fmt: skip
     return crops
 
@@ -311,20 +288,22 @@ def resample(part: Tensor, places: Tensor, shares: Tensor, colour: Tensor) -> Te
 
     Args:
         part: (h, w, 3) uint8.
-        places: (4, S) int64: rows before and after each sample, columns before and after; from 1, 0 for the colour.
+        places: (2, 2, S) int64: the pixels before and after each sample, of these the row and the column in the part;
+            from 1, 0 for the colour.
         shares: (2, S) of the row and of the column after it.
         colour: (3,) uint8 outside the frame.
 
     Returns:
         (3, S, S) float32.
     """
+    size = places.shape[-1]
     # A row and a column of the colour before the first ones; all that moves whole pixels is done in uint8.
     part = torch.cat([colour.expand(part.shape[0], 1, 3), part], 1)
     part = torch.cat([colour.expand(1, part.shape[1], 3), part], 0)
-    upper, lower = (part.index_select(0, places[i]).flatten(1).float() for i in (0, 1))
+    upper, lower = (part.index_select(0, places[i, 0]).flatten(1).float() for i in (0, 1))
     rows = upper + (lower - upper) * shares[0][:, None]
     # Columns first, so that whole rows of memory are picked again.
-    columns = rows.T.reshape(-1, 3, places.shape[1])
-    left, right = (columns.index_select(0, places[i]).flatten(1) for i in (2, 3))
+    columns = rows.T.reshape(-1, 3, size)
+    left, right = (columns.index_select(0, places[i, 1]).flatten(1) for i in (0, 1))
     crop = left + (right - left) * shares[1][:, None]
-    return crop.round().T.reshape(3, places.shape[1], -1)
+    return crop.round().T.reshape(3, size, -1)

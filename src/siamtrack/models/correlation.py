@@ -39,6 +39,7 @@ def _each_with_its_own(kernels: Tensor, x: Tensor, groups: int) -> Tensor:
         # An ONNX convolution has a fixed number of groups: the exporter writes a loop over the examples in its place.
         attributes: dict[str, Any] = {"groups": groups, "kernels": list(kernels.shape[1:]), "map": list(x.shape[1:])}
         attributes["response"] = [outputs, *last]
+        attributes["count"] = batch if isinstance(batch, int) else 0
         return torch.onnx.ops.symbolic(
             "siamtrack::Correlate", (kernels, x), attributes, dtype=x.dtype, shape=(batch, outputs, *last), version=1
         )

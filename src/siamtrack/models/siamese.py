@@ -5,6 +5,7 @@ A template is embedded once and matched against search regions. Modules hold wei
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -146,9 +147,11 @@ class SiameseNet(nn.Module):
     Attributes:
         trained_apart: names of branches that share no parameters and learn from losses of their own, as parts of the
             names of their parameters.
+        quick: gives the features of search crops in float32 on a processor in place of `features`; set by `freeze`.
     """
 
     trained_apart: tuple[str, ...] = ()
+    quick: Callable[[Tensor], tuple[Tensor, ...]] | None = None
 
     def __init__(self, normalise: Normalise, backbone: Backbone, neck: Neck, head: Head, coder: Coder) -> None:
         super().__init__()
@@ -160,6 +163,9 @@ class SiameseNet(nn.Module):
 
     def features(self, patch: Tensor, template: bool) -> tuple[Tensor, ...]:
         """RGB patches (B, 3, S, S), 0..255 -> features after the neck."""
+        fixed = not (template or self.training or torch.is_grad_enabled() or torch.compiler.is_exporting())
+        if fixed and self.quick is not None and patch.device.type == "cpu" and patch.dtype == torch.float32:
+            return self.quick(patch)
         levels: tuple[Tensor, ...] = self.neck(self.backbone(self.normalise(patch)), template)
         return levels
 

@@ -26,7 +26,8 @@ def open_exported(
 
     Args:
         path: an .onnx file, or OpenVINO's .xml with its .bin beside it.
-        runtime: "onnxruntime" or "openvino"; None for the first of `installed_runtimes` that reads it.
+        runtime: "onnxruntime" or "openvino"; None for the first of `installed_runtimes` that reads it, but OpenVINO
+            for files of the precision bfloat16, which it alone computes in.
         device: "cpu", or "cuda" for ONNX Runtime's builds that have it.
         threads: of the processor that one call may use; None for 4 in ONNX Runtime, OpenVINO's own choice there.
 
@@ -38,10 +39,17 @@ def open_exported(
     exported = read_exported(path)
     if runtime is None:
         able = [name for name in installed_runtimes() if _reads(name, exported.path, device)]
+        if exported.precision == "bfloat16" and _family(exported) not in _NOT_IN_OPENVINO:
+            able.sort(key="openvino".__ne__)
         runtime = able[0] if able else "openvino" if exported.path.suffix == ".xml" else "onnxruntime"
     if not _reads(runtime, exported.path, "cpu"):
         raise ConfigError(f"{runtime} reads .onnx files; got {exported.path}: give engine 'openvino'")
     return (_open_openvino if runtime == "openvino" else _open_onnxruntime)(exported, device, threads)
+
+
+def _family(exported: Exported) -> object:
+    model = exported.preset.get("model")
+    return model.get("family") if isinstance(model, dict) else None
 
 
 def _reads(runtime: str, path: Path, device: str) -> bool:
@@ -84,7 +92,7 @@ def _open_openvino(exported: Exported, device: str, threads: int | None) -> Grap
     ov: Any = import_runtime("openvino", exported.path)
     if str(device) != "cpu":
         raise ConfigError(f"the device '{device}' is not available here in openvino; use 'cpu'")
-    family = exported.preset.get("model", {}).get("family")
+    family = _family(exported)
     if family in _NOT_IN_OPENVINO:
         raise ConfigError(
             f"{exported.path}: OpenVINO does not run the family {family} as torch does; give engine 'onnxruntime'"

@@ -161,7 +161,8 @@ def pyramid(found: Candidates, previous: Tensor, size: int, track: Track) -> Cho
     response = found.scores.reshape(-1, count, found.scores.shape[1])
     damping = torch.tensor([1.0 if i == middle else track.scale_penalty for i in range(count)])
     winner = (response.amax(2) * damping.to(response.device, non_blocking=True)).argmax(1, keepdim=True)
-    chosen = response.gather(1, winner[..., None].expand(-1, -1, response.shape[2]))[:, 0]
+    rows = torch.arange(response.shape[0], device=response.device) * count + winner[:, 0]
+    chosen = response.flatten(0, 1).index_select(0, rows)
     shifted = chosen - chosen.amin(1, keepdim=True)
     window = cosine_window(found.grid_positions)
     ranked = (1 - track.window) * shifted / shifted.sum(1, keepdim=True).clamp(min=1e-16)

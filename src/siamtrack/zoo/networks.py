@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from siamtrack.config import Crops, Preset, changed_preset, load_preset, preset_from_json
 from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.families import Family
+from siamtrack.models.frozen import freeze
 from siamtrack.models.heads.rpn import Correlation, RpnHead
 from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import fold_norms, load_weights, read_metadata
@@ -48,6 +49,7 @@ def open_network(
     load_weights(path, net)
     fold_norms(net)
     _check_crops(net.eval(), chosen.crops, str(path))
+    freeze(net)
     return TorchEngine(net, chosen, device)
 
 
