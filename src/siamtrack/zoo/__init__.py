@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 EngineName = Literal["auto", "onnxruntime", "openvino", "torch"]
 """What runs a model."""
+PrecisionName = Literal["float32", "bfloat16"]
+"""What a network's search features are computed in."""
 
 
 def load(
@@ -33,6 +35,7 @@ def load(
     engine: EngineName | str = "auto",
     threads: int | None = None,
     colour: Colour = "rgb",
+    precision: PrecisionName | str = "float32",
 ) -> Tracker:
     """Load a tracker of one target.
 
@@ -48,13 +51,15 @@ def load(
         threads: of the processor that a frame may use; None for the engine's own choice. Torch has one number for the
             whole program.
         colour: "rgb", or "bgr" for OpenCV's frames, also grey and BGRA ones.
+        precision: "bfloat16" computes the search features in it, in torch on a processor; see docs/deploy.md for what
+            that costs. Exported files have a precision of their own.
 
     Raises:
         ConfigError: an unknown name (the nearest is offered), setting, engine or device, an engine that is not
             installed or does not run the model, or a preset of another family.
         WeightsError: no weights for that name, a file that is corrupt or foreign, or settings that do not fit it.
     """
-    return Tracker(open_engine(model, device, preset, settings, engine, threads), colour)
+    return Tracker(open_engine(model, device, preset, settings, engine, threads, precision), colour)
 
 
 def load_multi(
@@ -65,9 +70,10 @@ def load_multi(
     engine: EngineName | str = "auto",
     threads: int | None = None,
     colour: Colour = "rgb",
+    precision: PrecisionName | str = "float32",
 ) -> MultiTracker:
     """Load a tracker of several targets; arguments and errors are those of `load`."""
-    return MultiTracker(open_engine(model, device, preset, settings, engine, threads), colour)
+    return MultiTracker(open_engine(model, device, preset, settings, engine, threads, precision), colour)
 
 
 def open_engine(
@@ -77,6 +83,7 @@ def open_engine(
     settings: Mapping[str, Any] | None = None,
     engine: EngineName | str = "auto",
     threads: int | None = None,
+    precision: PrecisionName | str = "float32",
 ) -> Engine[Any]:
     """Load what trackers run on, to share it among several; arguments and errors are those of `load`."""
     if engine not in get_args(EngineName):
@@ -84,10 +91,12 @@ def open_engine(
             f"unknown engine '{engine}'{did_you_mean(engine, get_args(EngineName))} "
             f"Expected {', '.join(get_args(EngineName))}"
         )
+    if precision not in get_args(PrecisionName):
+        raise ConfigError(f"precision: expected {' or '.join(get_args(PrecisionName))}; got '{precision}'")
     check_threads(threads)
     if str(model).startswith(HUB):
         model = fetch_model(str(model))
-    changed = preset is not None or bool(settings)
+    changed = preset is not None or bool(settings) or precision != "float32"
     if Path(model).suffix in EXPORT_SUFFIXES:
         if engine == "torch":
             raise ConfigError(f"torch does not run exported files, as {model}; give weights, or another engine")
@@ -111,4 +120,4 @@ def open_engine(
         raise missing_torch(f"'{model}'{changes}", error) from None
     if threads:
         torch.set_num_threads(threads)
-    return open_network(model, device, preset, settings)
+    return open_network(model, device, preset, settings, torch.bfloat16 if precision == "bfloat16" else torch.float32)

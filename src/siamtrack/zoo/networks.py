@@ -28,6 +28,7 @@ def open_network(
     device: torch.device | str = "cpu",
     preset: str | Path | Preset | None = None,
     settings: Mapping[str, Any] | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> TorchEngine:
     """Load a model's network with its weights and settings; arguments and errors as `siamtrack.load`."""
     check_device(device)
@@ -49,7 +50,7 @@ def open_network(
     load_weights(path, net)
     fold_norms(net)
     _check_crops(net.eval(), chosen.crops, str(path))
-    freeze(net)
+    freeze(net, precision)
     return TorchEngine(net, chosen, device)
 
 
