@@ -180,6 +180,20 @@ def test_engines_that_cannot_run_a_model_say_what_to_do(tmp_path: Path) -> None:
     assert siamtrack.load(settings={"track.window": 0.3}).engine.name == "torch"
 
 
+@pytest.mark.parametrize(("precision", "first"), [("float32", "onnxruntime"), ("bfloat16", "openvino")])
+def test_bfloat16_files_run_in_the_runtime_that_computes_in_it(tmp_path: Path, precision: str, first: str) -> None:
+    pytest.importorskip("openvino")
+    path = made_export(tmp_path / "mover.onnx", note(precision=precision))
+    assert open_exported(path).name == first
+    with pytest.raises(ConfigError, match="fixed"):
+        siamtrack.load(path, precision="bfloat16")
+
+
+def test_a_precision_that_torch_does_not_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match="precision: expected float32 or bfloat16; got 'int8'"):
+        siamtrack.load("siamcar_pico", precision="int8")
+
+
 def test_settings_of_an_exported_file_are_read_without_torch(tmp_path: Path) -> None:
     exported = read_exported(made_export(tmp_path / "mover.onnx", note()))
     assert (exported.name, exported.precision, exported.preset["model"]["family"]) == ("mover", "float32", "siamcar")
