@@ -59,8 +59,9 @@ class FrozenFeatures:
         with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             module = _Search(self._net, self._precision).eval()
+            trace: Callable[..., torch.jit.ScriptModule] = torch.jit.trace
             # A trace holds for any number of crops.
-            graph = torch.jit.trace(module, torch.zeros(2, *size), check_trace=False)
+            graph = trace(module, torch.zeros(1, *size), check_trace=False)
             return cast(_Graph, torch.jit.optimize_for_inference(torch.jit.freeze(graph)))
 
 
