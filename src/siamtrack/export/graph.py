@@ -74,7 +74,7 @@ class Graph:
         def renew(node: NodeProto) -> NodeProto:
             new = NodeProto()
             new.CopyFrom(node)
-            new.name = prefix + node.output[0]
+            new.name = ""  # which would be a tenth of a small file
             new.input[:] = [name(value) for value in node.input]
             new.output[:] = [name(value) for value in node.output]
             for attribute in new.attribute:
@@ -376,7 +376,7 @@ def _correlate_each(node: NodeProto) -> Graph:
         helper.make_node("Split", [node.input[1]], maps, axis=0, num_outputs=count),
         *(helper.make_node("Reshape", [f"{name}.row", shape], [name]) for name in kernels),
         *(
-            helper.make_node("Conv", [x, z], [y], group=_attribute(node, "groups"))
+            helper.make_node("Conv", [x, z], [y], y, group=_attribute(node, "groups"))
             for x, z, y in zip(maps, kernels, responses, strict=True)
         ),
         helper.make_node("Concat", responses, list(node.output), axis=0),

@@ -51,7 +51,11 @@ def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarr
 
 
 def _ends(step: Graph) -> list[str]:
-    """The convolutions that see pixels, and those whose maps are decoded: their errors would be boxes' errors."""
+    """The convolutions that stay in float32.
+
+    Those that see pixels, and those whose maps are decoded, for their errors would be boxes' errors; and correlations,
+    whose kernels are not known yet.
+    """
     before: dict[str, bool] = {}
     after: dict[str, bool] = {}
     for node in step.nodes:
@@ -62,7 +66,8 @@ def _ends(step: Graph) -> list[str]:
         for name in node.input:
             after[name] = after.get(name, False) or seen or node.op_type in ("Conv", "Scan")
     convolutions = [node for node in step.nodes if node.op_type == "Conv"]
-    return [n.name for n in convolutions if not before.get(n.input[0], False) or not after.get(n.output[0], False)]
+    ends = [n for n in convolutions if not before.get(n.input[0], False) or not after.get(n.output[0], False)]
+    return [n.name for n in ends] + [n.name for n in convolutions if n.input[1] not in step.constants]
 
 
 class _Reader:
