@@ -79,7 +79,8 @@ def test_every_row_is_a_preset_that_builds(name: str) -> None:
             elif scale == "small":
                 preset.model.build()
             if scale == "small":
-                assert preset.crops.search == 127 and preset.train.steps * preset.train.batch <= 3200
+                side = 255 if name == "siamrpnpp-table1" else 127
+                assert preset.crops.search == side and preset.train.steps * preset.train.batch <= 3200
         presets = [row_preset(plan, row.name, 0) for row in plan.rows()]
         texts = {json.dumps([str(p.model), str(p.track), str(p.data), str(p.train)]) for p in presets}
         assert len(texts) == len(presets), "two rows are the same"

@@ -113,12 +113,12 @@ def _ours(name: str, item: str, shows: str, preset: str, small: str, paper: Numb
 
 _UP = {"model.correlation": "up", "model.correlation_gain": 0.001}
 _FROZEN = {"train.backbone_rate": 0.0}
-# Lite0's levels have strides of 8, 16 and 32: they are merged at the finest, where anchors have 32 pixels.
+# Lite0's levels have strides of 8, 16 and 32: they are merged at the finest, where anchors have 64 pixels.
 _LITE = {"model.correlations": (), "model.correlation": "depthwise"}
 
 
 def _levels(*levels: int) -> tuple[Settings, Settings]:
-    scale = {3: 4, 4: 2, 5: 1}[levels[0]]
+    scale = {3: 8, 4: 4, 5: 2}[levels[0]]
     return {"model.levels": levels}, {**_LITE, "model.levels": levels, "model.scale": scale}
 
 
@@ -135,9 +135,13 @@ _SCRATCH = {"train.from_scratch": True, "train.backbone_rate": 1.0, "train.unfre
 _PADDED_ALEXNET = {**_ALEXNET, **_SCRATCH, "model.backbone": "alexnet_padded"}
 _SMALL_ALEXNET = {**_LITE, **_PADDED_ALEXNET}
 
+# A template of 63 pixels has 2 cells at stride 32, fewer than the correlation's 3 x 3 convolutions need: whole crops.
+_WHOLE_CROPS: Settings = {
+    "crops.template": 127, "crops.search": 255, "data.template.shift": 8, "data.search.shift": 64, "model.scale": 8,
+}  # fmt: skip
 _RPNPP_TABLE1 = Study(
     "siamrpnpp-table1", "SiamRPN++, table 1", "backbone, levels, fine-tuning and correlation",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=_LIGHTER_OF["siamrpnpp_lite0"], rows=(
+    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter={**_LIGHTER_OF["siamrpnpp_lite0"], **_WHOLE_CROPS}, rows=(
         Row("AlexNet, UP", {**_ALEXNET, **_UP}, {**_SMALL_ALEXNET, **_UP}, _otb_vot(0.658, 0.332)),
         Row("AlexNet, DW", _ALEXNET, _SMALL_ALEXNET, _otb_vot(0.666, 0.355)),
         _table1("L3 L4 L5, frozen, UP", (3, 4, 5), 0.664, 0.371, up=True, fine=False),
@@ -212,8 +216,13 @@ def _branches(branches: str, multilevel: bool, attention: bool) -> Settings:
     return {"model.branches": branches, "model.multilevel": multilevel, "model.attention": attention}
 
 
+def _semantic(settings: Settings) -> Settings:
+    """At the small scale the one semantic level is conv4, at A-Net's stride of 16; Lite0's conv5 is at 32."""
+    return settings if settings["model.multilevel"] else {**settings, "model.semantic_levels": (4,)}
+
+
 def _sa(name: str, settings: Settings, *numbers: float) -> Row:
-    return Row(name, settings, settings, _otbs(*numbers) if numbers else {})
+    return Row(name, settings, _semantic(settings), _otbs(*numbers) if numbers else {})
 
 
 _SA_TABLE1 = Study(
@@ -242,7 +251,7 @@ def _of_otb2013(auc: float, precision: float) -> Numbers:
 _SA_TABLE2 = Study(
     "sasiam-table2", "SA-Siam, table 2", "two networks of one kind, alone and blended",
     preset="sa_siam", small="sasiam_lite0", lighter=_LIGHTER_OF["sasiam_lite0"], rows=tuple(
-        Row(name, settings, settings, numbers, of=of)
+        Row(name, settings, _semantic(settings), numbers, of=of)
         for name, settings, numbers, of in (
             ("A1 A2", _twice("two_appearance"), _of_otb2013(0.608, 0.813), ""),
             ("A1", _twice("two_appearance", 1.0), _of_otb2013(0.599, 0.811), "A1 A2"),
