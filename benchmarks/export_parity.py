@@ -75,14 +75,13 @@ class Restarted:
         """Track; the rows of the frames in which it begins hold the truth."""
         rows = RunBuilder(len(sequence))
         for index in range(len(sequence)):
-            frame = session.read(sequence.frames, index)
             if index % self.every == 0 and not sequence.absent(index):
                 box = np.array(sequence.box(index))
-                session.init(frame, box)
+                session.init(sequence.frames, index, box)
                 rows.put(index, Prediction(tuple(box.tolist()), 1.0), session.seconds)
             else:
-                rows.put(index, session.update(frame), session.seconds)
-        return rows.finish(session)
+                rows.put(index, session.update(sequence.frames, index), session.seconds)
+        return rows.finish()
 
 
 SUITES = {
@@ -251,7 +250,9 @@ def table(models: Sequence[str], given: argparse.Namespace) -> None:
             for kind, suite in SUITES.items():
                 path = given.out / subject.name / suite.name / "scores.json"
                 if path.exists():
-                    scores[subject.engine, subject.precision, kind] = json.loads(path.read_text())["metrics"]["auc"]
+                    scores[subject.engine, subject.precision, kind] = json.loads(path.read_text())["metrics"][
+                        "success_auc"
+                    ]
             here = [scores.get((subject.engine, subject.precision, kind)) for kind in SUITES]
             if not any(here):
                 continue
