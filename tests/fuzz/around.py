@@ -21,12 +21,14 @@ def _closed(number: int) -> None:
 
 def _onto(number: int, descriptor: int) -> None:
     os.dup2(descriptor, number)
+    # the stream that is there takes it for a file in which it can seek
+    setattr(sys, ("stdin", "stdout", "stderr")[number], open(number, "w", closefd=False))  # noqa: SIM115
 
 
 def _unread(number: int) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    os.dup2(writer, number)
+    _onto(number, writer)
 
 
 def _ascii() -> None:
