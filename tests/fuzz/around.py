@@ -7,7 +7,6 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from typing import TextIO
 
 __all__ = ["AROUND", "UNHEARD"]
 
@@ -19,10 +18,12 @@ def _closed(number: int) -> None:
         setattr(sys, ("stdin", "stdout", "stderr")[number], None)
 
 
-def _onto(number: int, descriptor: int) -> None:
+def _onto(number: int, descriptor: int, encoding: str = "utf-8") -> None:
+    """Put a stream onto another file: the one that is there closes its own, and takes it for one that it can seek in."""
+    name = ("stdin", "stdout", "stderr")[number]
+    setattr(sys, name, None)
     os.dup2(descriptor, number)
-    # the stream that is there takes it for a file in which it can seek
-    setattr(sys, ("stdin", "stdout", "stderr")[number], open(number, "w", closefd=False))  # noqa: SIM115
+    setattr(sys, name, open(number, "w", encoding=encoding, buffering=1, closefd=False))  # noqa: SIM115
 
 
 def _unread(number: int) -> None:
@@ -33,9 +34,8 @@ def _unread(number: int) -> None:
 
 def _ascii() -> None:
     os.environ |= {"LC_ALL": "C", "TERM": "dumb", "COLUMNS": "0", "LINES": "x", "NO_COLOR": "1"}
-    for name, number in (("stdout", 1), ("stderr", 2)):
-        stream: TextIO = open(number, "w", encoding="ascii", buffering=1, closefd=False)  # noqa: SIM115
-        setattr(sys, name, stream)
+    for number in (1, 2):
+        _onto(number, os.dup(number), "ascii")
 
 
 def _nowhere() -> None:
