@@ -19,7 +19,7 @@ def _closed(number: int) -> None:
 
 
 def _onto(number: int, descriptor: int, encoding: str = "utf-8") -> None:
-    """Put a stream onto another file: the one that is there closes its own, and takes it for one that it can seek in."""
+    """Put a stream onto another file; the one that is there would close it, and take it for one that it can seek in."""
     name = ("stdin", "stdout", "stderr")[number]
     setattr(sys, name, None)
     os.dup2(descriptor, number)
