@@ -115,11 +115,26 @@ class GraphEngine:
         except Exception as error:  # each runtime has kinds of its own
             said = " ".join(str(error).split())[:200]
             raise WeightsError(f"{self.exported.path}: {self.name} cannot run it: {said}") from None
+        self._check_found(found, max(len(value) for name, value in inputs.items() if name != "frame"))
         tracked, scores, presence = (np.asarray(found[name], dtype=np.float32) for name in _OUTPUTS)
         corners = np.concatenate([tracked[:, :2], tracked[:, :2] + tracked[:, 2:]], axis=1)
         return GraphState(
             corners, scores, presence, {name: found[f"next.{name}"] for name in self.exported.state}, size
         )
+
+    def _check_found(self, found: Arrays, count: int) -> None:
+        """Raise `WeightsError` unless a graph gave what its description promises, for `count` targets."""
+        wanted = {"tracked": ("float32", (4,)), "scores": ("float32", ()), "presence": ("float32", ())}
+        wanted |= {f"next.{name}": entry for name, entry in self.exported.state.items()}
+        for name, (kind, shape) in wanted.items():
+            value = found[name]
+            if value.shape != (count, *shape) or value.dtype != kind:
+                raise WeightsError(
+                    f"{self.exported.path}: its graph gave {name} as {value.dtype} {value.shape}; expected {kind} "
+                    f"{(count, *shape)}: export the model again"
+                )
+        if not all(np.isfinite(found[name]).all() for name in _OUTPUTS):
+            raise WeightsError(f"{self.exported.path}: its graph gave numbers that are not finite; export it again")
 
 
 def _pixels(frame: Frame) -> npt.NDArray[np.uint8]:

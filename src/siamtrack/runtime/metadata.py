@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -87,7 +88,8 @@ def _checked(text: str, path: Path) -> Exported:
         state = {}
         for name, entry in note["state"].items():
             kind, shape = entry["type"], tuple(entry["shape"][1:])
-            if kind not in _TYPES or not all(type(side) is int and 0 < side < 2**31 for side in shape):
+            sides_fit = all(type(side) is int and 0 < side < 2**31 for side in shape) and prod(shape) < 2**31
+            if kind not in _TYPES or not sides_fit:
                 raise ValueError(f"state.{name} has type {kind} and shape {entry['shape']}")
             state[str(name)] = kind, shape
         if not isinstance(note["preset"], dict):
