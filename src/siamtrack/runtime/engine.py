@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -113,8 +114,7 @@ class GraphEngine:
         try:
             found = self._run(inputs)
         except Exception as error:  # each runtime has kinds of its own
-            said = " ".join(str(error).split())[:200]
-            raise WeightsError(f"{self.exported.path}: {self.name} cannot run it: {said}") from None
+            raise WeightsError(f"{self.exported.path}: {self.name} cannot run it: {runtimes_words(error)}") from None
         self._check_found(found, max(len(value) for name, value in inputs.items() if name != "frame"))
         tracked, scores, presence = (np.asarray(found[name], dtype=np.float32) for name in _OUTPUTS)
         corners = np.concatenate([tracked[:, :2], tracked[:, :2] + tracked[:, 2:]], axis=1)
@@ -135,6 +135,16 @@ class GraphEngine:
                 )
         if not all(np.isfinite(found[name]).all() for name in _OUTPUTS):
             raise WeightsError(f"{self.exported.path}: its graph gave numbers that are not finite; export it again")
+
+
+_OF_THE_LIBRARY = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed: ?|\S+\.(?:cc|cpp|h|hpp):\d+:? "
+)
+
+
+def runtimes_words(error: Exception) -> str:
+    """What a runtime says of a file, without its codes, the file's name and places in its own source."""
+    return _OF_THE_LIBRARY.sub("", " ".join(str(error).split()))[:200]
 
 
 def _pixels(frame: Frame) -> npt.NDArray[np.uint8]:

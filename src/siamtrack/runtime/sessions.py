@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from siamtrack.errors import ConfigError, WeightsError
-from siamtrack.runtime.engine import Arrays, GraphEngine, check_graph, check_threads, import_runtime, installed_runtimes
+from siamtrack.runtime.engine import (
+    Arrays,
+    GraphEngine,
+    check_graph,
+    check_threads,
+    import_runtime,
+    installed_runtimes,
+    runtimes_words,
+)
 from siamtrack.runtime.metadata import Exported, read_exported
 
 _THREADS = 4
@@ -121,5 +129,4 @@ def _open_openvino(exported: Exported, device: str, threads: int | None) -> Grap
 
 
 def _damaged(exported: Exported, error: Exception) -> WeightsError:
-    said = " ".join(str(error).split())[:200]
-    return WeightsError(f"{exported.path} is damaged, or its graph is not understood here: {said}")
+    return WeightsError(f"{exported.path} is damaged, or its graph is not understood here: {runtimes_words(error)}")
