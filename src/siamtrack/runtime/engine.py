@@ -138,7 +138,7 @@ class GraphEngine:
 
 
 _OF_THE_LIBRARY = re.compile(
-    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed: ?|\S+\.(?:cc|cpp|h|hpp):\d+:? "
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed: ?|\S+\.(?:cc|cpp|h|hpp):\d+:?\s?"
 )
 
 
