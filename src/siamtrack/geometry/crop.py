@@ -242,10 +242,17 @@ def sampling(limits: Tensor, low: Tensor, side: Tensor, size: int, whole: bool) 
         (4,) top, left, bottom and right of the part of the frame that is read, which is never empty, `places` and
         `shares` of `resample`.
     """
-    start, limit = low.flip(0)[:, None] - 0.5, limits.float()[:, None]
-    samples = start + (torch.arange(size, dtype=torch.float32) + 0.5) / size * side
+    limit, line = limits.float()[:, None], torch.arange(size, dtype=torch.float32)
     if whole:
+        start = low.flip(0)[:, None] - 0.5
+        samples = start + (line + 0.5) / size * side
         samples = torch.minimum(torch.maximum(samples, start + 0.5), start + side - 0.5)
+    else:
+        # As OpenCV rounds: the map is made in double precision, a row is rounded twice and a column once.
+        step = side.double() / size
+        begin, step = (low.double() + step / 2 - 0.5).float(), step.float()
+        across = (line.double() * step.double() + begin[0].double()).float()
+        samples = torch.stack([line * step + begin[1], across])
     before = samples.floor()
     share = samples - before
     after = before + (share > 0) if whole else before + 1
@@ -262,7 +269,8 @@ def sampling(limits: Tensor, low: Tensor, side: Tensor, size: int, whole: bool) 
 def squares(region: Region, fill: Tensor, rounding: Rounding) -> tuple[Tensor, Tensor, Tensor]:
     """Regions as `sampling` and `resample` take them: left and top (N, 2), side (N,), and colour (N, 3) uint8."""
     if rounding == "none":
-        return region.centre - region.side[:, None] / 2, region.side, fill.round().to(torch.uint8)
+        side = region.side.double()
+        return region.centre.double() - side[:, None] / 2, side, fill.round().to(torch.uint8)
     low, side = _whole_square(region, rounding)
     colour = fill.floor() if rounding == "pysot" else fill.round()
     return low.float(), side.float(), colour.to(torch.uint8)
