@@ -35,7 +35,7 @@ class FrozenFeatures:
     """`SiameseNet.features` of search crops, traced and frozen once for each size of crop.
 
     In float32 torch does not hand 1 x 1 convolutions to oneDNN on one thread, and runs activations apart; frozen graphs
-    do both, in about half the time. The values differ in float32's last digits.
+    do both. The values differ in float32's last digits.
     """
 
     def __init__(self, net: SiameseNet, precision: torch.dtype) -> None:
