@@ -65,8 +65,8 @@ def test_track_video(clips: Path, tmp_path: Path) -> None:
 
 
 def test_many_targets(clips: Path, tmp_path: Path) -> None:
-    both = ["--box", spelled(FIRST_BOX), "--box", spelled(SECOND_BOX)]
-    printed = run("many_targets.py", clips / "walk.mp4", *both, "--model", "siamcar_pico", "--out", tmp_path / "out.mp4")
+    both = ["--box", spelled(FIRST_BOX), "--box", spelled(SECOND_BOX), "--model", "siamcar_pico"]
+    printed = run("many_targets.py", clips / "walk.mp4", *both, "--out", tmp_path / "out.mp4")
     lines = re.findall(r"target (\d) ends at (\S+)", printed)
     assert [number for number, _ in lines] == ["1", "2"]
     found = np.array([[float(value) for value in box.split(",")] for _, box in lines])
