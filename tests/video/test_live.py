@@ -14,7 +14,7 @@ import pytest
 
 from footage import decode, moving_patches, write_mp4
 from siamtrack.errors import InputError
-from siamtrack.video.newest import NewestOf
+from siamtrack.video.ahead import NewestOf
 from siamtrack.video.reader import open_source
 from siamtrack.video.writer import VideoWriter
 

@@ -1,11 +1,11 @@
-"""Items that a thread makes ready while the last one is worked on, for whoever wants all of them in order."""
+"""Items that a thread takes from an iterator while others are worked on: all of them in order, or the newest."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class AheadOf(Generic[T]):
         self._thread = threading.Thread(target=self._run, daemon=True, name="frames ahead")
         self._thread.start()
 
-    def __iter__(self) -> AheadOf[T]:
+    def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> T:
@@ -51,12 +51,15 @@ class AheadOf(Generic[T]):
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def _put(self, item: T) -> None:
+        self._ready.append(item)
+
     def _run(self) -> None:
         try:
             for item in self._items:
                 with self._changed:
                     if not self._ended:
-                        self._ready.append(item)
+                        self._put(item)
                         self._changed.notify_all()
                     del item  # the thread must not keep a frame that has been taken
                     while len(self._ready) >= self._count and not self._ended:
@@ -69,3 +72,14 @@ class AheadOf(Generic[T]):
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
+
+
+class NewestOf(AheadOf[T]):
+    """An iterator over the newest items of another one, which a thread reads to the end, however slow its reader is.
+
+    Each item is yielded once at most; those that came and went between two calls of `next` are left out.
+    """
+
+    def _put(self, item: T) -> None:
+        self._ready.clear()  # it is never full, so that the thread never waits
+        self._ready.append(item)

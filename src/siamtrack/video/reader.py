@@ -19,10 +19,9 @@ import numpy as np
 
 from siamtrack.errors import InputError, reason
 from siamtrack.io import MOST_PIXELS
-from siamtrack.video.ahead import AheadOf
+from siamtrack.video.ahead import AheadOf, NewestOf
 from siamtrack.video.boxes import Clip
 from siamtrack.video.images import decode_image
-from siamtrack.video.newest import NewestOf
 from siamtrack.video.writer import is_cut, top_atoms
 
 # The rate where none is known: folders of images, and cameras that do not tell theirs.
