@@ -41,7 +41,7 @@ from siamtrack.runtime.sessions import open_exported
 from siamtrack.tracking import view as tracking
 from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import Tracker
-from siamtrack.video.boxes import BoxWriter
+from siamtrack.video.box_writer import BoxWriter
 from siamtrack.video.reader import open_source
 from siamtrack.zoo.networks import open_network
 from siamtrack.zoo.packaged import packaged_export, packaged_weights

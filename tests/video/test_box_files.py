@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from siamtrack.errors import InputError
 from siamtrack.geometry.inputs import Box
 from siamtrack.tracking.tracker import Result, Status
-from siamtrack.video.boxes import BoxWriter, box_paths
+from siamtrack.video.box_writer import BoxWriter, box_paths
 
 BOXES = [(10.0, 20.5, 30.25, 40.125), (-3.5, 0.0, 1234.56789, 7.0)]
 
@@ -127,7 +127,7 @@ def test_full_disk_keeps_whole_lines_only(tmp_path: Path, suffix: str) -> None:
         from siamtrack.errors import InputError
         from siamtrack.geometry.inputs import Box
         from siamtrack.tracking.tracker import Result
-        from siamtrack.video.boxes import BoxWriter
+        from siamtrack.video.box_writer import BoxWriter
         resource.setrlimit(resource.RLIMIT_FSIZE, (1003, 1003))
         try:
             with BoxWriter({str(path)!r}, 1) as writer:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from siamtrack.errors import InputError
-from siamtrack.video.boxes import FORMATS, BoxRow, BoxWriter, Clip, pack_boxes, render_boxes
+from siamtrack.video.box_writer import BoxWriter
+from siamtrack.video.boxes import FORMATS, BoxRow, Clip, pack_boxes, render_boxes
 
 SIZE, FRAMES, FPS = (160, 120), 8, 25.0
 IMAGES = tuple(f"{n:04d}.png" for n in range(FRAMES))

@@ -113,7 +113,7 @@ def test_a_stream_that_breaks_is_opened_again_within_ten_seconds(port: int) -> N
 
 
 def test_a_stream_that_stays_away_ends_with_a_note(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("siamtrack.video.reader._GIVE_UP", 1.0)
+    monkeypatch.setattr("siamtrack.video.feeds._GIVE_UP", 1.0)
     server = serve(port)
     try:
         with open_source(f"rtsp://127.0.0.1:{port}/live") as source:

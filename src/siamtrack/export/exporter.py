@@ -18,10 +18,11 @@ from torch import nn
 from siamtrack import __version__
 from siamtrack.config import Preset, preset_to_json
 from siamtrack.errors import ConfigError
-from siamtrack.export.graph import Halves, Store, joined, traced
+from siamtrack.export.graph import Halves, Store, joined
 from siamtrack.export.longterm import longterm_step, search_sizes
 from siamtrack.export.modules import Begin, Step, state_tensors
 from siamtrack.export.quantise import FRAMES, quantised
+from siamtrack.export.trace import traced
 from siamtrack.models.siamese import Matcher
 from siamtrack.runtime.metadata import EXPORT_FORMAT, EXPORT_KEY
 from siamtrack.tracking.state import start

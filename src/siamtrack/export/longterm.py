@@ -9,8 +9,9 @@ import torch
 from onnx import helper
 
 from siamtrack.config import Preset
-from siamtrack.export.graph import Graph, Store, Types, branch, traced
+from siamtrack.export.graph import Graph, Store, Types, branch
 from siamtrack.export.modules import Believed, Sides
+from siamtrack.export.trace import traced
 
 
 def search_sizes(preset: Preset) -> list[int]:

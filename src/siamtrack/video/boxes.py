@@ -1,33 +1,29 @@
-"""The boxes of a run as files: plain tables, and what labelling tools and training programs read.
+"""The boxes of a run as texts: plain tables, and what labelling tools and training programs read.
 
 A run is rows, one for each target of each frame, and the clip that they belong to. Tables (txt, csv, json, jsonl, mot)
-are written line by line, so that a run that stops leaves every line written before. The others (coco, cvat,
-labelstudio, yolo) are documents with a head or a sum of all rows: they are written at the end. This module needs
-neither a picture nor a network.
+have a line a row; the others (coco, cvat, labelstudio, yolo) are documents with a head or a sum of all rows.
 """
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
-from siamtrack.errors import InputError, did_you_mean, reason
-from siamtrack.io import write_whole
+from siamtrack.errors import InputError, did_you_mean
 
-if TYPE_CHECKING:
-    from siamtrack.tracking.tracker import Result
+COLUMNS = ("frame", "target", "x", "y", "w", "h", "score", "presence", "status")
+"""The columns of csv, and the keys of json and jsonl."""
 
-_COLUMNS = ("frame", "target", "x", "y", "w", "h", "score", "presence", "status")
-_JSON_END = "\n]\n"
+JSON_END = "\n]\n"
+"""What stands behind the last row of a json file."""
+
 _SUFFIXES = {".txt": "txt", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".xml": "cvat", ".zip": "yolo"}
 
 
@@ -108,21 +104,6 @@ def format_of(path: str | Path, kind: str | None = None) -> str:
     return found
 
 
-def box_paths(path: str | Path, targets: int, kind: str | None = None) -> list[Path]:
-    """Return the files, or for yolo the folder or zip file, that a run of `targets` targets writes.
-
-    One, except for txt with several targets: that format has no column for the target, so `name.txt` becomes
-    `name-1.txt`, `name-2.txt`, ...
-
-    Raises:
-        InputError: as `format_of`.
-    """
-    path = Path(path)
-    if format_of(path, kind) == "txt" and targets > 1:
-        return [path.with_name(f"{path.stem}-{n}{path.suffix}") for n in range(1, targets + 1)]
-    return [path]
-
-
 def _txt_line(row: BoxRow) -> str:
     return ",".join(map(_number, row.box))
 
@@ -133,7 +114,7 @@ def _csv_line(row: BoxRow) -> str:
 
 def _json_line(row: BoxRow) -> str:
     values = (row.frame, row.target, *map(_rounded, (*row.box, row.score, row.presence)), row.status)
-    return json.dumps(dict(zip(_COLUMNS, values, strict=True)))
+    return json.dumps(dict(zip(COLUMNS, values, strict=True)))
 
 
 def _mot_line(row: BoxRow) -> str | None:
@@ -144,13 +125,14 @@ def _mot_line(row: BoxRow) -> str | None:
     return ",".join(map(_number, (row.frame + 1, row.target, x + 1, y + 1, w, h, row.presence, -1, -1, -1)))
 
 
-_LINES: dict[str, Callable[[BoxRow], str | None]] = {
+LINES: dict[str, Callable[[BoxRow], str | None]] = {
     "txt": _txt_line,
     "csv": _csv_line,
     "json": _json_line,
     "jsonl": _json_line,
     "mot": _mot_line,
 }
+"""The line of a row in each of the tables; None for a row that the table leaves out."""
 
 
 def _coco(rows: Sequence[BoxRow], clip: Clip) -> str:
@@ -353,10 +335,10 @@ def render_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> dict[str, str
     own = _by_target(rows)
     if kind == "txt" and len(own) > 1:
         return {f"boxes-{n}.txt": "".join(f"{_txt_line(row)}\n" for row in some) for n, some in own.items()}
-    lines = [line for row in rows if (line := _LINES[kind](row)) is not None]
+    lines = [line for row in rows if (line := LINES[kind](row)) is not None]
     if kind == "json":
-        return {name: "[\n" + ",\n".join(lines) + _JSON_END}
-    return {name: "".join(f"{line}\n" for line in ([",".join(_COLUMNS)] if kind == "csv" else []) + lines)}
+        return {name: "[\n" + ",\n".join(lines) + JSON_END}
+    return {name: "".join(f"{line}\n" for line in ([",".join(COLUMNS)] if kind == "csv" else []) + lines)}
 
 
 def pack_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> tuple[str, bytes]:
@@ -373,138 +355,6 @@ def pack_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> tuple[str, byte
         for name, text in texts.items():
             file.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)  # the same bytes for the same boxes
     return "boxes.zip", data.getvalue()
-
-
-def _open_now(name: str, flags: int) -> int:
-    """Open a file; a pipe that nobody reads is an error at once, not something to wait for."""
-    descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
-    os.set_blocking(descriptor, True)
-    return descriptor
-
-
-class BoxWriter:
-    """Writes the boxes of a run while it goes; a context manager.
-
-    - txt: one `x,y,w,h` line a frame, the first line the given box; one file a target.
-    - csv: a header, then a row `frame,target,x,y,w,h,score,presence,status` for each target of each frame.
-    - jsonl: the same as one JSON object a line; json: the same objects as one list.
-    - mot: `frame,id,x,y,w,h,conf,-1,-1,-1`, frames and pixels from 1; no row for a lost target.
-    - coco, cvat, labelstudio, yolo: written at the end, see `render_boxes`; yolo into a folder or a .zip file.
-
-    Numbers have at most four decimals. Each frame's lines are written at once and in place, so they stay if the run
-    stops. A json file is a whole list after each frame.
-    """
-
-    def __init__(self, path: str | Path, targets: int, kind: str | None = None, clip: Clip | None = None) -> None:
-        """Create the file or files, replacing those of an earlier run.
-
-        Args:
-            path: of the file; of a folder for yolo, unless it ends in .zip.
-            targets: how many results each frame has.
-            kind: the format; by the suffix if left out.
-            clip: what the boxes belong to; the formats that are written at the end need it.
-
-        Raises:
-            InputError: as `format_of`, no clip where one is needed, or a file that cannot be written.
-        """
-        self._kind = format_of(path, kind)
-        self.paths = box_paths(path, targets, self._kind)
-        self._targets = targets
-        self._clip = clip
-        self._rows: list[BoxRow] | None = None if self._kind in _LINES else []
-        self._files: list[TextIO] = []
-        self._begun = False  # whether a json file has a row
-        self._end = ""  # what stands behind the last row, to be written over by the next ones
-        if self._rows is not None:
-            if clip is None:
-                raise InputError(f"the format {self._kind} needs to know the clip that the boxes belong to")
-            return
-        for name in self.paths:
-            try:
-                self._files.append(open(name, "w", encoding="utf-8", newline="\n", opener=_open_now))  # noqa: SIM115
-            except OSError as error:
-                self.close()
-                raise InputError(f"cannot write '{name}': {reason(error)}") from error
-        heads = {"csv": (",".join(_COLUMNS) + "\n", ""), "json": ("[", _JSON_END)}
-        if self._kind in heads:
-            try:
-                self._put(0, *heads[self._kind])
-            except InputError:
-                self.close()
-                if self.paths[0].is_file():
-                    self.paths[0].unlink()  # not even its head could be written
-                raise
-
-    def write(self, frame: int, results: Sequence[Result]) -> None:
-        """Append the boxes of one frame.
-
-        Args:
-            frame: its number in the source, from 0.
-            results: one for each target, with boxes in continuous pixels.
-
-        Raises:
-            InputError: another number of results; or the disk is full: whole lines written before are kept.
-        """
-        if len(results) != self._targets:
-            raise InputError(f"expected results of {self._targets} targets; got {len(results)}")
-        rows = [BoxRow(frame, n, r.box, r.score, r.presence, r.status) for n, r in enumerate(results, 1)]
-        if self._rows is not None:
-            self._rows += rows
-            return
-        lines = [_LINES[self._kind](row) for row in rows]
-        if self._kind == "txt":
-            for n, line in enumerate(lines):
-                self._put(n, f"{line}\n")
-        elif self._kind == "json":
-            self._put(0, (",\n" if self._begun else "\n") + ",\n".join(map(str, lines)), _JSON_END)
-            self._begun = True
-        else:
-            self._put(0, "".join(f"{line}\n" for line in lines if line is not None))
-
-    def close(self) -> None:
-        """Close the files, and write those that are written at the end; a second call does nothing.
-
-        Raises:
-            DataError: a file that cannot be written.
-        """
-        for file in self._files:
-            file.close()
-        rows, self._rows = self._rows, None
-        if rows and self._clip is not None:
-            path = self.paths[0]
-            if self._kind != "yolo" or path.suffix.lower() == ".zip":
-                write_whole(path, pack_boxes(rows, self._clip, self._kind)[1])
-                return
-            for name, text in render_boxes(rows, self._clip, self._kind).items():
-                write_whole(path / name, text)
-
-    def __enter__(self) -> BoxWriter:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def _put(self, n: int, text: str, end: str = "") -> None:
-        """Write lines and `end` past all buffers, or on failure restore the file as it was before them."""
-        descriptor = self._files[n].fileno()
-        if self._end:
-            os.lseek(descriptor, -len(self._end), os.SEEK_CUR)
-        data = memoryview((text + end).encode())
-        written = 0
-        try:
-            while written < len(data):
-                written += os.write(descriptor, data[written:])
-            self._end = end
-        except OSError as error:
-            if self.paths[n].is_file():
-                before = os.lseek(descriptor, 0, os.SEEK_CUR) - written
-                os.ftruncate(descriptor, before)
-                os.lseek(descriptor, before, os.SEEK_SET)
-                with contextlib.suppress(OSError):
-                    os.write(descriptor, self._end.encode())
-            raise InputError(
-                f"cannot write '{self.paths[n]}' any further: {reason(error)}; the lines written before are kept"
-            ) from error
 
 
 def _by_target(rows: Sequence[BoxRow]) -> dict[int, list[BoxRow]]:

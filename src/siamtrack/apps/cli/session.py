@@ -104,7 +104,7 @@ def run_session(steps: Iterable[Step], source: FrameSource, targets: int, output
     After Ctrl-C (or SIGTERM) the files hold all frames up to it and the tally says so; after an error they do too,
     and the error is raised on. `tally` is counted while it runs.
     """
-    from siamtrack.video.boxes import BoxWriter
+    from siamtrack.video.box_writer import BoxWriter
     from siamtrack.video.draw import Mark, Trails, draw
     from siamtrack.video.writer import VideoWriter
 

@@ -216,7 +216,7 @@ def _with_formats(paths: Sequence[Path], formats: Sequence[str]) -> list[tuple[P
 
 def _check_outputs(source: str, outputs: Outputs, targets: int, overwrite: bool) -> list[_File]:
     """Refuse outputs that cannot be written before anything is computed."""
-    from siamtrack.video.boxes import box_paths
+    from siamtrack.video.box_writer import box_paths
 
     if len(outputs.labels) not in (1, targets):
         raise InputError(f"expected one --label, or one for each target; got {len(outputs.labels)} for {targets}")

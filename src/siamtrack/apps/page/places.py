@@ -11,7 +11,7 @@ from typing import Literal
 
 from siamtrack.errors import InputError
 from siamtrack.io import whole_file
-from siamtrack.video.reader import IMAGE_SUFFIXES
+from siamtrack.video.feeds import IMAGE_SUFFIXES
 
 _VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"})
 _MOST_LISTED = 1000
