@@ -119,6 +119,18 @@ def assert_same_run(out: Path, whole: Path) -> None:
     assert {p.name for p in out.iterdir()} == files
 
 
+def test_weights_on_the_way_are_kept_where_wanted(
+    home: Path, preset: Preset, crops: ResidentPairs, whole: Path
+) -> None:
+    out = home / "kept"
+    train(replace(preset, train=replace(preset.train, keep_every=10)), crops, out)
+    kept = sorted(path.name for path in out.glob("tiny-*.safetensors"))
+    assert kept == ["tiny-00000010.safetensors", "tiny-00000020.safetensors"]
+    assert _same(load_file(out / kept[1]), load_file(whole / "tiny.safetensors"))
+    assert not _same(load_file(out / kept[0]), load_file(out / kept[1]))
+    assert read_metadata(out / kept[0])["pairs"] == "40"
+
+
 def kill_at(home: Path, out: Path, moment: str, number: int, preset: str = "tiny.toml") -> None:
     script = [
         sys.executable,

@@ -261,6 +261,8 @@ class Train:
         drop_at: where that step is, as a share of what follows the warm-up.
         compile: run the frozen stages through torch.compile; on a CPU only where there is a C++ compiler.
         checkpoint_every: steps between checkpoints.
+        keep_every: steps between weights that stay, as `NAME-STEP.safetensors`, to be evaluated afterwards (PySOT's
+            users test the last ten of 20 epochs); 0 for the last ones alone.
         log_every: steps between rows of the log.
         validate_every: steps between trackings of the validation sequences, where some are given.
         validate_frames: number of frames of each that are tracked, at most.
@@ -293,6 +295,7 @@ class Train:
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     checkpoint_every: int = Field(default=500, ge=1, le=_MOST)
+    keep_every: int = Field(default=0, ge=0, le=_MOST)
     log_every: int = Field(default=20, ge=1, le=_MOST)
     validate_every: int = Field(default=1000, ge=1, le=_MOST)
     validate_frames: int = Field(default=100, ge=2, le=_MOST)

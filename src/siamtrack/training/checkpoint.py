@@ -26,6 +26,7 @@ from siamtrack.training.parameters import Average
 # Settings that do not change what a resumed run computes.
 _FREE = {
     "checkpoint_every",
+    "keep_every",
     "log_every",
     "validate_every",
     "validate_frames",
@@ -132,15 +133,15 @@ def _alike(value: Any) -> Any:
     return sys.intern(value) if isinstance(value, str) else value
 
 
-def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int = 2) -> Path:
-    """Write `state` as `step-NNNNNNNN.pt` and delete all but the newest `keep` checkpoints.
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write `state` as `step-NNNNNNNN.pt` and delete all but the newest two checkpoints.
 
     Raises:
         DataError: it cannot be written; older checkpoints stay.
     """
     path = folder / f"step-{step:08d}.pt"
     write_checkpoint(path, state)
-    for old in _checkpoints(folder)[:-keep]:
+    for old in _checkpoints(folder)[:-2]:
         old.unlink(missing_ok=True)
     return path
 

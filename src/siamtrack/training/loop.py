@@ -145,6 +145,9 @@ def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = Run
                     run.best = score
                     if world.main:
                         write_checkpoint(out / "best.pt", run.pack(preset))
+            if world.main and cfg.keep_every and run.step % cfg.keep_every == 0:
+                path = out / f"{preset.name}-{run.step:08d}.safetensors"
+                save_weights(path, _kept_weights(run), _notes(preset, run.step))
             if world.main and (run.step % cfg.checkpoint_every == 0 or ending):
                 save_checkpoint(out, run.step, run.pack(preset))
         return _finish(preset, run, out, world)
@@ -266,11 +269,15 @@ def _finish(preset: Preset, run: TrainState, out: Path, world: ProcessGroup) -> 
     path = out / f"{preset.name}.safetensors"
     if not world.main:
         return path
-    net, step = _kept_weights(run), run.step
-    notes = {"preset": preset_to_json(preset)}
+    net, notes = _kept_weights(run), _notes(preset, run.step)
     if (out / "best.pt").exists() and run.best >= 0:
         best = load_checkpoint(out / "best.pt")
         net.load_state_dict(best["average"] or best["model"])
-        step, notes["success"] = int(best["step"]), f"{best['best']:.4f}"
-    save_weights(path, net, notes | {"steps": str(step), "pairs": str(step * preset.train.batch)})
+        notes = _notes(preset, int(best["step"])) | {"success": f"{best['best']:.4f}"}
+    save_weights(path, net, notes)
     return path
+
+
+def _notes(preset: Preset, step: int) -> dict[str, str]:
+    """What a file of weights says about them."""
+    return {"preset": preset_to_json(preset), "steps": str(step), "pairs": str(step * preset.train.batch)}

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from siamtrack.config import Preset, preset_to_json
 
-__all__ = ["render_card"]
-
 _TAGS = ("visual-object-tracking", "object-tracking", "siamese-networks", "siamtrack", "onnx")
 
 _LIMITS = """\
