@@ -95,6 +95,7 @@ class RpnHead(Head):
         anchors: how many anchors a cell has.
         correlation: "up" or "depthwise".
         fusion: "weighted" takes a softmax over learned weights, apart for `cls` and `loc`; "mean" the mean.
+        hidden: channels of the depth-wise correlation; default: each level's own width.
         gain: factor on the up-channel correlation: SPM's authors train with 0.001, PySOT with 1. With 1, the first
             gradients of an untrained head are hundreds of times larger than the clipping limit.
     """
@@ -105,6 +106,7 @@ class RpnHead(Head):
         anchors: int = 5,
         correlation: Correlation = "depthwise",
         fusion: LevelAggregation = "weighted",
+        hidden: int | None = None,
         gain: float = 1.0,
     ) -> None:
         super().__init__()
@@ -112,8 +114,8 @@ class RpnHead(Head):
             self.cls = nn.ModuleList(UpChannelBranch(w, 2 * anchors, adjust=False, gain=gain) for w in widths)
             self.loc = nn.ModuleList(UpChannelBranch(w, 4 * anchors, adjust=True, gain=gain) for w in widths)
         else:
-            self.cls = nn.ModuleList(DepthwiseBranch(w, w, 2 * anchors) for w in widths)
-            self.loc = nn.ModuleList(DepthwiseBranch(w, w, 4 * anchors) for w in widths)
+            self.cls = nn.ModuleList(DepthwiseBranch(w, hidden or w, 2 * anchors) for w in widths)
+            self.loc = nn.ModuleList(DepthwiseBranch(w, hidden or w, 4 * anchors) for w in widths)
         weighted = fusion == "weighted" and len(widths) > 1
         self.cls_weight = nn.Parameter(torch.ones(len(widths))) if weighted else None
         self.loc_weight = nn.Parameter(torch.ones(len(widths))) if weighted else None
