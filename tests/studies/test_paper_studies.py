@@ -13,8 +13,9 @@ import torch
 from typer.testing import CliRunner
 
 from siamtrack.apps.cli.main import app
-from siamtrack.config import load_preset
+from siamtrack.config import Preset, load_preset
 from siamtrack.errors import ConfigError
+from siamtrack.models.families.spm import Spm
 from siamtrack.studies.figures import attention_weights, candidate_recall, candidates, channel_responses, look
 from siamtrack.studies.papers import STUDIES, find_study
 from siamtrack.studies.runner import Plan, jobs_of, row_preset, table
@@ -110,6 +111,21 @@ def test_rows_of_tracking_alone_share_a_network() -> None:
     assert [(job.trained, job.rows) for job in jobs_of(some)] == [("K = 9", ("K = 3", "K = 5"))]
     with pytest.raises(ConfigError, match="has no row 'K = 4'"):
         jobs_of(Plan(STUDIES["spm-figure6a"], "", {}, Path(), only=("K = 4",)))
+
+
+def test_rows_keep_the_settings_that_they_compare() -> None:
+    def presets(**settings: object) -> list[Preset]:
+        plan = Plan(STUDIES["spm-table1"], "", {}, Path(), "small", settings=settings)
+        jobs_of(plan)
+        return [row_preset(plan, row.name, 0) for row in plan.rows()]
+
+    coarse, both, series = presets(**{"model.fusion": "series_parallel", "train.batch": 4})
+    assert coarse.train.batch == both.train.batch == 4, "it goes over what all rows share"
+    assert isinstance(series.model, Spm) and series.model.fusion == "series"
+    with pytest.raises(ConfigError, match=r"each row of spm-table1 sets .* itself"):
+        presets(**{"data.same_category": True})
+    with pytest.raises(ConfigError, match=r"makes the rows .* of spm-table1 the same"):
+        presets(**{"model.fusion": "series"})
 
 
 TINY = ("train.batch=2", "train.precision=float32", "train.from_scratch=all", "data.object_part_prob=0")

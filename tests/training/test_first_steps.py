@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -29,14 +31,17 @@ NAMES = (
 )  # fmt: skip
 
 
-def first_steps(name: str, crops: ResidentSet, steps: int, batch: int = 0) -> list[tuple[float, float]]:
-    """The loss and the gradient's norm before clipping of each step; whether the backbone is open alternates.
+def first_steps(
+    name: str, crops: ResidentSet, steps: int, batch: int = 0, settings: Mapping[str, object] = MappingProxyType({})
+) -> list[tuple[float, float]]:
+    """The loss and the gradient's norm before clipping of each step; a batch of 0 is the preset's own.
 
     BatchNorm takes its statistics over a part, as it does on one of the authors' GPUs.
     """
     # ImageNet weights change what is learned, not whether the arithmetic holds: random ones are the harder case.
-    preset = load_preset(name, {"train.from_scratch": "all"})
+    preset = load_preset(name, {"train.from_scratch": "all", **settings})
     cfg, part = settings_in_force(preset.train), PART.get(name, 4)
+    part = min(part, batch) if batch else part
     torch.manual_seed(0)
     net = build_network(preset, torch.device("cpu"))
     optimiser = make_optimiser(net, cfg)
@@ -71,7 +76,11 @@ def test_the_first_twenty_steps_at_the_presets_own_batch_are_finite(name: str, c
     assert all(math.isfinite(loss) and math.isfinite(norm) and norm > 0 for loss, norm in found)
 
 
-@pytest.mark.parametrize("name", ["siamfc", "spm"])
-def test_two_steps_of_a_small_batch_are_finite(name: str, crops: ResidentSet) -> None:
-    found = first_steps(name, crops, 2, batch=4 if name == "spm" else 2)
-    assert all(math.isfinite(loss) and 0 < norm < 1e3 for loss, norm in found)
+@pytest.mark.parametrize("name", NAMES)
+def test_the_first_steps_of_a_small_batch_are_finite(name: str, crops: ResidentSet) -> None:
+    if name.split("_")[1:2] == ["r50"]:
+        # Seconds a pair: smaller search regions, and the step that the first update leads to is left to the slow test.
+        found = first_steps(name, crops, 1, batch=2, settings={"crops.search": 191, "data.search.shift": 32})
+    else:
+        found = first_steps(name, crops, 2, batch=4 if name == "spm" else 2)
+    assert all(math.isfinite(loss) and 0 < norm < 2e3 for loss, norm in found)

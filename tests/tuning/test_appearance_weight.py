@@ -31,8 +31,8 @@ def test_tune_finds_the_blend_that_the_videos_want(tmp_path: Path) -> None:
     variants = Blended()
     plan = TuningPlan(make_space(variants.preset, default_grid(variants.preset)))
     ledger = Ledger.open(tmp_path / "scores.jsonl", variants.identity)
-    found = tune(variants, sequences(tmp_path / "data", {"a": 0.6, "b": 0.6, "c": 0.6}), plan, ledger, Silent())
-    assert [setting[0] for setting in sorted(found.table)] == [n / 10 for n in range(1, 10)]
-    assert found.choice == (0.6,) and found.worth_it
+    found = tune(variants, sequences(tmp_path / "data", {"a": 0.7, "b": 0.7, "c": 0.7}), plan, ledger, Silent())
+    assert [setting[0] for setting in sorted(found.table)] == [0.1, 0.3, 0.5, 0.7, 0.9]
+    assert found.choice == (0.7,) and found.worth_it
     chosen = plan.space.resolve(found.choice).model
-    assert isinstance(chosen, SaSiam) and chosen.appearance_weight == 0.6
+    assert isinstance(chosen, SaSiam) and chosen.appearance_weight == 0.7

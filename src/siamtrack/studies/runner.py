@@ -14,7 +14,7 @@ import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import read_as, write_whole
-from siamtrack.studies.papers import Row, Scale, Study
+from siamtrack.studies.papers import Row, Scale, Settings, Study
 from siamtrack.training.log import Report
 from siamtrack.training.loop import RunOptions, train
 
@@ -51,7 +51,7 @@ class Plan:
         steps: length of each training, in place of the presets' own.
         frames: the most frames of each sequence; 0 for all.
         seeds: numbers of the trainings of each row.
-        settings: further values over each row's, by dotted key.
+        settings: further values for all rows, by dotted key; what a row sets itself stays.
         only: rows to run; empty for all.
         device: "cpu" or "cuda".
     """
@@ -91,22 +91,43 @@ class RowJob:
 
 
 def jobs_of(plan: Plan) -> list[RowJob]:
-    """One job for each network that the plan's rows need, and each seed."""
+    """One job for each network that the plan's rows need, and each seed.
+
+    Raises:
+        ConfigError: a setting of the plan would change no row, or make two rows the same.
+    """
+    _check_settings(plan)
     networks: dict[str, list[str]] = {}
     for row in plan.rows():
         networks.setdefault(row.of or row.name, []).append(row.name)
     return [RowJob(name, seed, tuple(rows)) for seed in plan.seeds for name, rows in networks.items()]
 
 
+def _own(plan: Plan, row: Row) -> Settings:
+    return row.full if plan.scale == "full" else row.small or {}
+
+
+def _check_settings(plan: Plan) -> None:
+    rows = plan.rows()
+    for key in plan.settings:
+        if all(key in _own(plan, row) for row in rows):
+            raise ConfigError(f"each row of {plan.study.name} sets {key} itself; leave it out of --set")
+    seen: dict[str, str] = {}
+    for row in rows if plan.settings else ():
+        preset = replace(row_preset(plan, row.name, 0), name="row")
+        if (other := seen.setdefault(preset_to_json(preset), row.name)) != row.name:
+            raise ConfigError(f"--set makes the rows '{other}' and '{row.name}' of {plan.study.name} the same")
+
+
 def row_preset(plan: Plan, name: str, seed: int) -> Preset:
-    """The preset of a row.
+    """The preset of a row: what all rows change, then the plan's settings, then the row's own.
 
     Raises:
         ConfigError: a setting that the preset does not have.
     """
     row = next(row for row in plan.study.rows if row.name == name)
-    own = row.full if plan.scale == "full" else {**plan.study.lighter, **(row.small or {})}
-    changes: dict[str, Any] = {**own, **plan.settings, "train.seed": seed, "name": slug(name)}
+    shared = {} if plan.scale == "full" else plan.study.lighter
+    changes: dict[str, Any] = {**shared, **plan.settings, **_own(plan, row), "train.seed": seed, "name": slug(name)}
     if plan.steps is not None:
         changes["train.steps"] = plan.steps
     return load_preset(plan.study.base(plan.scale), changes)
@@ -152,9 +173,9 @@ def open_rows(
         with closing(open_pairs(preset)) as pairs:
             options = RunOptions(plan.device, resume=True, report=tell, stop=stop)
             weights = train(preset, pairs, place / "training", options)
-        if stop():
-            return False
         for name in waiting:
+            if stop():
+                return False
             own = row_preset(plan, name, job.seed)
             found = {suite: _evaluated(plan, own, weights, suite, clips[suite], job.seed, beat) for suite in clips}
             text = json.dumps({"preset": json.loads(preset_to_json(own)), "frames": plan.frames, "metrics": found})

@@ -65,7 +65,11 @@ def _rows_command(name: str) -> Callable[..., None]:
         row: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this row; repeatable.")] = None,
         settings: Annotated[
             list[str] | None,
-            typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of all rows; repeatable."),
+            typer.Option(
+                "--set",
+                metavar="KEY=VALUE",
+                help="Change a setting of all rows but those that set it themselves; repeatable.",
+            ),
         ] = None,
         device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the networks run.")] = "cpu",
         processes: Annotated[
