@@ -53,19 +53,40 @@ def python_snippets(page: Path) -> list[str]:
     return [text for text in found if not text.startswith("--8<--")]
 
 
-def commands(page: Path) -> list[list[str]]:
-    """The arguments of every `siamtrack` command that a page's blocks show, without those that leave something out."""
+class Line(NamedTuple):
+    """A line of a shell block: its text, and the arguments of `siamtrack` where it calls that."""
+
+    text: str
+    siamtrack: list[str]
+
+
+def shell_lines(page: Path) -> list[Line]:
+    """Every command that a page's blocks show, one of several that `&&` joins at a time, without comments."""
     found = []
     for block in blocks(page):
         if block.language not in (*_SHELL, "indented"):
             continue
-        for line in "\n".join(block.lines).replace("\\\n", " ").splitlines():
-            for part in re.split(r"\s&&\s", line):
-                try:
-                    words = shlex.split(part, comments=True)
-                except ValueError:  # no command: another program's input or output
-                    continue
-                left_out = any(word == "..." or word.startswith("[") for word in words)
-                if "siamtrack" in words and words[0] in ("siamtrack", "torchrun", "timeout") and not left_out:
-                    found.append(words[words.index("siamtrack") + 1 :])
+        for line in re.sub(
+            r"(\\|\|)\n\s*", lambda join: join[1].strip("\\") + " ", "\n".join(block.lines)
+        ).splitlines():
+            for part in re.split(r"\s&&\s", re.sub(r"(^|\s+)#.*", "", line)):
+                words = shlex.split(part)
+                while words and re.match(r"[A-Z]+=", words[0]):
+                    words.pop(0)
+                ours = words[:1] == ["siamtrack"]
+                if part.strip():
+                    found.append(Line(part.strip(), words[1:] if ours else []))
+    return found
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of every `siamtrack` command of a page's blocks, also of those that other programs start."""
+    found = []
+    for line in shell_lines(page):
+        words = line.siamtrack
+        if line.text.startswith(("torchrun ", "timeout ")):
+            words = shlex.split(line.text)
+            words = words[words.index("siamtrack") + 1 :]
+        if words:
+            found.append(words)
     return found

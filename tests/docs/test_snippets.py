@@ -28,11 +28,14 @@ from pathlib import Path
 
 import numpy as np
 
+from siamtrack.zoo.packaged import packaged_export
+
 shutil.copy("siamtrack-demo/clip.mp4", "clip.mp4")
+shutil.copy(packaged_export("siamcar_pico"), "tracker.onnx")
 truth_boxes = np.loadtxt("siamtrack-demo/clip.txt", delimiter=",")
 my_boxes = truth_boxes + 1
 """
-"""What the pages speak of and do not make: the reader's own video and boxes."""
+"""What the pages speak of and their Python does not make: the reader's own video and boxes, an exported model."""
 
 
 def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
@@ -96,15 +99,3 @@ def test_no_command_is_left_to_be_filled_in() -> None:
     shown = [(page.name, line) for page in PAGES for block in blocks(page) for line in block.lines
              if block.language in ("sh", "bash", "indented")]  # fmt: skip
     assert [(page, line) for page, line in shown if re.search(r"<(this|your|the)\b[^>]*>|git clone <", line)] == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["get-started.md", "README.md"])
-def test_the_commands_of_a_walk_run_one_after_the_other(name: str, tmp_path: Path) -> None:
-    page = next(page for page in PAGES if page.name == name)
-    walk = commands(page)
-    if name == "README.md":
-        walk.insert(0, ["demo"])  # `scripts/demo`
-    for words in walk:
-        run(tmp_path, "-m", "siamtrack", *words)
-    assert (tmp_path / "report/index.html").is_file() and list((tmp_path / "runs").rglob("*.safetensors"))

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 
 def fuzz(*arguments: object, folder: Path) -> tuple[int, str]:
     """Run `tests/fuzz/campaign.py` as `scripts/fuzz` does; in a process of its own, which it forks for every case."""
-    places = [*sys.path, str(TESTS), str(TESTS / "formats")]
+    places = [*sys.path, str(TESTS)]
     done = subprocess.run(
         [sys.executable, str(HERE / "campaign.py"), *map(str, arguments)],
         cwd=folder,

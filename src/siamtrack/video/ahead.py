@@ -1,10 +1,11 @@
-"""Items that a thread takes from an iterator while others are worked on: all of them in order, or the newest."""
+"""Threads beside the one that tracks: one takes items ahead of it, in order or the newest, one works behind it."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from queue import Queue
 from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
@@ -83,3 +84,43 @@ class NewestOf(AheadOf[T]):
     def _put(self, item: T) -> None:
         self._ready.clear()  # it is never full, so that the thread never waits
         self._ready.append(item)
+
+
+class Behind(Generic[T]):
+    """A thread that does `work` with each item that is put, in their order, at most `count` behind.
+
+    An error of `work` ends it: items after that one are dropped, and the next `put`, or `close`, raises it.
+    """
+
+    def __init__(self, work: Callable[[T], None], count: int = 4) -> None:
+        self._work = work
+        self._queue: Queue[T | None] = Queue(count)
+        self._error: BaseException | None = None
+        self._told = False
+        self._thread = threading.Thread(target=self._run, daemon=True, name="frames behind")
+        self._thread.start()
+
+    def put(self, item: T) -> None:
+        """Hand on an item, and wait while there are `count` of them; raises the error of an earlier one."""
+        self._raise()
+        self._queue.put(item)
+
+    def close(self) -> None:
+        """Wait until all items are done; raises an error that `put` has not raised."""
+        self._queue.put(None)
+        self._thread.join()
+        if not self._told:
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            self._told = True
+            raise self._error
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    self._work(item)
+                except BaseException as error:
+                    self._error = error

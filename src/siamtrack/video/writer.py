@@ -21,6 +21,7 @@ from av.video.reformatter import ColorRange, Colorspace
 
 from siamtrack.errors import InputError, reason
 from siamtrack.io import open_draft
+from siamtrack.video.ahead import Behind
 
 _BT709 = 1  # the number of ITU-R BT.709 in ISO/IEC 23091-2 for primaries, transfer and matrix alike
 _LIMITED = 1  # AVCOL_RANGE_MPEG: luma 16 to 235
@@ -36,6 +37,7 @@ _X264 = {"preset": "veryfast", "crf": "21", "bf": "0", "rc-lookahead": "5"}
 class VideoWriter:
     """Writes RGB frames as h264 (yuv420p, BT.709) mp4; a context manager.
 
+    A thread encodes them, a few frames behind. What goes wrong there is raised by one of the next calls.
     The file appears under its name when the writer is closed, also after an error, with the frames up to it. Without
     any frame no file is written, and an earlier file of that name stays.
     """
@@ -55,6 +57,7 @@ class VideoWriter:
         self.frames = 0
         self._at = -1
         self._size = size
+        self._closed = False
         if self.path.suffix.lower() != ".mp4":
             raise InputError(f"video is written as .mp4; got '{self.path}'")
         if not self.path.parent.is_dir():
@@ -81,6 +84,7 @@ class VideoWriter:
             with contextlib.suppress(OSError), self._draft:
                 self._part.unlink(missing_ok=True)
             raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
+        self._encoding = Behind(self._encode)
 
     def write(self, frame: np.ndarray, at: int | None = None) -> None:
         """Append one frame, RGB uint8 (H, W, 3) of the size given at the start.
@@ -94,15 +98,13 @@ class VideoWriter:
         width, height = self._size
         if frame.shape != (height, width, 3) or frame.dtype != np.uint8:
             raise InputError(f"expected a frame of {width}x{height} RGB uint8; got {frame.shape} {frame.dtype}")
-        if self._container is None:
+        if self._closed:
             raise InputError(f"'{self.path}' is closed: no frame can be added")
         if width % 2 or height % 2:
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")  # a copy
         picture.pts = self._at = self.frames if at is None else max(at, self._at + 1)
-        self._encode(picture)
+        self._encoding.put(picture)
         self.frames += 1
 
     def close(self) -> None:
@@ -112,6 +114,9 @@ class VideoWriter:
             InputError: the disk is full; the frames that could be written are kept.
         """
         with self._draft:
+            if not self._closed:
+                self._closed = True
+                self._encoding.close()
             if self._container is not None:
                 self._finish()
 
@@ -120,9 +125,10 @@ class VideoWriter:
             self._abandon()
             self._part.unlink(missing_ok=True)
             return
-        self._encode(None)
         container, self._container = self._container, None
         try:
+            for packet in self._stream.encode(None):
+                container.mux(packet)
             container.close()
         except (av.error.FFmpegError, OSError) as error:
             self._keep_fragments(error)
@@ -143,6 +149,7 @@ class VideoWriter:
         self.close()
 
     def _encode(self, picture: Any) -> None:
+        picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
         try:
             for packet in self._stream.encode(picture):
                 self._container.mux(packet)
