@@ -31,14 +31,14 @@ CLIP = ROOT / "src/siamtrack/video/demo/clip.mp4"
 
 ELSEWHERE = {
     r"(\. |source )\S+/activate|export |cd ": "the shell's own",
-    r"(scripts/(demo|test|setup|docs)|\.ci/run)( -m slow)?$": "tests of the tests; .ci/run runs them all",
-    r"(uv venv|python3 -m venv|conda (create|activate)|(uv |\S+/)?pip install|npm install) ?": "installs; "
+    r"(scripts/(demo|test|setup|docs)|\.ci/run)( -m slow)?$": "the project's own; .ci/run runs them",
+    r"(uv venv|python3 -m venv|conda (create|activate)|(uv |\S+/)?pip (install|wheel)|npm install) ?": "installs; "
     "tests/test_plain_install.py, and test_snippets.py for the names of extras",
     r"python benchmarks/|OMP_WAIT_POLICY=passive python benchmarks/": "measurements; their options are checked below",
     r"scripts/fuzz ": "campaigns; tests/fuzz runs short ones",
     r"g\+\+ |ffmpeg .*\| (\./track|node) ": "tests/examples/test_languages.py",
     r"rm -r onnxruntime/|find \. -name tests ": "would strip this environment",
-    r"dask (scheduler|worker) ": "tests/evaluation/test_pool.py starts both",
+    r"dask (scheduler|worker) ": "tests/evaluation/test_pool.py has a cluster",
     r"(\S+/)?vot (test|evaluate|initialize|analysis) ": "tests/integrations: test_vot_toolkit.py, test_vot_official.py",
     r"cvat-cli |nuctl ": "tests/integrations/test_cvat.py; both need a server of CVAT",
     r"python -m siamtrack.integrations.labelstudio ": "tests/integrations/test_labelstudio.py",
@@ -68,7 +68,7 @@ SHORTER = {
 }
 """What is appended to commands to make them short; what is said later replaces what was said before."""
 
-SLOW = {"deploy.md", "extending.md", "get-started.md", "README.md", "studies.md", "training.md", "tuning.md"}
+SLOW = {"deploy.md", "get-started.md", "integrations.md", "README.md", "studies.md", "training.md", "tuning.md"}
 
 GIVEN = {
     "data.md": ["my_data"],

@@ -1,4 +1,4 @@
-"""Frames that a thread decodes while the last one is worked on: all of them, in order, with their errors."""
+"""Threads ahead of tracking and behind it: all items, in order, with their errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from footage import decode, moving_patches, write_mp4
 from siamtrack.errors import InputError
 from siamtrack.video import reader
-from siamtrack.video.ahead import AheadOf
+from siamtrack.video.ahead import AheadOf, Behind
 from siamtrack.video.reader import open_source
 
 
@@ -54,6 +54,43 @@ def test_it_is_two_items_ahead_and_no_more_and_stops_when_it_is_told() -> None:
     assert ahead.close() and not threads()
     with pytest.raises(StopIteration):
         next(ahead)
+
+
+def test_work_behind_is_done_in_order_and_closing_waits_for_it() -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        time.sleep(0.002)
+        done.append(item)
+
+    behind = Behind(work, 4)
+    waiting = []
+    for item in range(40):
+        behind.put(item)
+        waiting.append(item + 1 - len(done))
+    assert 2 <= max(waiting) <= 6  # four wait, one is under way, one may be finished but not counted yet
+    behind.close()
+    assert done == list(range(40))
+    assert not [thread for thread in threading.enumerate() if thread.name == "frames behind"]
+
+
+@pytest.mark.parametrize("broken", [3, 19])
+def test_an_error_behind_ends_the_work_and_is_raised_once(broken: int) -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item == broken:
+            raise InputError("broken")
+        done.append(item)
+
+    behind = Behind(work, 1)
+    with pytest.raises(InputError, match="broken"):
+        for item in range(20):
+            behind.put(item)
+            time.sleep(0.005)
+        behind.close()
+    behind.close()
+    assert done == list(range(broken))
 
 
 @pytest.fixture(scope="module")

@@ -107,8 +107,9 @@ class Behind(Generic[T]):
 
     def close(self) -> None:
         """Wait until all items are done; raises an error that `put` has not raised."""
-        self._queue.put(None)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
         if not self._told:
             self._raise()
 

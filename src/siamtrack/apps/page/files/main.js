@@ -226,7 +226,7 @@ function marks() {
 function refresh(all = true) {
   if (!source) return;
   const count = known();
-  $("source").textContent = `${source.name} · ${source.width}×${source.height} · ${engine.model}`;
+  $("source").textContent = $("source").title = `${source.name} · ${source.width}×${source.height} · ${engine.model}`;
   if (document.activeElement !== $("number")) $("number").value = frame;
   $("count").textContent = source.count ? `of ${source.count}` : "";
   $("seek").max = Math.max(count - 1, 1);
@@ -251,6 +251,7 @@ function listTargets() {
     const item = list.querySelector(`[data-number="${target.number}"]`) ?? addItem(target.number);
     const row = target.rows.get(frame);
     const status = row ? (row.given ? "given" : row.status === "lost" ? "LOST" : row.status) : "not here";
+    if (target.number === selected && !item.classList.contains("selected")) list.scrollTop = item.offsetTop;
     item.classList.toggle("selected", target.number === selected);
     item.classList.toggle("lost", row?.status === "lost");
     item.querySelector(".name").setAttribute("aria-pressed", String(target.number === selected));

@@ -50,6 +50,8 @@ export class Timeline {
     const style = getComputedStyle(canvas);
     const [line, ink, lost] = ["--line", "--ink", "--lost"].map((name) => style.getPropertyValue(name));
     const at = (frame) => (frame / this.#count) * width;
+    context.font = "11px system-ui, sans-serif";
+    context.textAlign = "right";
     this.#run.targets.forEach((target, index) => {
       const top = index * ROW;
       context.strokeStyle = line;
@@ -59,6 +61,8 @@ export class Timeline {
       context.lineTo(width, top + ROW - 0.5);
       context.stroke();
       this.#drawTarget(target, top + 4, ROW - 8, at, lost);
+      context.fillStyle = ink;
+      context.fillText(target.number, width - 4, top + 13);
     });
     context.fillStyle = ink;
     context.fillRect(Math.min(at(this.#frame + 0.5), width - 1) - 1, 0, 2, height);
@@ -91,7 +95,7 @@ export class Timeline {
     context.fillStyle = colour;
     for (const [frame, row] of target.rows) {
       if (!row.given) continue;
-      const x = at(frame) + wide / 2;
+      const x = Math.max(at(frame) + wide / 2, 5);
       context.beginPath();
       context.moveTo(x, top - 2);
       context.lineTo(x + 5, top + 4);
