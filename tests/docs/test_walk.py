@@ -56,6 +56,7 @@ NOT_WALKED = {
     r"study siamrpnpp-table1 .*--device cuda": "needs a GPU and days",
     r"study siamrpnpp-table1 .*--scale small": "minutes a row; tests/studies/test_paper_studies.py takes a step",
     r"study (spm-table1|siamcar-figure3) .*--scale small": "the same",
+    r"study center-bias ": "needs crops of many objects; tests/studies/test_center_bias.py",
     r"train --replay ": "needs a run that failed; tests/training/test_train_cli.py makes one",
 }
 """Commands of siamtrack, from their first word on, that the walk leaves out."""
@@ -64,11 +65,11 @@ SHORTER = {
     r"track .*--box \d+:": ["--end", "64"],
     "track": ["--end", "6"],
     "train (?!--replay)": ["--set", "train.steps=2", "--set", "train.batch=2", "--set", "train.compile=false"],
-    "study center-bias": ["--set", "train.steps=2", "--set", "train.batch=4", "--crops", "8"],
 }
 """What is appended to commands to make them short; what is said later replaces what was said before."""
 
-SLOW = {"deploy.md", "get-started.md", "integrations.md", "README.md", "studies.md", "training.md", "tuning.md"}
+QUICK = {"data.md", "evaluation.md", "page.md"}
+"""Pages whose commands take less than half a minute together; the others run with `-m slow`."""
 
 GIVEN = {
     "data.md": ["my_data"],
@@ -245,7 +246,7 @@ def siamtrack(*words: str, codes: tuple[int, ...] = (0,)) -> str:
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(p, id=p.name, marks=[pytest.mark.slow] if p.name in SLOW else []) for p in WALKED]
+    "page", [pytest.param(p, id=p.name, marks=[] if p.name in QUICK else [pytest.mark.slow]) for p in WALKED]
 )
 def test_the_commands_of_a_page_run_one_after_the_other(
     page: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
