@@ -66,16 +66,14 @@ def shell_lines(page: Path) -> list[Line]:
     for block in blocks(page):
         if block.language not in (*_SHELL, "indented"):
             continue
-        for line in re.sub(
-            r"(\\|\|)\n\s*", lambda join: join[1].strip("\\") + " ", "\n".join(block.lines)
-        ).splitlines():
+        joined = "\n".join(block.lines).replace("\\\n", " ").replace("|\n", "| ")
+        for line in joined.splitlines():
             for part in re.split(r"\s&&\s", re.sub(r"(^|\s+)#.*", "", line)):
                 words = shlex.split(part)
                 while words and re.match(r"[A-Z]+=", words[0]):
                     words.pop(0)
-                ours = words[:1] == ["siamtrack"]
                 if part.strip():
-                    found.append(Line(part.strip(), words[1:] if ours else []))
+                    found.append(Line(part.strip(), words[1:] if words[0] == "siamtrack" else []))
     return found
 
 

@@ -36,7 +36,7 @@ ELSEWHERE = {
     "tests/test_plain_install.py, and test_snippets.py for the names of extras",
     r"python benchmarks/|OMP_WAIT_POLICY=passive python benchmarks/": "measurements; their options are checked below",
     r"scripts/fuzz ": "campaigns; tests/fuzz runs short ones",
-    r"g\+\+ |ffmpeg .*\| (\./track|node) ": "tests/examples/test_languages.py",
+    r"g\+\+ |ffmpeg .*\|\s+(\./track|node) ": "tests/examples/test_languages.py",
     r"rm -r onnxruntime/|find \. -name tests ": "would strip this environment",
     r"dask (scheduler|worker) ": "tests/evaluation/test_pool.py has a cluster",
     r"(\S+/)?vot (test|evaluate|initialize|analysis) ": "tests/integrations: test_vot_toolkit.py, test_vot_official.py",
@@ -121,7 +121,6 @@ def test_options_of_other_programs_of_the_project_exist() -> None:
     shown = re.findall(r"((?:benchmarks|scripts)/\w+(?:\.py)?)((?: [^`\n|#;]*)?)", text)
     used = [(name, option) for name, rest in shown for option in re.findall(r"(?<=\s)--[a-z][\w-]*", rest)]
     assert len(used) > 15
-    # `--set` and the like of our own commands are passed on
     unknown = [(name, option) for name, option in used if option not in source_of(name)]
     assert unknown == []
 
@@ -169,7 +168,6 @@ def test_files_and_modules_named_in_the_text_exist() -> None:
 
 
 def test_links_lead_to_pages_files_and_headings() -> None:
-    """Those of the README on the site and in a package too; mkdocs looks at the other pages, this at all."""
     found = 0
     for page in PAGES:
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):

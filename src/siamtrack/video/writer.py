@@ -125,10 +125,9 @@ class VideoWriter:
             self._abandon()
             self._part.unlink(missing_ok=True)
             return
+        self._mux(None)
         container, self._container = self._container, None
         try:
-            for packet in self._stream.encode(None):
-                container.mux(packet)
             container.close()
         except (av.error.FFmpegError, OSError) as error:
             self._keep_fragments(error)
@@ -149,7 +148,10 @@ class VideoWriter:
         self.close()
 
     def _encode(self, picture: Any) -> None:
-        picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
+        self._mux(picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG))
+
+    def _mux(self, picture: Any) -> None:
+        """Encode and write one picture; None for what the encoder still holds."""
         try:
             for packet in self._stream.encode(picture):
                 self._container.mux(packet)
