@@ -23,10 +23,6 @@ def test_the_models_that_ship_as_weights_ship_exported_too() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_an_exported_model_follows_as_its_weights_do(name: str, runtime: str) -> None:
     pytest.importorskip(runtime)
-    if runtime == "openvino" and name in ("sasiam_lite0", "siamfc_lite0", "spm_lite0"):
-        with pytest.raises(siamtrack.SiamtrackError, match="does not run the family"):
-            siamtrack.load(name, engine=runtime)
-        return
     frames, _ = moving_patches(10)
     trackers = [siamtrack.load_multi(name, engine=engine, threads=1) for engine in ("torch", runtime)]
     for tracker in trackers:

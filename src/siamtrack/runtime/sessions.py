@@ -23,9 +23,6 @@ _THREADS = 4
 """By default, in ONNX Runtime: small networks gain nothing by more, and on two cores, where two would do for a program
 alone, four keep half as much speed again beside other programs (benchmarks/busy.py)."""
 
-_NOT_IN_OPENVINO = ("sa_siam", "siamfc", "spm")
-"""Families whose graphs OpenVINO refuses or gives other boxes for (tests/runtime/test_shipped.py)."""
-
 
 def open_exported(
     path: str | Path, runtime: str | None = None, device: str = "cpu", threads: int | None = None
@@ -47,17 +44,12 @@ def open_exported(
     exported = read_exported(path)
     if runtime is None:
         able = [name for name in installed_runtimes() if _reads(name, exported.path, device)]
-        if exported.precision == "bfloat16" and _family(exported) not in _NOT_IN_OPENVINO:
+        if exported.precision == "bfloat16":
             able.sort(key="openvino".__ne__)
         runtime = able[0] if able else "openvino" if exported.path.suffix == ".xml" else "onnxruntime"
     if not _reads(runtime, exported.path, "cpu"):
         raise ConfigError(f"{runtime} reads .onnx files; got {exported.path}: give engine 'openvino'")
     return (_open_openvino if runtime == "openvino" else _open_onnxruntime)(exported, device, threads)
-
-
-def _family(exported: Exported) -> object:
-    model = exported.preset.get("model")
-    return model.get("family") if isinstance(model, dict) else None
 
 
 def _reads(runtime: str, path: Path, device: str) -> bool:
@@ -100,11 +92,6 @@ def _open_openvino(exported: Exported, device: str, threads: int | None) -> Grap
     ov: Any = import_runtime("openvino", exported.path)
     if str(device) != "cpu":
         raise ConfigError(f"the device '{device}' is not available here in openvino; use 'cpu'")
-    family = _family(exported)
-    if family in _NOT_IN_OPENVINO:
-        raise ConfigError(
-            f"{exported.path}: OpenVINO does not run the family {family} as torch does; give engine 'onnxruntime'"
-        )
     # Left alone, OpenVINO computes a float32 file in bfloat16 where the processor can.
     precision = "bf16" if exported.precision == "bfloat16" else "f32"
     config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}

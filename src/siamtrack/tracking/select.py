@@ -141,7 +141,10 @@ def neighbours(ranking: Ranking, track: Track, winner: Tensor | None = None) -> 
 
 def _take(values: Tensor, index: Tensor) -> Tensor:
     """(N, K, 2), (N, J) -> (N, J, 2)."""
-    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
+    # Rows of one table, not `gather`: OpenVINO drops a slice in front of that, and then takes from other columns.
+    count, rows, width = values.shape
+    first = torch.arange(count, device=index.device)[:, None] * rows
+    return values.reshape(-1, width).index_select(0, (first + index).flatten()).reshape(count, -1, width)
 
 
 def pyramid(found: Candidates, previous: Tensor, size: int, track: Track) -> Choice:
@@ -170,7 +173,7 @@ def pyramid(found: Candidates, previous: Tensor, size: int, track: Track) -> Cho
     peak = ranked.argmax(1, keepdim=True)
     factor = scales[winner]
     # All scales have the same grid of points.
-    centres = size / 2 + (_take(found.centres[:1], peak.T)[0] - size / 2) * factor
+    centres = size / 2 + (found.centres[0].index_select(0, peak[:, 0]) - size / 2) * factor
     scores = chosen.gather(1, peak)[:, 0]
     return Choice(centres, previous * factor, torch.full_like(scores, track.rate), F.sigmoid(scores))
 
