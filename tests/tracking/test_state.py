@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from footage import FIRST_BOX, moving_patches
 from siamtrack.config import Crops, Preset, Track
 from siamtrack.errors import InputError
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy, xyxy_to_xywh
@@ -17,6 +18,7 @@ from siamtrack.models.siamese import Candidates, Template
 from siamtrack.tracking.state import TrackState, presence_of, start, step
 from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import results
+from siamtrack.zoo.networks import open_network
 
 CELLS = 25
 PRESET = Preset(name="oracle", track=Track(window=0.2, penalty=0.02, rate=0.8))
@@ -99,6 +101,18 @@ def test_a_real_network_gives_the_same_boxes_for_two_targets_at_once() -> None:
         states = [step(net, preset, frame, state) for state in states]
         apart = torch.cat([states[1].boxes, states[2].boxes])
         assert float((states[0].boxes - apart).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["siamcar_pico", "siamfc_lite0", "spm_lite0"])
+def test_many_targets_are_followed_as_each_alone(name: str) -> None:
+    engine = open_network(name)
+    frames, _ = moving_patches(2)
+    x, y, w, h = FIRST_BOX
+    state = engine.start(frames[0], [(x + 2 * i, y + i, w + i, h) for i in range(7)])
+    together = engine.step(frames[1], state)
+    alone = [engine.step(frames[1], state.rows([i])) for i in range(7)]
+    assert torch.allclose(together.boxes, torch.cat([one.boxes for one in alone]), atol=0.01)
+    assert torch.allclose(together.scores, torch.cat([one.scores for one in alone]), atol=1e-4)
 
 
 def test_a_tensor_frame_is_tracked_as_the_numpy_one() -> None:

@@ -5,7 +5,7 @@ A template is embedded once and matched against search regions. Modules hold wei
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -43,6 +43,23 @@ class Candidates:
     classes: Tensor | None = None
     quality: Tensor | None = None
     stride: float = 0.0
+
+
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """The candidates of several batches from one network, as one batch."""
+
+    def rows(values: list[Tensor | None]) -> Tensor | None:
+        there = [value for value in values if value is not None]
+        return torch.cat(there) if there else None
+
+    first = parts[0]
+    own = first.grid_positions.ndim == 2  # one grid for all
+    return replace(
+        first, centres=torch.cat([p.centres for p in parts]), sizes=rows([p.sizes for p in parts]),
+        scores=torch.cat([p.scores for p in parts]),
+        grid_positions=first.grid_positions if own else torch.cat([p.grid_positions for p in parts]),
+        classes=rows([p.classes for p in parts]), quality=rows([p.quality for p in parts]),
+    )  # fmt: skip
 
 
 class Matcher(Protocol):
@@ -147,7 +164,7 @@ class SiameseNet(nn.Module):
     Attributes:
         trained_apart: names of branches that share no parameters and learn from losses of their own, as parts of the
             names of their parameters.
-        quick: gives the features of search crops in float32 on a processor in place of `features`; set by `freeze`.
+        quick: gives the features of float32 search crops in place of `features`; set by `freeze`.
     """
 
     trained_apart: tuple[str, ...] = ()
@@ -164,7 +181,7 @@ class SiameseNet(nn.Module):
     def features(self, patch: Tensor, template: bool) -> tuple[Tensor, ...]:
         """RGB patches (B, 3, S, S), 0..255 -> features after the neck."""
         fixed = not (template or self.training or torch.is_grad_enabled() or torch.compiler.is_exporting())
-        if fixed and self.quick is not None and patch.device.type == "cpu" and patch.dtype == torch.float32:
+        if fixed and self.quick is not None and patch.dtype == torch.float32:
             return self.quick(patch)
         levels: tuple[Tensor, ...] = self.neck(self.backbone(self.normalise(patch)), template)
         return levels

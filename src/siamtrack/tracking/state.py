@@ -13,7 +13,7 @@ from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.crop import mean_colour
 from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, frame_size
-from siamtrack.models.siamese import Matcher, Template
+from siamtrack.models.siamese import Candidates, Matcher, Template, joined
 from siamtrack.tracking import select
 from siamtrack.tracking.distractors import Memory, remember, rerank
 from siamtrack.tracking.select import Choice
@@ -21,6 +21,9 @@ from siamtrack.tracking.view import View, repeated
 
 # Weight of the cosine window while a target is lost: it may turn up anywhere (PySOT's long-term tracker).
 _LOST_WINDOW = 0.001
+
+_TOGETHER = 5
+"""Crops that are matched in one batch on a processor."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,16 @@ def advance(
     return replace(state, boxes=boxes, scores=scores, presence=presence_of(scores, preset.track), memory=memory)
 
 
+def _matched(net: Matcher, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
+    """`net.match`, on a processor for a few crops at a time: the maps of many leave its caches, and its allocator."""
+    count = patch.shape[0]
+    if patch.device.type != "cpu" or torch.compiler.is_exporting() or count <= _TOGETHER:
+        return net.match(template, patch, sizes)
+    rows = -(-count // -(-count // _TOGETHER))  # parts as equal as can be
+    parts = zip(patch.split(rows), sizes.split(rows), *(level.split(rows) for level in template), strict=True)
+    return joined([net.match(tuple(levels), crops, part) for crops, part, *levels in parts])
+
+
 def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tuple[Choice, Memory | None]:
     """Cut the search regions, match them and choose, all in crop pixels."""
     track, memory = preset.track, state.memory
@@ -205,9 +218,9 @@ def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tupl
         template = tuple(repeated(level, len(track.scales)) for level in state.template)
         zoomed = view.pyramid(factors)
         sizes = zoomed.sizes_of(repeated(state.boxes, len(track.scales)))
-        found = net.match(template, zoomed.pixels(), sizes)
+        found = _matched(net, template, zoomed.pixels(), sizes)
         return select.pyramid(found, previous, view.size, track), None
-    found = net.match(state.template, view.pixels(), previous)
+    found = _matched(net, state.template, view.pixels(), previous)
     if track.select == "upsampled":
         return select.upsampled(found, previous, view.size, track, preset.crops.template, view.scale), None
     ranking, winner = select.rank(found, previous, track), None
