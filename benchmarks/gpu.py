@@ -42,6 +42,7 @@ import torch
 from siamtrack.config import load_preset
 from siamtrack.errors import SiamtrackError
 from siamtrack.io import write_whole
+from siamtrack.models.frozen import freeze
 from siamtrack.models.weights import fold_norms
 from siamtrack.presets import preset_names
 from siamtrack.tracking.accelerate import accelerated
@@ -88,12 +89,14 @@ def boxes(count: int) -> np.ndarray:
     return np.array([first]) + np.concatenate([shifts, np.zeros((count, 2))], 1)
 
 
-def network(name: str, device: str) -> TorchEngine:
+def network(name: str, device: str, bfloat16: bool) -> TorchEngine:
     """A shipped model, or a preset with random weights, which take the same time."""
+    precision = torch.bfloat16 if bfloat16 else torch.float32
     if packaged_weights(name):
-        return open_network(name, device)
+        return open_network(name, device, precision=precision)
     preset = load_preset(name)
-    return TorchEngine(fold_norms(preset.model.build().eval()), preset, device)  # type: ignore[arg-type]
+    net = freeze(fold_norms(preset.model.build().eval()), precision)
+    return TorchEngine(net, preset, device)  # type: ignore[arg-type]
 
 
 def machine(task: Task, tell: Tell) -> None:
@@ -121,7 +124,7 @@ def parity(task: Task, tell: Tell) -> None:
     for name in task.shipped:
         ours = open_network(name, "cpu")
         for bfloat16 in (False, True):
-            theirs = accelerated(open_network(name, task.device), bfloat16=bfloat16)
+            theirs = network(name, task.device, bfloat16)
             state, free = (engine.start(frames[0], boxes(2)) for engine in (ours, theirs))
             apart, one = 0.0, 0.0
             for frame in frames[1:]:
@@ -169,7 +172,7 @@ def fps(task: Task, tell: Tell) -> None:
                 for bfloat16 in (False, True):
                     row: Row = {"model": name, "targets": count, "mode": mode, "bfloat16": bfloat16}
                     try:
-                        engine = accelerated(network(name, task.device), mode, bfloat16)
+                        engine = accelerated(network(name, task.device, bfloat16), mode)
                         for kind in ("gpu", "memory"):
                             shown = [to_gpu(f, task.device) for f in frames] if kind == "gpu" else frames
                             row[f"ms_{kind}"] = step_ms(engine, shown, boxes(count), 2 if task.quick else 100)

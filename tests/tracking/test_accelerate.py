@@ -24,7 +24,10 @@ def tracked(engine: TorchEngine, boxes: list[tuple[float, ...]]) -> np.ndarray:
 
 
 def test_bfloat16_is_near() -> None:
-    plain, low = (tracked(accelerated(open_network("siamcar_pico"), bfloat16=b), [FIRST_BOX]) for b in (False, True))
+    plain, low = (
+        tracked(accelerated(open_network("siamcar_pico", precision=precision)), [FIRST_BOX])
+        for precision in (torch.float32, torch.bfloat16)
+    )
     np.testing.assert_array_equal(plain, tracked(open_network("siamcar_pico"), [FIRST_BOX]))
     assert 0 < np.abs(low - plain).max() < 3
 

@@ -1,4 +1,4 @@
-"""Search features on a processor, from a graph in which oneDNN computes convolutions and activations together."""
+"""Search features of networks that learn no more: in bfloat16 on request, and from frozen graphs on a processor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def freeze(net: nn.Module, precision: torch.dtype = torch.float32) -> nn.Module:
     Args:
         net: in evaluation mode, with its final weights (`fold_norms` first); networks of another kind stay as they
             are.
-        precision: `torch.bfloat16` computes backbone and neck in it.
+        precision: `torch.bfloat16` computes backbone and neck in it, on a processor and on a GPU.
 
     Returns:
         `net`.
@@ -32,20 +32,22 @@ def freeze(net: nn.Module, precision: torch.dtype = torch.float32) -> nn.Module:
 
 
 class FrozenFeatures:
-    """`SiameseNet.features` of search crops, traced and frozen once for each size of crop.
+    """`SiameseNet.features` of search crops: on a processor traced and frozen once for each size of crop.
 
-    In float32 torch does not hand 1 x 1 convolutions to oneDNN on one thread, and runs activations apart; frozen graphs
-    do both. The values differ in float32's last digits.
+    In the graph oneDNN computes convolutions and activations together; in float32 torch does not even hand it 1 x 1
+    convolutions on one thread. The values differ in float32's last digits.
     """
 
     def __init__(self, net: SiameseNet, precision: torch.dtype) -> None:
-        self._net = net
-        self._precision = precision
+        self._search = _Search(net, precision).eval()
         self._graphs: dict[torch.Size, _Graph] = {}
         self._lock = threading.Lock()
 
     def __call__(self, patch: Tensor) -> tuple[Tensor, ...]:
-        """RGB patches (B, 3, S, S), 0..255 -> features after the neck."""
+        """RGB patches (B, 3, S, S), 0..255 -> features after the neck, float32."""
+        if patch.device.type != "cpu":
+            found: tuple[Tensor, ...] = self._search(patch)
+            return found
         size = patch.shape[1:]
         if size not in self._graphs:
             with self._lock:
@@ -58,10 +60,9 @@ class FrozenFeatures:
         # taken its place starts within a second.
         with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            module = _Search(self._net, self._precision).eval()
             trace: Callable[..., torch.jit.ScriptModule] = torch.jit.trace
             # A trace holds for any number of crops.
-            graph = trace(module, torch.zeros(1, *size), check_trace=False)
+            graph = trace(self._search, torch.zeros(1, *size), check_trace=False)
             return cast(_Graph, torch.jit.optimize_for_inference(torch.jit.freeze(graph)))
 
 
@@ -72,6 +73,7 @@ class _Search(nn.Module):
         self.precision = precision
 
     def forward(self, patch: Tensor) -> tuple[Tensor, ...]:
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == torch.bfloat16, cache_enabled=False):
+        low = self.precision == torch.bfloat16
+        with torch.autocast(patch.device.type, torch.bfloat16, enabled=low, cache_enabled=False):
             levels = self.net.neck(self.net.backbone(self.net.normalise(patch)), False)
         return tuple(level.float() for level in levels)

@@ -25,6 +25,9 @@ Run = Callable[[Arrays], dict[str, npt.NDArray[np.generic]]]
 
 _OUTPUTS = ("tracked", "scores", "presence")
 
+_FIXED = ("template.", "fill")
+"""How the names of state tensors begin that a step does not change."""
+
 
 @dataclass(frozen=True)
 class GraphState:
@@ -103,12 +106,9 @@ class GraphEngine:
             return state
         kept = {f"state.{name}": value for name, value in state.tensors.items()}
         found = self._called({"frame": _pixels(frame), "boxes": self._no_boxes, **kept}, size)
-        # What a step hands on unchanged, as templates, is one array for all states of a run, however many are kept.
-        tensors = {
-            name: state.tensors[name] if np.array_equal(value, state.tensors[name]) else value
-            for name, value in found.tensors.items()
-        }
-        return replace(found, tensors=tensors)
+        # A step hands these on as they are: one array for all states of a run, however many are kept.
+        fixed = {name: value for name, value in state.tensors.items() if name.startswith(_FIXED)}
+        return replace(found, tensors={**found.tensors, **fixed})
 
     def _called(self, inputs: Arrays, size: tuple[int, int]) -> GraphState:
         try:

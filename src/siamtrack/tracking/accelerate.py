@@ -1,4 +1,4 @@
-"""Torch's engine with fewer launches, or in bfloat16: for a GPU, whose waiting time is the processor's launching.
+"""Torch's engine with fewer launches: for a GPU, whose waiting time is the processor's launching.
 
 Not measured: `benchmarks/gpu.py` does, where there is a GPU.
 """
@@ -25,13 +25,12 @@ _RECORDINGS = 16
 Match = Callable[[Template, Tensor, Tensor], Candidates]
 
 
-def accelerated(engine: TorchEngine, mode: Mode = "eager", bfloat16: bool = False) -> TorchEngine:
+def accelerated(engine: TorchEngine, mode: Mode = "eager") -> TorchEngine:
     """The same engine, its network called in another way.
 
     Args:
-        engine: of a network that is one `SiameseNet`, which are all families but SA-Siam and SPM.
+        engine: of any family but SPM, whose second stage is a call of its own; for "eager" any.
         mode: "graphs" records each size of batch when it first comes, and needs a GPU.
-        bfloat16: compute the network in bfloat16; what decodes its maps stays in float32.
 
     Raises:
         ConfigError: a network that this does not work for, or "graphs" without a GPU.
@@ -41,22 +40,13 @@ def accelerated(engine: TorchEngine, mode: Mode = "eager", bfloat16: bool = Fals
         raise ConfigError(f"the mode '{mode}' is for networks of one stage; got a {type(net).__name__}: use 'eager'")
     if mode == "graphs" and engine.device.type != "cuda":
         raise ConfigError(f"CUDA graphs need a GPU; the engine is on '{engine.device}': use 'eager' or 'compiled'")
-    kind = engine.device.type
-
-    def embed(patch: Tensor, sizes: Tensor) -> Template:
-        with torch.autocast(kind, torch.bfloat16, enabled=bfloat16):
-            return net.embed(patch, sizes)
-
-    def match(template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
-        with torch.autocast(kind, torch.bfloat16, enabled=bfloat16, cache_enabled=mode != "graphs"):
-            return net.match(template, patch, sizes)
-
-    called: Match = match
+    match: Match = net.match
     if mode == "compiled":
-        called = torch.compile(match, dynamic=False, mode="reduce-overhead" if kind == "cuda" else None)
+        options = "reduce-overhead" if engine.device.type == "cuda" else None
+        match = torch.compile(match, dynamic=False, mode=options)
     elif mode == "graphs":
-        called = _Recorded(match)
-    return TorchEngine(_Calls(embed, called), engine.preset, engine.device)
+        match = _Recorded(match)
+    return TorchEngine(_Calls(net.embed, match), engine.preset, engine.device)
 
 
 @dataclass(frozen=True)

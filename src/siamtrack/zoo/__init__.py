@@ -51,8 +51,8 @@ def load(
         threads: of the processor that a frame may use; None for the engine's own choice. Torch has one number for the
             whole program.
         colour: "rgb", or "bgr" for OpenCV's frames, also grey and BGRA ones.
-        precision: "bfloat16" computes the search features in it, in torch on a processor; see docs/deploy.md for what
-            that costs. Exported files have a precision of their own.
+        precision: "bfloat16" computes the search features in it, in torch; see docs/deploy.md for what that costs.
+            Exported files have a precision of their own.
 
     Raises:
         ConfigError: an unknown name (the nearest is offered), setting, engine or device, an engine that is not
