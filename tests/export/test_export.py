@@ -112,10 +112,6 @@ def runner(engine: str, path: Path) -> Any:
 )
 def test_a_file_follows_as_torch_does(family: str, engine: str, exported: Callable[[str], Any]) -> None:
     net, preset, path = exported(family)
-    if engine == "openvino" and family in ("siamfc", "spm"):
-        with pytest.raises(ConfigError, match="give engine 'onnxruntime'"):
-            runner(engine, path)
-        return
     run = runner(engine, path)
     for boxes, size in ((BOXES[:1], (120, 160)), (BOXES, (120, 160)), (BOXES[:2], (131, 203))):
         clip = frames(size)
@@ -127,6 +123,25 @@ def test_a_file_follows_as_torch_does(family: str, engine: str, exported: Callab
             assert np.allclose(np.asarray(theirs.boxes), ours.boxes, atol=0.5)
             assert np.allclose(np.asarray(theirs.scores), ours.scores, atol=0.02)
             assert np.allclose(np.asarray(theirs.presence), ours.presence, atol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["siamcar", "dasiamrpn"])
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_int8_is_near_torch(family: str, engine: str, exported: Callable[[str], Any], tmp_path: Path) -> None:
+    from siamtrack.export import export_network
+
+    net, preset, _ = exported(family)
+    path, clip = tmp_path / "int8.onnx", frames()
+    path.write_bytes(export_network(net, preset, None, "int8", clip).SerializeToString())
+    assert b"DequantizeLinear" in path.read_bytes()
+    run = runner(engine, path)
+    for boxes in (BOXES[:1], BOXES):
+        ours = step(net, preset, clip[1], start(net, preset, clip[0], boxes))
+        theirs = run.step(clip[1], run.start(clip[0], boxes))
+        assert np.allclose(np.asarray(theirs.scores), ours.scores, atol=0.15)
+        assert np.abs(np.asarray(theirs.boxes) - ours.boxes.numpy()).max() < 60
 
 
 @pytest.mark.filterwarnings("ignore")

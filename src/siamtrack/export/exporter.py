@@ -110,9 +110,10 @@ def export_network(
         size: traced(Step(net, preset, tuple(state), size), given, outputs, dynamic) for size in search_sizes(preset)
     }
     store = Store(halves or {}, precision == "float16")
+    seen = None if calibration is None else list(islice(calibration, FRAMES))
     if len(steps) > 1:
-        if calibration is not None:
-            raise ConfigError("int8 is not there for long-term presets; export with float32, float16 or bfloat16")
+        if seen is not None:  # the wide search for lost targets is rare, and stays as it is
+            steps[min(steps)] = quantised(begin, steps[min(steps)], types, seen, 4)
         model = joined(begin, longterm_step(preset, steps, types, store), None, types, store)
     else:
         (step,) = steps.values()
@@ -120,9 +121,8 @@ def export_network(
         first = {name: value if name == "frame" else value[:1].clone() for name, value in given.items()}
         one = Step(net, preset, tuple(state), preset.crops.search)
         single = traced(one, first, outputs, {"frame": (0, 1)}, apart=precision == "bfloat16")
-        if calibration is not None:
-            frames = list(islice(calibration, FRAMES))
-            step, single = (quantised(begin, each, types, frames, count) for each, count in ((step, 4), (single, 1)))
+        if seen is not None:
+            step, single = (quantised(begin, each, types, seen, count) for each, count in ((step, 4), (single, 1)))
         model = joined(begin, step, single, types, store)
     model.producer_name, model.producer_version = "siamtrack", __version__
     helper.set_model_props(model, {EXPORT_KEY: json.dumps(_note(preset, shapes, tuple(state), precision))})
