@@ -163,7 +163,9 @@ def pyramid(found: Candidates, previous: Tensor, size: int, track: Track) -> Cho
     count, middle = len(track.scales), len(track.scales) // 2
     response = found.scores.reshape(-1, count, found.scores.shape[1])
     damping = torch.tensor([1.0 if i == middle else track.scale_penalty for i in range(count)])
-    winner = (response.amax(2) * damping.to(response.device, non_blocking=True)).argmax(1, keepdim=True)
+    # Damped before the maximum: OpenVINO leaves out a factor for each row that follows one, for several targets.
+    damped = response * damping.to(response.device, non_blocking=True)[:, None]
+    winner = damped.amax(2).argmax(1, keepdim=True)
     rows = torch.arange(response.shape[0], device=response.device) * count + winner[:, 0]
     chosen = response.flatten(0, 1).index_select(0, rows)
     shifted = chosen - chosen.amin(1, keepdim=True)

@@ -22,8 +22,8 @@ from siamtrack.tracking.view import View, repeated
 # Weight of the cosine window while a target is lost: it may turn up anywhere (PySOT's long-term tracker).
 _LOST_WINDOW = 0.001
 
-_TOGETHER = 5
-"""Crops that are matched in one batch on a processor."""
+_PIXELS = 330_000
+"""Of the crops that are matched in one batch on a processor: five of 255 pixels."""
 
 
 @dataclass(frozen=True)
@@ -199,12 +199,12 @@ def advance(
 
 def _matched(net: Matcher, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
     """`net.match`, on a processor for a few crops at a time: the maps of many leave its caches, and its allocator."""
-    count = patch.shape[0]
-    if patch.device.type != "cpu" or torch.compiler.is_exporting() or count <= _TOGETHER:
+    count, most = patch.shape[0], max(1, _PIXELS // patch.shape[-1] ** 2)
+    if patch.device.type != "cpu" or torch.compiler.is_exporting() or count <= most:
         return net.match(template, patch, sizes)
-    rows = -(-count // -(-count // _TOGETHER))  # parts as equal as can be
-    parts = zip(patch.split(rows), sizes.split(rows), *(level.split(rows) for level in template), strict=True)
-    return joined([net.match(tuple(levels), crops, part) for crops, part, *levels in parts])
+    parts = -(-count // most)
+    each = zip(patch.chunk(parts), sizes.chunk(parts), *(level.chunk(parts) for level in template), strict=True)
+    return joined([net.match(tuple(levels), crops, part) for crops, part, *levels in each])
 
 
 def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tuple[Choice, Memory | None]:
