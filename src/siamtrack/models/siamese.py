@@ -53,11 +53,11 @@ def joined(parts: Sequence[Candidates]) -> Candidates:
         return torch.cat(there) if there else None
 
     first = parts[0]
-    own = first.grid_positions.ndim == 2  # one grid for all
+    one_grid = first.grid_positions.ndim == 2
     return replace(
         first, centres=torch.cat([p.centres for p in parts]), sizes=rows([p.sizes for p in parts]),
         scores=torch.cat([p.scores for p in parts]),
-        grid_positions=first.grid_positions if own else torch.cat([p.grid_positions for p in parts]),
+        grid_positions=first.grid_positions if one_grid else torch.cat([p.grid_positions for p in parts]),
         classes=rows([p.classes for p in parts]), quality=rows([p.quality for p in parts]),
     )  # fmt: skip
 

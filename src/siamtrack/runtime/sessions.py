@@ -115,7 +115,8 @@ def _open_openvino(exported: Exported, device: str, threads: int | None) -> Grap
             own.quick = own.request if quick is None else quick.create_infer_request()
         # bfloat16 is for steps of one target, whose sizes are fixed: where sizes change, OpenVINO's templates are wrong
         # in it after some hundred calls.
-        alone = all(len(value) == (name != "boxes") for name, value in inputs.items() if name != "frame")
+        state = [value for name, value in inputs.items() if name.startswith("state.")]
+        alone = len(inputs["boxes"]) == 0 and all(len(value) == 1 for value in state)
         found = (own.quick if alone else own.request).infer(dict(inputs), share_inputs=True)
         return {name: found[index] for index, name in enumerate(names)}
 

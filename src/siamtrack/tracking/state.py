@@ -198,7 +198,7 @@ def advance(
 
 
 def _matched(net: Matcher, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
-    """`net.match`, on a processor for a few crops at a time: the maps of many leave its caches, and its allocator."""
+    """`net.match`, on a processor for a few crops at a time: the maps of many do not fit into its caches."""
     count, most = patch.shape[0], max(1, _PIXELS // patch.shape[-1] ** 2)
     if patch.device.type != "cpu" or torch.compiler.is_exporting() or count <= most:
         return net.match(template, patch, sizes)
