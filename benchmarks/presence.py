@@ -1,28 +1,31 @@
 """How well trackers know when they have lost their target.
 
     python benchmarks/absences.py SEQUENCES absent --seed 0
-    python benchmarks/presence.py siamcar_lite0 spm_lite0 --data SEQUENCES absent
+    python benchmarks/presence.py siamcar_lite0 spm_lite0 --data SEQUENCES --absent absent --fit
 
+Trackers start in the first frame and after 20, 40 and 60 % of each sequence, and of clips whose target was cut out in
+the first frame alone. Rows are of the sequences (auroc, mean auroc, ece, false lost) and of the clips (the others).
 A frame counts as "on" where the box overlaps the truth by 0.1 or more, and as "off" where it does not, or where the
 target is gone. The table has, for each model:
 
 auroc       area under the ROC curve of `Result.presence` for on against off, over all frames
 mean auroc  the same for each sequence that has both, averaged
-ece         expected calibration error of `presence`, ten bins
+ece         expected calibration error of `presence`, ten bins; also with absences, of which ordinary videos have fewer
 false lost  share of the frames with the box on the target whose status is "lost"
 told        share of the absences, begun with the box on the target, in which "lost" comes within 15 frames
 found       share of those in which, within 30 frames of its return, the box is on the target and not "lost"
 
-With --fit, a second table has the values of `track.status_lost_below` and `track.sure_over` that make presence most
-likely (log loss, each sequence with the same weight), the error with them, and the error where the values for each
-sequence are those fitted to the others.
+With --fit, a second table has, for some values of `track.status_lost_below`, the value of `track.sure_over` that makes
+presence most likely on the sequences (log loss, each run with the same weight), and the errors with them: once as
+fitted, and once where the value for each sequence is fitted to the others.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +34,11 @@ from rich.table import Table
 
 import siamtrack
 from siamtrack.formats.datasets import read_dataset
+from siamtrack.geometry.overlap import rectangle_iou
 
 TOLD, FOUND, ON = 15, 30, 0.1
+STARTS = (0.0, 0.2, 0.4, 0.6)
+LOWS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
 Floats = npt.NDArray[np.float64]
 
 
@@ -51,16 +57,6 @@ class Run:
     seen: npt.NDArray[np.bool_]
 
 
-def overlap(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
-    """Intersection over union of two boxes x, y, w, h; 0 for a box that is nan."""
-    one, two = np.asarray(a, float), np.asarray(b, float)
-    if not np.isfinite(two).all():
-        return 0.0
-    low, high = np.maximum(one[:2], two[:2]), np.minimum(one[:2] + one[2:], two[:2] + two[2:])
-    shared = np.clip(high - low, 0, None).prod()
-    return float(shared / (one[2:].prod() + two[2:].prod() - shared))
-
-
 def auroc(on: npt.NDArray[np.bool_], presence: Floats) -> float:
     """Probability that a frame that is on has more presence than one that is off; nan where one kind is missing."""
     _, place, count = np.unique(presence, return_inverse=True, return_counts=True)
@@ -75,23 +71,28 @@ def calibration_error(on: npt.NDArray[np.bool_], presence: Floats, bins: int = 1
     return float(sum(abs(on[at == k].mean() - presence[at == k].mean()) * (at == k).mean() for k in set(at.tolist())))
 
 
-def track(model: str, engine: str, folders: list[Path]) -> list[Run]:
-    """Run a model over all sequences of some folders."""
+def track(model: str, engine: str, folder: Path, starts: tuple[float, ...]) -> list[Run]:
+    """Run a model over all sequences of a folder, from each start that shows the target."""
     tracker, runs = siamtrack.load(model, engine=engine), []
-    for sequence in (sequence for folder in folders for sequence in read_dataset("folder", folder)):
-        tracker.init(np.asarray(sequence.frames[0]), sequence.box(0))
-        found = [tracker.update(np.asarray(sequence.frames[n])) for n in range(1, len(sequence))]
-        truth = [np.asarray(sequence.box(n), float) for n in range(1, len(sequence))]
-        runs.append(
-            Run(
-                sequence.name,
-                np.array([r.presence for r in found]),
-                np.array([r.score for r in found]),
-                np.array([r.status == "lost" for r in found]),
-                np.array([overlap(r.box, b) >= ON for r, b in zip(found, truth, strict=True)]),
-                np.array([bool(np.isfinite(b).all()) for b in truth]),
+    for sequence in read_dataset("folder", folder):
+        truth = np.array([sequence.box(n) for n in range(len(sequence))], float)
+        for start in (int(share * len(sequence)) for share in starts):
+            if not np.isfinite(truth[start]).all() or not (truth[start, 2:] > 0).all():
+                continue
+            tracker.init(np.asarray(sequence.frames[start]), truth[start])
+            found = [tracker.update(np.asarray(sequence.frames[n])) for n in range(start + 1, len(sequence))]
+            seen = np.isfinite(truth[start + 1 :]).all(1)
+            shared = rectangle_iou(np.array([r.box for r in found], float), truth[start + 1 :])
+            runs.append(
+                Run(
+                    sequence.name,
+                    np.array([r.presence for r in found]),
+                    np.array([r.score for r in found]),
+                    np.array([r.status == "lost" for r in found]),
+                    seen & (np.nan_to_num(shared) >= ON),
+                    seen,
+                )
             )
-        )
     return runs
 
 
@@ -102,21 +103,29 @@ def absences(run: Run) -> list[tuple[int, int]]:
     return [(a, b) for a, b in pairs if a and run.on[max(0, a - 3) : a].any()]
 
 
-def row(runs: list[Run]) -> list[str]:
-    """The numbers of one model."""
-    presence, on = (np.concatenate([getattr(r, name) for r in runs]) for name in ("presence", "on"))
-    lost = np.concatenate([r.lost for r in runs])
-    single = [auroc(r.on, r.presence) for r in runs]
+def pooled(runs: list[Run], name: str) -> npt.NDArray[Any]:
+    """One field of all runs, in a row."""
+    return np.concatenate([getattr(run, name) for run in runs])
+
+
+def found_out(runs: list[Run]) -> list[str]:
+    """Of all absences: how many are told, and after how many the target is found."""
     gone = [(r, a, b) for r in runs for a, b in absences(r)]
     told = [r.lost[a : min(b, a + TOLD)].any() for r, a, b in gone]
     back = [(r.on[b : b + FOUND] & ~r.lost[b : b + FOUND]).any() for r, _, b in gone if b < len(r.on)]
+    return [f"{sum(told)} of {len(told)}", f"{sum(back)} of {len(back)}"]
+
+
+def row(runs: list[Run], clips: list[Run]) -> list[str]:
+    """The numbers of one model."""
+    on, single = pooled(runs, "on"), [auroc(r.on, r.presence) for r in runs]
     return [
-        f"{auroc(on, presence):.3f}",
+        f"{auroc(on, pooled(runs, 'presence')):.3f}",
         f"{np.nanmean(single):.3f} ({int(np.isfinite(single).sum())})",
-        f"{calibration_error(on, presence):.3f}",
-        f"{lost[on].mean():.1%}",
-        f"{sum(told)} of {len(told)}",
-        f"{sum(back)} of {len(back)}",
+        f"{calibration_error(on, pooled(runs, 'presence')):.3f}",
+        f"{calibration_error(pooled(clips, 'on'), pooled(clips, 'presence')):.3f}" if clips else "",
+        f"{pooled(runs, 'lost')[on].mean():.1%}",
+        *found_out(clips),
     ]
 
 
@@ -127,42 +136,49 @@ def scaled(score: Floats, low: npt.ArrayLike, high: npt.ArrayLike) -> Floats:
     return np.where(score < low, score / low, np.where(score < high, middle, sure)) / 3
 
 
-def fit(runs: list[Run]) -> tuple[float, float]:
-    """The two thresholds of the least log loss, to a fiftieth."""
-    steps = np.arange(0.02, 0.99, 0.02)
-    pairs = np.array([(low, high) for low in steps for high in steps if low < high])
-    loss = np.zeros(len(pairs))
+def fit(runs: list[Run], low: float) -> float:
+    """The `sure_over` of the least log loss, to a fiftieth."""
+    steps = np.arange(low + 0.02, 0.99, 0.02)
+    loss = np.zeros(len(steps))
     for run in runs:
-        given = scaled(run.score, *pairs.T[..., None]).clip(0.01, 0.99)
+        given = scaled(run.score, low, steps[:, None]).clip(0.01, 0.99)
         loss -= np.where(run.on, np.log(given), np.log(1 - given)).mean(1)
-    low, high = pairs[loss.argmin()].round(2).tolist()
-    return low, high
+    return float(steps[loss.argmin()].round(2))
 
 
-def fitted(runs: list[Run]) -> list[str]:
-    """The second table's row of one model."""
+def fitted(runs: list[Run], clips: list[Run], low: float) -> list[str]:
+    """A row of the second table."""
+    high = fit(runs, low)
     names = sorted({run.name for run in runs})
-    apart = {name: fit([run for run in runs if run.name != name]) for name in names}
-    on = np.concatenate([run.on for run in runs])
-    low, high = fit(runs)
-    errors = (
-        calibration_error(on, np.concatenate([scaled(run.score, low, high) for run in runs])),
-        calibration_error(on, np.concatenate([scaled(run.score, *apart[run.name]) for run in runs])),
-    )
-    return [f"{low:.2f}", f"{high:.2f}", *(f"{error:.3f}" for error in errors)]
+    apart = {name: fit([run for run in runs if run.name != name], low) for name in names}
+    on, presence = pooled(runs, "on"), scaled(pooled(runs, "score"), low, high)
+    held_out = np.concatenate([scaled(run.score, low, apart[run.name]) for run in runs])
+    told = [replace(run, lost=run.score < low) for run in clips]
+    return [
+        f"{low:.2f}",
+        f"{high:.2f}",
+        f"{calibration_error(on, presence):.3f}",
+        f"{calibration_error(on, held_out):.3f}",
+        f"{calibration_error(pooled(clips, 'on'), scaled(pooled(clips, 'score'), low, high)):.3f}" if clips else "",
+        f"{(pooled(runs, 'score')[on] < low).mean():.1%}",
+        *found_out(told),
+    ]
 
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("models", nargs="+")
-parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of sequences")
+parser.add_argument("--data", type=Path, required=True, help="folder of sequences")
+parser.add_argument("--absent", type=Path, nargs="*", default=[], help="folders of clips whose target was cut out")
 parser.add_argument("--engine", default="auto")
 parser.add_argument("--fit", action="store_true", help="thresholds for which presence is a probability")
 args = parser.parse_args()
-table = Table("model", "auroc", "mean auroc", "ece", "false lost", "told", "found")
-fits = Table("model", "status_lost_below", "sure_over", "ece", "ece, held out")
+told = ("told", "found")
+table = Table("model", "auroc", "mean auroc", "ece", "ece, absent", "false lost", *told)
+fits = Table("model", "lost below", "sure over", "ece", "held out", "ece, absent", "false lost", *told)
 for model in args.models:
-    tracked = track(model, args.engine, args.data)
-    table.add_row(model, *row(tracked))
-    if args.fit:
-        fits.add_row(model, *fitted(tracked))
+    runs = track(model, args.engine, args.data, STARTS)
+    clips = [run for folder in args.absent for run in track(model, args.engine, folder, STARTS[:1])]
+    table.add_row(model, *row(runs, clips))
+    for low in LOWS if args.fit else ():
+        fits.add_row(model, *fitted(runs, clips, low))
 Console(width=110).print(table, *([fits] if args.fit else []))
