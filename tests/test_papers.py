@@ -1,4 +1,4 @@
-"""`docs/papers.md` states the scores that the presets state, and names modules, settings and presets that exist."""
+"""`docs/papers.md` states the scores that the presets state, and names what exists: modules, settings, presets, studies."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from siamtrack.config import Crops, Data, Track, Train, load_preset
 from siamtrack.models.families import family_class, family_names
 from siamtrack.presets import preset_names
+from siamtrack.studies.papers import STUDIES
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "siamtrack"
 PAGE = (PACKAGE.parents[1] / "docs" / "papers.md").read_text(encoding="utf-8")
@@ -41,3 +42,9 @@ def test_named_settings_exist() -> None:
     named = {match[0] for match in found if match}
     assert len(named) > 40
     assert named - known == set()
+
+
+def test_named_studies_exist() -> None:
+    named = set(re.findall(r"\b(?:siamrpnpp|siamcar|sasiam|spm)-[a-z]+\d*[a-z]?\b", PAGE))
+    assert len(named) > 20
+    assert named - STUDIES.keys() == set()
