@@ -1,4 +1,4 @@
-"""`docs/papers.md` states the scores that the presets state, and names what exists: modules, settings, presets, studies."""
+"""`docs/papers.md` states the presets' scores, and names what exists: modules, settings, presets and studies."""
 
 from __future__ import annotations
 
