@@ -10,22 +10,26 @@ import random
 import re
 import shlex
 import shutil
+import signal
 import stat
 import tempfile
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mutate
 import sandbox
 from around import AROUND, UNHEARD
+from labelling import answer_request, is_request
+from loopback import PORT, answering
 from sandbox import Outcome
-from subjects import SUBJECTS
+from subjects import SUBJECTS, Subject
 
 __all__ = ["Case", "Workshop", "draw_case", "judge", "load_case"]
 
@@ -102,8 +106,32 @@ class Workshop:
             for name, edit in case.edits.items():
                 apply(place / name, edit)
             before = snapshot(place)
-            outcome = sandbox.run(case.argv, place, AROUND.get(case.around))
+            with answering(place / "answers") as port:
+                argv = [word.replace(PORT, str(port)) for word in case.argv]
+                prepare = partial(_prepare, SUBJECTS[case.subject], port, AROUND.get(case.around))
+                if is_request(argv):
+                    outcome = sandbox.run_function(partial(answer_request, argv, port), place, prepare)
+                else:
+                    outcome = sandbox.run(argv, place, prepare)
             return outcome, judge(case, outcome, before, place)
+
+
+def _prepare(subject: Subject, port: int, around: Callable[[], None] | None) -> None:
+    """Called in the process of a command: what is around it."""
+    for text in subject.variables:
+        name, _, value = text.partition("=")
+        os.environ[name] = value.replace(PORT, str(port))
+    if subject.serves:
+        signal.signal(signal.SIGALRM, _interrupt_when_up)
+        signal.setitimer(signal.ITIMER_REAL, 0.3, 0.3)
+    if around is not None:
+        around()
+
+
+def _interrupt_when_up(number: int, frame: object) -> None:
+    if b"the page is at" in os.pread(1, 1 << 16, 0):
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 # What was changed in a file
@@ -156,9 +184,9 @@ def draw_case(workshop: Workshop, seed: int, number: int, subjects: list[str], o
     argv = [draw.choice(word.split("|")) for word in words]
     edits: dict[str, dict[str, Any]] = {}
     kind = draw.random()
-    if kind < 0.75:
-        whole = workshop.subject(name)
-        files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
+    whole = workshop.subject(name)
+    files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
+    if kind < 0.75 and files:
         named = [f for f in files if any(str(f) == word or str(f).startswith(f"{word}/") for word in argv)]
         pool = named if named and draw.random() < 0.85 else files
         kinds = sorted({path.suffix for path in pool})
@@ -171,7 +199,7 @@ def draw_case(workshop: Workshop, seed: int, number: int, subjects: list[str], o
                 shutil.copyfile(whole / victim, copy)
                 mutate.break_file(copy, draw, [whole / draw.choice(files)])
                 edits[str(victim)] = difference((whole / victim).read_bytes(), copy)
-    if kind > 0.7:
+    if kind > 0.7 and not is_request(argv):
         argv = mutate.change_words(argv, draw, options.get(argv[0], []))
     around = draw.choice(list(AROUND)) if draw.random() < 0.06 else ""
     return Case(name, argv, edits, around=around)

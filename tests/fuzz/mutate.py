@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from loopback import WAYS
+
 __all__ = ["break_file", "change_words"]
 
 TEXTS = {".txt", ".csv", ".json", ".jsonl", ".toml", ".xml", ".ini", ".yaml", ".label", ".tag", ".value", ""}
@@ -100,7 +102,7 @@ def change(suffix: str, data: bytes, draw: Draw) -> bytes:
     inside: dict[str, Callable[[bytes, Draw], bytes]] = {
         ".json": _json, ".jsonl": _json_lines, ".toml": _toml, ".zip": _zip, ".npz": _zip, ".pt": _zip, ".pth": _zip,
         ".tar": _tar, ".safetensors": _safetensors, ".png": _png, ".jpg": _jpeg, ".jpeg": _jpeg, ".npy": _npy,
-        ".xml": _xml, ".onnx": _onnx,
+        ".xml": _xml, ".onnx": _onnx, ".http": _http,
     }  # fmt: skip
     if suffix in inside and draw.random() < 0.75:
         try:
@@ -279,6 +281,38 @@ def _onnx(data: bytes, draw: Draw) -> bytes:
         else:
             model.opset_import[0].version = draw.choice([-1, 0, 1, 999])
     return bytes(model.SerializeToString())
+
+
+def _http(data: bytes, draw: Draw) -> bytes:
+    """An answer of a server: its status, a header, its body, or how it is sent."""
+    head, gap, body = data.partition(b"\r\n\r\n")
+    rows = head.split(b"\r\n")
+    kind = draw.random()
+    if kind < 0.15:
+        return draw.choice(WAYS) + data
+    if kind < 0.25:
+        status = draw.choice(["200", "204", "206", "301", "401", "404", "429", "500", "503", "-1", "x", "9" * 400, ""])
+        rows[0] = b" ".join([*rows[0].split(b" ")[:1], status.encode(), b"Said"])
+    elif kind < 0.45:
+        at = draw.randrange(len(rows))
+        name = rows[at].partition(b":")[0]
+        values = [*_PIECES, b"-1", b"99999999999999", b"7", b"text/html", b"gzip", b"chunked", b"0"]
+        rows[at] = name + b": " + draw.choice(values).replace(b"\n", b" ")[:9000]
+    elif kind < 0.6:
+        rows.append(draw.choice([
+            b"Content-Encoding: gzip", b"Transfer-Encoding: chunked", b"Content-Range: bytes 5-1/0", b"X: " + b"x" * 70_000,
+            b"Location: http://127.0.0.1:9/x", b"Location: /", b"Link: </>; rel=\"next\"", b"Retry-After: 99999",
+            b"Set-Cookie: a=\0", b"\xff\xfe", b"Content-Length: 3", b": x", b"ETag: \"../../../x\"", b"Accept-Ranges: x",
+            b"Content-Disposition: attachment; filename=../../x",
+        ]))  # fmt: skip
+        if rows[-1].startswith(b"Location"):
+            rows[0] = b"HTTP/1.1 302 Found"
+    else:
+        inner = ".json" if b"json" in head else ".safetensors" if b"octet" in head else ".txt" if b"sdp" in head else ""
+        body = change(inner, body, draw) if inner else _bytes(body, draw)
+        if draw.random() < 0.7:  # what tells of the length is right; otherwise the body is cut or has more
+            rows = [b"Content-Length: %d" % len(body) if row.startswith(b"Content-Length") else row for row in rows]
+    return b"\r\n".join(rows) + gap + body
 
 
 def _member(name: str, data: bytes, draw: Draw) -> bytes:

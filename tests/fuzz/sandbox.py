@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import functools
 import gc
 import importlib
 import multiprocessing
@@ -70,6 +71,13 @@ def preload() -> None:
             importlib.import_module(name)
         except ImportError:
             continue
+    # typer makes its commands anew at each call, which costs more than most runs
+    import typer.main
+
+    from siamtrack.apps.cli.main import app
+
+    setattr(typer.main, "get_command", functools.cache(typer.main.get_command))  # noqa: B010
+    typer.main.get_command(app)
     # the second half of what torch loads is loaded by its first optimiser and its first saved file
     torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
     gc.collect()

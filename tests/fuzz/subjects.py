@@ -6,7 +6,10 @@ when it starts. A word of a command that holds `|` offers a choice.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
+import json
 import shlex
 import shutil
 import zipfile
@@ -18,6 +21,7 @@ import av
 import made_sets
 import numpy as np
 import torch
+from loopback import answer
 
 from layouts import BY_NAME, LAYOUTS
 from siamtrack.config import load_preset, preset_to_json
@@ -29,7 +33,9 @@ from siamtrack.formats.datasets import read_truths
 from siamtrack.formats.objects import OBJECT_LAYOUTS
 from siamtrack.formats.records import Predictions
 from siamtrack.formats.results import region_lines, result_path
+from siamtrack.integrations.cvat import track_shapes
 from siamtrack.models.weights import save_weights
+from siamtrack.zoo import open_engine
 from toy_sets import Quiet, ToySpec, draw, folder_set, lines, path_of
 from training_toys import SCRATCH, family_preset, write_preset, write_sequence, write_shard, write_shards
 
@@ -46,12 +52,16 @@ class Subject:
         weight: how often it is drawn, beside the others.
         seconds: about how long a command takes; kills are timed by it.
         again: what is added to a command that goes on after a kill.
+        variables: of the environment, as NAME=VALUE; `PORT` is the port of the subject's server, see `loopback`.
+        serves: whether a command is a server, which gets Ctrl-C once it says where it is.
     """
 
     make: Callable[[Path], object]
     commands: tuple[str, ...]
     weight: float = 1.0
     again: str = ""
+    variables: tuple[str, ...] = ()
+    serves: bool = False
 
 
 _FAMILIES = ("siamcar", "siamrpn", "spm", "siamfc")
@@ -263,6 +273,86 @@ def study(root: Path) -> None:
     write_shard(root / "shards", tracks=12, frames=2)
 
 
+def studies(root: Path) -> None:
+    """What the papers' tables and figures are made of."""
+    sequences(root)
+    write_shards(root / "shards", 2)
+
+
+def hub(root: Path) -> None:
+    """A model of the Hugging Face Hub: the answers that its library asks for."""
+    clips(root)
+    data = (root / "siamcar.safetensors").read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    listed = json.dumps([{"type": "file", "path": "siamcar.safetensors", "size": len(data), "oid": "0" * 40}])
+    told = {"X_Repo_Commit": "1" * 40, "ETag": f'"{digest}"', "X_Linked_Size": len(data), "Accept_Ranges": "bytes"}
+    _answers(
+        root,
+        {
+            "api,models,owner,toy,tree,main": answer(listed.encode(), "application/json"),
+            "owner,toy,resolve,main,siamcar.safetensors": answer(data, "application/octet-stream", **told),
+        },
+    )
+
+
+def live(root: Path) -> None:
+    """Streams: a file and pictures over HTTP, and a camera that speaks RTSP and sends no packet."""
+    clips(root)
+    with av.open(str(root / "live.ts"), "w", format="mpegts") as out:
+        coded = out.add_stream("mpeg4", rate=10)
+        coded.width, coded.height, coded.pix_fmt = 64, 48, "yuv420p"
+        for frame in moving(12):
+            out.mux(coded.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        out.mux(coded.encode(None))
+    sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\na=control:*\r\n"
+    sdp += "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=control:trackID=0\r\n"
+    pictures = [path.read_bytes() for path in sorted((root / "frames").iterdir())]
+    parts = b"".join(b"--x\r\nContent-Type: image/jpeg\r\n\r\n" + picture + b"\r\n" for picture in pictures * 3)
+    said = "RTSP/1.0 200 OK"
+    _answers(
+        root,
+        {
+            "clip.mp4": answer((root / "clip.mp4").read_bytes(), "video/mp4"),
+            "live.ts": answer((root / "live.ts").read_bytes(), "video/mp2t"),
+            "live.mjpeg": answer(parts, "multipart/x-mixed-replace; boundary=x"),
+            "options.rtsp": answer(b"", "text/plain", said, CSeq=1, Public="OPTIONS, DESCRIBE, SETUP, PLAY"),
+            "describe.rtsp": answer(sdp.encode(), "application/sdp", said, CSeq=2),
+            "setup.rtsp": answer(b"", "text/plain", said, CSeq=3, Session=7, Transport="RTP/AVP/TCP;interleaved=0-1"),
+            "play.rtsp": answer(b"", "text/plain", said, CSeq=4, Session=7) + b"$\0\0\x0c" + bytes(12),
+        },
+    )
+
+
+def remote(root: Path) -> None:
+    """Shards that a web server has."""
+    shards(root)
+    _answers(root, {f"{path.name}": answer(path.read_bytes(), "application/x-tar") for path in root.glob("shards/*")})
+
+
+def requests(root: Path) -> None:
+    """What labelling tools send; a state is of the request before."""
+    clips(root)
+    image = base64.b64encode((root / "pngs" / "1.png").read_bytes()).decode()
+    begin = {"image": image, "shapes": [[4.0, 6.0, 16.0, 16.0], {"points": [8, 8, 20, 20]}], "states": []}
+    (root / "begin.json").write_text(json.dumps(begin))
+    found = track_shapes(open_engine(str(root / "siamcar.safetensors")), begin)
+    (root / "go-on.json").write_text(json.dumps({"image": image, **found}))
+    keys = [{"frame": n, "x": 6, "y": 12, "width": 19, "height": 21, "enabled": True, "time": 0.1} for n in (1, 3)]
+    value = {"sequence": keys, "labels": ["cat"], "framesCount": 6}
+    region = {"id": "a", "type": "videorectangle", "from_name": "box", "to_name": "video", "value": value}
+    tasks = [{"id": 1, "data": {"video": "clip.mp4"}, "annotations": [{"result": [region]}], "drafts": []}]
+    (root / "predict.json").write_text(json.dumps({"tasks": tasks, "params": {"context": None}}))
+    fetched = [{"id": 1, "data": {"video": "http://127.0.0.1:PORT/clip.mp4"}}]
+    (root / "fetch.json").write_text(json.dumps({"tasks": fetched, "params": {"context": {"result": [region]}}}))
+    _answers(root, {"clip.mp4": answer((root / "clip.mp4").read_bytes(), "video/mp4")})
+
+
+def _answers(root: Path, answers: dict[str, bytes]) -> None:
+    (root / "answers").mkdir()
+    for name, said in answers.items():
+        (root / "answers" / f"{name}.http").write_bytes(said)
+
+
 _ONE = "--box 4,6,12,10"
 _STARTED = (
     "eval siamcar.safetensors --suite folder --data data --out run/results --processes 1",
@@ -314,7 +404,9 @@ SUBJECTS: dict[str, Subject] = {
         ),
         2.0,
     ),
-    "lists": Subject(lambda root: None, ("study list", "--version", "--help", "track --help"), 0.1),
+    "lists": Subject(
+        lambda root: None, ("study list", "--version", "--help", "track --help", "models", "models --json"), 0.2
+    ),
     "demo": Subject(weights, ("demo --model siamcar.safetensors --end 3 --out out/demo",), 0.5),
     "eval": Subject(
         sequences,
@@ -416,5 +508,72 @@ SUBJECTS: dict[str, Subject] = {
             "--set train.steps=1 --set train.batch=2 --set train.from_scratch=true",
         ),
         0.2,
+    ),
+    "studies": Subject(
+        studies,
+        (
+            "study figure channels|attention|responses|scores|recall --out out/figure.png --frames 2 --limit 1 "
+            "--clips data --model siamcar.safetensors|siamrpn.safetensors|spm.safetensors",
+            "study siamcar-figure3|sasiam-table2 --data shards --suites folder=data --out out/study --scale small "
+            "--steps 1 --set train.batch=2 --set train.from_scratch=true",
+        ),
+        0.6,
+    ),
+    "export": Subject(
+        clips,
+        (
+            "export siamcar.safetensors|siamfc.safetensors --out out/made.onnx --precision float32|float16|bfloat16",
+            "export siamcar.safetensors --out out/made.xml --format openvino",
+            "export siamcar.safetensors --out out/made --format hub",
+            "export siamcar.safetensors --out out/made.onnx --precision int8 --calibrate clip.mp4|frames",
+            "export siamcar.safetensors --out out/made.onnx --preset siamcar.toml",
+        ),
+        0.3,
+    ),
+    "hub": Subject(
+        hub,
+        (
+            f"track frames {_ONE} --model hf:owner/toy --output out/boxes.csv",
+            f"track frames {_ONE} --model hf:owner/toy:siamcar.safetensors --output out/boxes.csv",
+        ),
+        1.0,
+        variables=("HF_ENDPOINT=http://127.0.0.1:PORT", "HF_HOME=out/hub", "HF_HUB_DISABLE_XET=1"),
+    ),
+    "live": Subject(
+        live,
+        (
+            "track http://127.0.0.1:PORT/clip.mp4|http://127.0.0.1:PORT/live.ts|http://127.0.0.1:PORT/live.mjpeg "
+            f"{_ONE} --model siamcar.safetensors --output out/boxes.csv --end 3 --every-frame",
+            f"track rtsp://127.0.0.1:PORT/live {_ONE} --model siamcar.safetensors --output out/boxes.csv --end 2",
+        ),
+        1.0,
+    ),
+    "remote": Subject(
+        remote,
+        (
+            "train tiny.toml --data http://127.0.0.1:PORT/made-{00..01}.tar --out out/run --steps 1",
+            "data check http://127.0.0.1:PORT/made-00.tar --all",
+        ),
+        0.7,
+    ),
+    "app": Subject(
+        clips,
+        (
+            "app clip.mp4|frames --model siamcar.safetensors --no-browser",
+            "app --model siamrpn.safetensors --no-browser --files . --upload-limit 1 --host 127.0.0.1|localhost",
+            "track clip.mp4 --model siamcar.safetensors",
+        ),
+        0.5,
+        variables=("BROWSER=true",),
+        serves=True,
+    ),
+    "requests": Subject(
+        requests,
+        (
+            "answer-cvat begin.json|go-on.json siamcar.safetensors",
+            "answer-labelstudio predict.json|fetch.json siamcar.safetensors",
+        ),
+        1.0,
+        variables=("LABEL_STUDIO_URL=http://127.0.0.1:PORT", "LABEL_STUDIO_API_KEY=none"),
     ),
 }

@@ -88,12 +88,16 @@ def format_of(path: str | Path, kind: str | None = None) -> str:
     """The format of a file: `kind`, or the one that its suffix stands for.
 
     Raises:
-        InputError: an unknown format, or a suffix that stands for none.
+        InputError: an unknown format, a suffix that stands for none, or a zip file of a format that is one file.
     """
     if kind is not None:
         if kind not in FORMATS:
             raise InputError(
                 f"unknown format '{kind}'{did_you_mean(kind, FORMATS)} Expected one of {', '.join(FORMATS)}"
+            )
+        if kind != "yolo" and Path(path).suffix.lower() == ".zip":
+            raise InputError(
+                f"a .zip file of boxes is in the format yolo; {kind} is one file: give '{path}' another suffix"
             )
         return kind
     found = _SUFFIXES.get(Path(path).suffix.lower())

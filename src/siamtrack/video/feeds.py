@@ -254,19 +254,26 @@ class _Live:
 
     def frames(self) -> Generator[Picture]:
         """Yield frames until the source is closed, or broken for good; `notes` tells of breaks."""
-        breaks, away = 0, 0.0
+        breaks, away, before = 0, 0.0, 0.0
+        broke: float | None = None
         try:
             while not self.closed:
                 stream = _picture_stream(self.container, self.name)
                 # Frame threads add a delay of several frames, which a live picture should not have.
                 stream.thread_type = "SLICE"
-                yield from _Decoder(self.container, stream, self.name, False, []).frames()
+                decoder = _Decoder(self.container, stream, self.name, False, [], patience=_STALL)
+                yield from decoder.frames()
                 self.container.close()
-                broke = time.monotonic()
+                if decoder.decoded:
+                    broke, before, breaks = time.monotonic(), away, breaks + 1
+                elif broke is None:  # it has no pictures, or none now
+                    return
+                else:
+                    time.sleep(0.5)
                 if not self._open_again(broke):
                     self.notes[:] = [f"'{self.name}' broke off and could not be opened again for {_GIVE_UP:.0f} s"]
                     return
-                breaks, away = breaks + 1, away + time.monotonic() - broke
+                away = before + time.monotonic() - broke
                 self.notes[:] = [f"'{self.name}' broke off and was opened again, {breaks} times, {away:.1f} s in all"]
         finally:
             self.container.close()
@@ -274,11 +281,11 @@ class _Live:
     def _open_again(self, broke: float) -> bool:
         """Try until it is open, or broken for too long; return whether to go on."""
         while not self.closed:
+            if time.monotonic() - broke > _GIVE_UP:
+                return False
             with suppress(av.error.FFmpegError, OSError, ValueError, IndexError):
                 self.container = self.connect()
                 return True
-            if time.monotonic() - broke > _GIVE_UP:
-                return False
             time.sleep(0.5)
         return True
 
@@ -289,13 +296,18 @@ class _Live:
 
 @dataclass
 class _Decoder:
-    """Decodes one stream and says in `notes` what it could not decode."""
+    """Decodes one stream and says in `notes` what it could not decode; `decoded` is the number of frames.
+
+    `patience` is how many seconds of packets without a frame, since it began, end it.
+    """
 
     container: Any
     stream: Any
     name: str
     cut: bool
     notes: list[str]
+    patience: float = float("inf")
+    decoded: int = 0
 
     def frames(self) -> Generator[Picture]:
         """Yield the frames, turned as the container says.
@@ -303,17 +315,18 @@ class _Decoder:
         What cannot be decoded is left out, and told in `notes` once the last frame has been read.
         """
         reformatter = av.video.reformatter.VideoReformatter()
-        number = 0
-        lost = 0
+        lost, began = 0, time.monotonic()
         for frame in self._decode():
             if frame is None:
                 lost += 1
+                if not self.decoded and time.monotonic() - began > self.patience:
+                    break
                 continue
+            self.decoded += 1
             yield partial(_pixels, reformatter, frame)
-            number += 1
         if self.cut:
-            expected = f" of {self.stream.frames}" if self.stream.frames > number else ""
-            self.notes.append(f"'{self.name}' is cut short: it ends after {number}{expected} frames")
+            expected = f" of {self.stream.frames}" if self.stream.frames > self.decoded else ""
+            self.notes.append(f"'{self.name}' is cut short: it ends after {self.decoded}{expected} frames")
         elif lost:
             self.notes.append(f"'{self.name}' is damaged: {lost} packets could not be decoded and were left out")
 
