@@ -243,7 +243,7 @@ def judge(case: Case, outcome: Outcome, before: dict[str, str], place: Path) -> 
         return [*wrong, f"traceback: {lines[-1][:300]}"]
     if outcome.code not in (0, 1, 2):
         wrong.append(f"exit code {outcome.code}: {outcome.errors[-300:]}")
-    if outcome.code == 1 and case.around == "output that nobody reads":
+    if outcome.code == 1 and case.around in ("output that nobody reads", "errors that nobody reads"):
         return wrong
     if outcome.code == 1 and not ENDS_WITH_1 & set(case.argv[:2]):
         wrong.append("exit code 1 of a command that has none")

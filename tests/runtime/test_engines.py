@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -218,3 +220,21 @@ def test_a_file_of_zeros_is_told_at_once(tmp_path: Path) -> None:
         stream.truncate(30 << 30)
     with pytest.raises(WeightsError, match="not an ONNX file"):
         read_exported(tmp_path / "zeros.onnx")
+
+
+def test_openvino_is_imported_without_telling_its_makers() -> None:
+    """Its package sends a message at each import, and waits for an answer."""
+    pytest.importorskip("openvino")
+    program = """
+import socket, sys
+from pathlib import Path
+def refuse(*words, **options):
+    raise SystemExit("a connection was asked for")
+socket.socket.connect = socket.getaddrinfo = refuse
+from siamtrack.runtime.engine import import_runtime
+openvino = import_runtime("openvino", Path("made.xml"))
+assert openvino.Core().available_devices
+assert not [name for name in sys.modules if name.startswith("openvino_telemetry")]
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import onnx
 
-from siamtrack.errors import missing_package
 from siamtrack.io import whole_file
+from siamtrack.runtime.engine import import_runtime
 
 
 def write_openvino(model: onnx.ModelProto, path: Path, half: bool) -> None:
@@ -19,10 +20,7 @@ def write_openvino(model: onnx.ModelProto, path: Path, half: bool) -> None:
     Raises:
         ConfigError: OpenVINO is not installed.
     """
-    try:
-        import openvino
-    except ImportError:
-        raise missing_package("the format openvino", "openvino", "openvino") from None
+    openvino: Any = import_runtime("openvino", path)
     with tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder, "model.onnx"), Path(folder, "made.xml")
         onnx.save(model, source)

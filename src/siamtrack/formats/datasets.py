@@ -45,6 +45,7 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 """The layouts of data sets for evaluation, by name."""
 
 _LARGEST_JSON = 512 << 20  # bytes of PySOT's annotation of a benchmark; LaSOT's has a third of it
+_MOST_SEQUENCES = 20_000  # of a benchmark; the largest has 1,400
 
 _TRUTH_FILE = re.compile(r"groundtruth(?:_rect)?(?:\.(\d))?")
 _TRUTH_FOLDERS = ("gt", "anno", "annos", "groundtruth", "annotations")
@@ -138,6 +139,8 @@ def _read_annotations(path: Path, layout: Layout, only: Sequence[str]) -> list[T
     wanted = {sequence_key(name) for name in only}
 
     def read(archive: Archive, members: Mapping[str, str], meta: Mapping[str, Any] | None) -> list[Truth]:
+        if len(members) > _MOST_SEQUENCES:
+            raise DataError(f"{path}: {len(members)} sequences; expected at most {_MOST_SEQUENCES}")
         found = []
         for name, member in members.items():
             if not wanted or sequence_key(name) in wanted:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -188,9 +190,18 @@ def import_runtime(name: str, path: Path) -> ModuleType:
     Raises:
         ConfigError: it is not installed.
     """
+    # OpenVINO tells its makers of each import, with warnings where it cannot, and waits for an answer; without this
+    # package it does not
+    told, modules = "openvino_telemetry", cast("dict[str, ModuleType | None]", sys.modules)
+    silent = name == "openvino" and told not in modules
+    if silent:
+        modules[told] = None
     try:
         return import_module(name)
     except ModuleNotFoundError:
         raise missing_package(f"{path.name} in this engine", name, name) from None
     except ImportError as error:
         raise ConfigError(f"the package {name} cannot be imported: {' '.join(str(error).split())[:200]}") from None
+    finally:
+        if silent:
+            del modules[told]

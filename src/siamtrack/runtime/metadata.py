@@ -93,14 +93,14 @@ def _checked(text: str, path: Path) -> Exported:
                 raise ValueError(f"state.{name} has type {kind} and shape {entry['shape']}")
             state[str(name)] = kind, shape
         if not isinstance(note["preset"], dict):
-            raise TypeError("the preset is no table")
+            raise ValueError("the preset is no table")
         return Exported(
             path, str(note["name"]), str(note["precision"]), note["preset"], state,
             str(note.get("licence", "")), str(note.get("description", "")),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        said = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:120]
-        raise WeightsError(f"{path}: its description is damaged ({said}); export the model again") from None
+        why = reason(error)[:120]
+        raise WeightsError(f"{path}: its description is damaged ({why}); export the model again") from None
 
 
 def _openvino_note(path: Path) -> str | None:
