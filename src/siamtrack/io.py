@@ -67,6 +67,22 @@ def write_whole(path: Path, data: str | bytes | memoryview) -> None:
         draft.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a file that cannot be written, before what is to be in it is computed; its folder is made if missing.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    try:
+        if path.exists():
+            check_regular(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_draft(path) as draft:
+            draft.unlink()
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {reason(error)}") from None
+
+
 @contextmanager
 def open_draft(path: Path) -> Iterator[Path]:
     """Make an empty file beside `path`, hidden and with its suffix, by which some libraries choose a format.

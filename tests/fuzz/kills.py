@@ -22,6 +22,7 @@ from typing import Any
 
 import sandbox
 from case import Workshop, half
+from subjects import SUBJECTS
 
 __all__ = ["DEEDS", "JOBS", "Job", "Trap", "campaign", "disturb", "undisturbed"]
 
@@ -61,6 +62,12 @@ JOBS: dict[str, Job] = {
     ),
     "import": Job("import", "import whole.pth --from siamfc-pytorch --preset siamfc --out out/made.safetensors"),
     "study": Job("study", f"study center-bias --data shards --out out/study --shift 0 --crops 2 {_TINY}"),
+    "figure": Job(
+        "studies",
+        "study figure responses --model siamcar.safetensors --clips data --out out/f.png --frames 2 --limit 1",
+    ),
+    "static": Job("exported", "app --static out/page --model pico.onnx --onnxruntime-web web"),
+    "export": Job("export", "export siamfc.safetensors --out out/made.onnx"),
 }
 
 MEASURED = {"seconds", "network", "reading", "fps", "pairs_per_second", "processes"}
@@ -183,9 +190,13 @@ def undisturbed(workshop: Workshop, job: Job) -> Whole:
         counter = place / "operations"
         counter.touch(mode=0o666)
         counter.chmod(0o666)
-        found = sandbox.run(shlex.split(job.line), place, Trap(-1, _die, counter))
+        found = sandbox.run(shlex.split(job.line), place, Trap(-1, _die, counter), seconds=_seconds(job))
         assert found.code == 0, found.errors
         return Whole(tree(place / "out"), _stable(found.printed), found.seconds, int(counter.read_text() or 0))
+
+
+def _seconds(job: Job) -> float:
+    return SUBJECTS[job.subject].seconds
 
 
 def _stable(printed: str) -> str:
@@ -200,13 +211,13 @@ def disturb(workshop: Workshop, job: Job, whole: Whole, before: Callable[[], Non
         counter.chmod(0o666)
         if isinstance(before, Trap):
             before.counter = counter
-        first = sandbox.run(shlex.split(job.line), place, before, kill_after=after)
+        first = sandbox.run(shlex.split(job.line), place, before, kill_after=after, seconds=_seconds(job))
         wrong = _wrong_after(first, place)
         if first.code == 0:  # it came too late, or was borne
             other = _differing(tree(place / "out"), whole)
             return f"{wrong} it succeeds, and leaves other files: {other}" if other else wrong
         again = shlex.split(job.line) + (shlex.split(job.again) if job.again else [])
-        second = sandbox.run(again, place)
+        second = sandbox.run(again, place, seconds=_seconds(job))
         other = _differing(tree(place / "out"), whole)
         if second.code != 0 and not (DONE in second.errors and not other):
             return f"{wrong} given again it ends with {second.code}: {second.errors.strip()[-300:]}"

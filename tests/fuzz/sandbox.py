@@ -29,9 +29,7 @@ from typing import Any
 __all__ = ["Outcome", "preload", "run", "run_function"]
 
 SECONDS = 20.0
-"""Of processor time, or of waiting for nothing: more is a hang."""
-PATIENCE = 120.0
-"""Seconds on the clock for a run that computes on a busy machine."""
+"""Of processor time, or of waiting for nothing: more is a hang. On a busy machine six times that on the clock."""
 MEMORY = 4 << 30
 """Bytes that a run may hold at once."""
 _GRANTED = 6 << 30
@@ -89,6 +87,7 @@ def run(
     cwd: Path,
     before: Callable[[], None] | None = None,
     kill_after: float | None = None,
+    seconds: float | None = None,
 ) -> Outcome:
     """Run `siamtrack ARGV`.
 
@@ -97,6 +96,7 @@ def run(
         cwd: the folder to run it in.
         before: called in the new process first; it may set traps.
         kill_after: seconds after which the process is killed, as a power cut would.
+        seconds: in place of `SECONDS`.
     """
 
     def command() -> None:
@@ -105,7 +105,7 @@ def run(
         sys.argv = ["siamtrack", *argv]
         main()
 
-    return run_function(command, cwd, before, kill_after)
+    return run_function(command, cwd, before, kill_after, seconds)
 
 
 def run_function(
@@ -113,6 +113,7 @@ def run_function(
     cwd: Path,
     before: Callable[[], None] | None = None,
     kill_after: float | None = None,
+    seconds: float | None = None,
 ) -> Outcome:
     """Run a function in a forked process; see `run`."""
     streams = [os.memfd_create(name) for name in ("stdout", "stderr")]
@@ -123,7 +124,7 @@ def run_function(
     if child == 0:
         _become(function, cwd, streams, before)
     try:
-        code, memory = _watch(child, began, kill_after)
+        code, memory = _watch(child, began, kill_after, seconds or SECONDS)
         left = _sweep(child, killed=code is None or kill_after is not None)
         printed, errors = map(_content, streams)
     finally:
@@ -191,17 +192,17 @@ def _fork_workers() -> None:
     setattr(pool, "get_context", lambda kind: fork)  # noqa: B010
 
 
-def _watch(child: int, began: float, kill_after: float | None) -> tuple[int | None, int]:
+def _watch(child: int, began: float, kill_after: float | None, seconds: float) -> tuple[int | None, int]:
     """Wait for the child; return its exit code as a shell would, None if it had to be ended, and its bytes at most."""
     handle = os.pidfd_open(child)
     try:
-        limit = SECONDS if kill_after is None else kill_after
+        limit = seconds if kill_after is None else kill_after
         while True:
             left = began + limit - time.monotonic()
             if select.select([handle], [], [], max(left, 0.0))[0]:
                 _, status, used = os.wait4(child, 0)
                 return os.waitstatus_to_exitcode(status), used.ru_maxrss << 10
-            if kill_after is None and limit < PATIENCE and _computes(child, limit):
+            if kill_after is None and limit < 6 * seconds and _computes(child, limit, seconds):
                 limit += 5.0
                 continue
             os.kill(child, signal.SIGKILL)
@@ -211,14 +212,14 @@ def _watch(child: int, began: float, kill_after: float | None) -> tuple[int | No
         os.close(handle)
 
 
-def _computes(child: int, seconds: float) -> bool:
+def _computes(child: int, waited: float, seconds: float) -> bool:
     """Whether a process has been short of processors, not stuck: it had a share of them, or waits for one."""
     try:
         fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return False
     used = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    return used < SECONDS and (0.1 * seconds < used or bool(_members(child, "RD")))
+    return used < seconds and (0.1 * waited < used or bool(_members(child, "RD")))
 
 
 def _sweep(session: int, killed: bool) -> bool:

@@ -50,8 +50,7 @@ class Subject:
         make: fills a folder.
         commands: lines as they are typed.
         weight: how often it is drawn, beside the others.
-        seconds: about how long a command takes; kills are timed by it.
-        again: what is added to a command that goes on after a kill.
+        seconds: of processor time that a command may take.
         variables: of the environment, as NAME=VALUE; `PORT` is the port of the subject's server, see `loopback`.
         serves: whether a command is a server, which gets Ctrl-C once it says where it is.
     """
@@ -59,7 +58,7 @@ class Subject:
     make: Callable[[Path], object]
     commands: tuple[str, ...]
     weight: float = 1.0
-    again: str = ""
+    seconds: float = 20.0
     variables: tuple[str, ...] = ()
     serves: bool = False
 
@@ -371,7 +370,6 @@ SUBJECTS: dict[str, Subject] = {
             f"track clip.mp4 {_ONE} --model siamcar.safetensors --start 1 --end 4 --output out/boxes.csv",
         ),
         3.0,
-        "--overwrite",
     ),
     "track-formats": Subject(
         clips,
@@ -491,7 +489,6 @@ SUBJECTS: dict[str, Subject] = {
             "train --replay failed.safetensors",
         ),
         3.0,
-        "--resume",
     ),
     "import": Subject(
         foreign,
@@ -528,7 +525,8 @@ SUBJECTS: dict[str, Subject] = {
             "export siamcar.safetensors --out out/made.onnx --precision int8 --calibrate clip.mp4|frames",
             "export siamcar.safetensors --out out/made.onnx --preset siamcar.toml",
         ),
-        0.3,
+        0.1,
+        seconds=80.0,
     ),
     "hub": Subject(
         hub,

@@ -19,13 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from siamtrack.errors import InputError, SiamtrackError, missing_package
+from siamtrack.errors import InputError, SiamtrackError, missing_package, reason
 from siamtrack.integrations.states import pack_state, unpack_state
+from siamtrack.io import parse_json
 from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.interface import Engine, EngineState
 from siamtrack.tracking.tracker import results
 from siamtrack.video.images import decode_image
 from siamtrack.zoo import open_engine
+
+_LARGEST = 256 << 20  # bytes of a request, which has a picture in it
 
 
 @dataclass
@@ -85,7 +88,7 @@ def track_shapes(engine: Engine[Any], request: dict[str, Any]) -> dict[str, Any]
         image = decode_image(base64.b64decode(request["image"]), "image")
         shapes, states = list(request.get("shapes") or []), list(request.get("states") or [])
     except (KeyError, TypeError, AttributeError, binascii.Error, ValueError) as error:
-        raise InputError(f"expected an object with image, shapes and states; got {error!r}") from None
+        raise InputError(f"expected an object with image, shapes and states: {reason(error)}") from None
     states += [None] * (len(shapes) - len(states))
     shapes += [None] * (len(states) - len(shapes))
     answer: dict[str, Any] = {"shapes": [], "states": []}
@@ -97,7 +100,7 @@ def track_shapes(engine: Engine[Any], request: dict[str, Any]) -> dict[str, Any]
             try:
                 before = unpack_state(base64.b64decode(text), engine)
             except (TypeError, binascii.Error, ValueError) as error:
-                raise InputError(f"expected a state as text; got {error!r}") from None
+                raise InputError(f"expected a state as text: {reason(error)}") from None
             state = engine.step(image, before)
             found = results(state)[0]
             points = points if found.status == "lost" and points is not None else _points(found.box)
@@ -117,9 +120,9 @@ def init_context(context: Any) -> None:
 def handler(context: Any, event: Any) -> Any:
     """Answer one request of CVAT through Nuclio: 200 and JSON, or 400 and one line."""
     try:
-        body = event.body if isinstance(event.body, dict) else json.loads(event.body)
+        body = event.body if isinstance(event.body, dict) else parse_json(event.body, "the request", _LARGEST)
         found, code = json.dumps(track_shapes(context.user_data.engine, body)), 200
-    except (SiamtrackError, ValueError, TypeError) as error:
+    except SiamtrackError as error:
         found, code = json.dumps({"error": str(error)}), 400
     return context.Response(body=found, headers={}, content_type="application/json", status_code=code)
 
@@ -128,8 +131,9 @@ def _box(points: Sequence[float] | None) -> tuple[float, float, float, float]:
     """Box x, y, w, h of a rectangle left, top, right, bottom."""
     try:
         left, top, right, bottom = map(float, points or ())
-    except (TypeError, ValueError):
-        raise InputError(f"expected a rectangle of four numbers left, top, right, bottom; got {points!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        shown = repr(points)[:200]
+        raise InputError(f"expected a rectangle of four numbers left, top, right, bottom; got {shown}") from None
     return left, top, right - left, bottom - top
 
 

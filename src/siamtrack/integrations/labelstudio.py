@@ -14,6 +14,7 @@ import os
 import tempfile
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from siamtrack.errors import InputError, SiamtrackError, missing_package, reason
+from siamtrack.io import parse_json
 from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.tracker import MultiTracker
 from siamtrack.video.boxes import BoxRow, render_boxes
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 _VERSION = "siamtrack"
+_LARGEST_REQUEST = 32 << 20  # bytes
+_LARGEST_VIDEO = 16 << 30  # bytes of one that is fetched
+_STRANGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 def follow_regions(tracker: MultiTracker, source: str | Path, regions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -90,8 +95,10 @@ def _keys(region: Mapping[str, Any], size: tuple[int, int]) -> dict[int, tuple[f
             )
             for entry in region["value"]["sequence"]
         }
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"a video rectangle has a sequence of frame, x, y, width, height; got {error!r}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"a video rectangle has a sequence of frame, x, y, width, height as numbers: {reason(error)}"
+        ) from None
     if not keys or min(keys) < 0:
         raise InputError("a video rectangle has key frames, counted from 1; got none, or one before the first frame")
     return keys
@@ -123,10 +130,17 @@ def backend(tracker: MultiTracker, files: Path) -> Starlette:
             return [_predict(tracker, files, task, context.get("result")) for task in body["tasks"]]
 
     async def predict(request: Request) -> Response:
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > _LARGEST_REQUEST:
+                return JSONResponse({"detail": f"expected at most {_LARGEST_REQUEST} bytes"}, status_code=413)
         try:
-            found = await run_in_threadpool(answer, await request.json())
-        except (SiamtrackError, KeyError, TypeError, ValueError, AttributeError) as error:
+            found = await run_in_threadpool(answer, parse_json(bytes(body), "the request"))
+        except SiamtrackError as error:
             return JSONResponse({"detail": str(error)}, status_code=400)
+        except _STRANGE as error:
+            return JSONResponse({"detail": f"expected Label Studio's tasks: {reason(error)}"}, status_code=400)
         return JSONResponse({"results": found, "model_version": _VERSION})
 
     async def health(request: Request) -> Response:
@@ -175,7 +189,9 @@ def _fetched(address: str, files: Path, folder: Path) -> Path:
             with urllib.request.urlopen(request, timeout=60) as answer, path.open("wb") as file:
                 while block := answer.read(1 << 20):
                     file.write(block)
-        except (OSError, ValueError) as error:
+                    if file.tell() > _LARGEST_VIDEO:
+                        raise InputError(f"the video {url[:200]} has more than {_LARGEST_VIDEO} bytes")
+        except (OSError, ValueError, HTTPException) as error:
             raise InputError(f"cannot fetch the video {url[:200]}: {reason(error)}") from error
         return path
     path = (files / address).resolve()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -12,11 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.lib.format import write_array
 
-from siamtrack.errors import InputError
+from siamtrack.errors import InputError, reason
 from siamtrack.tracking.interface import Engine, EngineState
 
 _LARGEST = 256 << 20  # bytes that a state may have when unpacked
 _FORM = "form"
+_STRANGE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, OverflowError, MemoryError,
+    NotImplementedError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What bytes that are no state may raise; NotImplementedError and RuntimeError are zipfile's and torch's."""
 
 
 def pack_state(state: EngineState) -> bytes:
@@ -44,17 +51,8 @@ def unpack_state(data: bytes, engine: Engine[Any]) -> EngineState:
                 raise ValueError("too large")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             found = _put_together(json.loads(arrays[_FORM].tobytes()), "", arrays, engine)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        RecursionError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise InputError(f"not a state of a tracker of siamtrack, or one of another engine: {error}") from None
+    except _STRANGE as error:
+        raise InputError(f"not a state of a tracker of siamtrack, or one of another engine: {reason(error)}") from None
     state: EngineState = found
     return state
 

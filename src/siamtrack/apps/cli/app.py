@@ -105,8 +105,9 @@ def _write_static(folder: Path, model: str, preset: str | None, settings: Sequen
     with ends_at_once(), loading("torch"):
         from siamtrack.apps.page.static import write_static
         from siamtrack.export import export_model
-        from siamtrack.io import read_bytes
+        from siamtrack.io import check_writable, read_bytes
 
+    check_writable(folder / "index.html")
     if Path(model).suffix == ".onnx":
         if preset or settings:
             raise InputError("an exported model has its settings in it: leave out --preset and --set")

@@ -67,9 +67,10 @@ def export_command(
         if find_spec(package) is None:
             raise missing_package("an export", package, "openvino" if package == "openvino" else "export")
     from siamtrack.export import export_model, write_openvino
-    from siamtrack.io import write_whole
+    from siamtrack.io import check_writable, write_whole
     from siamtrack.video.reader import open_source
 
+    check_writable(out)
     changes = parse_settings(settings or [])
     if calibrate is None:
         made = export_model(model, preset, changes, precision.value)
@@ -87,19 +88,21 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
     """Write a model's weights, the same exported, and a card into a new folder."""
     if changes or precision is not Precision.float32:
         raise InputError("--format hub writes a model as it is: leave out --preset, --set, --precision and --calibrate")
-    if out.exists():
-        raise InputError(f"--out: '{out}' is there already; --format hub makes a new folder")
     for package in ("torch", "onnx", "onnxscript"):
         if find_spec(package) is None:
             raise missing_package("an export", package, "export")
     from siamtrack.export import export_model
-    from siamtrack.io import read_bytes, write_whole
+    from siamtrack.io import check_writable, read_bytes, write_whole
     from siamtrack.models.weights import read_metadata
     from siamtrack.zoo.card import render_card
     from siamtrack.zoo.networks import find_model
     from siamtrack.zoo.packaged import packaged_weights
 
     preset, path = find_model(model)
+    own = {f"{preset.name}.safetensors", f"{preset.name}.onnx"}  # the card comes last: with these alone it was killed
+    if out.exists() and not (out.is_dir() and all(p.name in own or p.name[:6] == ".part-" for p in out.iterdir())):
+        raise InputError(f"--out: '{out}' is there already; --format hub makes a new folder")
+    check_writable(out / "README.md")
     files = {
         f"{preset.name}.safetensors": read_bytes(path),
         f"{preset.name}.onnx": export_model(model).SerializeToString(),
