@@ -29,7 +29,7 @@ from typing import Any
 __all__ = ["Outcome", "preload", "run", "run_function"]
 
 SECONDS = 20.0
-"""Of processor time, or of waiting for nothing: more is a hang. On a busy machine six times that on the clock."""
+"""Of processor time, or of waiting for nothing: more is a hang. On a busy machine up to 20 times that on the clock."""
 MEMORY = 4 << 30
 """Bytes that a run may hold at once."""
 _GRANTED = 6 << 30
@@ -196,30 +196,31 @@ def _watch(child: int, began: float, kill_after: float | None, seconds: float) -
     """Wait for the child; return its exit code as a shell would, None if it had to be ended, and its bytes at most."""
     handle = os.pidfd_open(child)
     try:
-        limit = seconds if kill_after is None else kill_after
-        while True:
-            left = began + limit - time.monotonic()
-            if select.select([handle], [], [], max(left, 0.0))[0]:
-                _, status, used = os.wait4(child, 0)
-                return os.waitstatus_to_exitcode(status), used.ru_maxrss << 10
-            if kill_after is None and limit < 6 * seconds and _computes(child, limit, seconds):
-                limit += 5.0
-                continue
+        idle, used = 0.0, 0.0
+        step = seconds / 4 if kill_after is None else kill_after
+        while not select.select([handle], [], [], step)[0]:
+            if kill_after is None:
+                before, used = used, _used(child)
+                # on a busy machine a run is short of processors, not stuck: it had some of them, or waits for one
+                idle = 0.0 if used - before > 0.03 * step or _members(child, "RD") else idle + step
+                if max(used, idle) < seconds and time.monotonic() - began < 20 * seconds:
+                    continue
             os.kill(child, signal.SIGKILL)
-            _, _, used = os.wait4(child, 0)
-            return None if kill_after is None else -signal.SIGKILL, used.ru_maxrss << 10
+            _, _, spent = os.wait4(child, 0)
+            return None if kill_after is None else -signal.SIGKILL, spent.ru_maxrss << 10
+        _, status, spent = os.wait4(child, 0)
+        return os.waitstatus_to_exitcode(status), spent.ru_maxrss << 10
     finally:
         os.close(handle)
 
 
-def _computes(child: int, waited: float, seconds: float) -> bool:
-    """Whether a process has been short of processors, not stuck: it had a share of them, or waits for one."""
+def _used(child: int) -> float:
+    """Seconds of processor time that a process and those that it waited for have had; none if it is gone."""
     try:
         fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return False
-    used = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    return used < seconds and (0.1 * waited < used or bool(_members(child, "RD")))
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def _sweep(session: int, killed: bool) -> bool:
