@@ -242,7 +242,8 @@ def judge(case: Case, outcome: Outcome, before: dict[str, str], place: Path) -> 
         wrong.append(f"{outcome.memory >> 20} MB of memory")
     if "Traceback (most recent call last)" in outcome.errors:
         return [*wrong, f"traceback: {lines[-1][:300]}"]
-    if outcome.code not in (0, 1, 2):
+    served = case.subject in SUBJECTS and SUBJECTS[case.subject].serves  # it was ended by Ctrl-C
+    if outcome.code not in (0, 1, 2) and not (served and outcome.code in (130, -signal.SIGINT)):
         wrong.append(f"exit code {outcome.code}: {outcome.errors[-300:]}")
     if outcome.code == 1 and case.around in ("output that nobody reads", "errors that nobody reads"):
         return wrong

@@ -135,11 +135,10 @@ class VideoWriter:
         ready = self._part.with_suffix(".ready")
         try:
             _remux(self._part, ready)
-            ready.replace(self.path)
+            ready.replace(self._part)
         except (av.error.FFmpegError, OSError):
             ready.unlink(missing_ok=True)
-            self._part.replace(self.path)
-        self._part.unlink(missing_ok=True)
+        self._part.replace(self.path)
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +20,7 @@ HUB = "hf:"
 _PART = r"[A-Za-z0-9][\w.-]*"
 _NAME = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(@(?P<revision>[\w./-]+))?(:(?P<file>[\w./ -]+))?")
 _KINDS = (".safetensors", ".onnx")
+_PATIENCE = 15.0  # seconds
 
 
 def fetch_model(name: str) -> Path:
@@ -37,15 +43,53 @@ def fetch_model(name: str) -> Path:
     except ModuleNotFoundError as error:
         raise missing_package("a model of the Hugging Face Hub", "huggingface-hub", "hub") from error
     repo, revision, file = found["repo"], found["revision"], found["file"]
-    try:
-        if file is None:
+    kept = Path(hub.constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
+
+    def fetch() -> Path:
+        wanted = file
+        if wanted is None:
             files = [path for path in hub.list_repo_files(repo, revision=revision) if path.endswith(_KINDS)]
-            file = _only(name, files)
-        return Path(hub.hf_hub_download(repo, file, revision=revision))
+            wanted = _only(name, files)
+        return Path(hub.hf_hub_download(repo, wanted, revision=revision))
+
+    try:
+        return _while_it_grows(fetch, kept)
     except WeightsError:
         raise
     except Exception as error:  # the library and what it calls have errors of many kinds
         raise WeightsError(f"cannot fetch '{name}': {reason(error).splitlines()[0][:300]}") from None
+
+
+def _while_it_grows(fetch: Callable[[], Path], folder: Path) -> Path:
+    """Call `fetch`, which writes into a folder, and give up when that has not grown for `_PATIENCE` seconds.
+
+    The library itself tries again, and waits for as long as a server says.
+    """
+    found: Future[Path] = Future()
+
+    def work() -> None:
+        try:
+            found.set_result(fetch())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    size, since = 0, time.monotonic()
+    while not wait([found], timeout=0.5).done:
+        if (now := _size(folder)) > size:
+            size, since = now, time.monotonic()
+        elif time.monotonic() - since > _PATIENCE:
+            raise TimeoutError(f"nothing came for {_PATIENCE:.0f} seconds; try again later")
+    return found.result()
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files below a folder, which may come and go."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_size
+    return total
 
 
 def _only(name: str, files: list[str]) -> str:
