@@ -138,7 +138,11 @@ class VideoWriter:
             ready.replace(self._part)
         except (av.error.FFmpegError, OSError):
             ready.unlink(missing_ok=True)
-        self._part.replace(self.path)
+        try:
+            self._part.replace(self.path)
+        except OSError as error:
+            self._part.unlink(missing_ok=True)
+            raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -20,7 +20,7 @@ HUB = "hf:"
 _PART = r"[A-Za-z0-9][\w.-]*"
 _NAME = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(@(?P<revision>[\w./-]+))?(:(?P<file>[\w./ -]+))?")
 _KINDS = (".safetensors", ".onnx")
-_PATIENCE = 15.0  # seconds
+_PATIENCE = 12.0  # seconds
 
 
 def fetch_model(name: str) -> Path:
@@ -40,10 +40,11 @@ def fetch_model(name: str) -> Path:
         raise ConfigError(f"expected hf:owner/name, with @revision and :file where they are needed; got '{name}'")
     try:
         hub: Any = import_module("huggingface_hub")
+        constants: Any = import_module("huggingface_hub.constants")
     except ModuleNotFoundError as error:
         raise missing_package("a model of the Hugging Face Hub", "huggingface-hub", "hub") from error
     repo, revision, file = found["repo"], found["revision"], found["file"]
-    kept = Path(hub.constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
+    kept = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
 
     def fetch() -> Path:
         wanted = file
