@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import made_sets
 import numpy as np
 import torch
 from loopback import answer
 
+import made_sets
 from layouts import BY_NAME, LAYOUTS
 from siamtrack.config import load_preset, preset_to_json
 from siamtrack.data.index import build_index, save_index

@@ -148,6 +148,7 @@ def test_what_is_no_exported_tracker_is_told_in_one_line(tmp_path: Path, suffix:
         ({"state": {"x": {"type": "object", "shape": [None, 4]}}}, "description is damaged"),
         ({"state": {"x": {"type": "float32", "shape": [None, -4]}}}, "description is damaged"),
         ({"state": [1]}, "description is damaged"),
+        ({"state": {"x": 1.5}}, "a value of another kind than expected"),
         ({"preset": "text"}, "description is damaged"),
     ],
 )
