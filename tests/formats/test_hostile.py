@@ -8,12 +8,12 @@ import shutil
 import zipfile
 from pathlib import Path
 
-import made_sets
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import made_sets
 from layouts import LAYOUTS, box, save, write
 from siamtrack.data.index import Index, build_index
 from siamtrack.errors import DataError

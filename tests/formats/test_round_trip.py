@@ -9,12 +9,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import made_sets
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import made_sets
 from siamtrack.errors import DataError
 from siamtrack.evaluation.evaluate import read_suite, score_store
 from siamtrack.evaluation.scoring import score
