@@ -138,6 +138,8 @@ def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:
     if str(name) in below:
         raise ConfigError(f"presets extend each other in a circle: {' -> '.join([*below, str(name)])}")
     table = _read_table(name)
+    if not table:
+        raise ConfigError(f"{name} is empty; expected a preset, such as extends = 'siamcar_lite0' and what differs")
     parent, cleared = table.pop("extends", None), table.pop("clear", [])
     if parent is None:
         if cleared:

@@ -157,6 +157,7 @@ def _resolved(place: Place) -> Place:
 def _read_store(folder: Place) -> Scored:
     manifest, tree = read_json_from(join(folder, "manifest.json")), read_json_from(join(folder, "scores.json"))
     speed = join(folder, "speed.json")
+    measured = read_json_from(speed) if exists(speed) else {}
     try:
         kind = str(manifest["protocol"]["kind"])
         return Scored(
@@ -165,13 +166,22 @@ def _read_store(folder: Place) -> Scored:
             folder,
             kind,
             manifest,
-            read_json_from(speed) if exists(speed) else {},
+            {str(name): float(fps) for name, fps in measured.get("fps", {}).items() if fps is not None},
+            _machine(measured),
             Store(folder, kind).failures(),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             f"{folder}: not as `siamtrack eval` writes it ({reason(error)}); score it again by the same command"
         ) from None
+
+
+def _machine(measured: Mapping[str, Any]) -> str:
+    """What the content of `speed.json` says of where it was measured."""
+    machine = measured.get("machine", {})
+    parts = [str(machine.get("processor", "")), str(machine.get("system", ""))]
+    parts += [f"{measured[name]} {name}" for name in ("processes", "threads") if name in measured]
+    return ", ".join(part for part in parts if part)
 
 
 def _with_unique_names(found: list[Scored]) -> list[Scored]:

@@ -31,7 +31,8 @@ class Scored:
         folder: of the store, or of the raw results.
         kind: the protocol's kind (see `suites.Suite`), "" without a store.
         manifest: what the results depend on; empty without a store.
-        speed: the content of `speed.json`; empty where there is none.
+        speed: frames a second, `tracker`, `network` and `end_to_end`, as far as measured.
+        machine: what they were measured on, in words; "" where unknown.
         failures: the sequences that could not be finished.
     """
 
@@ -40,7 +41,8 @@ class Scored:
     folder: Place
     kind: str = ""
     manifest: Mapping[str, Any] = field(default_factory=dict)
-    speed: Mapping[str, Any] = field(default_factory=dict)
+    speed: Mapping[str, float] = field(default_factory=dict)
+    machine: str = ""
     failures: Sequence[Failure] = ()
 
     @property
@@ -54,8 +56,7 @@ class Scored:
 
     def fps(self, which: str = "tracker") -> float:
         """Measured frames a second: `tracker`, `network` or `end_to_end`; nan where unknown."""
-        value = self.speed.get("fps", {}).get(which)
-        return math.nan if value is None else float(value)
+        return self.speed.get(which, math.nan)
 
 
 _LABELS = {

@@ -161,9 +161,6 @@ def setting_table(comparison: Comparison, styles: Styles) -> Table:
         if held.get("preset") is not None:
             text = json.dumps(held["preset"], sort_keys=True, separators=(",", ":"))
             preset = hashlib.sha256(text.encode()).hexdigest()[:12]
-        machine = tracker.speed.get("machine", {})
-        parts = [str(machine.get("processor", "")), str(machine.get("system", ""))]
-        parts += [f"{tracker.speed[k]} {k}" for k in ("processes", "threads") if k in tracker.speed]
         cells = [
             str(held.get("version", "–")),
             str(held.get("device", "–")),
@@ -172,7 +169,7 @@ def setting_table(comparison: Comparison, styles: Styles) -> Table:
             str(held.get("seed", "–")),
             str(held.get("protocol", {}).get("settings", "raw results, scored for this page")),
             str(len(tracker.scores.sequences)),
-            ", ".join(part for part in parts if part) or "–",
+            tracker.machine or "–",
         ]
         rows.append(Row(tracker.tracker, [Cell(text) for text in cells], styles.slot(tracker.tracker)))
     caption = f"{comparison.suite}: what the results were made with (hashes: first 12 digits of SHA-256)"

@@ -71,6 +71,9 @@ def _main(
 
 def run() -> None:
     """Run the command line and exit: code 2 after one line for bad input, 130 after Ctrl-C."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started the program
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file's name may hold what the terminal's encoding lacks.
