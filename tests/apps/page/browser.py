@@ -34,6 +34,10 @@ class Person:
     def wait_frame(self, number: int) -> None:
         self.page.wait_for_function("n => document.querySelector('#number').value === String(n)", arg=number)
 
+    def wait_past(self, number: int) -> None:
+        """Wait until the frame, or a later one, is shown: while the page plays, a single one may come and go unseen."""
+        self.page.wait_for_function("n => Number(document.querySelector('#number').value) >= n", arg=number)
+
     def wait_paused(self) -> None:
         self.page.wait_for_function("() => !document.querySelector('#play').hasAttribute('data-playing')")
 

@@ -88,7 +88,7 @@ def test_a_dragged_box_is_followed_as_python_follows_it(
 def test_pause_step_correct_undo_and_a_second_target(person: Person) -> None:
     person.page.select_option("#pace", "0.25")
     person.drag((40, 30), (72, 54))
-    person.wait_frame(6)
+    person.wait_past(6)
     person.press("Space")
     person.wait_paused()
     stopped = person.frame()
@@ -147,7 +147,7 @@ def test_an_upload_is_followed_and_every_download_is_the_same_boxes(person: Pers
     person.page.set_input_files("#upload", [str(path) for path in tmp_path.iterdir()])
     person.page.wait_for_function("() => document.querySelector('#count').textContent === 'of 12'")
     person.drag((40, 30), (72, 54))
-    person.wait_frame(11)
+    person.wait_past(11)
     person.wait_paused()
     found = person.boxes()
     for rows in (json.loads(person.download("json")), list(map(json.loads, person.download("jsonl").splitlines()))):
@@ -181,7 +181,7 @@ def test_a_phone_in_the_dark_has_everything_within_its_width(browser: Any, addre
 
 def test_every_control_has_a_name_for_screen_readers(person: Person) -> None:
     person.drag((40, 30), (72, 54))
-    person.wait_frame(2)
+    person.wait_past(2)
     person.page.click("#open")
     nameless = person.page.evaluate(
         """() => [...document.querySelectorAll('button, input, select, canvas:not([aria-hidden]), meter')]

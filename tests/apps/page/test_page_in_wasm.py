@@ -99,7 +99,7 @@ def test_images_give_the_boxes_of_python(person: Person, tmp_path: Path, model: 
     assert person.page.evaluate("crossOriginIsolated") is True  # several threads, whatever the web server sends
     person.page.select_option("#pace", "0.25")
     person.drag((40, 30), (72, 54))
-    person.wait_frame(4)
+    person.wait_past(4)
     person.press("Space")
     person.wait_paused()
     second = person.frame()
