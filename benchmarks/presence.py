@@ -38,7 +38,7 @@ from siamtrack.geometry.overlap import rectangle_iou
 
 TOLD, FOUND, ON = 15, 30, 0.1
 STARTS = (0.0, 0.2, 0.4, 0.6)
-LOWS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3)
+LOWS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 Floats = npt.NDArray[np.float64]
 
 

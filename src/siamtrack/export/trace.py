@@ -281,42 +281,26 @@ def _correlate_each(node: NodeProto) -> Graph:
 
 def _correlate_loop(node: NodeProto) -> NodeProto:
     """A Scan over the targets: a convolution of each one's map with its own kernels."""
+    prefix = f"{node.output[0]}/"
+    kernels, maps, response = (
+        helper.make_tensor_value_info(f"{prefix}{name}", TensorProto.FLOAT, _shape(node, name))
+        for name in ("kernels", "map", "response")
+    )
     nodes = [
         helper.make_node("Unsqueeze", ["map", "first"], ["maps"]),
         helper.make_node("Conv", ["maps", "kernels"], ["responses"], group=_attribute(node, "groups")),
         helper.make_node("Squeeze", ["responses", "first"], ["response"]),
     ]
-    kernels, maps, response = (_shape(node, name) for name in ("kernels", "map", "response"))
-    inputs = [
-        helper.make_tensor_value_info("kernels", TensorProto.FLOAT, kernels),
-        helper.make_tensor_value_info("map", TensorProto.FLOAT, maps),
-    ]
-    return _scan(node, list(node.input), nodes, {"first": np.array([0])}, inputs, ("response", response))
+    own = Graph(nodes, {"first": np.array([0])}, [], []).renamed(prefix, ())
+    body = helper.make_graph(
+        own.nodes, node.op_type, [kernels, maps], [response],
+        [numpy_helper.from_array(value, name) for name, value in own.constants.items()],
+    )  # fmt: skip
+    return helper.make_node("Scan", node.input, list(node.output), node.name, body=body, num_scan_inputs=2)
 
 
 def _shape(node: NodeProto, name: str) -> list[int]:
     return next(list(a.ints) for a in node.attribute if a.name == name)
-
-
-def _scan(
-    node: NodeProto,
-    inputs: list[str],
-    nodes: list[NodeProto],
-    constants: Mapping[str, np.ndarray],
-    given: list[onnx.ValueInfoProto],
-    result: tuple[str, list[int]],
-) -> NodeProto:
-    """A loop over the first dimension of `inputs`, each seen by the body as `given`, to a stack of the `result`."""
-    prefix, outside = f"{node.output[0]}/", set().union(*(reads(n) for n in nodes))
-    outside -= {*constants, *(v.name for v in given), *(output for n in nodes for output in n.output)}
-    own = Graph(nodes, dict(constants), [v.name for v in given], [result[0]]).renamed(prefix, outside)
-    for value in given:
-        value.name = prefix + value.name
-    body = helper.make_graph(
-        own.nodes, node.op_type, given, [helper.make_tensor_value_info(own.outputs[0], TensorProto.FLOAT, result[1])],
-        [numpy_helper.from_array(value, name) for name, value in own.constants.items()],
-    )  # fmt: skip
-    return helper.make_node("Scan", inputs, list(node.output), node.name, body=body, num_scan_inputs=len(inputs))
 
 
 def _padded(graph: Graph) -> Graph:
