@@ -68,7 +68,7 @@ JOBS: dict[str, Job] = {
         "study figure responses --model siamcar.safetensors --clips data --out out/f.png --frames 2 --limit 1",
     ),
     "static": Job("exported", "app --static out/page --model pico.onnx --onnxruntime-web web"),
-    "export": Job("export", "export siamfc.safetensors --out out/made.onnx"),
+    "export": Job("export", "export siamcar.safetensors --out out/made.onnx"),
 }
 
 MEASURED = {"seconds", "network", "reading", "fps", "pairs_per_second", "processes"}
