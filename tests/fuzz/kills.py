@@ -102,6 +102,8 @@ class Trap:
     def _see(self, event: str, args: tuple[Any, ...]) -> None:
         if event not in self.WATCHED or self.busy or not isinstance(args[0], str | bytes | os.PathLike):
             return
+        if event == "os.remove" and os.path.basename(os.fsdecode(args[0])).startswith(".part-"):  # noqa: PTH119
+            return  # a draft whose removal the system refuses can only stay
         if event == "open" and isinstance(args[2], int) and not args[2] & (os.O_WRONLY | os.O_RDWR):
             return
         self.busy = True  # what is done here is not watched

@@ -283,12 +283,12 @@ def hub(root: Path) -> None:
     clips(root)
     data = (root / "siamcar.safetensors").read_bytes()
     digest = hashlib.sha256(data).hexdigest()
-    listed = json.dumps([{"type": "file", "path": "siamcar.safetensors", "size": len(data), "oid": "0" * 40}])
+    listed = json.dumps({"id": "owner/toy", "sha": "1" * 40, "siblings": [{"rfilename": "siamcar.safetensors"}]})
     told = {"X_Repo_Commit": "1" * 40, "ETag": f'"{digest}"', "X_Linked_Size": len(data), "Accept_Ranges": "bytes"}
     _answers(
         root,
         {
-            "api,models,owner,toy,tree,main": answer(listed.encode(), "application/json"),
+            "api,models,owner,toy": answer(listed.encode(), "application/json"),
             "owner,toy,resolve,main,siamcar.safetensors": answer(data, "application/octet-stream", **told),
         },
     )

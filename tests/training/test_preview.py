@@ -17,8 +17,10 @@ from siamtrack.config import Data, Jitter, Preset, Train, load_preset
 from siamtrack.data.pair_source import ResidentPairs, open_pairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError
+from siamtrack.training.loop import build_network
 from siamtrack.training.parameters import learning_rate
 from siamtrack.training.preview import check_gaps, draw_page, measure_pace, measure_pairs, stages
+from siamtrack.training.trial import check_step
 from training_toys import write_preset, write_shard
 
 
@@ -160,3 +162,19 @@ def test_the_command(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     code, _, errors = call(*data, "--out", tmp_path / "no", "--set", "data.gap=0")
     assert code == 0, errors  # asked for: every pair from one frame
     assert call(*data)[0] == 2  # neither --out nor --dry-run
+
+
+def test_a_step_that_cannot_be_computed_is_refused_and_changes_nothing(home: Path):
+    preset = load_preset(home / "tiny.toml", {"train.from_scratch": True})
+    pairs = open_pairs(home / "data", preset.crops, preset.data)
+    net = build_network(preset, torch.device("cpu"))
+    before, random = {name: value.clone() for name, value in net.state_dict().items()}, torch.get_rng_state()
+    check_step(net, preset, pairs, 4)
+    with pytest.raises(ConfigError, match=r"needs .* GB of memory, and .* train\.batch=\d+ or less"):
+        check_step(net, preset, pairs, 10**9)
+    check_step(net, preset, pairs, 10**9, check_memory=False)
+    small = replace(preset, crops=replace(preset.crops, template=255, search=63))
+    with pytest.raises(ConfigError, match=r"does not take crops of 255 \(template\) and 63 pixels"):
+        check_step(net, small, pairs, 4)
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())

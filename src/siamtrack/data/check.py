@@ -25,9 +25,11 @@ Report = Callable[[int, int], None]
 def check_index(index: Index, report: Report = lambda done, total: None) -> Iterator[Problem]:
     """Check the boxes of an index, and decode each of its frames.
 
-    Found are "missing file", "unreadable frame", "box of no area" (or not finite) and "box outside" (of which no
-    part lies in the frame; one that reaches beyond an edge is usual and right).
+    Found are "no boxes" (in all of it), "missing file", "unreadable frame", "box of no area" (or not finite) and "box
+    outside" (of which no part lies in the frame; one that reaches beyond an edge is usual and right).
     """
+    if not len(index):
+        yield Problem("no boxes", str(index.root), "expected annotated boxes")
     rows: defaultdict[int, list[int]] = defaultdict(list)
     for row, image in enumerate(index.image.tolist()):
         rows[image].append(row)

@@ -16,7 +16,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import ConfigError, InputError, WeightsError, missing_package
+from siamtrack.errors import ConfigError, InputError, WeightsError, missing_package, reason
 from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, checked_boxes, frame_size
 from siamtrack.io import first_names
 from siamtrack.runtime.metadata import Exported
@@ -146,7 +146,7 @@ _OF_THE_LIBRARY = re.compile(
 
 def runtimes_words(error: Exception) -> str:
     """What a runtime says of a file, without its codes, the file's name and places in its own source."""
-    return _OF_THE_LIBRARY.sub("", " ".join(str(error).split()))[:200]
+    return _OF_THE_LIBRARY.sub("", " ".join(reason(error).split()))[:200]
 
 
 def _pixels(frame: Frame) -> npt.NDArray[np.uint8]:

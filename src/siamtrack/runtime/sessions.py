@@ -103,7 +103,7 @@ def _open_openvino(exported: Exported, device: str, threads: int | None) -> Grap
         quick = None
         if exported.precision == "bfloat16":
             quick = core.compile_model(model, "CPU", {**config, "INFERENCE_PRECISION_HINT": "bf16"})
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # UnicodeDecodeError: its message shows bytes of the file
         raise _damaged(exported, error) from None
     names = [output.get_any_name() for output in compiled.outputs]
     check_graph(exported, [entry.get_any_name() for entry in compiled.inputs], names)

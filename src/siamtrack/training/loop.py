@@ -51,6 +51,7 @@ from siamtrack.training.parameters import (
     settings_in_force,
     unfreeze_backbone,
 )
+from siamtrack.training.trial import check_step
 from siamtrack.training.validate import validate
 from siamtrack.zoo.networks import find_model
 
@@ -67,6 +68,7 @@ class RunOptions:
         report: called with each row of the log, in the first process.
         stop: called after every step; the run ends, with a checkpoint, once it returns True.
         world: this process among several; see `join_processes`.
+        check_memory: refuse a batch that needs more memory than there is.
     """
 
     device: str = "cpu"
@@ -76,6 +78,7 @@ class RunOptions:
     report: Report = lambda row: None
     stop: Callable[[], bool] = lambda: False
     world: ProcessGroup = field(default_factory=ProcessGroup)
+    check_memory: bool = True
 
 
 def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = RunOptions()) -> Path:
@@ -94,7 +97,8 @@ def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = Run
     Raises:
         TrainingError: a loss that is not finite, with the step and the pairs.
         ConfigError: `out` holds a run of another preset, one that is not to be resumed, or one that another process
-            is training; or the backbone has no ImageNet weights and `train.from_scratch` is not set.
+            is training; the backbone has no ImageNet weights and `train.from_scratch` is not set; or a step cannot be
+            computed, see `check_step`.
         WeightsError: no checkpoint in `out` can be read.
         DataError: more crops are unreadable than `data.max_skipped` allows, or a file cannot be written; the
             checkpoints before it stay.
@@ -105,6 +109,7 @@ def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = Run
     last = preset.train.steps if options.until is None else min(options.until, preset.train.steps)
     with lock_folder(out) if world.main else nullcontext():
         run = _begin(preset, out, place, options.resume)
+        check_step(run.net, preset, data, preset.train.batch // world.size, options.check_memory)
         cfg = settings_in_force(preset.train)
         log = RunLog(out / "log.jsonl", run.step, options.report, world)
         opened, stopped = None, False

@@ -29,6 +29,7 @@ from siamtrack.training.parameters import (
     settings_in_force,
     unfreeze_backbone,
 )
+from siamtrack.training.trial import check_step
 
 _QUANTILES = (0.05, 0.5, 0.95)
 
@@ -157,11 +158,18 @@ class Pace:
     hours: float
 
 
-def measure_pace(source: PairSource, preset: Preset, device: torch.device, steps: int = 3) -> Pace:
-    """Time `steps` discarded steps, after one to warm up, of each part of the schedule."""
+def measure_pace(
+    source: PairSource, preset: Preset, device: torch.device, steps: int = 3, check_memory: bool = True
+) -> Pace:
+    """Time `steps` discarded steps, after one to warm up, of each part of the schedule.
+
+    Raises:
+        ConfigError: a step cannot be computed; see `check_step`.
+    """
     cfg = settings_in_force(preset.train)
     first = round(cfg.unfreeze_at * cfg.steps) if cfg.backbone_rate else cfg.steps
     net = build_network(preset, device, pretrain=False)
+    check_step(net, preset, source, cfg.batch, check_memory)
     optimiser = make_optimiser(net, cfg)
     seconds = {}
     for opened, count in ((False, min(first, cfg.steps)), (True, max(cfg.steps - first, 0))):

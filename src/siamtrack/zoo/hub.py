@@ -12,15 +12,19 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from urllib.request import Request, urlopen
 
 from siamtrack.errors import ConfigError, WeightsError, missing_package, reason
-from siamtrack.io import first_names
+from siamtrack.io import first_names, parse_json
 
 HUB = "hf:"
 _PART = r"[A-Za-z0-9][\w.-]*"
 _NAME = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(@(?P<revision>[\w./-]+))?(:(?P<file>[\w./ -]+))?")
 _KINDS = (".safetensors", ".onnx")
 _PATIENCE = 12.0  # seconds
+_LARGEST_LIST = 8 << 20  # bytes of JSON: some 100,000 files
+_LARGEST_MODEL = 2 << 30  # bytes
 
 
 def fetch_model(name: str) -> Path:
@@ -49,8 +53,7 @@ def fetch_model(name: str) -> Path:
     def fetch() -> Path:
         wanted = file
         if wanted is None:
-            files = [path for path in hub.list_repo_files(repo, revision=revision) if path.endswith(_KINDS)]
-            wanted = _only(name, files)
+            wanted = _only(name, _list_files(f"{constants.ENDPOINT}/api/models/{repo}", revision))
         return Path(hub.hf_hub_download(repo, wanted, revision=revision))
 
     try:
@@ -61,10 +64,25 @@ def fetch_model(name: str) -> Path:
         raise WeightsError(f"cannot fetch '{name}': {reason(error).splitlines()[0][:300]}") from None
 
 
+def _list_files(address: str, revision: str | None) -> list[str]:
+    """Return the names of a repository's models. The library would read an answer of any length into memory."""
+    headers: dict[str, str] = import_module("huggingface_hub.utils").build_hf_headers()
+    request = Request(f"{address}/revision/{quote(revision, safe='')}" if revision else address)
+    for key, value in headers.items():
+        request.add_unredirected_header(key, value)  # a token is for the Hub alone
+    with urlopen(request, timeout=_PATIENCE) as answer:
+        told = parse_json(answer.read(_LARGEST_LIST + 1), f"the list of files at {address}", _LARGEST_LIST)
+    found = told.get("siblings")
+    if not isinstance(found, list):
+        raise WeightsError(f"{address} answers without a list of files; expected that of a hub")
+    names = [file.get("rfilename") for file in found if isinstance(file, dict)]
+    return [name for name in names if isinstance(name, str) and name.endswith(_KINDS)]
+
+
 def _while_it_grows(fetch: Callable[[], Path], folder: Path) -> Path:
     """Call `fetch`, which writes into a folder, and give up when that has not grown for `_PATIENCE` seconds.
 
-    The library itself tries again, and waits for as long as a server says.
+    The library itself tries again, waits for as long as a server says, and takes as much as one sends.
     """
     found: Future[Path] = Future()
 
@@ -75,9 +93,12 @@ def _while_it_grows(fetch: Callable[[], Path], folder: Path) -> Path:
             found.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()
-    size, since = 0, time.monotonic()
+    before, size, since = _size(folder), 0, time.monotonic()
     while not wait([found], timeout=0.5).done:
-        if (now := _size(folder)) > size:
+        now = _size(folder)
+        if now > before + _LARGEST_MODEL:
+            raise OSError(f"more than {_LARGEST_MODEL >> 30} GB came, which no model has")
+        if now > size:
             size, since = now, time.monotonic()
         elif time.monotonic() - since > _PATIENCE:
             raise TimeoutError(f"nothing came for {_PATIENCE:.0f} seconds; try again later")

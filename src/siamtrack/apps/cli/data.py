@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from siamtrack.apps.cli.progress import counting
+from siamtrack.errors import DataError
 
 if TYPE_CHECKING:
     from siamtrack.data.index import Index
@@ -39,7 +40,7 @@ def index(
     """Read annotations into one compact index; images stay where they are."""
     from siamtrack.data.index import save_index
 
-    made, problems = _build(root, layout, name)
+    made, problems = _with_boxes(root, layout, name)
     path = out or Path(f"{made.source}.npz")
     save_index(made, path)
     typer.echo(f"{len(made)} boxes of {len(made.track_names)} objects in {len(made.image_names)} frames: {path}")
@@ -138,7 +139,7 @@ def pack(
         if source.suffix == ".npz":
             indexes.append(load_index(source))
         else:
-            made, found = _build(source, "", "")
+            made, found = _with_boxes(source, "", "")
             indexes.append(made)
             problems += found
     count = processes or os.cpu_count() or 1
@@ -158,6 +159,17 @@ def _build(root: Path, layout: str, name: str) -> tuple[Index, list[Problem]]:
     found = find_object_layout(root, layout)
     with counting(f"reading {found.name}") as report:
         return build_index(root, found, name, report)
+
+
+def _with_boxes(root: Path, layout: str, name: str) -> tuple[Index, list[Problem]]:
+    made, problems = _build(root, layout, name)
+    if not len(made):
+        first = f" ({problems[0].kind}: {problems[0].path}: {problems[0].detail})" if problems else ""
+        raise DataError(
+            f"{root}: expected annotated boxes; read as {made.source} it has none that can be used{first}; "
+            f"`siamtrack data check {root}` lists all that is wrong, --as LAYOUT reads it in another way"
+        )
+    return made, problems
 
 
 def _check(place: str, layout: str, benchmark: str) -> list[Problem]:

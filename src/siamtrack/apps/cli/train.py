@@ -81,6 +81,9 @@ def train(
             "steps take here in time and memory.",
         ),
     ] = False,
+    memory_check: Annotated[
+        bool, typer.Option(help="Refuse a batch for which there is not enough memory, before training.")
+    ] = True,
     picture: Annotated[
         Path | None,
         typer.Option(
@@ -129,7 +132,7 @@ def train(
         check_gaps(pairs, chosen)
         if out is None or dry_run:
             typer.echo(f"{data}: {pairs.about}")
-            _dry_run(chosen, pairs, world.device(device), picture)
+            _dry_run(chosen, pairs, world.device(device), picture, memory_check)
             return
         if world.main:
             typer.echo(f"{data}: {pairs.about}")
@@ -151,7 +154,8 @@ def train(
             for show in reports:
                 show(row)
 
-        options = RunOptions(device, resume, until, clips, report, lambda: bool(interrupts.pending), world)
+        stop = lambda: bool(interrupts.pending)  # noqa: E731
+        options = RunOptions(device, resume, until, clips, report, stop, world, memory_check)
         path = learn(chosen, pairs, out, options)
         if interrupts.pending:
             again = [*sys.argv[1:], *([] if resume else ["--resume"])]
@@ -172,7 +176,7 @@ def _measured(preset: Preset, pairs: PairSource) -> DrawnPairs:
     return measure_pairs(pairs, preset, 4000 if isinstance(pairs, ResidentPairs) else 256)
 
 
-def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: Path | None) -> None:
+def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: Path | None, check_memory: bool) -> None:
     """Print what training would do: pairs, augmentation, schedule, time and memory."""
     from siamtrack.training.preview import draw_page, measure_pace, stages
 
@@ -206,7 +210,7 @@ def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: P
     if picture is not None:
         draw_page(pairs, preset, picture)
         typer.echo(f"picture: {picture}")
-    pace = measure_pace(pairs, preset, device)
+    pace = measure_pace(pairs, preset, device, check_memory=check_memory)
     parts = {"backbone frozen": pace.frozen, "backbone trained": pace.whole}
     paces = ", ".join(f"{seconds:.2f} s a step ({name})" for name, seconds in parts.items() if seconds == seconds)
     typer.echo(f"on {device}: {paces}; about {pace.hours:.1f} hours and {pace.memory / 1e9:.1f} GB of memory")
@@ -215,7 +219,7 @@ def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: P
 def _percent(share: float) -> str:
     if share != share:  # nan: there are none
         return "none"
-    return f"{100 * share:.0f}%" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{100 * share:.2g}%"
+    return f"{100 * share:.0f}%" if share in (0, 1) or 0.01 <= share <= 0.99 else f"{100 * share:.3g}%"
 
 
 def _range(quantiles: Sequence[float], digits: int) -> str:
