@@ -18,8 +18,8 @@ from urllib.request import url2pathname
 from siamtrack.errors import ConfigError, DataError, missing_package, reason
 from siamtrack.io import check_regular, parse_json, read_bytes, write_whole
 
-_PATIENCE = 60.0
-"""Seconds to wait for a web server before the next byte comes; for S3 its own library has the same."""
+_PATIENCE = 15.0
+"""Seconds to wait for a web server before the next byte comes; for S3 its own library has 60."""
 
 Place = str | Path
 """A `Path` on this machine, or the text of a URL."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import collections
 import hashlib
+import io
 import shlex
 import sys
 import tempfile
@@ -35,6 +36,8 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print every case")
     args = parser.parse_args()
     sandbox.preload()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that are no UTF-8
     with tempfile.TemporaryDirectory(prefix="fuzz-") as root:
         if args.cases:
             return _replay(args.cases, Path(root))

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,8 @@ def difference(before: bytes, path: Path) -> dict[str, Any]:
         return {"folder": True}
     if stat.S_ISFIFO(path.stat().st_mode):
         return {"pipe": True}
+    if path.stat().st_size == mutate.SPARSE:
+        return {"zeros": mutate.SPARSE}
     after = path.read_bytes()
     most = min(len(before), len(after))
     start = next((n for n in range(most) if before[n] != after[n]), most)
@@ -168,6 +171,9 @@ def apply(path: Path, edit: dict[str, Any]) -> None:
         path.mkdir()
     elif "pipe" in edit:
         os.mkfifo(path)
+    elif "zeros" in edit:
+        path.touch()
+        os.truncate(path, edit["zeros"])
     elif "new" in edit:
         new = zlib.decompress(base64.b85decode(edit["new"]))
         path.write_bytes(data[: edit["at"]] + new + data[edit["at"] + edit["removed"] :])
@@ -200,6 +206,10 @@ def draw_case(workshop: Workshop, seed: int, number: int, subjects: list[str], o
                 shutil.copyfile(whole / victim, copy)
                 mutate.break_file(copy, draw, [whole / draw.choice(files)])
                 edits[str(victim)] = difference((whole / victim).read_bytes(), copy)
+            if draw.random() < 0.06:  # one more file, beside the last of these
+                added = victim.with_name(draw.choice(mutate.ODD_NAMES) + draw.choice([victim.suffix, ".JPG", ""]))
+                link = {"link": draw.choice([".", "..", victim.name])}
+                edits[str(added)] = draw.choice([link, {"folder": True}, difference(b"", copy)])
     if kind > 0.7 and not is_request(argv):
         argv = mutate.change_words(argv, draw, options.get(argv[0], []))
     around = draw.choice(list(AROUND)) if draw.random() < 0.06 else ""
@@ -261,6 +271,9 @@ def judge(case: Case, outcome: Outcome, before: dict[str, str], place: Path) -> 
             wrong.append(f"a program's words, {found[0]!r}: {line[:300]}")
     if outcome.left_running:
         wrong.append("processes were left running")
+    wrong += [
+        f"success without {path}" for path in _promised(case.argv) if outcome.code == 0 and not (place / path).exists()
+    ]
     # a run that goes on writes into the folder that it was given, and so may one whose words were changed
     after = snapshot(place)
     lost = {name for name in before if before[name] != after.get(name) and not name.startswith("run/")}
@@ -271,6 +284,14 @@ def judge(case: Case, outcome: Outcome, before: dict[str, str], place: Path) -> 
         wrong.append(f"drafts are left: {[path.name for path in drafts]}")
     wrong += [f"half a file: {path.name}: {why}" for path in (place / "out").rglob("*") if (why := half(path))]
     return wrong
+
+
+def _promised(argv: list[str]) -> list[str]:
+    """The files below `out/` that a command says it writes, where it succeeds."""
+    if {"--help", "--version", "--dry-run", "--replay"} & set(argv):
+        return []
+    outs = [value for name, value in pairwise(argv) if name in ("-o", "--out", "--output", "--video", "--picture")]
+    return [value for value in outs if value.startswith("out/") and "\0" not in value]
 
 
 def half(path: Path) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from loopback import WAYS
 
-__all__ = ["break_file", "change_words"]
+__all__ = ["ODD_NAMES", "SPARSE", "break_file", "change_words"]
 
 TEXTS = {".txt", ".csv", ".json", ".jsonl", ".toml", ".xml", ".ini", ".yaml", ".label", ".tag", ".value", ""}
 
@@ -29,7 +29,15 @@ _TEXTS = [
     *("", " ", "x", "\0", "a\0b", "../../x", "/etc/passwd", "/dev/zero", "nan", "inf", "1e999", "0x10", "١٢", "true"),
     *("\ud800".encode("utf-8", "surrogatepass").decode("latin-1"), "\u2028", "\n", "a\nb", "%s%n", "{}", "x" * 5000),
     *("http://127.0.0.1:9/x", "file:///etc/passwd", "s3://none/x", "cuda", "-1", "9" * 5000, ".", "..", "a/b/c"),
-    *("train-{0..999999999999}.tar", "٣", "\x1b[31m", "'; drop", "__import__('os')", "!!python/object:os.system"),
+    *(
+        "\udcff",
+        "train-{0..999999999999}.tar",
+        "٣",
+        "\x1b[31m",
+        "'; drop",
+        "__import__('os')",
+        "!!python/object:os.system",
+    ),
 ]
 _PIECES = [
     *(b"", b"\0", b"\xff\xfe\0", b"nan", b"inf", b"-inf", b"1e999", b"-1", b"0", b"9" * 400, b"{}", b"[]", b"null"),
@@ -63,6 +71,25 @@ _BOMB = (
 
 Draw = random.Random
 
+SPARSE = 20 << 30
+"""Bytes of a file of zeros that takes no place on the disk."""
+
+ODD_NAMES = (
+    "\udcff\udcfe",
+    "a\nb",
+    " ",
+    "._0001",
+    ".hidden",
+    "Thumbs",
+    "é" * 100,
+    "0001 (1)",
+    "-rf",
+    "%05d",
+    "*",
+    "#12",
+)
+"""Stems of files that are added beside others: no UTF-8, control characters, leavings of other systems."""
+
 
 def break_file(path: Path, draw: Draw, others: list[Path]) -> None:
     """Change a file in place; `others` are files whose content it may get."""
@@ -94,7 +121,8 @@ def _replace(path: Path, draw: Draw, others: list[Path]) -> None:
     elif kind == 5:
         path.symlink_to("..")
     elif kind == 6:
-        path.write_bytes(b"")
+        with path.open("wb") as file:
+            file.truncate(draw.choice([0, SPARSE]))
 
 
 def change(suffix: str, data: bytes, draw: Draw) -> bytes:
@@ -155,6 +183,8 @@ def _text(data: bytes, draw: Draw) -> bytes:
         row = draw.randrange(len(rows))
         return b"".join(rows[:row] + rows[row : row + 1] * draw.choice([0, 2, 50, 2000]) + rows[row + 1 :])
     if kind == 6:
+        if draw.random() < 0.3:
+            return data.replace(b"\n", draw.choice([b"\r\n", b"\r"]))
         text = data.decode("latin-1")
         return text.encode(draw.choice(["utf-16", "utf-8-sig", "utf-32"]))
     if kind == 7:
@@ -172,7 +202,7 @@ def _node(value: Any, draw: Draw) -> Any:
         nest: Any = 0
         for _ in range(draw.choice([3, 500])):
             nest = [nest]
-        strange: list[Any] = [None, True, [], {}, [[]], {"a": [1]}, nest, [value] * 3]
+        strange: list[Any] = [None, True, [], {}, [[]], {"a": [1]}, nest, [value] * 3, "\ud800", {"\ud800": value}]
         return draw.choice([*strange, draw.choice(_NUMBERS), draw.choice(_NUMBERS), draw.choice(_TEXTS)])
     if isinstance(value, dict) and value:
         key = draw.choice(list(value))

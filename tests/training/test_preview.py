@@ -173,8 +173,8 @@ def test_a_step_that_cannot_be_computed_is_refused_and_changes_nothing(home: Pat
     with pytest.raises(ConfigError, match=r"needs .* GB of memory, and .* train\.batch=\d+ or less"):
         check_step(net, preset, pairs, 10**9)
     check_step(net, preset, pairs, 10**9, check_memory=False)
-    small = replace(preset, crops=replace(preset.crops, template=255, search=63))
-    with pytest.raises(ConfigError, match=r"does not take crops of 255 \(template\) and 63 pixels"):
-        check_step(net, small, pairs, 4)
+    small = replace(preset, crops=replace(preset.crops, template_crop=1))
+    with pytest.raises(ConfigError, match=r"does not take crops of 1 \(template\) and 127 pixels"):
+        check_step(net, small, open_pairs(home / "data", small.crops, small.data), 4)
     assert torch.equal(random, torch.get_rng_state())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
