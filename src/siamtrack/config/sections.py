@@ -243,8 +243,9 @@ class Train:
         unfreeze_at: share of the steps after which the rest of the backbone is trained too.
         backbone_norm: BatchNorm of the trained part of the backbone uses and updates the batch's statistics.
         start_from: a shipped model's name or a `.safetensors` file of the same network, whose weights training begins
-            with, to adapt a model to other data or to go on with a new schedule; empty to begin with the backbone's
-            ImageNet weights.
+            with, to adapt a model to other data or to go on with a new schedule. Of a network that differs in its
+            backbone alone, the head is fitted to this backbone's ImageNet features. Empty to begin with the backbone's
+            ImageNet weights and a new head.
         backbone_weights: file of ImageNet weights: torchvision's for a ResNet or MobileNetV2, or that of PySOT's
             authors for these and AlexNet; empty for what installed packages carry.
         from_scratch: start the backbone from random weights and train all stages from the first step with the batch's

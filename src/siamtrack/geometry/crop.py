@@ -5,12 +5,13 @@
 
 PySOT, SiamCAR and siamfc-pytorch round a region to whole pixels, cut that square out and resize it, and map boxes back
 as if they had not rounded, up to one and a half pixels beside the place. Networks trained or tuned with that expect
-it, so `cut` does it on request (`rounding`); this project's own crops do not round.
+it, so `cut` does it on request (`rounding`). This project's own trackers look at regions of whole pixels too
+(`Region.on_whole_pixels`), and map back by the region that they cut.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -46,6 +47,11 @@ class Region:
         """(N, 2) width and height of each region in frame pixels."""
         side = self.side[:, None].expand(-1, 2)
         return side if self.stretch is None else side * self.stretch
+
+    def on_whole_pixels(self) -> Region:
+        """The nearest region whose centre and side are whole numbers, the side at least 1."""
+        centre, side = (self.centre + 0.5).floor(), (self.side + 0.5).floor().clamp(min=1)
+        return replace(self, centre=centre, side=side)
 
     def to_frame(self, points: Tensor, size: int) -> Tensor:
         """Map points (N, ..., 2) from pixels of crops of `size` to frame pixels, for regions that are not turned."""

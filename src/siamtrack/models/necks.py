@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siamtrack.models.siamese import Neck
+from siamtrack.models.siamese import LinearMap, Neck
 
 
 def centre_cells(x: Tensor, cells: int) -> Tensor:
@@ -34,6 +36,20 @@ def resized(x: Tensor, like: Tensor) -> Tensor:
 def projection(inputs: int, outputs: int) -> nn.Sequential:
     """1 x 1 convolution and BatchNorm."""
     return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
+def _adopt(projections: nn.ModuleList, others: nn.ModuleList, maps: Sequence[LinearMap]) -> None:
+    """Let projections do with a map of their input what others do with their own; see `Neck.adopt`."""
+    for own, other, level in zip(projections, others, maps, strict=True):
+        assert isinstance(own, nn.Sequential) and isinstance(other, nn.Sequential)
+        state = other.state_dict()
+        kernel = state["0.weight"][..., 0, 0]
+        # The map's constant passes the other's kernel and then counts as a part of the norm's mean.
+        moved = {
+            "0.weight": (kernel @ level.weight)[..., None, None],
+            "1.running_mean": state["1.running_mean"] - kernel @ level.bias,
+        }
+        own.load_state_dict(state | moved)
 
 
 class IdentityNeck(Neck):
@@ -80,6 +96,11 @@ class ProjectLevels(Neck):
             side -= (maps[0].shape[-1] - side) % 2
         return tuple(centre_cells(x, side) for x in maps)
 
+    def adopt(self, other: Neck, maps: Sequence[LinearMap]) -> None:
+        """See `Neck`."""
+        assert isinstance(other, type(self))
+        _adopt(self.levels, other.levels, maps)
+
 
 class FuseLevels(Neck):
     """Projects levels of different strides to one width, resizes them to the finest stride and adds them.
@@ -98,3 +119,8 @@ class FuseLevels(Neck):
         for level, x in zip(list(self.levels)[1:], features[1:], strict=True):
             merged = merged + resized(level(x), like=merged)
         return (centre_cells(merged, self.template_cells) if template else odd_cells(merged),)
+
+    def adopt(self, other: Neck, maps: Sequence[LinearMap]) -> None:
+        """See `Neck`."""
+        assert isinstance(other, type(self))
+        _adopt(self.levels, other.levels, maps)

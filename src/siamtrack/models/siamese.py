@@ -12,6 +12,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from siamtrack.errors import ConfigError
+
 Template = tuple[Tensor, ...]
 """Features of N templates: tensors with a leading N, one for each level or use."""
 
@@ -60,6 +62,23 @@ def joined(parts: Sequence[Candidates]) -> Candidates:
         grid_positions=first.grid_positions if one_grid else torch.cat([p.grid_positions for p in parts]),
         classes=rows([p.classes for p in parts]), quality=rows([p.quality for p in parts]),
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """From one backbone's features of a level to those of another.
+
+    Attributes:
+        weight: (D, C): y = weight @ x + bias.
+        bias: (D,).
+        mean: (C,) of x.
+        variance: (C,) of x.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    variance: Tensor
 
 
 class Matcher(Protocol):
@@ -129,6 +148,14 @@ class Neck(nn.Module):
         """Backbone features -> features for the head."""
         raise NotImplementedError
 
+    def adopt(self, other: Neck, maps: Sequence[LinearMap]) -> None:
+        """Do as `other` does, whose backbone's features are about `maps` of the own backbone's, level by level.
+
+        Raises:
+            ConfigError: there is no linear layer that could take the maps in.
+        """
+        raise ConfigError("a head moves to another backbone where a projection lies between them (model.width)")
+
 
 class Head(nn.Module):
     """Base of what correlates template and search features and predicts maps."""
@@ -185,6 +212,10 @@ class SiameseNet(nn.Module):
             return self.quick(patch)
         levels: tuple[Tensor, ...] = self.neck(self.backbone(self.normalise(patch)), template)
         return levels
+
+    def adopt(self, other: SiameseNet, maps: Sequence[LinearMap]) -> None:
+        """See `Neck.adopt`; `other` differs in its backbone alone."""
+        self.neck.adopt(other.neck, maps)
 
     def embed(self, patch: Tensor, sizes: Tensor) -> Template:
         """See `Matcher`; the sizes are not used."""

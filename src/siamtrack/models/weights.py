@@ -156,11 +156,16 @@ def fold_norms(net: nn.Module) -> nn.Module:
     return net
 
 
-def _norm_then_conv(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> nn.Conv2d:
-    """One convolution that answers as the norm and then `conv`."""
+def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """(C,), (C,): what a BatchNorm multiplies with and adds when it is evaluated."""
     assert norm.running_mean is not None and norm.running_var is not None
     scale = (norm.running_var + norm.eps).rsqrt() * norm.weight
-    shift = norm.bias - norm.running_mean * scale
+    return scale, norm.bias - norm.running_mean * scale
+
+
+def _norm_then_conv(norm: nn.BatchNorm2d, conv: nn.Conv2d) -> nn.Conv2d:
+    """One convolution that answers as the norm and then `conv`."""
+    scale, shift = scale_and_shift(norm)
     out = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, dilation=conv.dilation)  # type: ignore[arg-type]
     bias = (conv.weight * shift[:, None, None]).sum((1, 2, 3))
     out.weight = nn.Parameter(conv.weight * scale[:, None, None])

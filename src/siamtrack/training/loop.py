@@ -27,6 +27,7 @@ from siamtrack.models.losses import Generators, Terms, TrainingBatch, join_parts
 from siamtrack.models.pretrained import load_imagenet
 from siamtrack.models.siamese import SiameseNet
 from siamtrack.models.weights import load_weights, save_weights
+from siamtrack.training.carry import carry_head, differs_in_backbone
 from siamtrack.training.checkpoint import (
     TrainState,
     latest_checkpoint,
@@ -54,6 +55,9 @@ from siamtrack.training.parameters import (
 from siamtrack.training.trial import check_step
 from siamtrack.training.validate import validate
 from siamtrack.zoo.networks import find_model
+
+# Search crops that a head is fitted to another backbone on.
+_FITTED = 640
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = Run
     place = world.device(options.device)
     last = preset.train.steps if options.until is None else min(options.until, preset.train.steps)
     with lock_folder(out) if world.main else nullcontext():
-        run = _begin(preset, out, place, options.resume)
+        run = _begin(preset, data, out, place, options.resume)
         check_step(run.net, preset, data, preset.train.batch // world.size, options.check_memory)
         cfg = settings_in_force(preset.train)
         log = RunLog(out / "log.jsonl", run.step, options.report, world)
@@ -195,15 +199,19 @@ class _Objective(nn.Module):
         return self.model.loss(self.net, batch, rngs)
 
 
-def build_network(preset: Preset, device: torch.device, pretrain: bool = True) -> SiameseNet:
+def build_network(
+    preset: Preset, device: torch.device, pretrain: bool = True, data: PairSource | None = None
+) -> SiameseNet:
     """Build a preset's network for training, seeded, its first stages frozen.
 
-    It begins with the weights of `train.start_from`, else with ImageNet weights for its backbone.
+    It begins with the weights of `train.start_from`, else with ImageNet weights for its backbone; with both, where the
+    file differs in its backbone alone (`carry_head`).
 
     Args:
         preset: the experiment.
         device: where it is trained.
         pretrain: load these weights; they are not needed where a checkpoint follows.
+        data: search crops to fit a head to another backbone on; the same ones in every process.
 
     Raises:
         ConfigError: there are no ImageNet weights for the backbone, and `train.from_scratch` is not set.
@@ -212,7 +220,15 @@ def build_network(preset: Preset, device: torch.device, pretrain: bool = True) -
     torch.manual_seed(preset.train.seed)
     net = preset.model.build()
     if pretrain and preset.train.start_from:
-        load_weights(find_model(preset.train.start_from)[1], net)
+        first, path = find_model(preset.train.start_from)
+        if data is not None and differs_in_backbone(first.model, preset.model):
+            _load_imagenet(net, preset)
+            old = first.model.build()
+            load_weights(path, old)
+            seed, batch = preset.train.seed, 32
+            carry_head(old, net, (data.draw(batch, seed, 0, step)[0].search.cpu() for step in range(_FITTED // batch)))
+        else:
+            load_weights(path, net)
     elif pretrain:
         _load_imagenet(net, preset)
     cfg = settings_in_force(preset.train)
@@ -247,13 +263,13 @@ def _load_imagenet(net: SiameseNet, preset: Preset) -> None:
         )
 
 
-def _begin(preset: Preset, out: Path, device: torch.device, resume: bool) -> TrainState:
+def _begin(preset: Preset, data: PairSource, out: Path, device: torch.device, resume: bool) -> TrainState:
     """Build what is trained, or with `resume` restore it from the newest checkpoint."""
     sweep_drafts(out)
     if not resume and (found := latest_checkpoint(out)) is not None:
         raise ConfigError(f"{out} already holds a run ({found.name}); go on with --resume, or use another --out")
     state = latest_state(out) if resume else None
-    net = build_network(preset, device, pretrain=state is None)
+    net = build_network(preset, device, pretrain=state is None, data=data)
     cfg = settings_in_force(preset.train)
     run = TrainState(net, make_optimiser(net, cfg), Average(net, cfg.ema) if cfg.ema else None)
     if state is not None:

@@ -8,7 +8,7 @@ from functools import partial
 
 from siamtrack.errors import ConfigError, did_you_mean
 from siamtrack.models.backbones.alexnet import AlexNet
-from siamtrack.models.backbones.efficientnet import EfficientNetLite0
+from siamtrack.models.backbones.efficientnet import EfficientNetLite
 from siamtrack.models.backbones.mobilenet import MobileNetV2
 from siamtrack.models.backbones.resnet import ResNet
 from siamtrack.models.siamese import Backbone, Normalise
@@ -41,8 +41,10 @@ _ENTRIES = {
     "resnet50": _Entry(partial(ResNet, 50), bgr=True),
     "mobilenetv2": _Entry(MobileNetV2, IMAGENET_MEAN, IMAGENET_STD),
     "mobilenetv2_140": _Entry(partial(MobileNetV2, width=1.4, expand_first=True), bgr=True),
-    "efficientnet_lite0": _Entry(EfficientNetLite0, *_TENSORFLOW),
-    "efficientnet_lite0_short": _Entry(partial(EfficientNetLite0, short=True), *_TENSORFLOW),
+    "efficientnet_lite0": _Entry(partial(EfficientNetLite, 0), *_TENSORFLOW),
+    "efficientnet_lite0_short": _Entry(partial(EfficientNetLite, 0, short=True), *_TENSORFLOW),
+    "efficientnet_lite1": _Entry(partial(EfficientNetLite, 1), *_TENSORFLOW),
+    "efficientnet_lite2": _Entry(partial(EfficientNetLite, 2), *_TENSORFLOW),
 }
 
 
@@ -64,8 +66,8 @@ def build_backbone(name: str, levels: tuple[int, ...]) -> Backbone:
     Args:
         name: "alexnet" (SiamRPN), "alexnet_relu" (SA-Siam's S-Net: ReLU after conv5), "alexnet_padded" (SPM-Tracker),
             "alexnet_siamfc" (SiamFC: grouped), "resnet18", "resnet34", "resnet50", "mobilenetv2" (torchvision's),
-            "mobilenetv2_140" (PySOT's, 1.4 times as wide), "efficientnet_lite0" or "efficientnet_lite0_short" (conv4
-            without its second stage).
+            "mobilenetv2_140" (PySOT's, 1.4 times as wide), "efficientnet_lite0", "efficientnet_lite1",
+            "efficientnet_lite2" or "efficientnet_lite0_short" (conv4 without its second stage).
         levels: which of conv2..conv5 it returns, ascending.
 
     Raises:

@@ -1,10 +1,14 @@
-"""EfficientNet-Lite0, cut after the last level that is used, with timm's parameter names.
+"""EfficientNet-Lite0 to Lite2, cut after the last level that is used, with timm's parameter names.
 
 Lite0 is EfficientNet-B0 without squeeze-and-excitation and with ReLU6; its ImageNet weights were trained with
-TensorFlow's SAME padding and a BatchNorm epsilon of 1e-3, so both are kept.
+TensorFlow's SAME padding and a BatchNorm epsilon of 1e-3, so both are kept. Lite1 and Lite2 have more blocks, Lite2
+also more channels; their stems are as wide as Lite0's, their first and last stages as deep.
 """
 
 from __future__ import annotations
+
+from itertools import islice
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,16 +16,15 @@ from torch import Tensor, nn
 from siamtrack.models.backbones.mobilenet import DepthwiseConv, convolve
 from siamtrack.models.siamese import Backbone
 
-# (blocks, channels, kernel, stride, expansion) of each stage.
-_STAGES = (
-    (1, 16, 3, 1, 1),
-    (2, 24, 3, 2, 6),
-    (2, 40, 5, 2, 6),
-    (3, 80, 3, 2, 6),
-    (3, 112, 5, 1, 6),
-    (4, 192, 5, 2, 6),
-    (1, 320, 3, 1, 6),
-)
+# (kernel, stride, expansion) of each stage.
+_STAGES = ((3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6))
+# Blocks and channels of each stage, by size.
+LITE_BLOCKS = {0: (1, 2, 2, 3, 3, 4, 1), 1: (1, 3, 3, 4, 4, 5, 1), 2: (1, 3, 3, 4, 4, 5, 1)}
+_CHANNELS = {
+    0: (16, 24, 40, 80, 112, 192, 320),
+    1: (16, 24, 40, 80, 112, 192, 320),
+    2: (16, 24, 48, 88, 120, 208, 352),
+}
 # Level (conv2..conv5: strides 4, 8, 16, 32) -> the stage that ends it.
 _LEVEL_STAGE = {2: 1, 3: 2, 4: 4, 5: 6}
 _LEVEL_STRIDE = {2: 4, 3: 8, 4: 16, 5: 32}
@@ -96,16 +99,17 @@ class InvertedResidual(nn.Module):
         return x + out if self.shortcut else out
 
 
-class EfficientNetLite0(Backbone):
-    """EfficientNet-Lite0 as a feature extractor.
+class EfficientNetLite(Backbone):
+    """EfficientNet-Lite0, Lite1 or Lite2 as a feature extractor.
 
     Args:
+        size: 0, 1 or 2.
         levels: which of conv2..conv5 (strides 4, 8, 16, 32) to give; nothing after the last one is built.
         short: conv4 ends after its first three blocks (80 channels), without the 5 x 5 stage that follows at the
             same stride; for the smallest trackers.
     """
 
-    def __init__(self, levels: tuple[int, ...] = (3, 4), short: bool = False) -> None:
+    def __init__(self, size: Literal[0, 1, 2], levels: tuple[int, ...] = (3, 4), short: bool = False) -> None:
         super().__init__()
         ends = _LEVEL_STAGE | ({4: 3} if short else {})
         last = ends[max(levels)]
@@ -113,7 +117,8 @@ class EfficientNetLite0(Backbone):
         self.bn1 = _norm(32)
         stages: list[nn.Module] = []
         inputs = 32
-        for count, outputs, kernel, stride, expansion in _STAGES[: last + 1]:
+        shape = zip(LITE_BLOCKS[size], _CHANNELS[size], _STAGES, strict=True)
+        for count, outputs, (kernel, stride, expansion) in islice(shape, last + 1):
             blocks: list[nn.Module] = []
             for i in range(count):
                 step = stride if i == 0 else 1
@@ -126,7 +131,7 @@ class EfficientNetLite0(Backbone):
         self.blocks = nn.ModuleList(stages)
         self.levels = levels
         self.taps = tuple(ends[level] for level in levels)
-        self.channels = tuple(_STAGES[tap][1] for tap in self.taps)
+        self.channels = tuple(_CHANNELS[size][tap] for tap in self.taps)
         self.strides = tuple(_LEVEL_STRIDE[level] for level in levels)
 
     def stages(self) -> list[nn.Module]:
@@ -137,7 +142,7 @@ class EfficientNetLite0(Backbone):
         """See `Backbone`: SAME padding depends on whether a layer's input has an even number of cells."""
         first, stride, cells = 0.5, 1, size
         found = {}
-        kernels = (3, *(kernel for _, _, kernel, step, _ in _STAGES if step == 2))
+        kernels = (3, *(kernel for kernel, step, _ in _STAGES if step == 2))
         for level, kernel in enumerate(kernels, start=1):
             before = max((-(-cells // 2) - 1) * 2 + kernel - cells, 0) // 2
             first += (kernel // 2 - before) * stride

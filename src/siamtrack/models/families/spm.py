@@ -6,6 +6,7 @@ In this order: the configuration, the network, the fine stage, the proposals, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +32,18 @@ from siamtrack.models.losses import (
 )
 from siamtrack.models.necks import FuseLevels, IdentityNeck, centre_cells
 from siamtrack.models.roi_align import roi_align
-from siamtrack.models.siamese import Backbone, Candidates, Head, Maps, Neck, Normalise, SiameseNet, Template
+from siamtrack.models.siamese import (
+    Backbone,
+    Candidates,
+    Head,
+    LinearMap,
+    Maps,
+    Neck,
+    Normalise,
+    SiameseNet,
+    Template,
+)
+from siamtrack.models.weights import scale_and_shift
 
 FineKind = Literal["relation", "correlation"]
 
@@ -223,6 +235,11 @@ class SpmNeck(Neck):
             coarse = centre_cells(coarse, self.template_cells)
         return (coarse, *(features[i] for i in self.fine_levels))
 
+    def adopt(self, other: Neck, maps: Sequence[LinearMap]) -> None:
+        """See `Neck`."""
+        assert isinstance(other, SpmNeck)
+        self.coarse.adopt(other.coarse, [maps[i] for i in self.coarse_levels])
+
 
 class SpmHead(Head):
     """The two stages' learned parts, whose maps are those of the coarse one (`RpnHead`); `fine` may be None."""
@@ -261,6 +278,13 @@ class SpmNet(SiameseNet):
         self.fine_levels = neck.fine_levels
         self.fusion = fusion
         self.aligned = aligned
+
+    def adopt(self, other: SiameseNet, maps: Sequence[LinearMap]) -> None:
+        """See `Neck.adopt`; the fine stage takes in the maps of its own levels."""
+        assert isinstance(other, SpmNet)
+        super().adopt(other, maps)
+        if self.head.fine is not None and other.head.fine is not None:
+            self.head.fine.adopt(other.head.fine, [maps[i] for i in self.fine_levels])
 
     def embed(self, patch: Tensor, sizes: Tensor) -> Template:
         """See `Matcher`."""
@@ -321,6 +345,13 @@ class RelationNetwork(nn.Module):
         self.squeeze = nn.Sequential(nn.Conv2d(2 * channels, squeeze, 1), nn.ReLU())
         self.fully = _fully(squeeze * cells**2, hidden)
 
+    @property
+    def squeezing(self) -> nn.Conv2d:
+        """The 1 x 1 convolution, which reads the pooled features."""
+        found = self.squeeze[0]
+        assert isinstance(found, nn.Conv2d)
+        return found
+
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
         """(N, C, n, n) template and proposal features -> (N, hidden)."""
         out: Tensor = self.fully(self.squeeze(torch.cat([z, x], 1)).flatten(1))
@@ -338,6 +369,11 @@ class CorrelationNetwork(nn.Module):
         self.squeeze = nn.Conv2d(channels, squeeze, 1)
         self.scale = 1 / cells**2
         self.fully = _fully(squeeze, hidden)
+
+    @property
+    def squeezing(self) -> nn.Conv2d:
+        """The 1 x 1 convolution, which reads the pooled features."""
+        return self.squeeze
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
         """(N, C, n, n) template and proposal features -> (N, hidden)."""
@@ -379,6 +415,29 @@ class FineStage(nn.Module):
         self.cls = nn.Linear(hidden, 2)
         self.loc = nn.Linear(hidden, 4)
         init_outputs(self.cls, self.loc)
+
+    def adopt(self, other: FineStage, maps: Sequence[LinearMap]) -> None:
+        """Do as `other` does; see `Neck.adopt`."""
+        kernels, constants = [], []
+        for norm, theirs, level in zip(self.norms, other.norms, maps, strict=True):
+            assert isinstance(norm, nn.BatchNorm2d) and isinstance(theirs, nn.BatchNorm2d)
+            scale, shift = scale_and_shift(theirs)
+            deviation = (level.variance + norm.eps).sqrt()
+            kernels.append(scale[:, None] * level.weight * deviation)
+            constants.append(scale * (level.weight @ level.mean + level.bias) + shift)
+            norm.reset_parameters()
+            norm.load_state_dict({"running_mean": level.mean, "running_var": level.variance}, strict=False)
+        change, constant = torch.block_diag(*kernels), torch.cat(constants)  # type: ignore[no-untyped-call]
+        own, first = self.compare.squeezing, other.compare.squeezing
+        # In the relation network both sides of a pair lie one after the other, with the same levels.
+        sides = first.weight[..., 0, 0].chunk(first.in_channels // len(change), 1)
+        bias = first.bias if first.bias is not None else torch.zeros(first.out_channels)
+        own.load_state_dict(
+            {
+                "weight": torch.cat([side @ change for side in sides], 1)[..., None, None],
+                "bias": bias + torch.stack([side @ constant for side in sides]).sum(0),
+            }
+        )
 
     def pool(self, levels: tuple[Tensor, ...], boxes: Tensor, first: tuple[float, ...] | None = None) -> Tensor:
         """Levels (B, C_l, H_l, W_l) and boxes (B, K, 4) xyxy in crop pixels -> (B, K, sum of C_l, cells, cells).
