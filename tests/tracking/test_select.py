@@ -15,7 +15,8 @@ CELLS = 25
 
 
 def choose(found: Candidates, previous: torch.Tensor, track: Track) -> Choice:
-    return (best if track.select == "best" else neighbours)(rank(found, previous, track), track)
+    ranking = rank(found, previous, track)
+    return (best if track.select == "best" else neighbours)(ranking, track, ranking.winner())
 
 
 def candidates(scores: torch.Tensor) -> Candidates:
