@@ -8,6 +8,7 @@ library; URLs need the extra `remote`. Credentials and endpoints are found as th
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,9 @@ from siamtrack.io import check_regular, parse_json, read_bytes, write_whole
 
 _PATIENCE = 15.0
 """Seconds to wait for a web server before the next byte comes; for S3 its own library has 60."""
+_SLOWEST = 1000
+"""Bytes a second on average that a web server sends at least; one that sends fewer would be waited for for days."""
+_LARGEST = 4 << 30  # bytes that are fetched at once
 
 Place = str | Path
 """A `Path` on this machine, or the text of a URL."""
@@ -70,7 +74,21 @@ def read_from(place: Place) -> bytes:
         return read_bytes(Path(place))
     system, path = _connect(place)
     with _told(place, "cannot be read"):
-        return bytes(system.cat_file(path))
+        return _fetched(system, path) if str(place).lower().startswith("http") else bytes(system.cat_file(path))
+
+
+def _fetched(system: Any, path: str) -> bytes:
+    """Return what a web server answers, in one request, as long as it comes at some speed and to an end."""
+    began, content = time.monotonic(), bytearray()
+    with system.open(path, "rb", block_size=0, size=1) as stream:  # a stream; nothing asks for the size first
+        while part := stream.read(1 << 20):
+            content += part
+            waited = time.monotonic() - began
+            if len(content) > _LARGEST:
+                raise OSError(f"more than {_LARGEST >> 30} GB came")
+            if waited > _PATIENCE and len(content) < _SLOWEST * waited:
+                raise TimeoutError(f"{len(content)} bytes came in {waited:.0f} s; expected {_SLOWEST} a second or more")
+    return bytes(content)
 
 
 def read_json_from(place: Place) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,7 +37,8 @@ def _end(status: int, said: str) -> None:
         print(f"siamtrack: {said}", file=sys.stderr)
         sys.exit(2)
     assert status == 200, f"status {status}: {said[:200]}"
-    print(said[:200])
+    with suppress(OSError):  # nobody reads what this test prints; a service prints nothing
+        print(said[:200], flush=True)
 
 
 def answer_request(words: list[str], port: int) -> None:

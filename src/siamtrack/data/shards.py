@@ -16,6 +16,7 @@ import json
 import math
 import re
 import tarfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ from siamtrack.storage import (
 Image = npt.NDArray[np.uint8]
 _FIELDS = ("track_id", "frame", "box", "category", "source")
 _TRIES = 3
+_PATIENCE = 10.0  # seconds after which nothing is tried again
 
 MANIFEST = "shards.json"
 UNFINISHED = "unfinished.json"
@@ -220,13 +222,13 @@ def read_shard(shard: ShardFile) -> Rows:
     Raises:
         DataError: see `iterate_shard`.
     """
-    stem = shard.name.removesuffix(".tar")
+    stem, began = shard.name.removesuffix(".tar"), time.monotonic()
     for left in reversed(range(_TRIES if is_url(shard.place) else 1)):
         try:
             with open_shard(shard) as stream:
                 return [(f"{stem}/{key}", jpeg, label) for key, jpeg, label in iterate_shard(stream, str(shard.place))]
         except DataError:
-            if not left:
+            if not left or time.monotonic() - began > _PATIENCE:
                 raise
     raise AssertionError("unreachable")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from siamtrack.apps.cli.progress import counting
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from siamtrack.data.index import Index
@@ -40,6 +40,8 @@ def index(
     """Read annotations into one compact index; images stay where they are."""
     from siamtrack.data.index import save_index
 
+    if out is not None and out.suffix != ".npz":
+        raise InputError(f"--out expects a file that ends in .npz; got {out}")
     made, problems = _with_boxes(root, layout, name)
     path = out or Path(f"{made.source}.npz")
     save_index(made, path)

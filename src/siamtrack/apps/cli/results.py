@@ -173,6 +173,8 @@ def submit_command(
         chosen = stored_server(place)
         if server is not None and find_server(server) != chosen:
             raise InputError(f"these results are for the {chosen.name} server, not for '{server}'")
+        if out is not None and out.suffix != ".zip":
+            raise InputError(f"--out expects a file that ends in .zip; got {out}")
         tracker = Path(place).resolve().parent.name
         target = out or Path(f"{tracker}-{chosen.name}.zip")
         pack(place, target, lengths(chosen))

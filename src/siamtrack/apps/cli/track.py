@@ -139,7 +139,7 @@ def track(
             checked_boxes([given for keys in targets for given in keys.values()], frames.size)
             if keyed:
                 _check_keys(targets, frames)
-            files = _check_outputs(source, outputs, len(targets), overwrite)
+            files = _check_outputs([source, model, preset or ""], outputs, len(targets), overwrite)
             tracker = siamtrack.load_multi(model, device, preset, parse_settings(settings or []), engine, threads)
         tally = Tally()
         if keyed:
@@ -214,9 +214,10 @@ def _with_formats(paths: Sequence[Path], formats: Sequence[str]) -> list[tuple[P
     return [(path, format_of(path, kind)) for path, kind in zip_longest(paths, formats)]
 
 
-def _check_outputs(source: str, outputs: Outputs, targets: int, overwrite: bool) -> list[_File]:
-    """Refuse outputs that cannot be written before anything is computed."""
+def _check_outputs(inputs: Sequence[str], outputs: Outputs, targets: int, overwrite: bool) -> list[_File]:
+    """Refuse outputs that cannot be written, or are what is read, before anything is computed."""
     from siamtrack.video.box_writer import box_paths
+    from siamtrack.video.feeds import IMAGE_SUFFIXES
 
     if len(outputs.labels) not in (1, targets):
         raise InputError(f"expected one --label, or one for each target; got {len(outputs.labels)} for {targets}")
@@ -228,7 +229,9 @@ def _check_outputs(source: str, outputs: Outputs, targets: int, overwrite: bool)
             raise InputError(f"video is written as .mp4; got '{outputs.video}'")
     if twice := [path for n, (_, path) in enumerate(named) if path in [other for _, other in named[:n]]]:
         raise InputError(f"two outputs have the same name: '{twice[0]}'")
-    read = Path(unquote(urlsplit(source).path) if source.startswith("file:") else source)
+    paths = [Path(unquote(urlsplit(name).path) if name.startswith("file:") else name) for name in inputs if name]
+    read = [path for path in paths if path.exists()]
+    images = [path for path in paths[:1] if path.is_dir()]
     files = []
     for kind, path in named:
         try:
@@ -243,8 +246,10 @@ def _check_outputs(source: str, outputs: Outputs, targets: int, overwrite: bool)
                 continue
             if path.is_dir():
                 raise InputError(f"cannot write the {kind}: '{path}' is a folder")
-            if path.exists() and read.exists() and path.samefile(read):
-                raise InputError(f"'{path}' is the source; write the {kind} to another file")
+            if path.exists() and any(map(path.samefile, read)):
+                raise InputError(f"'{path}' is the source, the model or the preset; write the {kind} to another file")
+            if path.suffix.lower() in IMAGE_SUFFIXES and any(map(path.parent.samefile, images)):
+                raise InputError(f"'{path}' would be a frame of the source; write the {kind} to another file")
             if path.is_file() and not overwrite:
                 raise InputError(f"'{path}' is there already; choose another name, or replace it with --overwrite")
             files.append(_File(kind, path, _mark(path)))

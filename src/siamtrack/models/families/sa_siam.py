@@ -64,16 +64,16 @@ class SaSiam:
     family: Literal["sa_siam"] = "sa_siam"
     backbone: str = "alexnet_siamfc"
     level: int = Field(default=5, ge=2, le=5)
-    width: int = Field(default=0, ge=0)
+    width: int = Field(default=0, ge=0, le=1024)
     semantic_backbone: str = "alexnet_relu"
     semantic_levels: tuple[int, ...] = Field(default=(4, 5), min_length=1)
-    fused: int = Field(default=128, ge=1)
+    fused: int = Field(default=128, ge=1, le=1024)
     branches: Literal["appearance", "semantic", "both", "two_appearance", "two_semantic"] = "both"
     multilevel: bool = True
     attention: bool = True
     appearance_weight: float = Field(default=0.3, ge=0, le=1)
     joint: bool = False
-    template_cells: int = Field(default=6, ge=1)
+    template_cells: int = Field(default=6, ge=1, le=64)
     gain: float = 0.001
     learned: bool = False
     enlarge: int = Field(default=16, ge=1, le=64)

@@ -58,10 +58,10 @@ class SiamBan:
     family: Literal["siamban"] = "siamban"
     backbone: str = "resnet50"
     levels: tuple[int, ...] = Field(default=(3, 4, 5), min_length=1)
-    width: int = Field(default=256, ge=8)
+    width: int = Field(default=256, ge=8, le=1024)
     correlations: tuple[CorrelationPart, ...] = ()
     fusion: LevelAggregation = "weighted"
-    template_cells: int = Field(default=7, ge=3)
+    template_cells: int = Field(default=7, ge=3, le=64)
     unit: float = Field(default=1.0, gt=0)
     loss_weights: tuple[float, float] = (1.0, 1.0)
 

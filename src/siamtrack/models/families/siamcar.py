@@ -47,11 +47,11 @@ class SiamCar:
     family: Literal["siamcar"] = "siamcar"
     backbone: str = "resnet50"
     levels: tuple[int, ...] = (3, 4, 5)
-    width: int = Field(default=256, ge=8)
+    width: int = Field(default=256, ge=8, le=1024)
     correlations: tuple[CorrelationPart, ...] = ("depthwise",)
     tower: int = Field(default=4, ge=0, le=8)
     light: bool = False
-    template_cells: int = Field(default=7, ge=1)
+    template_cells: int = Field(default=7, ge=1, le=64)
     unit: float = Field(default=1.0, gt=0)
     loss_weights: tuple[float, float, float] = (1.0, 1.0, 3.0)
     shrink: float = Field(default=0.6, ge=0, lt=1)

@@ -40,7 +40,7 @@ class SiamFc:
     family: Literal["siamfc"] = "siamfc"
     backbone: str = "alexnet_siamfc"
     level: int = Field(default=5, ge=2, le=5)
-    width: int = Field(default=0, ge=0)
+    width: int = Field(default=0, ge=0, le=1024)
     gain: float = 0.001
     bias: float = 0.0
     learned: bool = False

@@ -44,7 +44,7 @@ class SiamRpn:
     correlation: Correlation = "up"
     correlation_gain: float = Field(default=1.0, gt=0)
     correlations: tuple[CorrelationPart, ...] = ()
-    width: int = Field(default=0, ge=0)
+    width: int = Field(default=0, ge=0, le=1024)
     ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] = 8
     loss_weights: tuple[float, float] = (1.0, 1.2)

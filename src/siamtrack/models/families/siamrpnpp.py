@@ -48,9 +48,9 @@ class SiamRpnPlusPlus:
     correlation_gain: float = Field(default=1.0, gt=0)
     correlations: tuple[CorrelationPart, ...] = ()
     fusion: LevelAggregation = "weighted"
-    template_cells: int = Field(default=7, ge=3)
+    template_cells: int = Field(default=7, ge=3, le=64)
     ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
-    scale: int = Field(default=8, ge=1)
+    scale: int = Field(default=8, ge=1, le=64)
     loss_weights: tuple[float, float] = (1.0, 1.2)
     smooth_l1: bool = False
 

@@ -115,11 +115,11 @@ class Spm:
     correlation: Correlation = "up"
     correlation_gain: float = Field(default=1.0, gt=0)
     correlations: tuple[CorrelationPart, ...] = ()
-    width: int = Field(default=0, ge=0)
-    template_cells: int = Field(default=6, ge=3)
-    squeeze: int = Field(default=256, ge=1)
+    width: int = Field(default=0, ge=0, le=1024)
+    template_cells: int = Field(default=6, ge=3, le=64)
+    squeeze: int = Field(default=256, ge=1, le=1024)
     ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
-    scale: int = Field(default=8, ge=1)
+    scale: int = Field(default=8, ge=1, le=64)
     alignment: Literal["backbone", "stride"] = "backbone"
     loss_weights: tuple[float, float, float, float] = (1.0, 2.0, 1.0, 1.0)
     smooth_l1: bool = False
