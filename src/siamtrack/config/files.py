@@ -195,7 +195,7 @@ def _override(table: dict[str, Any], dotted: str, value: Any) -> None:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
             known = [f"{name}.{f.name}" for name, kind in _SECTIONS.items() for f in fields(kind)]
-            raise ConfigError(f"unknown key '{dotted}'{did_you_mean(dotted, known)}")
+            raise ConfigError(f"unknown key '{_short(dotted, 200)}'{did_you_mean(dotted, known)}")
     section[leaf] = value
 
 
@@ -239,7 +239,7 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
         elif path[:1] == ("model",):
             # What pydantic puts here is the family, not a key.
             path = (path[0], *path[2:])
-        key = ".".join(str(p) for p in path)
+        key = _short(".".join(str(p) for p in path), 200)
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             hint = did_you_mean(str(path[-1]), _known_keys(table, path[:-1]))
             raise ConfigError(f"{where}: unknown key '{key}'{hint}") from None
