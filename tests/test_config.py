@@ -208,3 +208,10 @@ def test_presets_stored_before_a_family_had_its_own_facts_are_read_as_they_were_
     assert preset.train.lr == 0.5
     assert {key: getattr(preset.model, key) for key in expected} == expected
     assert preset_from_json(preset_to_json(preset)) == preset
+
+
+def test_a_key_of_any_length_makes_a_short_message():
+    for key in ("train." + "x" * 5000, "x" * 5000 + ".y.z"):
+        with pytest.raises(ConfigError, match="unknown key") as found:
+            load_preset("siamcar_lite0", {key: 1})
+        assert len(str(found.value)) < 500
