@@ -25,7 +25,7 @@ CROPS = Crops(template=63, search=95)
 SETTINGS: dict[str, tuple[Any, Track, Crops]] = {
     "siamcar": (
         SiamCar(**LITE, levels=(3,), correlations=PARTS, tower=1, light=True, template_cells=5, unit=16.0),
-        Track(select="neighbours_weighted", rivals=4), CROPS,
+        Track(select="neighbours_weighted"), CROPS,
     ),
     "siamfc": (
         SiamFc(**LITE, level=3, gain=0.02, enlarge=4),
@@ -33,7 +33,7 @@ SETTINGS: dict[str, tuple[Any, Track, Crops]] = {
     ),
     "dasiamrpn": (
         SiamRpn(**LITE, level=3, scale=4, correlations=PARTS),
-        Track(rerank=3, rivals=2, lost_search=127, search_lost_below=0.505, found_above=0.51), CROPS,
+        Track(rerank=3, lost_search=127, search_lost_below=0.505, found_above=0.51), CROPS,
     ),
     "spm": (
         Spm(**LITE, levels=(3,), fine_levels=(3,), template_cells=5, correlations=("depthwise",), squeeze=8, scale=4),

@@ -186,8 +186,7 @@ def test_a_selection_that_the_network_cannot_serve_is_one_line(
     found = replace(car(25, 8.0, 255), **change)
     with pytest.raises(ConfigError, match=expected) as caught:
         track = Track(select=select)
-        ranking = rank(found, torch.tensor([[60.0, 50.0]]), track)
-        (best if select == "best" else neighbours)(ranking, track, ranking.winner())
+        (best if select == "best" else neighbours)(rank(found, torch.tensor([[60.0, 50.0]]), track), track)
     assert "\n" not in str(caught.value)
 
 

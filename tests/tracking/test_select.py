@@ -15,8 +15,7 @@ CELLS = 25
 
 
 def choose(found: Candidates, previous: torch.Tensor, track: Track) -> Choice:
-    ranking = rank(found, previous, track)
-    return (best if track.select == "best" else neighbours)(ranking, track, ranking.winner())
+    return (best if track.select == "best" else neighbours)(rank(found, previous, track), track)
 
 
 def candidates(scores: torch.Tensor) -> Candidates:

@@ -82,8 +82,6 @@ class Track:
         distractor_weight: weight of a proposal's likeness to distractors, against its likeness to the target
             (alpha hat of equation 3).
         memory_rate: rate eta of the running means of target and distractors (equation 4).
-        rivals: how many other objects beside the target are kept from frame to frame, and not taken for it; 0 for
-            none. See `siamtrack.tracking.rivals`.
     """
 
     window: float = Field(default=0.4, ge=0, le=1)
@@ -105,7 +103,6 @@ class Track:
     distractor_over: float = Field(default=0.5, ge=0, le=1)
     distractor_weight: float = Field(default=0.5, ge=0, le=1)
     memory_rate: float = Field(default=0.01, ge=0, lt=0.5)
-    rivals: int = Field(default=0, ge=0, le=32)
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -45,11 +45,7 @@ def longterm_step(preset: Preset, steps: Mapping[int, Graph], types: Types, stor
     first = steps[min(steps)]
     state = [name for name in first.inputs if name != "frame"]
     # What a crop's size decides; the rest of the state stays as it is.
-    found = [
-        "next.boxes",
-        "scores",
-        *(name for name in first.outputs if name.startswith(("next.memory.", "next.rivals"))),
-    ]
+    found = ["next.boxes", "scores", *(name for name in first.outputs if name.startswith("next.memory."))]
     before = ["state.boxes", "state.lost_for", *(name.replace("next.", "state.") for name in found[2:])]
     nodes = [*sides.nodes]
     constants = {**sides.constants, **settled.constants, "axis": np.array([1]), "flat": np.array([-1])}

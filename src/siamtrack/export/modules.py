@@ -20,8 +20,6 @@ def state_tensors(state: TrackState, preset: Preset) -> dict[str, Tensor]:
     found |= {f"template.{i}": level for i, level in enumerate(state.template)}
     if preset.track.lost_search and state.lost_for is not None:
         found["lost_for"] = state.lost_for.float()
-    if state.rivals is not None:
-        found["rivals"] = state.rivals
     if state.memory is not None:
         found |= {f"memory.{f.name}": getattr(state.memory, f.name) for f in fields(Memory)}
     return found
@@ -35,9 +33,7 @@ def _state_of(tensors: dict[str, Tensor], size: tuple[int, int]) -> TrackState:
     parts = {f.name: tensors.get(f"memory.{f.name}") for f in fields(Memory)}
     memory = Memory(**{k: v for k, v in parts.items() if v is not None}) if parts["target"] is not None else None
     scores = torch.ones(boxes.shape[0])
-    return TrackState(
-        boxes, scores, scores, template, tensors["fill"], lost_for > 0, size, lost_for, memory, tensors.get("rivals")
-    )
+    return TrackState(boxes, scores, scores, template, tensors["fill"], lost_for > 0, size, lost_for, memory)
 
 
 def _xyxy_to_xywh(boxes: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class Region:
         objects look like than the box around its turned corners.
         """
         extent = self.extent()
-        shape = (-1,) + (1,) * (boxes.ndim - 2) + (4,)
+        shape = (len(extent),) + (1,) * (boxes.ndim - 2) + (4,)
         low = (self.centre - extent / 2).repeat(1, 2).to(boxes).reshape(shape)
         scale = (extent / size).repeat(1, 2).to(boxes).reshape(shape)
         return ((boxes if self.turn is None else _turned(boxes, self, self.turn)) - low) / scale

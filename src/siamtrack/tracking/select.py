@@ -63,10 +63,6 @@ class Ranking:
     penalty: Tensor
     ranks: Tensor
 
-    def winner(self) -> Tensor:
-        """(N, 1) index of the candidate with the highest rank."""
-        return self.ranks.argmax(1, keepdim=True)
-
 
 def shape_penalty(sizes: Tensor, previous: Tensor, strength: float) -> Tensor:
     """exp(-k * (r * s - 1)) for changes of ratio r and scale s (SiamRPN, equation 13).
@@ -99,15 +95,19 @@ def rank(found: Candidates, previous: Tensor, track: Track) -> Ranking:
     return Ranking(found, found.sizes, scores, penalised, penalty, ranks)
 
 
-def best(ranking: Ranking, track: Track, winner: Tensor) -> Choice:
-    """The own box of the candidates that were chosen; `winner` (N, 1) is their index."""
-    score = ranking.scores.gather(1, winner)[:, 0]
-    rates = ranking.penalty.gather(1, winner)[:, 0] * score * track.rate
-    centres, sizes = (_take(values, winner)[:, 0] for values in (ranking.candidates.centres, ranking.sizes))
+def best(ranking: Ranking, track: Track, winner: Tensor | None = None) -> Choice:
+    """The best candidate's own box.
+
+    `winner` is the (N, 1) index of candidates that something else chose (DaSiamRPN's memory).
+    """
+    chosen = ranking.ranks.argmax(1, keepdim=True) if winner is None else winner
+    score = ranking.scores.gather(1, chosen)[:, 0]
+    rates = ranking.penalty.gather(1, chosen)[:, 0] * score * track.rate
+    centres, sizes = (_take(values, chosen)[:, 0] for values in (ranking.candidates.centres, ranking.sizes))
     return Choice(centres, sizes, rates, score)
 
 
-def neighbours(ranking: Ranking, track: Track, winner: Tensor) -> Choice:
+def neighbours(ranking: Ranking, track: Track, winner: Tensor | None = None) -> Choice:
     """The mean box of the `track.averaged` best of the winner's 8 neighbours (SiamCAR, section 3.3: 3 of 8).
 
     At the map's edge there may be fewer.
@@ -123,9 +123,10 @@ def neighbours(ranking: Ranking, track: Track, winner: Tensor) -> Choice:
         raise ConfigError(
             f"track.select '{track.select}' needs a network with one box a cell; use 'best' with this one"
         )
+    chosen = ranking.ranks.argmax(1, keepdim=True) if winner is None else winner
     weighted = track.select == "neighbours_weighted"
-    dy, dx = torch.tensor(_NEIGHBOURS).T.to(winner.device, non_blocking=True)
-    y, x = winner // cells + dy, winner % cells + dx
+    dy, dx = torch.tensor(_NEIGHBOURS).T.to(chosen.device, non_blocking=True)
+    y, x = chosen // cells + dy, chosen % cells + dx
     inside = (y >= 0) & (y < cells) & (x >= 0) & (x < cells)
     around = y.clamp(0, cells - 1) * cells + x.clamp(0, cells - 1)
     value = (ranking.penalised if weighted else ranking.ranks).gather(1, around).masked_fill(~inside, -torch.inf)
@@ -133,7 +134,7 @@ def neighbours(ranking: Ranking, track: Track, winner: Tensor) -> Choice:
     there = torch.isfinite(top)
     weight = top.clamp(min=1e-12).where(there, torch.zeros_like(top)) if weighted else there.to(top.dtype)
     weight = (weight / weight.sum(1, keepdim=True))[..., None]
-    index, own = around.gather(1, place), best(ranking, track, winner)
+    index, own = around.gather(1, place), best(ranking, track, chosen)
     centres = (_take(ranking.candidates.centres, index) * weight).sum(1)
     return Choice(centres, (_take(ranking.sizes, index) * weight).sum(1), own.rates, own.scores)
 

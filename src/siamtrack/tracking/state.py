@@ -16,7 +16,6 @@ from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, frame_size
 from siamtrack.models.siamese import Candidates, Matcher, Template, joined
 from siamtrack.tracking import select
 from siamtrack.tracking.distractors import Memory, remember, rerank
-from siamtrack.tracking.rivals import avoid, spot
 from siamtrack.tracking.select import Choice
 from siamtrack.tracking.view import View, repeated
 
@@ -41,8 +40,6 @@ class TrackState:
         size: (width, height) of the frames.
         lost_for: (N,) for how many frames in a row the target has been lost; None for 0.
         memory: of targets and distractors, with `track.rerank`.
-        rivals: (N, R, 4) xyxy boxes of other objects in frame pixels, with `track.rivals`, on the CPU; without area
-            where there are fewer.
     """
 
     boxes: Tensor
@@ -54,7 +51,6 @@ class TrackState:
     size: tuple[int, int]
     lost_for: Tensor | None = None
     memory: Memory | None = None
-    rivals: Tensor | None = None
 
     def rows(self, index: Sequence[int] | Tensor) -> TrackState:
         """The state of the targets `index` alone, in that order."""
@@ -64,7 +60,6 @@ class TrackState:
             self, boxes=self.boxes[at], scores=self.scores[at], presence=self.presence[at], template=template,
             fill=self.fill[at], lost=self.lost[at], lost_for=_lost_for(self)[at],
             memory=None if self.memory is None else self.memory.rows(at),
-            rivals=None if self.rivals is None else self.rivals[at],
         )  # fmt: skip
 
     def join(self, other: TrackState) -> TrackState:
@@ -81,7 +76,6 @@ class TrackState:
             fill=torch.cat([self.fill, other.fill]), lost=torch.cat([self.lost, other.lost]),
             lost_for=torch.cat([_lost_for(self), _lost_for(other)]),
             memory=self.memory.joined(other.memory) if self.memory and other.memory else None,
-            rivals=None if self.rivals is None or other.rivals is None else torch.cat([self.rivals, other.rivals]),
         )  # fmt: skip
 
 
@@ -97,14 +91,11 @@ def start(net: Matcher, preset: Preset, frame: Frame, boxes: Boxes, device: torc
 
     Raises:
         InputError: a box or frame that cannot be used.
-        ConfigError: the preset wants distractors or rivals told apart, which its way of selecting cannot do.
+        ConfigError: the preset wants distractors re-ranked, which its way of selecting cannot do.
     """
     track = preset.track
-    for name, wanted in (("rerank", track.rerank), ("rivals", track.rivals)):
-        if wanted and (track.scales or track.select == "upsampled"):
-            raise ConfigError(
-                f"track.{name} works neither with track.select 'upsampled' nor with track.scales; set it to 0"
-            )
+    if track.rerank and (track.scales or track.select == "upsampled"):
+        raise ConfigError("track.rerank works neither with track.select 'upsampled' nor with track.scales; set it to 0")
     with torch.inference_mode():
         return begin(net, preset, frame, as_boxes(boxes, frame_size(frame)), device)
 
@@ -117,8 +108,7 @@ def begin(net: Matcher, preset: Preset, frame: Frame, boxes: Tensor, device: tor
     template = net.embed(view.pixels(), view.sizes_of(boxes))
     memory = remember(template, preset.track.memory_rate) if preset.track.rerank else None
     none, sure = torch.zeros(count, dtype=torch.long), torch.ones(count)
-    rivals = torch.zeros(count, preset.track.rivals, 4) if preset.track.rivals else None
-    return TrackState(boxes, sure, sure, template, fill, none.bool(), frame_size(frame), none, memory, rivals)
+    return TrackState(boxes, sure, sure, template, fill, none.bool(), frame_size(frame), none, memory)
 
 
 def step(
@@ -137,7 +127,7 @@ def step(
         if not preset.track.lost_search:
             return advance(net, preset, frame, state, preset.crops.search, device)
         # Long-term: targets that are lost are searched for in a larger region than the others.
-        boxes, scores, memory, rivals = state.boxes.clone(), state.scores.clone(), state.memory, state.rivals
+        boxes, scores, memory = state.boxes.clone(), state.scores.clone(), state.memory
         sides = search_sides(preset, state)
         for search in sorted(set(sides.tolist())):
             index = (sides == search).nonzero()[:, 0]
@@ -146,11 +136,11 @@ def step(
             boxes[index], scores[index] = found.boxes, found.scores
             if memory is not None and found.memory is not None:
                 memory = memory.replaced(index, found.memory)
-            if rivals is not None and found.rivals is not None:
-                rivals = rivals.index_copy(0, index, found.rivals)
-        presence = presence_of(scores, preset.track)
-        seen = replace(state, boxes=boxes, scores=scores, presence=presence, memory=memory, rivals=rivals)
-        return believed(preset, state, seen)
+        return believed(
+            preset,
+            state,
+            replace(state, boxes=boxes, scores=scores, presence=presence_of(scores, preset.track), memory=memory),
+        )
 
 
 def believed(preset: Preset, before: TrackState, found: TrackState) -> TrackState:
@@ -192,12 +182,8 @@ def advance(
 ) -> TrackState:
     """Look for all targets in crops of `search` pixels; runs as it stands and in an exported graph."""
     view = View.around(frame, state.boxes, preset.crops, search, state.fill, device)
-    choice, rivals, memory = _choose(net, preset, view, state)
-    # One wait for the device.
-    parts = [choice.centres, choice.sizes, choice.rates[:, None], choice.scores[:, None]]
-    found = torch.cat(parts if rivals is None else [*parts, rivals.flatten(1)], 1).float().cpu()
-    if rivals is not None:
-        rivals = cxcywh_to_xyxy(view.to_frame(found[:, 6:].reshape(rivals.shape)))
+    choice, memory = _choose(net, preset, view, state)
+    found = torch.cat([choice.centres, choice.sizes, choice.rates[:, None], choice.scores[:, None]], 1).float().cpu()
     target, rates, scores = view.to_frame(found[:, :4]), found[:, 4:5], found[:, 5]
     before = xyxy_to_cxcywh(state.boxes)
     after = torch.cat([target[:, :2], before[:, 2:] * (1 - rates) + target[:, 2:] * rates], 1)
@@ -208,8 +194,7 @@ def advance(
     w, h = kept[:, 2:3].clamp(least).clamp(max=width), kept[:, 3:].clamp(least).clamp(max=height)
     boxes = cxcywh_to_xyxy(torch.cat([x, y, w, h], 1))
     scores = scores.nan_to_num(0.0)
-    presence = presence_of(scores, preset.track)
-    return replace(state, boxes=boxes, scores=scores, presence=presence, memory=memory, rivals=rivals)
+    return replace(state, boxes=boxes, scores=scores, presence=presence_of(scores, preset.track), memory=memory)
 
 
 def _matched(net: Matcher, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
@@ -222,8 +207,8 @@ def _matched(net: Matcher, template: Template, patch: Tensor, sizes: Tensor) -> 
     return joined([net.match(tuple(levels), crops, part) for crops, part, *levels in each])
 
 
-def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tuple[Choice, Tensor | None, Memory | None]:
-    """Cut the search regions, match them and choose the targets and their rivals, all in crop pixels."""
+def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tuple[Choice, Memory | None]:
+    """Cut the search regions, match them and choose, all in crop pixels."""
     track, memory = preset.track, state.memory
     if view.size > preset.crops.search:
         track = replace(track, window=_LOST_WINDOW)
@@ -234,17 +219,12 @@ def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tupl
         zoomed = view.pyramid(factors)
         sizes = zoomed.sizes_of(repeated(state.boxes, len(track.scales)))
         found = _matched(net, template, zoomed.pixels(), sizes)
-        return select.pyramid(found, previous, view.size, track), None, None
+        return select.pyramid(found, previous, view.size, track), None
     found = _matched(net, state.template, view.pixels(), previous)
     if track.select == "upsampled":
-        return select.upsampled(found, previous, view.size, track, preset.crops.template, view.scale), None, None
-    ranking, rivals = select.rank(found, previous, track), state.rivals
-    if rivals is not None:
-        ranking = avoid(ranking, *view.to_crop(state.boxes, rivals))
-    winner = ranking.winner()
+        return select.upsampled(found, previous, view.size, track, preset.crops.template, view.scale), None
+    ranking, winner = select.rank(found, previous, track), None
     if memory is not None:
         winner, memory = rerank(net, preset, view, ranking, memory)
     choose = select.best if track.select == "best" else select.neighbours
-    if rivals is not None:
-        rivals = spot(ranking, winner, rivals.shape[1])
-    return choose(ranking, track, winner), rivals, memory
+    return choose(ranking, track, winner), memory

@@ -61,10 +61,6 @@ class View:
         """Xyxy boxes (N, 4) in frame pixels -> (N, 2) width and height in crop pixels, on the device."""
         return ((boxes[:, 2:] - boxes[:, :2]) / self.scale).to(self.device, non_blocking=True)
 
-    def to_crop(self, *boxes: Tensor) -> tuple[Tensor, ...]:
-        """Map xyxy boxes (N, 4) or (N, K, 4) from frame pixels to crop pixels, on the device."""
-        return tuple(self.region.to_crop(b, self.size).to(self.device, non_blocking=True) for b in boxes)
-
     def to_frame(self, boxes: Tensor) -> Tensor:
         """Map boxes (N, ..., 4), centre and size, from crop pixels to frame pixels, on the CPU."""
         found = boxes.float().cpu()
