@@ -82,7 +82,7 @@ def look(net: SiameseNet, preset: Preset, clip: VideoSequence, count: int, devic
     for place in np.linspace(0, len(known) - 1, min(count, len(known))).round().astype(int).tolist():
         number = known[place]
         before = corners[number - 1 : number]
-        view = View.around(clip.frames[number], before, preset.crops, preset.crops.search, fill, device)
+        view = View.around(clip.frames[number], before, preset.crops, preset.crops.search, fill, device).to_search()
         box = view.region.to_crop(corners[number][None], view.size)[0]
         yield Seen(net, preset, clip.name, template, sizes, view.pixels(), view.sizes_of(before), box)
 

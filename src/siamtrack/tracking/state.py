@@ -181,7 +181,7 @@ def advance(
     net: Matcher, preset: Preset, frame: Frame, state: TrackState, search: int, device: torch.device | str = "cpu"
 ) -> TrackState:
     """Look for all targets in crops of `search` pixels; runs as it stands and in an exported graph."""
-    view = View.around(frame, state.boxes, preset.crops, search, state.fill, device)
+    view = View.around(frame, state.boxes, preset.crops, search, state.fill, device).to_search()
     choice, memory = _choose(net, preset, view, state)
     found = torch.cat([choice.centres, choice.sizes, choice.rates[:, None], choice.scores[:, None]], 1).float().cpu()
     target, rates, scores = view.to_frame(found[:, :4]), found[:, 4:5], found[:, 5]

@@ -39,14 +39,17 @@ class View:
         """Look around targets, (N, 4) xyxy in frame pixels, at the scale of `crops.template`.
 
         `size` is `crops.template_side` for templates, `crops.search` or more to search.
-
-        Regions have whole pixels: two engines, whose boxes differ in the fifth digit, then look at the same crop, and
-        their difference does not grow from frame to frame. Boxes are mapped back by the region that was cut.
         """
         region = target_region(boxes, crops.context, size / crops.template)
-        if crops.rounding == "none":
-            region = region.on_whole_pixels()
         return cls(frame, region, size, fill, crops.rounding, device)
+
+    def to_search(self) -> View:
+        """The same view at regions of whole pixels, but where a published rule rounds.
+
+        Two engines, whose boxes differ in the fifth digit, then look at the same crop, and their difference does not
+        grow from frame to frame. Templates are cut where the box is: what they show off their middle, boxes inherit.
+        """
+        return self if self.rounding != "none" else replace(self, region=self.region.on_whole_pixels())
 
     @property
     def scale(self) -> Tensor:
