@@ -34,7 +34,8 @@ def answer_labelstudio(words: list[str], port: int) -> None:
 
 def _end(status: int, said: str) -> None:
     if status == 400:
-        print(f"siamtrack: {said}", file=sys.stderr)
+        with suppress(OSError):  # as `siamtrack` does, whose errors may go nowhere
+            print(f"siamtrack: {said}", file=sys.stderr, flush=True)
         sys.exit(2)
     assert status == 200, f"status {status}: {said[:200]}"
     with suppress(OSError):  # nobody reads what this test prints; a service prints nothing
