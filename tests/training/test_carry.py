@@ -111,10 +111,8 @@ def test_what_cannot_be_carried_is_one_line() -> None:
     plain = SiamRpn()
     with pytest.raises(ConfigError, match="a projection lies between them"):
         carry_head(plain.build(), plain.build(), crops)
-    lite, res = (
-        SiamCar(**LITE, levels=(3,), light=True),
-        SiamCar(backbone="resnet18", levels=(3,), width=16, light=True),
-    )
+    lite = SiamCar(**LITE, levels=(3,), light=True)
+    res = SiamCar(backbone="resnet18", levels=(3,), width=16, light=True)
     with pytest.raises(WeightsError, match="maps of one size"):
         carry_head(lite.build(), res.build(), crops)
     assert not differs_in_backbone(lite, lite) and not differs_in_backbone(lite, plain)

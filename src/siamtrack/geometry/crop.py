@@ -5,7 +5,7 @@
 
 PySOT, SiamCAR and siamfc-pytorch round a region to whole pixels, cut that square out and resize it, and map boxes back
 as if they had not rounded, up to one and a half pixels beside the place. Networks trained or tuned with that expect
-it, so `cut` does it on request (`rounding`). This project's own trackers look at regions of whole pixels too
+it, so `cut` does it on request (`rounding`). This project's own trackers search in regions of whole pixels too
 (`Region.on_whole_pixels`), and map back by the region that they cut.
 """
 

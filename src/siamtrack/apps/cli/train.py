@@ -154,8 +154,9 @@ def train(
             for show in reports:
                 show(row)
 
-        stop = lambda: bool(interrupts.pending)  # noqa: E731
-        options = RunOptions(device, resume, until, clips, report, stop, world, memory_check)
+        options = RunOptions(
+            device, resume, until, clips, report, lambda: bool(interrupts.pending), world, memory_check
+        )
         path = learn(chosen, pairs, out, options)
         if interrupts.pending:
             again = [*sys.argv[1:], *([] if resume else ["--resume"])]
