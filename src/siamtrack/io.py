@@ -58,13 +58,15 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: str | bytes | memoryview) -> None:
-    """Write a file so that it is there whole or not at all, even if the program is killed; text is UTF-8.
+    """Write a file so that it is there whole or not at all, even if the program is killed.
+
+    Text is UTF-8. Halves of characters, which JSON and names of files can hold and UTF-8 cannot, are written escaped.
 
     Raises:
         DataError: it cannot be written.
     """
     with whole_file(path) as draft:
-        draft.write_bytes(data.encode() if isinstance(data, str) else data)
+        draft.write_bytes(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
 
 
 def check_writable(path: Path) -> None:

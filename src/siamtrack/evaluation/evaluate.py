@@ -213,7 +213,7 @@ def run_sequence(
     """
     for key in protocol.keys(sequence):
         if not store.has(sequence.name, key):
-            seed = zlib.crc32(f"{store.seed}/{sequence.name}/{key}".encode())
+            seed = zlib.crc32(f"{store.seed}/{sequence.name}/{key}".encode(errors="surrogatepass"))
             random.seed(seed)
             np.random.seed(seed)
             if cv2 := sys.modules.get("cv2"):  # a tracker without it, or without torch, need not have it

@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, get_args
 
 import numpy as np
@@ -163,8 +164,12 @@ _REGION = ("centre", "side", "fill")
 """What differs from region to region, in the order of a `Cut`'s inputs after the frame."""
 
 
+@lru_cache
 def _cut_one(size: int, rounding: Rounding) -> Graph:
-    """From a `frame` and one region's `centre`, `side` and `fill` to its `crop` of `size` pixels."""
+    """From a `frame` and one region's `centre`, `side` and `fill` to its `crop` of `size` pixels.
+
+    Kept, for both kinds of steps cut alike and a trace takes seconds: copy its nodes before changing them.
+    """
     limits, part = torch.tensor([9, 7]), torch.zeros(9, 7, 3, dtype=torch.uint8)
     region = {"limits": limits, "centre": torch.ones(2), "side": torch.tensor(3.0), "fill": torch.ones(3)}
     found = ["bounds", "places", "shares", "colour"]

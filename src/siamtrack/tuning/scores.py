@@ -168,7 +168,7 @@ def sequence_digest(sequence: VideoSequence) -> str:
     """A short hash of a sequence's truth and its frames' names: scores of another truth do not count."""
     digest = hashlib.sha256(sequence.truth.tobytes())
     if isinstance(sequence.frames, ImageFiles):
-        digest.update("\n".join(sequence.frames.names).encode())
+        digest.update("\n".join(sequence.frames.names).encode(errors="surrogatepass"))
     return digest.hexdigest()[:16]
 
 
