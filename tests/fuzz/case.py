@@ -247,7 +247,7 @@ def judge(case: Case, outcome: Outcome, before: dict[str, str], place: Path) -> 
     lines = [line for line in outcome.errors.splitlines() if line.strip()]
     told = [line for line in lines if line.startswith("siamtrack: ")]
     if outcome.code is None:
-        return [f"hangs: {outcome.seconds:.0f} s"]
+        return [] if _endless(case) else [f"hangs: {outcome.seconds:.0f} s"]
     if outcome.memory > sandbox.MEMORY:
         wrong.append(f"{outcome.memory >> 20} MB of memory")
     if "Traceback (most recent call last)" in outcome.errors:
@@ -290,8 +290,15 @@ def _promised(argv: list[str]) -> list[str]:
     """The files below `out/` that a command says it writes, where it succeeds."""
     if {"--help", "--version", "--dry-run", "--replay"} & set(argv):
         return []
-    outs = [value for name, value in pairwise(argv) if name in ("-o", "--out", "--output", "--video", "--picture")]
-    return [value for value in outs if value.startswith("out/") and "\0" not in value]
+    names = {"-o": "out", "--out": "out", "--output": "out", "--video": "video", "--picture": "picture"}
+    outs = {names[name]: value for name, value in pairwise(argv) if name in names}  # of two, the last one counts
+    return [value for value in outs.values() if value.startswith("out/") and "\0" not in value]
+
+
+def _endless(case: Case) -> bool:
+    """Whether a command may go on for ever: a stream, which begins anew where it breaks off, without an early end."""
+    ends = [value for name, value in pairwise(case.argv) if name == "--end"]
+    return case.subject == "live" and not (ends and ends[-1].isdecimal() and int(ends[-1]) < 100)
 
 
 def half(path: Path) -> str:

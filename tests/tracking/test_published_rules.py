@@ -52,7 +52,7 @@ def follow(preset: Preset, script: list[tuple[float, float]]) -> tuple[Scripted,
 
 
 def test_the_long_term_tracker_searches_831_pixels_while_the_target_is_lost() -> None:
-    """SiamRPN++, section 4.4: under 0.8 the region grows at once, over 0.998 it shrinks again."""
+    """SiamRPN++, section 4.4, with PySOT's numbers: under 0.8 the region grows at once, over 0.998 it shrinks again."""
     low, high = (0.1, 0.1), (0.9, 0.1)
     net, states = follow(load_preset("siamrpn_r50_lt"), [high, low, low, high, (0.999, 0.1), high])
     assert [size for _, size in net.seen] == [255, 255, 831, 831, 831, 255]

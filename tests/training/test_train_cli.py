@@ -51,7 +51,7 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
         (["--set", "train.bacth=2"], "did you mean 'batch'?"),
         (["--set", "tran.batch=2"], "did you mean 'train'?"),
         (["--set", "train.batch=many"], "train.batch"),
-        (["--device", "tpu"], "expected the device cpu or cuda"),
+        (["--device", "tpu"], "the device 'tpu' is not available here; use 'cpu'"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(

@@ -60,7 +60,7 @@ class Track:
             "best": the best candidate's own box.
             "neighbours": the mean box of the best of the winner's 8 neighbours, by score with penalty and window.
             "neighbours_weighted": SiamCAR, section 3.3: winner and neighbours are ranked by the classification alone
-            (equation 9), and the boxes are weighted by classification times penalty.
+            (equation 9), and the boxes are weighted by classification times penalty (the paper names no weights).
             "upsampled": as in SiamCAR's published code, on enlarged maps.
         averaged: how many of the 8 neighbours both of these average (SiamCAR's k, section 3.3).
         scales: factors of the search pyramid; empty for heads that predict sizes.

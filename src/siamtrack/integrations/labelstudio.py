@@ -195,7 +195,8 @@ def _fetched(address: str, files: Path, folder: Path) -> Path:
             raise InputError(f"cannot fetch the video {url[:200]}: {reason(error)}") from error
         return path
     path = (files / address).resolve()
-    if not path.is_relative_to(files.resolve()) or not path.is_file():
+    # Path.is_file raises for names that are too long
+    if not path.is_relative_to(files.resolve()) or not os.path.isfile(path):  # noqa: PTH113
         raise InputError(f"no such video below {files}: {address[:200]}")
     return path
 

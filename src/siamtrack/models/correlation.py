@@ -60,7 +60,8 @@ class CorrelationMerge(nn.Module):
 
     Args:
         width: channels of each level's features.
-        levels: how many levels come in; each is correlated apart (SiamCAR, section 3.1).
+        levels: how many levels come in; each is correlated apart, which is the same as SiamCAR's
+            correlation of all levels in a row (section 3.1).
         output: channels after the merge.
         parts: of the concatenation: "depthwise" (the paper), "pixelwise" (each template cell against each search cell)
             and "search" (the search features).

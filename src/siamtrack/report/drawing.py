@@ -177,7 +177,7 @@ def draw_curves(ranked: Ranked, curve: str, axis: Axis, styles: Styles) -> Figur
 def draw_by_attribute(
     trackers: Sequence[Scored], curve: str, attributes: Sequence[str], axis: Axis, styles: Styles
 ) -> Figure:
-    """Draw one curve of each tracker for every attribute, in small axes of one scale, three to a row."""
+    """Draw one curve of each tracker by attribute, in small axes of one scale, three to a row (SiamCAR, figure 6)."""
     from matplotlib.figure import Figure
 
     count = len(attributes)
@@ -304,7 +304,7 @@ def draw_speed(ranked: Ranked, y: str, styles: Styles) -> Figure:
 
 
 def draw_radar(values: ByAttribute, attributes: Sequence[str], styles: Styles) -> Figure:
-    """Draw a metric of each attribute on spokes (SiamCAR, figure 6); the best value is at the spoke's end."""
+    """Draw a metric of each attribute on spokes; the best value is at the spoke's end."""
     from matplotlib.ticker import MaxNLocator
 
     figure, axes = _new_figure(len(values), height=4.6, polar=True)

@@ -25,6 +25,7 @@ from siamtrack.evaluation.jobs import Beat
 from siamtrack.io import read_as, whole_file, write_whole
 from siamtrack.models.siamese import Candidates, Matcher
 from siamtrack.models.weights import load_weights
+from siamtrack.tracking.torch_engine import check_device
 from siamtrack.training.log import Report
 from siamtrack.training.loop import RunOptions, train
 from siamtrack.training.validate import find_clips, validate
@@ -214,6 +215,7 @@ def open_study(
         report: called with each row of the training's log.
         stop: as in `RunOptions`; once it returns True, the work returns None.
     """
+    check_device(study.device)
     clips = find_clips(study.val, study.preset.train.validate_frames) if study.val else ()
     kept, tested = hold_out(ResidentSet.load(study.data))
 

@@ -88,16 +88,18 @@ def look(net: SiameseNet, preset: Preset, clip: VideoSequence, count: int, devic
 
 
 def channel_responses(seen: Seen) -> Tensor:
-    """(C, H, W) the depth-wise correlation of each channel (SiamRPN++, figure 5), of the last level.
+    """(C, H, W) the depth-wise correlation of each channel (SiamRPN++, figure 5), of conv4, the second of three levels.
 
-    Of heads with layers of their own before it (SiamRPN++, SiamBAN) their classification's; else the neck's features'.
+    Of fewer levels, the last. Of heads with layers of their own before it (SiamRPN++, SiamBAN) their classification's;
+    else the neck's features'.
     """
     net = seen.net
-    z, x = net.features(seen.template, True)[-1], net.features(seen.search, False)[-1]
+    templates, searches = net.features(seen.template, True), net.features(seen.search, False)
+    level = min(1, len(templates) - 1)
+    z, x = templates[level], searches[level]
     branches = [module for module in net.head.modules() if isinstance(module, DepthwiseBranch)]
-    if branches:
-        # The first half of the branches classify; the last of them looks at the last level.
-        branch = branches[len(branches) // 2 - 1]
+    if branches:  # the first half of them classify, a level each
+        branch = branches[level]
         z, x = branch.template(z), branch.search(x)
     return depthwise(z, x)[0]
 

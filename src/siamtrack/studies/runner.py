@@ -31,6 +31,7 @@ from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import read_as, write_whole
 from siamtrack.studies.papers import Row, Scale, Settings, Study
+from siamtrack.tracking.torch_engine import check_device
 from siamtrack.training.log import Report
 from siamtrack.training.loop import RunOptions, train
 
@@ -149,6 +150,7 @@ def open_rows(
 
     The work returns False once `stop` returns True; the same call goes on later.
     """
+    check_device(plan.device)
     clips = {name: _sequences(name, place, plan.frames) for name, place in plan.suites.items()}
     kept: dict[tuple[int, float], ResidentSet | None] = {}
 
@@ -265,7 +267,8 @@ def table(plan: Plan, results: Mapping[str, Sequence[Result]]) -> list[list[str]
     """
     rows = plan.rows()
     columns = list(dict.fromkeys(key for row in rows for key in row.paper if key[0] in plan.suites))
-    first = {suite: next(iter(metrics)) for found in results.values() for r in found for suite, metrics in r.items()}
+    # A suite whose truth a server keeps has no metrics here.
+    first = {suite: next(iter(m)) for found in results.values() for r in found for suite, m in r.items() if m}
     columns += [(suite, metric) for suite, metric in first.items() if all(suite != key[0] for key in columns)]
     elsewhere = list(dict.fromkeys(key for row in rows for key in row.paper if key not in columns))
     head = ["row", *(f"{suite} {metric}, {who}" for suite, metric in columns for who in ("paper", "ours"))]

@@ -112,8 +112,8 @@ def neighbours(ranking: Ranking, track: Track, winner: Tensor | None = None) -> 
 
     At the map's edge there may be fewer.
 
-    "neighbours_weighted" ranks and weights them by score with penalty, as the paper does. "neighbours" also counts the
-    window in the choice, and weights them equally.
+    "neighbours_weighted" ranks them by score with penalty, as the paper does, and weights them so, too; the paper does
+    not name its weights. "neighbours" also counts the window in the choice, and weights them equally.
 
     Raises:
         ConfigError: the candidates are not one square map.

@@ -98,7 +98,9 @@ def train(
     from siamtrack.apps.cli.progress import loading
 
     with loading("torch"):
-        _check_device(device)
+        from siamtrack.tracking.torch_engine import check_device
+
+    check_device(device)
     from siamtrack.apps.cli.train_logs import check_logs, open_log
 
     check_logs(log or [])
@@ -237,16 +239,6 @@ def _check_sources(changes: dict[str, Any], known: tuple[str, ...] | None) -> No
     for key in ("data.source_weights", "data.gaps"):
         named = [name.removeprefix(f"{key}.") for name in changes if name.startswith(f"{key}.")]
         check_sources([*named, *changes.get(key, ())], known, key)
-
-
-def _check_device(name: str) -> None:
-    import torch
-
-    kind = name.split(":")[0]
-    if kind not in ("cpu", "cuda"):
-        raise InputError(f"expected the device cpu or cuda; got '{name}'")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"the device '{name}' was asked for, but no CUDA GPU is usable here; use --device cpu")
 
 
 @contextmanager

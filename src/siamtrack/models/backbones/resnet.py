@@ -1,8 +1,9 @@
 """ResNet-18, 34 and 50 at stride 8 for tracking, with torchvision's parameter names.
 
-As SiamRPN++ (section 3.2) changes them: conv4 and conv5 keep stride 8 and are dilated by 2 and 4. Strided
-convolutions and the stem have no padding, so that the map stays centred on the crop, and the projections of
-shortcuts that change resolution or dilation are 3 x 3 convolutions (the published code).
+As SiamRPN++ (section 3.2) changes them: conv4 and conv5 keep stride 8 and are dilated, by 2 and 4 in the published
+code. As there, and against the words "paddings of all layers are kept", strided convolutions and the stem have no
+padding: only so has a template the 15 x 15 cells that the paper gives, and the map stays centred on the crop. The
+projections of shortcuts that change resolution or dilation are 3 x 3 convolutions (the published code).
 """
 
 from __future__ import annotations

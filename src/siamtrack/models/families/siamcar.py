@@ -34,7 +34,7 @@ class SiamCar:
         levels: which of conv2..conv5 are used (section 3.1).
         width: channels after the neck and in the head.
         correlations: what is concatenated a level: "depthwise" (section 3.1), "pixelwise", "search".
-        tower: number of convolutions of each tower (section 3.2).
+        tower: number of convolutions of each tower (published code).
         light: levels merged at the finest stride and separable towers with BatchNorm, for small backbones.
         template_cells: side of the template features' middle that is kept.
         unit: pixels that an untrained head predicts for each side.

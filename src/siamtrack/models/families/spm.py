@@ -91,6 +91,8 @@ class Spm:
         correlations: for small networks, in its place: what `LightRpnHead` concatenates.
         width: channels after a 1 x 1 projection, for small networks; 0 leaves the features as they are.
         template_cells: side of the coarse template's middle: 6, or 7 with a projection.
+        search_cells: side of the coarse search features' middle; 0 for all. The paper's coarse stage uses "central
+            features without padding" (section 4.1): 24 of 34 cells in the published code.
         squeeze: channels after the relation network's 1 x 1 convolution.
         ratios: height / width of the anchors.
         scale: side of the anchors in strides.
@@ -117,6 +119,7 @@ class Spm:
     correlations: tuple[CorrelationPart, ...] = ()
     width: int = Field(default=0, ge=0, le=1024)
     template_cells: int = Field(default=6, ge=3, le=64)
+    search_cells: int = Field(default=0, ge=0, le=128)
     squeeze: int = Field(default=256, ge=1, le=1024)
     ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: int = Field(default=8, ge=1, le=64)
@@ -137,7 +140,7 @@ class Spm:
             coarse = FuseLevels(tuple(channels[i] for i in self.levels), width, self.template_cells)
         at = {level: i for i, level in enumerate(levels)}
         first_maps, second_maps = tuple(at[i] for i in self.levels), tuple(at[i] for i in fine_levels)
-        neck = SpmNeck(coarse, first_maps, second_maps, self.template_cells)
+        neck = SpmNeck(coarse, first_maps, second_maps, self.template_cells, self.search_cells)
         anchors = len(self.ratios)
         first: Head = RpnHead((width,), anchors, self.correlation, gain=self.correlation_gain)
         if self.correlations:
@@ -189,7 +192,7 @@ class StageFusion:
         mode: "series" believes the fine stage alone; "series_parallel" blends both stages.
         cls_weight: W_cls, of the fine score in the blend; the coarse one has 1 - W_cls.
         box_weight: W_box: the boxes are averaged with the coarse score and W_box times the fine score as weights.
-        low_score: share of the best coarse score below which a proposal scores 0; 0 for none.
+        low_score: share of the best coarse score below which a proposal is no candidate; 0 for none.
     """
 
     count: int = 9
@@ -217,22 +220,29 @@ class SpmNeck(Neck):
         coarse_levels: indices of the maps that it gets.
         fine_levels: indices of the maps that the fine stage gets, unchanged.
         template_cells: side of the coarse template's middle.
+        search_cells: the same of search regions; 0 for all cells.
     """
 
     def __init__(
-        self, coarse: Neck, coarse_levels: tuple[int, ...], fine_levels: tuple[int, ...], template_cells: int
+        self,
+        coarse: Neck,
+        coarse_levels: tuple[int, ...],
+        fine_levels: tuple[int, ...],
+        template_cells: int,
+        search_cells: int,
     ) -> None:
         super().__init__()
         self.coarse = coarse
         self.coarse_levels = coarse_levels
         self.fine_levels = fine_levels
         self.template_cells = template_cells
+        self.search_cells = search_cells
 
     def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
         """Backbone maps -> the coarse stage's map, then the fine stage's."""
         (coarse,) = self.coarse(tuple(features[i] for i in self.coarse_levels), template)
-        if template:
-            coarse = centre_cells(coarse, self.template_cells)
+        if cells := self.template_cells if template else self.search_cells:
+            coarse = centre_cells(coarse, cells)
         return (coarse, *(features[i] for i in self.fine_levels))
 
     def adopt(self, other: Neck, maps: Sequence[LinearMap]) -> None:
@@ -314,13 +324,13 @@ class SpmNet(SiameseNet):
         boxes = torch.cat([found.centres, found.sizes], -1)
         last = centred(sizes, size)
         index = propose(cxcywh_to_xyxy(boxes), found.scores, last, self.fusion.count, self.fusion.overlap)
+        if self.fusion.low_score:
+            weak = found.scores.gather(1, index) < self.fusion.low_score * found.scores.amax(1, keepdim=True)
+            index = torch.where(weak, index[:, -1:], index)  # in their place the nearest one again
         boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         logits, offsets = fine(template[1], self.pool(features[1:], cxcywh_to_xyxy(boxes), size))
         coarse, second = found.scores.gather(1, index), logits.float().softmax(-1)[..., 1]
         scores, boxes = self.fusion.fuse(coarse, second, boxes, refine_boxes(boxes, offsets))
-        if self.fusion.low_score:
-            weak = coarse[:, :-1] < self.fusion.low_score * found.scores.amax(1, keepdim=True)
-            scores = torch.cat([scores[:, :-1].masked_fill(weak, 0.0), scores[:, -1:]], 1)
         positions = (boxes[..., :2] / size * 2 - 1).clamp(-1, 1)
         return Candidates(boxes[..., :2], boxes[..., 2:], scores, positions)
 
