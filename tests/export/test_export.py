@@ -28,8 +28,8 @@ SETTINGS: dict[str, tuple[Any, Track, Crops]] = {
         Track(select="neighbours_weighted"), CROPS,
     ),
     "siamfc": (
-        SiamFc(**LITE, level=3, gain=0.02, enlarge=4),
-        Track(scales=(0.96, 1.0, 1.04), scale_penalty=0.97), Crops(template=63, search=95, rounding="siamfc"),
+        SiamFc(**LITE, level=3, gain=0.02, enlarge=4, scales=(0.96, 1.0, 1.04), scale_penalty=0.97),
+        Track(), Crops(template=63, search=95, rounding="siamfc"),
     ),
     "dasiamrpn": (
         SiamRpn(**LITE, level=3, scale=4, correlations=PARTS),

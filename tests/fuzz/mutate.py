@@ -523,7 +523,7 @@ def _value(word: str, draw: Draw) -> str:
     numbers = [str(number) for number in _NUMBERS if number != 10**400]
     settings = [
         f"{key}={draw.choice([*numbers, 'x', '[]', '[1]', 'true', '{}', '[' * 500, '0.3,0.4'])}"
-        for key in ("track.window", "track.scales", "crops.search", "crops.template", "train.steps", "train.batch",
+        for key in ("track.window", "model.scales", "crops.search", "crops.template", "train.steps", "train.batch",
                     "train.lr", "data.gap", "data.flip", "data.search", "model.width", "model.backbone", "name", "x.y",
                     "train.seed", "train.ema", "data.search.shift", "track", "model.levels", "train.batch_shards")
     ]  # fmt: skip

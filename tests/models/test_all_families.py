@@ -191,16 +191,17 @@ def ten_crops(frames: list[np.ndarray], boxes: np.ndarray) -> ResidentSet:
 
 PARTS = ("depthwise", "pixelwise", "search")
 LITE: dict[str, Any] = {"backbone": "efficientnet_lite0"}
-PYRAMID = Track(window=0.2, penalty=0, rate=0.3, scales=(0.96, 1.0, 1.04), scale_penalty=0.97)
+SEARCHED = Track(window=0.2, penalty=0, rate=0.3)
+PYRAMID: dict[str, Any] = {"scales": (0.96, 1.0, 1.04), "scale_penalty": 0.97}
 ANCHORED = Track(window=0.2, penalty=0.05, rate=0.5)
 OVERFIT: dict[str, tuple[Any, Track, int]] = {
-    "siamfc": (SiamFc(**LITE, level=3, width=32, gain=0.02, learned=True, enlarge=8), PYRAMID, 0),
+    "siamfc": (SiamFc(**LITE, **PYRAMID, level=3, width=32, gain=0.02, learned=True, enlarge=8), SEARCHED, 0),
     "sa_siam": (
         SaSiam(
-            **LITE, level=3, width=32, semantic_backbone="efficientnet_lite0", semantic_levels=(3, 4), fused=32,
-            template_cells=7, gain=0.02, learned=True, enlarge=8,
+            **LITE, **PYRAMID, level=3, width=32, semantic_backbone="efficientnet_lite0", semantic_levels=(3, 4),
+            fused=32, template_cells=7, gain=0.02, learned=True, enlarge=8,
         ),
-        PYRAMID, 127,
+        SEARCHED, 127,
     ),
     "siamrpn": (SiamRpn(**LITE, level=3, width=32, scale=4, correlations=PARTS), ANCHORED, 0),
     "siamrpn++": (

@@ -21,14 +21,14 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.families.siamfc import PointCoder, ScoreHead, response_labels, siamfc_loss
+from siamtrack.models.families.siamfc import PointCoder, ScoreHead, SearchPyramid, response_labels, siamfc_loss
 from siamtrack.models.losses import weighted
 from siamtrack.models.necks import FuseLevels
 from siamtrack.models.siamese import SiameseNet
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Plain:
+class Plain(SearchPyramid):
     """The smallest family that tracks: one level, one correlation."""
 
     family: Literal["plain"] = "plain"
@@ -52,13 +52,11 @@ PRESET = """
 [model]
 family = "plain"
 width = 8
+scales = [0.96, 1.0, 1.04]
 
 [crops]
 template = 63
 search = 127
-
-[track]
-scales = [0.96, 1.0, 1.04]
 
 [train]
 steps = 2

@@ -10,6 +10,7 @@ import torch
 
 from references import REFERENCES
 from siamtrack.config import load_preset, preset_from_json, preset_to_json
+from siamtrack.models.families.siamfc import SearchPyramid
 from siamtrack.presets import preset_names
 
 PARAMETERS = {
@@ -68,10 +69,11 @@ def test_numbers_of_siamcar_and_siamfc_are_the_recorded_ones(shared: Path) -> No
         tuned = load_preset(f"siamcar_r50_{suffix}").track
         assert [tuned.rate, tuned.penalty, tuned.window] == car["config"]["HP_SEARCH"][key]
     fc = json.loads((networks / "siamfc.json").read_text())["config"]
-    ours = load_preset("siamfc").track
-    assert (ours.window, ours.rate, ours.scale_penalty) == (
+    ours, search = load_preset("siamfc").track, load_preset("siamfc").model
+    assert isinstance(search, SearchPyramid)
+    assert (ours.window, ours.rate, search.scale_penalty) == (
         fc["window_influence"],
         fc["scale_lr"],
         fc["scale_penalty"],
     )
-    assert ours.scales == pytest.approx([fc["scale_step"] ** i for i in (-1, 0, 1)])
+    assert search.scales == pytest.approx([fc["scale_step"] ** i for i in (-1, 0, 1)])

@@ -12,6 +12,7 @@ from torch import Tensor
 from siamtrack.config import Preset, Track
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
+from siamtrack.models.families import SiamFc
 from siamtrack.models.siamese import Candidates, Template
 from siamtrack.tracking.distractors import Memory, recall, remember
 from siamtrack.tracking.distractors import _updated as updated
@@ -115,9 +116,9 @@ def test_targets_remember_apart() -> None:
 
 
 def test_a_memory_needs_candidates_with_sizes() -> None:
-    track = Track(rerank=4, scales=(0.96, 1.0, 1.04))
+    preset = replace(PRESET, model=SiamFc(), track=Track(rerank=4))
     with pytest.raises(ConfigError, match="rerank"):
-        start(Blobs(), replace(PRESET, track=track), scene((100, 120), None), (88, 108, 24, 24))
+        start(Blobs(), preset, scene((100, 120), None), (88, 108, 24, 24))
 
 
 def test_the_search_grows_from_local_to_global() -> None:

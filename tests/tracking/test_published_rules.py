@@ -14,6 +14,7 @@ from siamtrack.config import Preset, Track, load_preset
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import xyxy_to_xywh
 from siamtrack.geometry.grid import grid_points, grid_positions
+from siamtrack.models.families.siamfc import SearchPyramid
 from siamtrack.models.siamese import Candidates, Template
 from siamtrack.tracking.select import best, neighbours, rank, upsampled
 from siamtrack.tracking.state import TrackState, start, step
@@ -105,14 +106,16 @@ class Pyramid:
 @pytest.mark.parametrize(("peaks", "grows"), [([1.0, 1.0, 3.0], True), ([3.0, 1.0, 1.0], False)])
 def test_siamfc_searches_three_scales(peaks: list[float], grows: bool) -> None:
     preset = load_preset("siamfc")
-    assert len(preset.track.scales) == 3 and preset.track.scales[1] == 1
+    assert isinstance(preset.model, SearchPyramid)
+    scales = preset.model.scales
+    assert len(scales) == 3 and scales[1] == 1
     preset = replace(preset, crops=replace(preset.crops, rounding="none"))
     net = Pyramid(peaks)
     ramp = np.broadcast_to((np.arange(320) * 0.75).astype(np.uint8)[None, :, None], (240, 320, 3)).copy()
     state = step(net, preset, ramp, start(net, preset, ramp, BOX))
     ratios = np.array(net.widths) / net.widths[1]
-    assert ratios == pytest.approx(np.array(preset.track.scales), abs=0.02)
-    factor = 1 + preset.track.rate * (preset.track.scales[2 if grows else 0] - 1)
+    assert ratios == pytest.approx(np.array(scales), abs=0.02)
+    factor = 1 + preset.track.rate * (scales[2 if grows else 0] - 1)
     assert xyxy_to_xywh(state.boxes)[0, 2:].tolist() == pytest.approx([40 * factor] * 2, rel=1e-4)
 
 
@@ -177,7 +180,7 @@ def test_the_template_bounds_how_far_the_fine_peak_is_looked_for() -> None:
     [
         ({"response_size": 0}, "neighbours", "track.select 'neighbours'"),
         ({"response_size": 0}, "neighbours_weighted", "track.select 'neighbours_weighted'"),
-        ({"sizes": None}, "best", "track.scales"),
+        ({"sizes": None}, "best", "model.scales"),
     ],
 )
 def test_a_selection_that_the_network_cannot_serve_is_one_line(
@@ -205,5 +208,5 @@ def test_a_memory_of_places_without_sizes_is_refused() -> None:
 
     preset = Preset("places", track=Track(rerank=2))
     net = Places([(0.5, 0.4)])
-    with pytest.raises(ConfigError, match=r"track\.(scales|rerank)"):
+    with pytest.raises(ConfigError, match=r"model\.scales|track\.rerank"):
         step(net, preset, FRAME, start(net, preset, FRAME, BOX))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from siamtrack.config import Track
 from siamtrack.geometry.grid import grid_points, grid_positions
+from siamtrack.models.families.siamfc import SearchPyramid
 from siamtrack.models.siamese import Candidates
 from siamtrack.tracking.select import Choice, best, neighbours, pyramid, rank, shape_penalty
 
@@ -85,17 +86,18 @@ def test_each_target_of_a_batch_is_ranked_on_its_own() -> None:
 
 
 def test_the_pyramid_takes_the_scale_of_the_highest_peak() -> None:
-    track = Track(scales=(0.9, 1.0, 1.1), scale_penalty=0.97, window=0.1, rate=0.6)
+    search, track = SearchPyramid((0.9, 1.0, 1.1), 0.97), Track(window=0.1, rate=0.6)
     scores = torch.rand(3, CELLS**2, generator=torch.Generator().manual_seed(2)) * 0.2
     scores[2, 14 * CELLS + 11] = 5.0
     points = grid_points(CELLS, 8, 255)[None].expand(3, -1, -1)
     found = Candidates(points, None, scores, grid_positions(CELLS), CELLS)
-    chosen = pyramid(found, torch.tensor([[50.0, 30.0]]), 255, track)
+    previous = torch.tensor([[50.0, 30.0]])
+    chosen = pyramid(found, previous, 255, search, track)
     assert torch.allclose(chosen.sizes, torch.tensor([[55.0, 33.0]]))
     assert torch.allclose(chosen.centres[0], 127.5 + (grid_points(CELLS, 8, 255)[14 * CELLS + 11] - 127.5) * 1.1)
     # A peak that is higher by less than the damping takes away does not win.
     scores[1, 12 * CELLS + 12] = 4.9
-    assert torch.allclose(pyramid(found, torch.tensor([[50.0, 30.0]]), 255, track).sizes, torch.tensor([[50.0, 30.0]]))
+    assert torch.allclose(pyramid(found, previous, 255, search, track).sizes, previous)
 
 
 def five_by_five(classes: list[list[float]], quality: list[list[float]]) -> Candidates:

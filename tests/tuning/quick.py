@@ -43,8 +43,8 @@ class QuickTracker:
         self._track = track
 
     def init(self, frame: np.ndarray, box: Any) -> None:
-        if self._track.scales:
-            raise InputError("no pyramid here")
+        if self._track.select == "upsampled":
+            raise InputError("no map here")
 
     def update(self, frame: np.ndarray) -> tuple[float, float, float, float]:
         rows, columns = (frame[..., 0] == 255).nonzero()

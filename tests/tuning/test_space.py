@@ -14,11 +14,11 @@ PRESET = Preset("plain", track=Track(window=0.35, penalty=0.1))
 
 
 def test_a_grid_is_read_as_toml_values_and_bare_words() -> None:
-    texts = ["track.window=0.3,0.4", "track.select = best, neighbours", "track.scales=[],[0.96,1.0,1.04]"]
+    texts = ["track.window=0.3,0.4", "track.select = best, neighbours", "model.scales=[1.0],[0.96,1.0,1.04]"]
     assert parse_grid(texts) == {
         "track.window": [0.3, 0.4],
         "track.select": ["best", "neighbours"],
-        "track.scales": [[], [0.96, 1.0, 1.04]],
+        "model.scales": [[1.0], [0.96, 1.0, 1.04]],
     }
 
 
@@ -66,10 +66,11 @@ def test_one_value_a_key_is_no_choice() -> None:
 
 
 def test_values_take_the_presets_type_rise_and_come_once() -> None:
-    space = make_space(PRESET, {"track.window": [1, 0.5, 0, 0.5], "track.scales": [[], [0.9, 1, 1.1]]})
+    pyramid = Preset("fc", model=SiamFc())
+    space = make_space(pyramid, {"track.window": [1, 0.5, 0, 0.5], "model.scales": [[1], [0.9, 1, 1.1]]})
     assert space.axes[0].values == (0.0, 0.5, 1.0) and type(space.axes[0].values[0]) is float
     assert space.axes[0].ordered and not space.axes[1].ordered
-    assert space.axes[1].values == ((), (0.9, 1.0, 1.1))
+    assert space.axes[1].values == ((1.0,), (0.9, 1.0, 1.1))
     assert len(space.settings()) == 6
 
 
@@ -93,6 +94,5 @@ def test_only_a_blend_of_two_branches_has_its_weight_tuned() -> None:
 
 
 def test_the_default_grid_is_valid_for_every_kind_of_head() -> None:
-    pyramid = Preset("fc", model=SiamFc(), track=Track(scales=(0.96, 1.0, 1.04)))
-    for preset in (PRESET, pyramid, Preset("sa", model=SaSiam())):
+    for preset in (PRESET, Preset("fc", model=SiamFc()), Preset("sa", model=SaSiam())):
         assert len(make_space(preset, default_grid(preset)).settings()) >= 5

@@ -114,8 +114,8 @@ def test_several_processes_find_the_same_and_a_failing_one_loses_nothing(tmp_pat
 
 def test_a_run_that_fails_is_told_and_what_was_done_is_kept(tmp_path: Path) -> None:
     found = sequences(tmp_path / "data", {"a": 0.4, "b": 0.4})
-    grid = {"track.scales": [[], [0.9, 1.0, 1.1]]}
-    with pytest.raises(InputError, match="no pyramid"):
+    grid = {"track.select": ["best", "upsampled"]}
+    with pytest.raises(InputError, match="no map"):
         run(tmp_path, found, plan(grid))
     assert len(Ledger.open(tmp_path / "scores.jsonl", QuickVariants().identity)) == 1
 

@@ -110,8 +110,8 @@ def _migrated(table: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _family_facts(table: dict[str, Any]) -> dict[str, Any]:
-    """A stored preset with the settings of its family moved from `train` into `model`, as they were in force."""
-    train, family = table.get("train"), family_class(_family_name(table))
+    """A stored preset with the settings of its family moved out of `train` and `track`, as they were in force."""
+    train, track, family = table.get("train"), table.get("track"), family_class(_family_name(table))
     if family is None:
         return table
     defaults = {field.name: field.default for field in fields(family)}
@@ -121,6 +121,11 @@ def _family_facts(table: dict[str, Any]) -> dict[str, Any]:
             if key in train and key in defaults:
                 moved.setdefault(key, train[key])
         train = {key: value for key, value in train.items() if key not in ("loss_weights", "smooth_l1")}
+    if isinstance(track, dict):
+        for key in ("scales", "scale_penalty"):
+            if key in track and key in defaults:
+                moved.setdefault(key, track[key])
+        track = {key: value for key, value in track.items() if key not in ("scales", "scale_penalty")}
     weights, full = moved.get("loss_weights"), defaults.get("loss_weights")
     if isinstance(weights, list) and isinstance(full, tuple):
         # An ablation without some of the terms had fewer weights.
@@ -128,7 +133,8 @@ def _family_facts(table: dict[str, Any]) -> dict[str, Any]:
     if "alignment" in defaults:
         moved.setdefault("alignment", "stride")
         moved.setdefault("low_score", 0.0)
-    return table | {"model": moved} | ({"train": train} if isinstance(train, dict) else {})
+    sections = {"model": moved, "train": train, "track": track}
+    return table | {name: section for name, section in sections.items() if isinstance(section, dict)}
 
 
 def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:

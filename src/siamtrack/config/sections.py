@@ -63,8 +63,6 @@ class Track:
             (equation 9), and the boxes are weighted by classification times penalty (the paper names no weights).
             "upsampled": as in SiamCAR's published code, on enlarged maps.
         averaged: how many of the 8 neighbours both of these average (SiamCAR's k, section 3.3).
-        scales: factors of the search pyramid; empty for heads that predict sizes.
-        scale_penalty: factor on the response of every scale but the middle one (SiamFC, section 4.1).
         smallest_side: no box becomes narrower or lower than this many frame pixels (PySOT: 10).
         published_rate: for "upsampled", the size's rate of SiamCAR's published code, whose penalty compares the new
             size in frame pixels with the old one in crop pixels, and whose classification may exceed 1.
@@ -89,8 +87,6 @@ class Track:
     rate: float = Field(default=0.35, ge=0, le=1)
     select: Literal["best", "neighbours", "neighbours_weighted", "upsampled"] = "best"
     averaged: int = Field(default=3, ge=1, le=8)
-    scales: tuple[float, ...] = ()
-    scale_penalty: float = Field(default=1.0, gt=0, le=1)
     smallest_side: float = Field(default=4.0, ge=1, le=100)
     published_rate: bool = False
     lost_search: int = Field(default=0, ge=0, le=2047)

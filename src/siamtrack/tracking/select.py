@@ -16,6 +16,7 @@ from siamtrack.config import Track
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.crop import context_side
 from siamtrack.geometry.grid import cosine_window, grid_points
+from siamtrack.models.families.siamfc import SearchPyramid
 from siamtrack.models.siamese import Candidates
 
 # SiamCAR, section 3.3: the n = 8 neighbours, of which the k = `track.averaged` best are averaged.
@@ -86,7 +87,9 @@ def rank(found: Candidates, previous: Tensor, track: Track) -> Ranking:
         ConfigError: the candidates have no sizes.
     """
     if found.sizes is None:
-        raise ConfigError("this network finds places without sizes: set track.scales, such as [0.96, 1.0, 1.04]")
+        raise ConfigError(
+            "this network finds places without sizes: its family needs a search pyramid, as SiamFC's (model.scales)"
+        )
     alone = track.select == "neighbours_weighted" and found.classes is not None
     scores = found.classes if alone and found.classes is not None else found.scores
     penalty = shape_penalty(found.sizes, previous, track.penalty)
@@ -147,22 +150,23 @@ def _take(values: Tensor, index: Tensor) -> Tensor:
     return values.reshape(-1, width).index_select(0, (first + index).flatten()).reshape(count, -1, width)
 
 
-def pyramid(found: Candidates, previous: Tensor, size: int, track: Track) -> Choice:
+def pyramid(found: Candidates, previous: Tensor, size: int, search: SearchPyramid, track: Track) -> Choice:
     """SiamFC's choice among the scales of a search pyramid (SiamFC, section 4.1).
 
-    The scale whose response peaks highest wins, all but the middle one damped by `track.scale_penalty`; its
+    The scale whose response peaks highest wins, all but the middle one damped by `scale_penalty`; its
     response, scaled to sum 1, is blended with the window; the size follows at the constant `track.rate`.
 
     Args:
         found: (N * S, K) candidates without sizes, S scales of a target in a row.
         previous: (N, 2) the targets' sizes in pixels of the middle scale's crop.
         size: side of the crops.
-        track: scales, scale_penalty, window, rate.
+        search: scales and scale_penalty.
+        track: window and rate.
     """
-    scales = torch.tensor(track.scales).to(found.scores.device, non_blocking=True)
-    count, middle = len(track.scales), len(track.scales) // 2
+    scales = torch.tensor(search.scales).to(found.scores.device, non_blocking=True)
+    count, middle = len(search.scales), len(search.scales) // 2
     response = found.scores.reshape(-1, count, found.scores.shape[1])
-    damping = torch.tensor([1.0 if i == middle else track.scale_penalty for i in range(count)])
+    damping = torch.tensor([1.0 if i == middle else search.scale_penalty for i in range(count)])
     # Damped before the maximum: OpenVINO leaves out a factor for each row that follows one, for several targets.
     damped = response * damping.to(response.device, non_blocking=True)[:, None]
     winner = damped.amax(2).argmax(1, keepdim=True)

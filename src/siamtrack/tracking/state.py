@@ -13,6 +13,7 @@ from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.crop import mean_colour
 from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, frame_size
+from siamtrack.models.families.siamfc import SearchPyramid
 from siamtrack.models.siamese import Candidates, Matcher, Template, joined
 from siamtrack.tracking import select
 from siamtrack.tracking.distractors import Memory, remember, rerank
@@ -94,8 +95,8 @@ def start(net: Matcher, preset: Preset, frame: Frame, boxes: Boxes, device: torc
         ConfigError: the preset wants distractors re-ranked, which its way of selecting cannot do.
     """
     track = preset.track
-    if track.rerank and (track.scales or track.select == "upsampled"):
-        raise ConfigError("track.rerank works neither with track.select 'upsampled' nor with track.scales; set it to 0")
+    if track.rerank and (isinstance(preset.model, SearchPyramid) or track.select == "upsampled"):
+        raise ConfigError("track.rerank works neither with track.select 'upsampled' nor with model.scales; set it to 0")
     with torch.inference_mode():
         return begin(net, preset, frame, as_boxes(boxes, frame_size(frame)), device)
 
@@ -209,17 +210,16 @@ def _matched(net: Matcher, template: Template, patch: Tensor, sizes: Tensor) -> 
 
 def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tuple[Choice, Memory | None]:
     """Cut the search regions, match them and choose, all in crop pixels."""
-    track, memory = preset.track, state.memory
+    track, model, memory = preset.track, preset.model, state.memory
     if view.size > preset.crops.search:
         track = replace(track, window=_LOST_WINDOW)
     previous = view.sizes_of(state.boxes)
-    if track.scales:
-        factors = torch.tensor(track.scales)
-        template = tuple(repeated(level, len(track.scales)) for level in state.template)
-        zoomed = view.pyramid(factors)
-        sizes = zoomed.sizes_of(repeated(state.boxes, len(track.scales)))
+    if isinstance(model, SearchPyramid):
+        template = tuple(repeated(level, len(model.scales)) for level in state.template)
+        zoomed = view.pyramid(torch.tensor(model.scales))
+        sizes = zoomed.sizes_of(repeated(state.boxes, len(model.scales)))
         found = _matched(net, template, zoomed.pixels(), sizes)
-        return select.pyramid(found, previous, view.size, track), None
+        return select.pyramid(found, previous, view.size, model, track), None
     found = _matched(net, state.template, view.pixels(), previous)
     if track.select == "upsampled":
         return select.upsampled(found, previous, view.size, track, preset.crops.template, view.scale), None

@@ -24,6 +24,7 @@ from siamtrack.config import Preset, Track, changed_preset
 from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.models.families.sa_siam import SaSiam
+from siamtrack.models.families.siamfc import SearchPyramid
 
 Setting = tuple[Any, ...]
 """One value for each axis of a space, in the order of the axes."""
@@ -94,6 +95,8 @@ class Space:
 def tunable_keys(preset: Preset) -> list[str]:
     """The dotted keys that can be tuned without training again."""
     keys = [f"track.{field.name}" for field in fields(Track)]
+    if isinstance(preset.model, SearchPyramid):
+        keys += [f"model.{field.name}" for field in fields(SearchPyramid)]
     blends = isinstance(preset.model, SaSiam) and preset.model.branches == "both"
     return [*keys, _APPEARANCE] if blends else keys
 
@@ -106,11 +109,11 @@ def default_grid(preset: Preset) -> dict[str, list[Any]]:
     """
     if _APPEARANCE in tunable_keys(preset):
         return {_APPEARANCE: [0.1, 0.3, 0.5, 0.7, 0.9]}
-    if preset.track.scales:
+    if isinstance(preset.model, SearchPyramid):
         return {
             "track.window": [0.1, 0.2, 0.3, 0.4],
             "track.rate": [0.3, 0.45, 0.6],
-            "track.scale_penalty": [0.95, 0.975, 1.0],
+            "model.scale_penalty": [0.95, 0.975, 1.0],
         }
     return {
         "track.window": [0.2, 0.3, 0.4, 0.5],
@@ -134,7 +137,7 @@ def make_space(preset: Preset, grid: Mapping[str, Sequence[Any]]) -> Space:
     axes = []
     for key, values in grid.items():
         if key not in known:
-            keys = "those of [track]" + (f" and {_APPEARANCE}" if _APPEARANCE in known else "")
+            keys = ", ".join(["those of [track]", *(name for name in known if name.startswith("model."))])
             hint = did_you_mean(key, known)
             raise ConfigError(f"--grid: unknown key '{key}'{hint} Keys that can be tuned: {keys}")
         # read back from a preset, a value has the type that the preset gives it: 1 is 1.0

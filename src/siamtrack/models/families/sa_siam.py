@@ -1,7 +1,7 @@
 """SA-Siam (He et al., CVPR 2018): SiamFC's appearance branch and a semantic branch, trained apart and blended.
 
 The template is z^s, as wide as the search region (`crops.template_crop`); the appearance branch uses its middle, which
-for networks without padding equals the narrow template. Scales are searched by `track.scales`.
+for networks without padding equals the narrow template. Scales are searched as SiamFC's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.families.siamfc import PointCoder, ScoreHead, response_labels, siamfc_loss
+from siamtrack.models.families.siamfc import PointCoder, ScoreHead, SearchPyramid, response_labels, siamfc_loss
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck, centre_cells, odd_cells, projection, resized
 from siamtrack.models.siamese import Backbone, Head, Maps, Neck, Normalise, SiameseNet
@@ -34,7 +34,7 @@ _BRANCHES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class SaSiam:
+class SaSiam(SearchPyramid):
     """Fields are the paper's choices and ablations (table 1, section 4.3); the defaults are the published tracker.
 
     The paper gives neither the gain of the responses nor how to combine layers of different sizes; see `ScoreHead` and

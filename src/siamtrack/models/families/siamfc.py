@@ -1,6 +1,6 @@
 """SiamFC (Bertinetto et al., ECCV workshops 2016): cross-correlation of one level, places only.
 
-The target's scale comes from a search pyramid: `track.scales`. SA-Siam has the same head, coder and loss.
+The target's scale comes from a search pyramid. SA-Siam has the same head, coder, loss and pyramid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,22 @@ from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
 
 
 @pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class SiamFc:
+class SearchPyramid:
+    """How a family whose network finds places without sizes follows sizes: it looks at several scales.
+
+    The defaults are those of siamfc-pytorch.
+
+    Attributes:
+        scales: factors on the search region's sides, the middle one 1.
+        scale_penalty: factor on the response of every scale but the middle one (SiamFC, section 4.1).
+    """
+
+    scales: tuple[float, ...] = Field(default=(1 / 1.0375, 1.0, 1.0375), min_length=1, max_length=9)
+    scale_penalty: float = Field(default=0.9745, gt=0, le=1)
+
+
+@pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class SiamFc(SearchPyramid):
     """Fields are the paper's choices; the defaults are those of siamfc-pytorch.
 
     Attributes:
