@@ -131,6 +131,18 @@ def test_weights_on_the_way_are_kept_where_wanted(
     assert read_metadata(out / kept[0])["pairs"] == "40"
 
 
+def test_a_resumed_run_keeps_the_same_weights_on_the_way(home: Path, preset: Preset, crops: ResidentPairs) -> None:
+    keeping = replace(preset, train=replace(preset.train, keep_every=4))
+    train(keeping, crops, home / "kept-whole")
+    train(keeping, crops, home / "kept-pieces", RunOptions(until=7))
+    train(keeping, crops, home / "kept-pieces", RunOptions(resume=True))
+    whole, pieces = (
+        {path.name: path.read_bytes() for path in (home / name).glob("tiny-*.safetensors")}
+        for name in ("kept-whole", "kept-pieces")
+    )
+    assert whole == pieces and len(whole) == 5
+
+
 def kill_at(home: Path, out: Path, moment: str, number: int, preset: str = "tiny.toml") -> None:
     script = [
         sys.executable,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -226,7 +227,13 @@ def build_network(
             old = first.model.build()
             load_weights(path, old)
             seed, batch = preset.train.seed, 32
-            carry_head(old, net, (data.draw(batch, seed, 0, step)[0].search.cpu() for step in range(_FITTED // batch)))
+            crops = (data.draw(batch, seed, 0, step)[0].search.cpu() for step in range(_FITTED // batch))
+            shares = ", ".join(f"{share:.0%}" for share in carry_head(old, net, crops))
+            warnings.warn(
+                f"the head comes from {preset.train.start_from}; level by level, a linear map of the new backbone's "
+                f"features gives {shares} of those that it knows",
+                stacklevel=2,
+            )
         else:
             load_weights(path, net)
     elif pretrain:
