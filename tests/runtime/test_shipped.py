@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -32,3 +36,19 @@ def test_an_exported_model_follows_as_its_weights_do(name: str, runtime: str) ->
         found, expected = ([result.box for result in results] for results in (ours, torchs))
         np.testing.assert_allclose(found, expected, atol=0.05, err_msg=f"frame {number}")
         assert [result.status for result in ours] == [result.status for result in torchs]
+
+
+def test_a_shipped_model_is_exported_without_torch(tmp_path: Path) -> None:
+    out = tmp_path / "made.onnx"
+    code = "import sys; from siamtrack.apps.cli.main import run\ntry: run()\nfinally: assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code, "export", "siamcar_pico", "--out", str(out)], check=True)
+    path = packaged_export("siamcar_pico")
+    assert path is not None and out.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.slow
+def test_what_ships_is_what_an_export_writes(tmp_path: Path) -> None:
+    from siamtrack.export import export_model
+
+    path = packaged_export("siamcar_pico")
+    assert path is not None and export_model("siamcar_pico").SerializeToString() == path.read_bytes()
