@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePosixPath
 
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import IMAGES, Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
 
@@ -98,7 +98,7 @@ def read_xml(archive: Archive, member: str, report_problem: ReportProblem) -> ET
     try:
         return ET.fromstring(archive.read(member))
     except (ET.ParseError, DataError, ValueError, LookupError) as error:
-        report_problem(Problem("unreadable annotation", archive.where(member), str(error)))
+        report_problem(Problem("unreadable annotation", archive.where(member), reason(error)))
         return None
 
 

@@ -12,7 +12,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size
 
@@ -69,7 +69,7 @@ def _read(archive: Archive, split: str, member: str, report_problem: ReportProbl
                     box = x0, y0, x1, y1
                     yield ObjectBox(image, f"{split}/{segment}", frame, box, name, f"{split}/{video}+{kind}")
     except (csv.Error, UnicodeDecodeError, DataError, OSError) as error:
-        refuse(str(error))
+        refuse(reason(error))
 
 
 YOUTUBEBB = ObjectLayout("youtubebb", "YouTube-BB: yt_bb_detection_*.csv and decoded frames", _find, _read)
