@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from typing import TextIO
 
 from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive
@@ -19,6 +20,7 @@ from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportPro
 _COLUMNS = 10
 _STEP = 1000  # milliseconds between annotations
 _MOST_REFUSED = 10_000
+_LONGEST_LINE = 65_536
 
 
 def _find(archive: Archive) -> dict[str, str]:
@@ -37,8 +39,8 @@ def _read(archive: Archive, split: str, member: str, report_problem: ReportProbl
     image, size = "", None
     try:
         with archive.open(member) as stream:
-            lines = csv.reader(io.TextIOWrapper(stream, encoding="utf-8", newline=""))
-            for number, row in enumerate(lines, 1):
+            text = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+            for number, row in enumerate(csv.reader(_lines(text)), 1):
                 if number == 1 and row[:1] == ["youtube_id"]:
                     continue
                 if refused > _MOST_REFUSED:
@@ -70,6 +72,14 @@ def _read(archive: Archive, split: str, member: str, report_problem: ReportProbl
                     yield ObjectBox(image, f"{split}/{segment}", frame, box, name, f"{split}/{video}+{kind}")
     except (csv.Error, UnicodeDecodeError, DataError, OSError) as error:
         refuse(reason(error))
+
+
+def _lines(text: TextIO) -> Iterator[str]:
+    """The lines of a text, which may be larger than memory."""
+    while line := text.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise DataError(f"a line of more than {_LONGEST_LINE} characters")
+        yield line
 
 
 YOUTUBEBB = ObjectLayout("youtubebb", "YouTube-BB: yt_bb_detection_*.csv and decoded frames", _find, _read)

@@ -1,6 +1,7 @@
 """Every table and figure of SiamRPN++, SiamCAR, SA-Siam and SPM-Tracker, as data: what it shows, and its rows to train.
 
-A row is a preset with a few other settings and the paper's numbers; `studies.runner` trains and evaluates rows. At the
+A row is a preset with a few other settings and the paper's numbers; `studies.runner` trains and evaluates rows. Where a
+paper's text and its authors' code differ, rows follow the code, but in what the table is about. At the
 scale "small" the same comparison is made on EfficientNet-Lite0 with crops of half the side, a short schedule and the
 data at hand: a row's `small` settings then stand in for its `full` ones. Numbers are those of the tables; where a
 figure gives none, a row has none.

@@ -232,4 +232,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def _line(error: BaseException) -> str:
     """The first line of what an error says."""
+    if isinstance(error, UnicodeError):
+        return reason(error)
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -117,9 +117,11 @@ def _check_folder() -> None:
 
 
 def _usage(error: Any) -> str:
-    """What is wrong with the arguments; nothing where there were none and the help was shown in reply."""
+    """What is wrong with the arguments; where there were none, the help was shown before."""
     message: str = error.format_message()
-    if type(error).__name__ == "NoArgsIsHelpError" or error.ctx is None:
+    if type(error).__name__ == "NoArgsIsHelpError":
+        message = "expected one of these commands"
+    if error.ctx is None:
         return message
     return f"{message.rstrip('.')} (see '{error.ctx.command_path} --help')"
 
