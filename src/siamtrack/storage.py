@@ -19,7 +19,7 @@ from urllib.request import url2pathname
 from siamtrack.errors import ConfigError, DataError, missing_package, reason
 from siamtrack.io import check_regular, parse_json, read_bytes, write_whole
 
-_PATIENCE = 15.0
+PATIENCE = 15.0
 """Seconds to wait for a web server before the next byte comes; for S3 its own library has 60."""
 _SLOWEST = 1000
 """Bytes a second on average that a web server sends at least; one that sends fewer would be waited for for days."""
@@ -83,12 +83,17 @@ def _fetched(system: Any, path: str) -> bytes:
     with system.open(path, "rb", block_size=0, size=1) as stream:  # a stream; nothing asks for the size first
         while part := stream.read(1 << 20):
             content += part
-            waited = time.monotonic() - began
             if len(content) > _LARGEST:
                 raise OSError(f"more than {_LARGEST >> 30} GB came")
-            if waited > _PATIENCE and len(content) < _SLOWEST * waited:
-                raise TimeoutError(f"{len(content)} bytes came in {waited:.0f} s; expected {_SLOWEST} a second or more")
+            check_pace(len(content), began)
     return bytes(content)
+
+
+def check_pace(received: int, began: float) -> None:
+    """Raise `TimeoutError` where a server sent too few bytes since `began` (of `time.monotonic`), after 15 s."""
+    waited = time.monotonic() - began
+    if waited > PATIENCE and received < _SLOWEST * waited:
+        raise TimeoutError(f"{received} bytes came in {waited:.0f} s; expected {_SLOWEST} a second or more")
 
 
 def read_json_from(place: Place) -> dict[str, Any]:
@@ -155,7 +160,7 @@ def _connect(place: Place) -> tuple[Any, str]:
             import aiohttp
 
             # as long as bytes come a large file may take its time
-            patience = aiohttp.ClientTimeout(total=None, sock_connect=_PATIENCE, sock_read=_PATIENCE)
+            patience = aiohttp.ClientTimeout(total=None, sock_connect=PATIENCE, sock_read=PATIENCE)
             options["client_kwargs"] = {"timeout": patience}
         system, path = url_to_fs(str(place), **options)
     except ImportError:

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from http.client import HTTPException
@@ -24,6 +25,7 @@ import numpy as np
 from siamtrack.errors import InputError, SiamtrackError, missing_package, reason
 from siamtrack.io import parse_json
 from siamtrack.presets import DEFAULT_MODEL
+from siamtrack.storage import PATIENCE, check_pace
 from siamtrack.tracking.tracker import MultiTracker
 from siamtrack.video.boxes import BoxRow, render_boxes
 from siamtrack.video.keyed import follow_keys
@@ -186,9 +188,11 @@ def _fetched(address: str, files: Path, folder: Path) -> Path:
         path = folder / (Path(parts.path).name or "video")
         try:
             request = urllib.request.Request(url, headers={"Authorization": f"Token {key}"} if own and key else {})
-            with urllib.request.urlopen(request, timeout=60) as answer, path.open("wb") as file:
-                while block := answer.read(1 << 20):
+            began = time.monotonic()
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer, path.open("wb") as file:
+                while block := answer.read1(1 << 20):
                     file.write(block)
+                    check_pace(file.tell(), began)
                     if file.tell() > _LARGEST_VIDEO:
                         raise InputError(f"the video {url[:200]} has more than {_LARGEST_VIDEO} bytes")
         except (OSError, ValueError, HTTPException) as error:
