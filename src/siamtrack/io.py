@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -310,3 +311,9 @@ def first_names(names: Iterable[str], limit: int = 6) -> str:
 def _shown(name: str) -> str:
     text = printable(name)
     return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..."
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Sort key with `2.jpg` before `10.jpg`: runs of digits compare as numbers."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(1, int(part), part) if part.isdecimal() and len(part) < 4000 else (0, 0, part) for part in parts]

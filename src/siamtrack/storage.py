@@ -151,6 +151,8 @@ def remove(place: Place) -> None:
 
 def _connect(place: Place) -> tuple[Any, str]:
     """Return fsspec's file system of a URL, and the path in it."""
+    if str(place).lower().startswith("memory:"):
+        raise ConfigError(f"{place}: what is written there is gone at the end of the command; give a folder or a URL")
     try:
         from fsspec.core import url_to_fs
 
@@ -167,8 +169,8 @@ def _connect(place: Place) -> tuple[Any, str]:
         scheme = urlsplit(str(place)).scheme.lower()
         packages = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}.get(scheme, "fsspec aiohttp")
         raise missing_package(str(place), packages, "remote") from None
-    except ValueError as error:
-        raise ConfigError(f"{place}: expected a path or a URL such as s3://bucket/folder: {error}") from None
+    except Exception as error:  # each kind of storage has its own
+        raise ConfigError(f"{place}: expected a path or a URL such as s3://bucket/folder: {reason(error)}") from None
     return system, path
 
 

@@ -78,6 +78,14 @@ def test_a_state_is_a_value_whose_targets_come_and_go(engine: Any) -> None:
         later.join(engine.start(np.zeros((50, 80, 3), np.uint8), BOXES))
 
 
+def test_more_targets_than_one_call_takes_are_followed_alike(engine: Any) -> None:
+    boxes = [(1.0 + i % 60, 2.0 + i % 40, 5.0 + i % 7, 6.0) for i in range(150)]
+    state = engine.start(FRAME, boxes)
+    for frame in range(1, 3):
+        state = engine.step(FRAME, state)
+        np.testing.assert_allclose([result.box for result in results(state)], moved(boxes, frame), rtol=1e-6)
+
+
 def test_trackers_in_threads_share_one_engine(engine: Any) -> None:
     def last(box: tuple[float, ...]) -> tuple[float, ...]:
         tracker = siamtrack.Tracker(engine)
@@ -239,3 +247,16 @@ assert not [name for name in sys.modules if name.startswith("openvino_telemetry"
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"model": None}, {"model": b"x"}, {"model": "x" * 5000}, {"device": None}, {"engine": None}, {"threads": 1.5},
+        {"threads": "2"}, {"settings": "x"}, {"settings": {5: 5}}, {"preset": 5}, {"precision": None},
+    ],
+)  # fmt: skip
+def test_arguments_of_another_kind_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(SiamtrackError) as caught:
+        siamtrack.load(**{"model": "siamcar_pico", **given})
+    assert "\n" not in str(caught.value)

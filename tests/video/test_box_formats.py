@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -227,3 +229,28 @@ def test_label_studios_own_check_takes_what_is_written() -> None:
     for region in task["predictions"][0]["result"]:
         del region["value"]["framesCount"]
     assert interface.validate_prediction(task["predictions"][0], return_errors=True) != []
+
+
+@pytest.mark.parametrize("kind", sorted(FORMATS))
+def test_names_of_any_characters_become_files_of_text(kind: str) -> None:
+    clip = Clip("caf\udce9.mp4", (160, 120), 25.0, 1, labels=["a\x01b", "é\u200d"])
+    rows = [BoxRow(0, target, (1.0, 2.0, 30.0, 40.0), 0.9, 0.9, "tracking") for target in (1, 2)]
+    name, data = pack_boxes(rows, clip, kind)
+    if kind == "cvat":
+        assert [track.get("label") for track in ET.fromstring(data).iter("track")] == ["a\\x01b", "é\u200d"]
+    elif kind == "yolo":
+        with zipfile.ZipFile(io.BytesIO(data)) as packed:
+            assert "labels/caf\\udce9_000000.txt" in packed.namelist()
+    elif name.endswith(".json"):
+        json.loads(data)
+
+
+def test_images_that_yolo_would_write_into_one_file_are_refused_before_anything_is_tracked(tmp_path: Path) -> None:
+    clip = Clip("frames", (160, 120), 25.0, 2, ["a.jpg", "a.png"])
+    with pytest.raises(InputError, match=r"'a.jpg' and 'a.png'"):
+        BoxWriter(tmp_path / "out", 1, "yolo", clip)
+    BoxWriter(tmp_path / "boxes.json", 1, "coco", clip)
+
+
+def test_a_row_beyond_the_images_has_a_name_of_its_own() -> None:
+    assert Clip("frames", (160, 120), 25.0, 2, ["a.jpg"]).image(3) == "frames_000003.jpg"

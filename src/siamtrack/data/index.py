@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 import tokenize
 import zipfile
 import zlib
@@ -231,7 +232,7 @@ def _check(index: Index) -> None:
 def video_of(name: str) -> tuple[str, int] | None:
     """The video and the number of its frame that a name means, or None for an image file."""
     path, mark, number = name.rpartition("#")
-    return (path, int(number)) if mark and number.isdigit() else None
+    return (path, int(number)) if mark and re.fullmatch(r"[0-9]{1,15}", number) else None
 
 
 def read_pictures(root: Path, names: Iterable[str]) -> Iterator[tuple[str, Image | None, str]]:

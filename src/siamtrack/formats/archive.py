@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from siamtrack.errors import DataError, reason
-from siamtrack.io import image_size
+from siamtrack.io import image_size, natural_key
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
@@ -277,12 +277,6 @@ def _is_inside(member: str) -> bool:
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key with `2.jpg` before `10.jpg`: runs of digits compare as numbers."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return [(1, int(part), part) if part.isdecimal() and len(part) < 4000 else (0, 0, part) for part in parts]
 
 
 def sequence_key(name: str) -> str:

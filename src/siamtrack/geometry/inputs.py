@@ -52,8 +52,8 @@ def checked_boxes(boxes: Boxes, size: tuple[int, int]) -> npt.NDArray[np.float64
     """
     try:
         rows = np.asarray(boxes.detach().cpu() if _is_tensor(boxes) else boxes, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"a box is four numbers x,y,w,h; got {boxes!r}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"a box is four numbers x,y,w,h; got {str(boxes)[:200]}") from error
     if rows.ndim == 1:
         rows = rows[None]
     if rows.ndim != 2 or rows.shape[1] != 4 or len(rows) == 0:

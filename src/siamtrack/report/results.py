@@ -171,7 +171,7 @@ class Comparison:
         """
         if wanted == "all":
             return self.sequences
-        if wanted.lstrip("-").isdigit():
+        if re.fullmatch(r"-?[0-9]{1,15}", wanted):
             if int(wanted) < 0:
                 raise ConfigError(f"--clips expects 'all', names or a number from 0; got {wanted}")
             metric = self.sequence_metrics[0]

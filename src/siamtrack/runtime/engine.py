@@ -27,6 +27,9 @@ Run = Callable[[Arrays], dict[str, npt.NDArray[np.generic]]]
 
 _OUTPUTS = ("tracked", "scores", "presence")
 
+_AT_ONCE = 64
+"""Targets of one call: a graph computes all of them side by side, in some 5 MB each."""
+
 _FIXED = ("template.", "fill")
 """How the names of state tensors begin that a step does not change."""
 
@@ -49,7 +52,7 @@ class GraphState:
     tensors: Arrays
     size: tuple[int, int]
 
-    def rows(self, index: Sequence[int]) -> GraphState:
+    def rows(self, index: Sequence[int] | npt.NDArray[np.int64]) -> GraphState:
         """The state of the targets `index` alone, in that order."""
         at = np.asarray(index, dtype=np.int64)
         tensors = {name: value[at] for name, value in self.tensors.items()}
@@ -94,6 +97,8 @@ class GraphEngine:
         """
         size = frame_size(frame)
         given = checked_boxes(boxes, size).astype(np.float32)
+        if len(given) > _AT_ONCE:
+            return self.start(frame, given[:_AT_ONCE]).join(self.start(frame, given[_AT_ONCE:]))
         return self._called({"frame": _pixels(frame), "boxes": given, **self._nothing}, size)
 
     def step(self, frame: Frame, state: GraphState) -> GraphState:
@@ -106,6 +111,9 @@ class GraphEngine:
         check_same_size(size, state.size)
         if len(state.boxes) == 0:  # without targets the graph would begin anew
             return state
+        if len(state.boxes) > _AT_ONCE:
+            first, rest = (state.rows(rows) for rows in np.split(np.arange(len(state.boxes)), [_AT_ONCE]))
+            return self.step(frame, first).join(self.step(frame, rest))
         kept = {f"state.{name}": value for name, value in state.tensors.items()}
         found = self._called({"frame": _pixels(frame), "boxes": self._no_boxes, **kept}, size)
         # A step hands these on as they are: one array for all states of a run, however many are kept.
@@ -161,7 +169,7 @@ def _pixels(frame: Frame) -> npt.NDArray[np.uint8]:
 def check_threads(threads: int | None) -> None:
     """Raise `ConfigError` for a number of threads that no machine has: a runtime would begin to start them."""
     most = max(64, os.cpu_count() or 1)
-    if threads is not None and not 1 <= threads <= most:
+    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
         raise ConfigError(f"threads: expected a number from 1 to {most}; got {threads}")
 
 

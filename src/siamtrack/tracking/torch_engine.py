@@ -48,7 +48,7 @@ def check_device(name: torch.device | str) -> None:
     try:
         device = torch.device(name)
         there = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         there = False
     if not there:
         known = "'cpu' or 'cuda'" if torch.cuda.is_available() else "'cpu'"

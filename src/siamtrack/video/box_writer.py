@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, TextIO
 
 from siamtrack.errors import InputError, reason
 from siamtrack.io import write_whole
-from siamtrack.video.boxes import COLUMNS, JSON_END, LINES, BoxRow, Clip, format_of, pack_boxes, render_boxes
+from siamtrack.video.boxes import (
+    COLUMNS,
+    JSON_END,
+    LINES,
+    BoxRow,
+    Clip,
+    check_images,
+    format_of,
+    pack_boxes,
+    render_boxes,
+)
 
 if TYPE_CHECKING:
     from siamtrack.tracking.tracker import Result
@@ -78,6 +88,7 @@ class BoxWriter:
         if self._rows is not None:
             if clip is None:
                 raise InputError(f"the format {self._kind} needs to know the clip that the boxes belong to")
+            check_images(clip.images, self._kind)
             return
         for name in self.paths:
             try:

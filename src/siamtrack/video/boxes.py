@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -77,7 +78,13 @@ class Clip:
 
     def image(self, frame: int) -> str:
         """The file name of a frame; of a video's, what tools that cut it into images would call it."""
-        return self.images[frame] if self.images else f"{PurePosixPath(self.name).stem}_{frame:06d}.jpg"
+        known = frame < len(self.images)
+        return self.images[frame] if known else f"{PurePosixPath(self.name).stem}_{frame:06d}.jpg"
+
+    def writable(self) -> Clip:
+        """The same with escapes for what names may hold and files of text may not: half characters, control codes."""
+        images, labels = ([_writable(text) for text in texts] for texts in (self.images, self.labels))
+        return replace(self, name=_writable(self.name), images=images, labels=labels)
 
     def length(self, rows: Sequence[BoxRow]) -> int:
         """The number of its frames, or where it is not known, of those up to the last row."""
@@ -106,6 +113,20 @@ def format_of(path: str | Path, kind: str | None = None) -> str:
             f"boxes are written as {', '.join(_SUFFIXES)}, or as --format says ({', '.join(FORMATS)}); got '{path}'"
         )
     return found
+
+
+def check_images(images: Sequence[str], kind: str) -> None:
+    """Refuse frames whose boxes a format would write into one file: yolo's, which are named like the image.
+
+    Raises:
+        InputError: two images that differ in their suffix alone.
+    """
+    seen: dict[str, str] = {}
+    for name in images if kind == "yolo" else ():
+        if (other := seen.setdefault(PurePosixPath(name).stem, name)) != name:
+            raise InputError(
+                f"the format yolo has one file of boxes for '{other}' and '{name}': give the images different names"
+            )
 
 
 def _txt_line(row: BoxRow) -> str:
@@ -330,7 +351,7 @@ def render_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> dict[str, str
     Raises:
         InputError: an unknown format.
     """
-    kind, rows = format_of("", kind), list(rows)
+    kind, rows, clip = format_of("", kind), list(rows), clip.writable()
     if kind == "yolo":
         return _yolo(rows, clip)
     name = f"boxes{FORMATS[kind]}"
@@ -366,6 +387,14 @@ def _by_target(rows: Sequence[BoxRow]) -> dict[int, list[BoxRow]]:
     for row in rows:
         found.setdefault(row.target, []).append(row)
     return dict(sorted(found.items()))
+
+
+_NOT_IN_TEXT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 has no place for."""
+
+
+def _writable(text: str) -> str:
+    return _NOT_IN_TEXT.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _text(parent: ET.Element, name: str, text: str) -> None:

@@ -16,7 +16,7 @@ import av
 import numpy as np
 
 from siamtrack.errors import InputError, reason
-from siamtrack.io import MOST_PIXELS
+from siamtrack.io import MOST_PIXELS, natural_key
 from siamtrack.video.images import decode_image
 from siamtrack.video.writer import is_cut, top_atoms
 
@@ -94,15 +94,9 @@ def _hardware(name: str) -> Any:
     return av.codec.hwaccel.HWAccel(name, allow_software_fallback=False)
 
 
-def _natural_key(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key that puts `2.jpg` before `10.jpg`: runs of digits compare as numbers."""
-    parts = re.split(r"([0-9]+)", path.name.casefold())
-    return [(1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts]
-
-
 def _folder_feed(folder: Path) -> Feed:
     """Images of a folder in natural order, hidden files and other files left out."""
-    paths = sorted(_images(folder), key=_natural_key)
+    paths = sorted(_images(folder), key=lambda path: natural_key(path.name))
     if not paths:
         inner = next((sub for sub in sorted(folder.iterdir()) if sub.is_dir() and _images(sub)), None)
         hint = f"; did you mean '{inner}'?" if inner else "; expected .jpg, .png, .bmp, .tif or .webp files"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -86,9 +87,15 @@ def open_engine(
     precision: PrecisionName | str = "float32",
 ) -> Engine[Any]:
     """Load what trackers run on, to share it among several; arguments and errors are those of `load`."""
+    if not isinstance(model, str | Path):
+        raise ConfigError(f"model: expected a name or a path; got {type(model).__name__}")
+    if not (isinstance(preset, str | Path | None) or is_dataclass(preset)):
+        raise ConfigError(f"preset: expected a name, a path or a Preset; got {type(preset).__name__}")
+    if settings and not (isinstance(settings, Mapping) and all(isinstance(key, str) for key in settings)):
+        raise ConfigError(f"settings: expected values by dotted key, as {{'track.window': 0.3}}; got {settings!r}")
     if engine not in get_args(EngineName):
         raise ConfigError(
-            f"unknown engine '{engine}'{did_you_mean(engine, get_args(EngineName))} "
+            f"unknown engine '{engine}'{did_you_mean(str(engine), get_args(EngineName))} "
             f"Expected {', '.join(get_args(EngineName))}"
         )
     if precision not in get_args(PrecisionName):

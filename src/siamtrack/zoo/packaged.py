@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def packaged_export(name: str) -> Path | None:
 
 def _packaged(name: str) -> Path | None:
     path = Path(str(resources.files("siamtrack").joinpath("weights", name)))
-    return path if path.is_file() else None
+    return path if os.path.isfile(path) else None  # noqa: PTH113 - false for a name that is too long, too
 
 
 def check_name(model: str | Path) -> None:
@@ -34,7 +35,7 @@ def check_name(model: str | Path) -> None:
     names, path = preset_names(), Path(model)
     shipped = [name for name in names if packaged_weights(name)]
     if str(model) not in names:
-        if path.is_file():
+        if os.path.isfile(path):  # noqa: PTH113
             raise WeightsError(f"'{model}' is not a weights file of siamtrack; expected a .safetensors file")
         raise ConfigError(
             f"unknown model '{model}'{did_you_mean(str(model), names)} Expected a model with weights "

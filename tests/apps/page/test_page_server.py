@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -78,6 +80,14 @@ def ask(page: TestClient, *messages: dict[str, Any] | str) -> list[tuple[dict[st
             length = int.from_bytes(data[:4], "little")
             found.append((json.loads(data[4 : 4 + length]), data[4 + length :]))
     return found
+
+
+def test_names_that_a_page_cannot_show_are_left_out(folder: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    for name in (b"caf\xe9.mp4", b"plain.mp4"):
+        shutil.copy(folder / "clip.mp4", os.fsencode(odd) + b"/" + name)
+    assert client(odd, tmp_path / "uploads").get("/page.json").json()["files"] == ["plain.mp4"]
 
 
 def test_a_page_opens_what_is_offered_and_gets_its_frames(page: TestClient) -> None:

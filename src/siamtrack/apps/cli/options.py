@@ -95,6 +95,6 @@ def _toml(text: str) -> tuple[Any] | None:
     """The value of one TOML expression or bare word; None for neither."""
     try:
         tree = tomllib.loads(f"value = {text}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # TOML's own error, and Python's of numbers with thousands of digits
         return (text,) if _WORD.fullmatch(text) else None
     return (tree["value"],) if len(tree) == 1 else None

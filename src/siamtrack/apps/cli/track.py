@@ -54,7 +54,7 @@ def parse_targets(texts: Sequence[str], start: int) -> list[dict[int, tuple[floa
     targets: list[dict[int, tuple[float, float, float, float]]] = []
     for text in texts:
         head, colon, rest = text.rpartition(":")
-        if colon and not head.strip().isdecimal():
+        if colon and not (head.strip().isdecimal() and len(head) < 16):
             raise InputError(f"--box expects X,Y,W,H, or N:X,Y,W,H with the number N of a frame; got '{text}'")
         frame = int(head) if colon else start
         if not targets or not colon or frame in targets[-1]:

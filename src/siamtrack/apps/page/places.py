@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from siamtrack.errors import InputError
+from siamtrack.errors import InputError, printable
 from siamtrack.io import whole_file
 from siamtrack.video.feeds import IMAGE_SUFFIXES
 
@@ -67,13 +67,17 @@ class Places:
         raise InputError("the server was started without a source or folder: upload a video instead")
 
     def files(self) -> list[str]:
-        """Names of what `folder` offers, relative to it: videos, and folders with images."""
+        """Names of what `folder` offers, relative to it: videos, and folders with images.
+
+        Names that a page cannot show, and thus not send back, are left out.
+        """
         if self.folder is None:
             return []
         found = []
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder)
-            if not any(part.startswith(".") for part in name.parts) and self._may_open(path):
+            hidden = any(part.startswith(".") for part in name.parts)
+            if not hidden and printable(str(name)) == str(name) and self._may_open(path):
                 found.append(name.as_posix())
             if len(found) == _MOST_LISTED:
                 break

@@ -24,7 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from siamtrack.apps.page.guard import Guard
 from siamtrack.apps.page.places import Choice, Places, TooLargeError, WrongKindError
 from siamtrack.apps.page.session import Frames, Session
-from siamtrack.errors import InputError, SiamtrackError
+from siamtrack.errors import InputError, SiamtrackError, printable
 from siamtrack.tracking.interface import Engine
 from siamtrack.video.boxes import FORMATS, BoxRow, Clip, pack_boxes
 
@@ -150,8 +150,8 @@ class _Server:
         places = self.settings.places
         about = {
             "engine": "server",
-            "model": self.settings.model,
-            "given": places.given,
+            "model": printable(self.settings.model),
+            "given": places.given and printable(places.given),
             "files": await asyncio.to_thread(places.files),
             "upload_limit": places.uploads.limit,
             "formats": list(FORMATS),
@@ -248,7 +248,13 @@ class _Page:
             self.session = Session(self.engine, frames)
             clip = frames.clip
             width, height = clip.size
-            about = {"name": clip.name, "width": width, "height": height, "fps": clip.fps, "count": clip.count}
+            about = {
+                "name": printable(clip.name),
+                "width": width,
+                "height": height,
+                "fps": clip.fps,
+                "count": clip.count,
+            }
             return {**about, "images": list(clip.images), "live": frames.live}, None
         if self.session is None:
             raise InputError("open a source first")
