@@ -262,17 +262,19 @@ def image_size(source: Path | bytes) -> tuple[int, int] | None:
         source: a file, of which as little as possible is read, or its content (the beginning is enough).
 
     Returns:
-        None for a missing file, a pipe, another format, a header that was cut off, and a JPEG with EXIF data, which may
-        say that it is to be turned: decode it then.
+        None for a missing file, a pipe, another format, a header that was cut off or says 0, and a JPEG with EXIF data,
+        which may say that it is to be turned: decode it then.
     """
     if isinstance(source, bytes):
-        return _header_size(BytesIO(source))
-    try:
-        check_regular(source)
-        with source.open("rb") as file:
-            return _header_size(file)
-    except (OSError, DataError):
-        return None
+        found = _header_size(BytesIO(source))
+    else:
+        try:
+            check_regular(source)
+            with source.open("rb") as file:
+                found = _header_size(file)
+        except (OSError, DataError):
+            return None
+    return found if found and all(found) else None
 
 
 def _header_size(file: BinaryIO) -> tuple[int, int] | None:

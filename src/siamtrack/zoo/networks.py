@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from siamtrack.config import Crops, Preset, changed_preset, load_preset, preset_from_json
+from siamtrack.config import Preset, changed_preset, load_preset, preset_from_json
 from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.families import Family
 from siamtrack.models.frozen import freeze
@@ -49,7 +49,7 @@ def open_network(
     net = chosen.model.build()
     load_weights(path, net)
     fold_norms(net)
-    _check_crops(net.eval(), chosen.crops, str(path))
+    _check_crops(net.eval(), chosen, str(path))
     freeze(net, precision)
     return TorchEngine(net, chosen, device)
 
@@ -75,9 +75,11 @@ def find_model(model: str | Path) -> tuple[Preset, Path]:
     return load_preset(str(model)), found
 
 
-def _check_crops(net: Matcher, crops: Crops, where: str) -> None:
+def _check_crops(net: Matcher, preset: Preset, where: str) -> None:
     """Run a network on one black pair, and raise WeightsError where its layers do not take crops of these sizes."""
-    template, search = crops.template_side, crops.search
+    crops = preset.crops
+    # The smallest crop that it will see; a larger one for lost targets fits where a smaller one does.
+    template, search = crops.template_side, min(crops.search, preset.track.lost_search or crops.search)
     sizes = torch.full((1, 2), crops.template / 2)
     try:
         with torch.inference_mode():
