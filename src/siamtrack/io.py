@@ -58,16 +58,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise DataError(f"cannot write {path}: {reason(error)}") from error
 
 
-def write_whole(path: Path, data: str | bytes | memoryview) -> None:
-    """Write a file so that it is there whole or not at all, even if the program is killed.
+def utf8(text: str) -> bytes:
+    """Return a text in UTF-8. Halves of characters, which JSON and names of files can hold, come escaped."""
+    return text.encode(errors="backslashreplace")
 
-    Text is UTF-8. Halves of characters, which JSON and names of files can hold and UTF-8 cannot, are written escaped.
+
+def write_whole(path: Path, data: str | bytes | memoryview) -> None:
+    """Write a file so that it is there whole or not at all, even if the program is killed; text as `utf8` has it.
 
     Raises:
         DataError: it cannot be written.
     """
     with whole_file(path) as draft:
-        draft.write_bytes(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
+        draft.write_bytes(utf8(data) if isinstance(data, str) else data)
 
 
 def check_writable(path: Path) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from siamtrack.errors import ConfigError, DataError, missing_package, reason
-from siamtrack.io import check_regular, parse_json, read_bytes, write_whole
+from siamtrack.io import check_regular, parse_json, read_bytes, utf8, write_whole
 
 PATIENCE = 15.0
 """Seconds to wait for a web server before the next byte comes; for S3 its own library has 60."""
@@ -102,13 +102,13 @@ def read_json_from(place: Place) -> dict[str, Any]:
 
 
 def write_whole_to(place: Place, data: str | bytes | memoryview) -> None:
-    """Write a file so that it is there whole or not at all; text is UTF-8. Raises `DataError` where that fails."""
+    """Write a file so that it is there whole or not at all, text as `io.utf8` has it. Raises `DataError` else."""
     if not is_url(place):
         write_whole(Path(place), data)
         return
     system, path = _connect(place)
     with _told(place, "cannot be written"):
-        system.pipe_file(path, data.encode() if isinstance(data, str) else bytes(data))
+        system.pipe_file(path, utf8(data) if isinstance(data, str) else bytes(data))
 
 
 def exists(place: Place) -> bool:

@@ -78,12 +78,20 @@ def test_a_state_is_a_value_whose_targets_come_and_go(engine: Any) -> None:
         later.join(engine.start(np.zeros((50, 80, 3), np.uint8), BOXES))
 
 
-def test_more_targets_than_one_call_takes_are_followed_alike(engine: Any) -> None:
+def test_more_targets_than_one_call_takes_are_followed_in_turns(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, seen = engine._run, []
+
+    def counted(inputs: Any) -> Any:
+        seen.append(max(len(value) for name, value in inputs.items() if name != "frame"))
+        return run(inputs)
+
+    monkeypatch.setattr(engine, "_run", counted)
     boxes = [(1.0 + i % 60, 2.0 + i % 40, 5.0 + i % 7, 6.0) for i in range(150)]
     state = engine.start(FRAME, boxes)
     for frame in range(1, 3):
         state = engine.step(FRAME, state)
         np.testing.assert_allclose([result.box for result in results(state)], moved(boxes, frame), rtol=1e-6)
+    assert seen == [64, 64, 22] * 3
 
 
 def test_trackers_in_threads_share_one_engine(engine: Any) -> None:

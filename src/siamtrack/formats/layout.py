@@ -7,6 +7,7 @@ visible, and what may be trained on. Evaluation, scoring and training all use it
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -249,10 +250,16 @@ def frame_names(
     return tuple(f"{videos[0]}#{number}" for number in range(count))
 
 
+def video_of(frame: str) -> tuple[str, int] | None:
+    """Return the video and the number of its frame that a name as `clip.mp4#12` means, or None for an image file."""
+    path, mark, number = frame.rpartition("#")
+    return (path, int(number)) if mark and re.fullmatch(r"[0-9]{1,15}", number) else None
+
+
 def file_of(frame: str) -> str:
     """Return the file of a frame: the video of `clip.mp4#12`, or the image itself."""
-    path, mark, number = frame.rpartition("#")
-    return path if mark and number.isdigit() else frame
+    film = video_of(frame)
+    return film[0] if film else frame
 
 
 def _frame_list(archive: Archive, names: tuple[str, ...]) -> FrameList:
