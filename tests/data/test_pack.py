@@ -270,6 +270,9 @@ def test_benchmarks_are_checked_too(tmp_path: Path):
     code, said = run("data", "check", tmp_path, "--benchmark", "folder")
     assert code == 1
     assert "walk, frame 2" in said
+    write(sequence / "groundtruth.txt", "nan,nan,nan,nan\n" + rows(range(1, 4)))
+    found = Counter(problem.kind for problem in check_benchmark("folder", tmp_path))
+    assert found == {"unreadable frame": 1, "no first box": 1}
 
 
 def test_from_the_command_line(tmp_path: Path):

@@ -143,8 +143,8 @@ def _tile(picture: Image, label: CropLabel) -> Image:
 def check_benchmark(name: str, root: Path, report: Report = lambda done, total: None) -> Iterator[Problem]:
     """Read a benchmark as `siamtrack eval` would, and decode each frame.
 
-    Found are "unreadable annotation" (the whole data set cannot be used then), "unreadable frame", and "box
-    outside".
+    Found are "unreadable annotation" (the whole data set cannot be used then), "unreadable frame", "no first box",
+    without which `eval` refuses a sequence, and "box outside".
     """
     try:
         sequences = read_dataset(name, root)
@@ -153,6 +153,8 @@ def check_benchmark(name: str, root: Path, report: Report = lambda done, total: 
         return
     for done, sequence in enumerate(sequences):
         report(done, len(sequences))
+        if sequence.absent(0):
+            yield Problem("no first box", f"{sequence.name}, frame 0", "expected x,y,w,h with an area to start from")
         for number in range(len(sequence)):
             where = f"{sequence.name}, frame {number}"
             try:
