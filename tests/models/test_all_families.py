@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from dataclasses import fields, replace
@@ -16,11 +17,11 @@ from typer.testing import CliRunner
 
 from references import embed, match
 from siamtrack.apps.cli.main import app
-from siamtrack.config import Crops, Data, Jitter, Preset, Track, Train, load_preset
+from siamtrack.config import Crops, Data, Jitter, Preset, Track, Train, load_preset, preset_to_json
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, SiamtrackError
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.models.families import (
@@ -253,3 +254,26 @@ def test_ten_pairs_are_learned_by_heart(family: str, tmp_path: Path) -> None:
     overlap = box_iou(*(xywh_to_xyxy(torch.from_numpy(b)) for b in (found, boxes[1:])))
     print(family, "mean overlap", float(overlap.mean()))
     assert float(overlap.mean()) > 0.7
+
+
+def _others(value: Any) -> list[Any]:
+    """Numbers that do not fit where `value` stands, or hardly do."""
+    if isinstance(value, list):
+        numbers = [[other, *value[1:]] for other in (_others(value[0]) if value else [])]
+        return [[], [*value, *value], *numbers]
+    kinds = {int: [0, -1, 1, 7, 10**6, 10**12], float: [0.0, -1.0, 1e-300, 1e300, math.nan, math.inf]}
+    return kinds.get(type(value), [])
+
+
+@pytest.mark.parametrize(
+    "name", ["siamfc_lite0", "sa_siam", "siamrpn_lite0", "siamrpn_r50", "siamcar_r50", "spm", "siamban_r50"]
+)
+def test_any_number_in_any_field_builds_a_network_or_is_told_in_a_line(name: str) -> None:
+    fields = json.loads(preset_to_json(load_preset(name)))["model"]
+    for field, other in [(field, other) for field, value in fields.items() for other in _others(value)]:
+        with contextlib.suppress(SiamtrackError), torch.device("meta"):
+            preset = load_preset(name, {f"model.{field}": tuple(other) if isinstance(other, list) else other})
+            preset.model.build()
+            numbers = other if isinstance(other, list) else [other]
+            assert all(type(number) is not int or number <= 1024 for number in numbers), (field, other)
+            assert all(math.isfinite(number) for number in numbers if type(number) is float), (field, other)

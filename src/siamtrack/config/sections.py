@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    ConfigDict,
     Field,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -17,14 +16,13 @@ from pydantic.dataclasses import dataclass
 from siamtrack.geometry.crop import Rounding
 from siamtrack.models.families import Family, is_outside
 from siamtrack.models.families.siamcar import SiamCar
-
-_STRICT = ConfigDict(extra="forbid")
+from siamtrack.models.fields import STRICT
 
 _MOST = 10**9
 """No count is larger: what is computed from it still fits into the integers of torch and of the system."""
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Crops:
     """Sizes of the two crops in pixels, and how much context around the target they show (SiamFC, section 2.4).
 
@@ -48,7 +46,7 @@ class Crops:
         return self.template_crop or self.template
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Track:
     """How the network's candidates become one box a frame; one set of numbers for all benchmarks.
 
@@ -101,7 +99,7 @@ class Track:
     memory_rate: float = Field(default=0.01, ge=0, lt=0.5)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Jitter:
     """Random change of a crop's region.
 
@@ -132,7 +130,7 @@ class Jitter:
         return self
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Data:
     """Which pairs are drawn and how they are changed; probabilities are per pair.
 
@@ -224,7 +222,7 @@ class Data:
         return self
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Train:
     """The schedule, the optimiser and the loop.
 
@@ -308,7 +306,7 @@ class Train:
         return self
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Published:
     """A score that the authors published for this configuration, and where."""
 
@@ -330,7 +328,7 @@ def _keep_outside(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return value if is_outside(value) else check(value)
 
 
-@dataclass(frozen=True, config=_STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Preset:
     """A complete configuration: the network, and how it is trained and run."""
 

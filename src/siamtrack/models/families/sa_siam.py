@@ -10,13 +10,14 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.families.siamfc import PointCoder, ScoreHead, SearchPyramid, response_labels, siamfc_loss
+from siamtrack.models.fields import STRICT, LossWeight
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck, centre_cells, odd_cells, projection, resized
 from siamtrack.models.siamese import Backbone, Head, Maps, Neck, Normalise, SiameseNet
@@ -33,7 +34,7 @@ _BRANCHES: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class SaSiam(SearchPyramid):
     """Fields are the paper's choices and ablations (table 1, section 4.3); the defaults are the published tracker.
 
@@ -77,7 +78,7 @@ class SaSiam(SearchPyramid):
     gain: float = 0.001
     learned: bool = False
     enlarge: int = Field(default=16, ge=1, le=64)
-    loss_weights: tuple[float, float] = (1.0, 1.0)
+    loss_weights: tuple[LossWeight, LossWeight] = (1.0, 1.0)
 
     def build(self) -> SiameseNet:
         """The network with random weights."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic import dataclasses as pydantic
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from siamtrack.errors import ConfigError
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
+from siamtrack.models.fields import STRICT, LossWeight, Width
 from siamtrack.models.heads import boxes_of_sides, decode_sides, side_iou, sides_of_boxes
 from siamtrack.models.heads.rpn import DepthwiseBranch, LevelAggregation, LightRpnHead, aggregate
 from siamtrack.models.losses import (
@@ -39,7 +40,7 @@ from siamtrack.models.necks import FuseLevels, ProjectLevels
 from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
 
 
-@pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@pydantic.dataclass(frozen=True, config=STRICT)
 class SiamBan:
     """Fields are the paper's choices and ablations; the defaults are the published tracker.
 
@@ -58,12 +59,12 @@ class SiamBan:
     family: Literal["siamban"] = "siamban"
     backbone: str = "resnet50"
     levels: tuple[int, ...] = Field(default=(3, 4, 5), min_length=1)
-    width: int = Field(default=256, ge=8, le=1024)
+    width: Width = 256
     correlations: tuple[CorrelationPart, ...] = ()
     fusion: LevelAggregation = "weighted"
     template_cells: int = Field(default=7, ge=3, le=64)
     unit: float = Field(default=1.0, gt=0)
-    loss_weights: tuple[float, float] = (1.0, 1.0)
+    loss_weights: tuple[LossWeight, LossWeight] = (1.0, 1.0)
 
     def build(self) -> SiameseNet:
         """The network with random weights.

@@ -12,20 +12,22 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic import dataclasses as pydantic
 from torch import Tensor, nn
 
+from siamtrack.errors import ConfigError
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationMerge, CorrelationPart
+from siamtrack.models.fields import STRICT, LossWeight, Width
 from siamtrack.models.heads import boxes_of_sides, decode_sides, init_outputs, separable_tower, side_iou, sides_of_boxes
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_count, joint_mean, weighted
 from siamtrack.models.necks import FuseLevels, ProjectLevels
 from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
 
 
-@pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@pydantic.dataclass(frozen=True, config=STRICT)
 class SiamCar:
     """Fields are the paper's choices and ablations; the defaults are the published tracker.
 
@@ -46,19 +48,25 @@ class SiamCar:
 
     family: Literal["siamcar"] = "siamcar"
     backbone: str = "resnet50"
-    levels: tuple[int, ...] = (3, 4, 5)
-    width: int = Field(default=256, ge=8, le=1024)
-    correlations: tuple[CorrelationPart, ...] = ("depthwise",)
+    levels: tuple[int, ...] = Field(default=(3, 4, 5), min_length=1)
+    width: Width = 256
+    correlations: tuple[CorrelationPart, ...] = Field(default=("depthwise",), min_length=1)
     tower: int = Field(default=4, ge=0, le=8)
     light: bool = False
     template_cells: int = Field(default=7, ge=1, le=64)
     unit: float = Field(default=1.0, gt=0)
-    loss_weights: tuple[float, float, float] = (1.0, 1.0, 3.0)
+    loss_weights: tuple[LossWeight, LossWeight, LossWeight] = (1.0, 1.0, 3.0)
     shrink: float = Field(default=0.6, ge=0, lt=1)
     plain_loss: bool = False
 
     def build(self) -> SiameseNet:
-        """The network with random weights."""
+        """The network with random weights.
+
+        Raises:
+            ConfigError: an unknown backbone or level, or a width that the towers' groups do not divide.
+        """
+        if not self.light and self.width % _GROUPS:
+            raise ConfigError(f"width must be a multiple of {_GROUPS} unless light is true; got {self.width}")
         backbone = build_backbone(self.backbone, self.levels)
         neck: Neck
         if self.light:
@@ -79,11 +87,15 @@ class SiamCar:
         return weighted(car_loss(maps, targets, self.plain_loss), self.loss_weights)
 
 
+_GROUPS = 32
+"""Of channels, in the GroupNorm of the published towers."""
+
+
 def _tower(width: int, depth: int) -> nn.Sequential:
     """`depth` 3 x 3 convolutions with GroupNorm, as in the reference."""
     layers: list[nn.Module] = []
     for _ in range(depth):
-        layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(32, width), nn.ReLU(inplace=True)]
+        layers += [nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(_GROUPS, width), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 

@@ -6,23 +6,24 @@ The target's scale comes from a search pyramid. SA-Siam has the same head, coder
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic import dataclasses as pydantic
 from torch import Tensor, nn
 
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import cross
+from siamtrack.models.fields import STRICT
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_mean, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck
 from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
 
 
-@pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@pydantic.dataclass(frozen=True, config=STRICT)
 class SearchPyramid:
     """How a family whose network finds places without sizes follows sizes: it looks at several scales.
 
@@ -33,11 +34,13 @@ class SearchPyramid:
         scale_penalty: factor on the response of every scale but the middle one (SiamFC, section 4.1).
     """
 
-    scales: tuple[float, ...] = Field(default=(1 / 1.0375, 1.0, 1.0375), min_length=1, max_length=9)
+    scales: tuple[Annotated[float, Field(ge=0.1, le=10)], ...] = Field(
+        default=(1 / 1.0375, 1.0, 1.0375), min_length=1, max_length=9
+    )
     scale_penalty: float = Field(default=0.9745, gt=0, le=1)
 
 
-@pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@pydantic.dataclass(frozen=True, config=STRICT)
 class SiamFc(SearchPyramid):
     """Fields are the paper's choices; the defaults are those of siamfc-pytorch.
 

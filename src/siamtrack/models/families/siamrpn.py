@@ -6,20 +6,21 @@ local-to-global search `track.lost_search` and `track.lost_step`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
+from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
 from siamtrack.models.heads.rpn import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, IdentityNeck
 from siamtrack.models.siamese import Head, Neck, SiameseNet
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class SiamRpn:
     """Fields are the paper's choices and ablations; the defaults are the paper's tracker.
 
@@ -45,9 +46,9 @@ class SiamRpn:
     correlation_gain: float = Field(default=1.0, gt=0)
     correlations: tuple[CorrelationPart, ...] = ()
     width: int = Field(default=0, ge=0, le=1024)
-    ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
-    scale: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] = 8
-    loss_weights: tuple[float, float] = (1.0, 1.2)
+    ratios: tuple[AnchorRatio, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
+    scale: AnchorScale | tuple[AnchorScale, ...] = 8
+    loss_weights: tuple[LossWeight, LossWeight] = (1.0, 1.2)
     smooth_l1: bool = False
 
     def build(self) -> SiameseNet:

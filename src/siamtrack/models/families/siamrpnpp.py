@@ -7,19 +7,20 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
+from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight, Width
 from siamtrack.models.heads.rpn import AnchorCoder, Correlation, LevelAggregation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import FuseLevels, ProjectLevels
 from siamtrack.models.siamese import Head, Neck, SiameseNet
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@dataclass(frozen=True, config=STRICT)
 class SiamRpnPlusPlus:
     """Fields are the paper's choices and ablations (table 1); the defaults are the published tracker.
 
@@ -43,15 +44,15 @@ class SiamRpnPlusPlus:
     family: Literal["siamrpn++"] = "siamrpn++"
     backbone: str = "resnet50"
     levels: tuple[int, ...] = Field(default=(3, 4, 5), min_length=1)
-    width: int | tuple[int, ...] = 256
+    width: Width | tuple[Width, ...] = 256
     correlation: Correlation = "depthwise"
     correlation_gain: float = Field(default=1.0, gt=0)
     correlations: tuple[CorrelationPart, ...] = ()
     fusion: LevelAggregation = "weighted"
     template_cells: int = Field(default=7, ge=3, le=64)
-    ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
-    scale: int = Field(default=8, ge=1, le=64)
-    loss_weights: tuple[float, float] = (1.0, 1.2)
+    ratios: tuple[AnchorRatio, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
+    scale: AnchorScale = 8
+    loss_weights: tuple[LossWeight, LossWeight] = (1.0, 1.2)
     smooth_l1: bool = False
 
     def build(self) -> SiameseNet:

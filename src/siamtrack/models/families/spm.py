@@ -12,13 +12,14 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic import dataclasses as pydantic
 from torch import Tensor, nn
 
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, nms, xyxy_to_cxcywh
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
+from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
 from siamtrack.models.heads import init_outputs
 from siamtrack.models.heads.rpn import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import (
@@ -67,7 +68,7 @@ _COPIES = 32
 _SHAKE = 0.15
 
 
-@pydantic.dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+@pydantic.dataclass(frozen=True, config=STRICT)
 class Spm:
     """Fields are the paper's choices and ablations (tables 1 and 2, figure 6, section 5.3).
 
@@ -121,10 +122,10 @@ class Spm:
     template_cells: int = Field(default=6, ge=3, le=64)
     search_cells: int = Field(default=0, ge=0, le=128)
     squeeze: int = Field(default=256, ge=1, le=1024)
-    ratios: tuple[float, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
-    scale: int = Field(default=8, ge=1, le=64)
+    ratios: tuple[AnchorRatio, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
+    scale: AnchorScale = 8
     alignment: Literal["backbone", "stride"] = "backbone"
-    loss_weights: tuple[float, float, float, float] = (1.0, 2.0, 1.0, 1.0)
+    loss_weights: tuple[LossWeight, LossWeight, LossWeight, LossWeight] = (1.0, 2.0, 1.0, 1.0)
     smooth_l1: bool = False
 
     def build(self) -> SpmNet:
