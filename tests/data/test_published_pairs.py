@@ -176,7 +176,7 @@ def listed(indexes, how: Packing) -> tuple[ResidentSet, list[Place]]:
     """What `pack` makes of the indexes, without pixels; and which frame each crop shows."""
     rows, places = [], []
     for index in indexes:
-        videos = index.videos()
+        videos = index.track_videos
         for group in chosen_rows(index, how):
             by_track: dict[int, list[int]] = {}
             for row in group:

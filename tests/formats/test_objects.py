@@ -112,7 +112,7 @@ def test_an_index_is_compact(tmp_path: Path):
     index, _ = read(tmp_path)
     repeated = Index(
         "x", index.root, *(np.tile(getattr(index, c), 2000) for c in ("image", "track", "frame", "category")),
-        np.tile(index.boxes, (2000, 1)), index.image_names, index.track_names, index.category_names,
+        np.tile(index.boxes, (2000, 1)), index.image_names, index.track_names, index.category_names, index.track_videos,
     )  # fmt: skip
     save_index(repeated, tmp_path / "i.npz")
     assert (tmp_path / "i.npz").stat().st_size < 10 * len(repeated)

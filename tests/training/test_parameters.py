@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from siamtrack.config import Preset, Train, load_preset, preset_to_json
+from siamtrack.config import Preset, Train, load_preset
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.errors import ConfigError
 from siamtrack.training import loop
-from siamtrack.training.checkpoint import latest_state, write_checkpoint
+from siamtrack.training.checkpoint import latest_state
 from siamtrack.training.parameters import Average, compile_frozen, prepare, unfreeze_backbone
 from training_toys import SCRATCH, TINY, write_preset, write_shard
 
@@ -48,21 +47,6 @@ def test_a_backbone_from_scratch_is_trained_whole(crops: ResidentSet, tmp_path: 
     preset = load_preset(write_preset(tmp_path, text))
     moved = changed(preset, crops, tmp_path / "out")
     assert moved == {name for name in preset.model.build().state_dict() if name.startswith("backbone.")}
-
-
-def test_a_run_of_an_older_version_tells_that_it_began_from_scratch(crops: ResidentSet, tmp_path: Path) -> None:
-    """Its checkpoints had no setting for that, but a mark."""
-    pretrained, scratch = (load_preset(write_preset(tmp_path, text)) for text in (TINY, SCRATCH))
-    pairs = ResidentPairs(crops, scratch.crops, scratch.data)
-    loop.train(scratch, pairs, tmp_path / "out", loop.RunOptions(until=1))
-    state = latest_state(tmp_path / "out")
-    assert state is not None
-    older = state | {"pretrained": False, "preset": preset_to_json(pretrained)}
-    write_checkpoint(tmp_path / "out" / "step-00000001.pt", older)
-    with pytest.raises(ConfigError, match=r"another train\.from_scratch"):
-        loop.train(pretrained, pairs, tmp_path / "out", loop.RunOptions(resume=True, until=2))
-    loop.train(scratch, pairs, tmp_path / "out", loop.RunOptions(resume=True, until=2))
-    assert latest_state(tmp_path / "out")["step"] == 2  # type: ignore[index]
 
 
 def test_stages_open_when_the_schedule_says_so(tmp_path: Path) -> None:

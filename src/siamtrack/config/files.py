@@ -65,7 +65,7 @@ def preset_to_json(preset: Preset) -> str:
 
 
 def preset_from_json(text: str, where: str = "stored preset") -> Preset:
-    """Read what `preset_to_json` wrote, in this or an earlier version, as strictly as a file.
+    """Read what `preset_to_json` wrote, as strictly as a file.
 
     Raises:
         ConfigError: not JSON, or not a preset.
@@ -76,65 +76,7 @@ def preset_from_json(text: str, where: str = "stored preset") -> Preset:
         raise ConfigError(f"{where} is not JSON: {reason(error)}") from None
     if not isinstance(table, dict):
         raise ConfigError(f"{where}: expected a JSON object; got {_short(json.dumps(table), 40)}")
-    return _checked(_migrated(table, where), where)
-
-
-_RENAMED = {
-    "crops.wide_template": "crops.template_crop",
-    "track.lost_below": "track.search_lost_below",
-    "track.lost_under": "track.status_lost_below",
-    "data.parts": "data.object_part_prob",
-    "data.video": "data.video_share",
-    "train.parts": "train.batch_shards",
-}
-"""Former names of keys, in presets stored in weights, checkpoints and results."""
-
-_REMOVED = {"track.lost_window": 0.001, "data.motion": 0.5, "data.pasted_round": 0.0}
-"""Keys that earlier versions stored, and their default: the only value that is still understood."""
-
-
-def _migrated(table: dict[str, Any], where: str) -> dict[str, Any]:
-    """A stored preset with the keys of today."""
-    found = {key: dict(value) if isinstance(value, dict) else value for key, value in table.items()}
-    for old, new in _RENAMED.items():
-        (section, key), (home, name) = old.split("."), new.split(".")
-        source, target = found.get(section), found.get(home)
-        if isinstance(source, dict) and isinstance(target, dict) and key in source and name not in target:
-            target[name] = source.pop(key)
-    for old, usual in _REMOVED.items():
-        section, key = old.split(".")
-        source = found.get(section)
-        if isinstance(source, dict) and key in source and source.pop(key) != usual:
-            raise ConfigError(f"{where}: '{old}' is no setting any more; only its former default {usual} can be read")
-    return _family_facts(found)
-
-
-def _family_facts(table: dict[str, Any]) -> dict[str, Any]:
-    """A stored preset with the settings of its family moved out of `train` and `track`, as they were in force."""
-    train, track, family = table.get("train"), table.get("track"), family_class(_family_name(table))
-    if family is None:
-        return table
-    defaults = {field.name: field.default for field in fields(family)}
-    moved = dict(table["model"])
-    if isinstance(train, dict):
-        for key in ("loss_weights", "smooth_l1"):
-            if key in train and key in defaults:
-                moved.setdefault(key, train[key])
-        train = {key: value for key, value in train.items() if key not in ("loss_weights", "smooth_l1")}
-    if isinstance(track, dict):
-        for key in ("scales", "scale_penalty"):
-            if key in track and key in defaults:
-                moved.setdefault(key, track[key])
-        track = {key: value for key, value in track.items() if key not in ("scales", "scale_penalty")}
-    weights, full = moved.get("loss_weights"), defaults.get("loss_weights")
-    if isinstance(weights, list) and isinstance(full, tuple):
-        # An ablation without some of the terms had fewer weights.
-        moved["loss_weights"] = [*weights, *full[len(weights) :]]
-    if "alignment" in defaults:
-        moved.setdefault("alignment", "stride")
-        moved.setdefault("low_score", 0.0)
-    sections = {"model": moved, "train": train, "track": track}
-    return table | {name: section for name, section in sections.items() if isinstance(section, dict)}
+    return _checked(table, where)
 
 
 def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ _VERSION = 1
 _LONGEST = 400  # characters of a problem
 _FARTHEST = 1e7  # pixels; no image is as wide
 _COLUMNS = ("image", "track", "frame", "category", "boxes")
-_NAMES = ("image_names", "track_names", "category_names")
+_NAMES = ("image_names", "track_names", "category_names", "track_videos")
 _DAMAGED = (  # what numpy, zipfile and json raise for damaged files; RuntimeError has NotImplemented and RecursionError
     OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, MemoryError, RuntimeError,
     zipfile.BadZipFile, zlib.error, SyntaxError, tokenize.TokenError,
@@ -51,7 +51,7 @@ class Index:
         frame: (M,) number of the frame in its video, or of the annotated step (YouTube-BB: seconds); 0 for stills.
         category: (M,) index into `category_names`.
         boxes: (M, 4) float32 xyxy in continuous pixels, as annotated: also those that are no use.
-        track_videos: the video of each track, or the image of a still; empty in indexes of earlier versions.
+        track_videos: the video of each track, or the image of a still.
     """
 
     source: str
@@ -64,14 +64,10 @@ class Index:
     image_names: tuple[str, ...]
     track_names: tuple[str, ...]
     category_names: tuple[str, ...]
-    track_videos: tuple[str, ...] = ()
+    track_videos: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.boxes)
-
-    def videos(self) -> tuple[str, ...]:
-        """The video of each track: `track_videos`, or where it is empty what the images' names tell."""
-        return self.track_videos or _videos(self.image, self.track, self.image_names, [""] * len(self.track_names))
 
 
 def build_index(
@@ -176,7 +172,7 @@ def save_index(index: Index, path: Path) -> None:
     """Write an index, whole or not at all."""
     arrays: dict[str, npt.NDArray[np.generic]] = {name: getattr(index, name) for name in _COLUMNS}
     header = {"version": _VERSION, "source": index.source, "root": str(index.root)}
-    texts = {"header": header} | {name: getattr(index, name) for name in (*_NAMES, "track_videos")}
+    texts = {"header": header} | {name: getattr(index, name) for name in _NAMES}
     for name, value in texts.items():
         arrays[name] = np.frombuffer(json.dumps(value).encode(), np.uint8)
     content = io.BytesIO()
@@ -195,7 +191,7 @@ def load_index(path: Path) -> Index:
     try:
         with np.load(path, allow_pickle=False) as stored:
             header = json.loads(stored["header"].tobytes())
-            texts = {name: stored[name] for name in (*_NAMES, "track_videos") if name in _NAMES or name in stored}
+            texts = {name: stored[name] for name in _NAMES}
             names = {name: tuple(map(str, json.loads(text.tobytes()))) for name, text in texts.items()}
             columns = {name: stored[name] for name in _COLUMNS}
         if header["version"] != _VERSION:
@@ -203,7 +199,7 @@ def load_index(path: Path) -> Index:
         index = Index(
             str(header["source"]), Path(header["root"]), columns["image"], columns["track"], columns["frame"],
             columns["category"], columns["boxes"],
-            names["image_names"], names["track_names"], names["category_names"], names.get("track_videos", ()),
+            names["image_names"], names["track_names"], names["category_names"], names["track_videos"],
         )  # fmt: skip
         _check(index)
     except _DAMAGED as error:
@@ -222,7 +218,7 @@ def _check(index: Index) -> None:
         column = getattr(index, name)
         if column.shape != (count,) or (count and not (column.min() >= 0 and column.max() < len(names))):
             raise ValueError(f"the column '{name}' does not fit its names")
-    if index.track_videos and len(index.track_videos) != len(index.track_names):
+    if len(index.track_videos) != len(index.track_names):
         raise ValueError("the tracks' videos do not fit the tracks")
     if index.frame.shape != (count,):
         raise ValueError("the column 'frame' has another length")

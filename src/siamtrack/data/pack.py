@@ -308,7 +308,7 @@ def chosen_rows(index: Index, how: Packing) -> Iterator[list[int]]:
     for row in np.flatnonzero(usable).tolist():
         tracks[int(index.track[row])].append(row)
     groups: defaultdict[str, list[int]] = defaultdict(list)
-    videos = index.videos()
+    videos = index.track_videos
     gap = how.gaps.get(index.source, how.gaps.get("", 0))
     for track, rows in tracks.items():
         rows.sort(key=lambda row: index.frame[row])
@@ -368,7 +368,7 @@ def _open_cutter(indexes: Sequence[Index], how: Packing) -> Callable[[_Group, Be
 
 def _cut_group(index: Index, neighbours: _Neighbours, rows: list[int], how: Packing, beat: Beat) -> _Cut:
     problems: list[Problem] = []
-    videos = index.videos()
+    videos = index.track_videos
     frames: defaultdict[str, list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (index.frame[row], index.image[row])):
         frames[index.image_names[index.image[row]]].append(row)

@@ -10,7 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,6 @@ class TrainState:
             WeightsError: the state does not fit the network or the optimiser.
         """
         stored = preset_from_json(state["preset"], "the checkpoint's preset")
-        if state.get("pretrained") is False:  # older checkpoints tell it there
-            stored = replace(stored, train=replace(stored.train, from_scratch=True))
         a, b = (json.loads(json.dumps(asdict(each))) for each in (stored, preset))
         sections = ("model", "crops", "data", "train")
         keys = [(s, k) for s in sections for k in sorted(a[s].keys() | b[s].keys()) if k not in _FREE]

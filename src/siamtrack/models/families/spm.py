@@ -97,8 +97,6 @@ class Spm:
         squeeze: channels after the relation network's 1 x 1 convolution.
         ratios: height / width of the anchors.
         scale: side of the anchors in strides.
-        alignment: where the middle of a level's first cell lies for RoIAlign: "backbone" is exact, "stride" assumes
-            half a stride, up to 6.5 pixels off. Weights have to be run as they were trained.
         loss_weights: of the coarse stage's classification and box terms, then the fine stage's (section 4.2, the
             lambdas of equation 1).
         smooth_l1: the coarse stage's offsets are compared by smooth L1 (section 4.2), not by L1, as in PySOT.
@@ -124,7 +122,6 @@ class Spm:
     squeeze: int = Field(default=256, ge=1, le=1024)
     ratios: tuple[AnchorRatio, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: AnchorScale = 8
-    alignment: Literal["backbone", "stride"] = "backbone"
     loss_weights: tuple[LossWeight, LossWeight, LossWeight, LossWeight] = (1.0, 2.0, 1.0, 1.0)
     smooth_l1: bool = False
 
@@ -154,8 +151,7 @@ class Spm:
         fusion = StageFusion(
             self.proposals, self.overlap, self.fusion, self.cls_weight, self.box_weight, self.low_score
         )
-        aligned = self.alignment == "backbone"
-        return SpmNet(normalisation(self.backbone), backbone, neck, SpmHead(first, second), coder, fusion, aligned)
+        return SpmNet(normalisation(self.backbone), backbone, neck, SpmHead(first, second), coder, fusion)
 
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch: `cls`, `loc`, with a fine stage `fine_cls`, `fine_loc`, and `total`.
@@ -283,12 +279,10 @@ class SpmNet(SiameseNet):
         head: SpmHead,
         coder: AnchorCoder,
         fusion: StageFusion,
-        aligned: bool,
     ) -> None:
         super().__init__(normalise, backbone, neck, head, coder)
         self.fine_levels = neck.fine_levels
         self.fusion = fusion
-        self.aligned = aligned
 
     def adopt(self, other: SiameseNet, maps: Sequence[LinearMap]) -> None:
         """See `Neck.adopt`; the fine stage takes in the maps of its own levels."""
@@ -311,8 +305,8 @@ class SpmNet(SiameseNet):
     def pool(self, levels: tuple[Tensor, ...], boxes: Tensor, size: int) -> Tensor:
         """The fine stage's levels of crops of `size` pixels, boxes (B, K, 4) xyxy -> (B, K, C', n, n)."""
         assert self.head.fine is not None
-        first = self.backbone.first_cells(int(size)) if self.aligned else None
-        return self.head.fine.pool(levels, boxes, first and tuple(first[i] for i in self.fine_levels))
+        first = self.backbone.first_cells(int(size))
+        return self.head.fine.pool(levels, boxes, tuple(first[i] for i in self.fine_levels))
 
     def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
         """See `Matcher`: K candidates; without a fine stage, all of the coarse stage's."""
@@ -450,12 +444,11 @@ class FineStage(nn.Module):
             }
         )
 
-    def pool(self, levels: tuple[Tensor, ...], boxes: Tensor, first: tuple[float, ...] | None = None) -> Tensor:
+    def pool(self, levels: tuple[Tensor, ...], boxes: Tensor, first: tuple[float, ...]) -> Tensor:
         """Levels (B, C_l, H_l, W_l) and boxes (B, K, 4) xyxy in crop pixels -> (B, K, sum of C_l, cells, cells).
 
-        `first` is the middle of each level's first cell in crop pixels; None for half a stride.
+        `first` is the middle of each level's first cell in crop pixels.
         """
-        first = first or tuple(stride / 2 for stride in self.strides)
         pooled = [
             roi_align(norm(x), boxes, stride, self.cells, first=middle)
             for norm, x, stride, middle in zip(self.norms, levels, self.strides, first, strict=True)
