@@ -107,7 +107,7 @@ def open_draft(path: Path) -> Iterator[Path]:
     if handle is None:
         handle, other = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
         draft = Path(other)
-        _lock(handle)
+        lock(handle, draft)
     try:
         os.ftruncate(handle, 0)
         yield draft
@@ -129,27 +129,28 @@ def _claimed(draft: Path, flags: int = 0) -> int | None:
     if sys.platform == "win32":
         return None
     handle = os.open(draft, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o600)
-    try:
-        # one that was moved to its name between the opening and the lock is a draft no more
-        if _lock(handle) and os.path.samestat(os.fstat(handle), draft.stat()):
-            return handle
-    except OSError:
-        pass
+    if lock(handle, draft):
+        return handle
     os.close(handle)
     return None
 
 
-def _lock(handle: int) -> bool:
-    """Lock an open file, until it is closed or the program ends; whether nobody else has locked it."""
+def lock(handle: int, path: Path) -> bool:
+    """Lock the file at a path, which was opened as `handle`, until it is closed or the program ends.
+
+    Returns:
+        Whether nobody else has it locked, and `path` still leads to it: of a file that was moved or removed between the
+        opening and the lock, others know nothing. True where files cannot be locked.
+    """
     if sys.platform == "win32":
-        return False
+        return True
     import fcntl
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), path.stat())
     except OSError:
         return False
-    return True
 
 
 def check_regular(path: Path) -> int:

@@ -41,6 +41,7 @@ from siamtrack.errors import DataError, reason
 from siamtrack.evaluation.jobs import Beat, Event, Failed, Finished, Workers
 from siamtrack.evaluation.pool import run_jobs
 from siamtrack.formats.layout import Problem
+from siamtrack.geometry.boxes import box_iou
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.io import sweep_drafts
 from siamtrack.storage import Place, exists, is_url, join, parse_place, read_json_from, remove, write_whole_to
@@ -401,10 +402,8 @@ def _cut_group(index: Index, neighbours: _Neighbours, rows: list[int], how: Pack
 
 def _unchanged(index: Index, before: tuple[int, Image], now: tuple[int, Image], how: Packing) -> bool:
     """Whether an object lies where it lay in the frame, and its crop looks as it did."""
-    boxes = index.boxes[[before[0], now[0]]].astype(np.float64)
-    sides = np.clip(boxes[:, 2:].min(0) - boxes[:, :2].max(0), 0, None)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(1)
-    if sides.prod() < _ALIKE * (areas.sum() - sides.prod()):
+    boxes = torch.from_numpy(index.boxes[[before[0], now[0]]]).double()
+    if float(box_iou(*boxes)) < _ALIKE:
         return False
     return float(cv2.absdiff(before[1], now[1]).mean()) < how.least_change
 

@@ -21,7 +21,7 @@ from siamtrack.errors import ConfigError
 from siamtrack.export.graph import Halves, Store, joined
 from siamtrack.export.longterm import longterm_step, search_sizes
 from siamtrack.export.modules import Begin, Step, state_tensors
-from siamtrack.export.quantise import FRAMES, quantised
+from siamtrack.export.quantise import quantised
 from siamtrack.export.trace import traced
 from siamtrack.models.siamese import Matcher
 from siamtrack.runtime.metadata import EXPORT_FORMAT, EXPORT_KEY
@@ -31,6 +31,7 @@ from siamtrack.zoo.networks import find_model, open_network
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
 _LICENCE = "Apache-2.0"
+_CALIBRATION_FRAMES = 65
 _EXAMPLES = ((30.0, 40.0, 50.0, 60.0), (100.0, 100.0, 30.0, 40.0), (150.0, 100.0, 60.0, 40.0))
 
 
@@ -87,7 +88,8 @@ def export_network(
         halves: kernels as half-precision ones and factors, by their float32 bytes, which make the file smaller.
         precision: of the network's computation, where the runtime has it: "float16" rounds all kernels to half
             precision, "bfloat16" is computed by OpenVINO, "int8" needs a calibration.
-        calibration: frames, RGB uint8 (H, W, 3) of one size, that look like those to be tracked in.
+        calibration: frames, RGB uint8 (H, W, 3) of one size, that look like those to be tracked in; the first
+            65 are used.
 
     Raises:
         ConfigError: the model does what an ONNX graph cannot, or int8 without frames.
@@ -110,7 +112,7 @@ def export_network(
         size: traced(Step(net, preset, tuple(state), size), given, outputs, dynamic) for size in search_sizes(preset)
     }
     store = Store(halves or {}, precision == "float16")
-    seen = None if calibration is None else list(islice(calibration, FRAMES))
+    seen = None if calibration is None else list(islice(calibration, _CALIBRATION_FRAMES))
     if len(steps) > 1:
         if seen is not None:  # the wide search for lost targets is rare, and stays as it is
             steps[min(steps)] = quantised(begin, steps[min(steps)], types, seen, 4)

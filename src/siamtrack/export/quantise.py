@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,6 @@ import onnx
 
 from siamtrack.errors import ConfigError
 from siamtrack.export.graph import Graph, Types, read_graph, standalone
-
-FRAMES = 65
-"""How many frames are looked at."""
 
 # Boxes are tracked from one frame to the next to see what the network's values are like; their sides are shares of
 # the frame's shorter one.
@@ -29,7 +26,7 @@ def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarr
         begin: makes the states of the targets.
         step: what is quantised; the loops in it are not.
         types: element type and shape of their inputs and outputs.
-        frames: RGB uint8 (H, W, 3), in order; the first `FRAMES` are used.
+        frames: RGB uint8 (H, W, 3), in order.
         targets: number of boxes in each of them.
 
     Raises:
@@ -86,7 +83,7 @@ def _feeds(
 ) -> Iterator[dict[str, np.ndarray]]:
     """What a step gets: a frame, and the state of targets that were begun in the frame before."""
     rng, count = np.random.default_rng(0), 0
-    for first, second in pairwise(islice(frames, FRAMES)):
+    for first, second in pairwise(frames):
         count += 1
         height, width = first.shape[:2]
         sides = rng.uniform(*_SHARES, (targets, 2)) * min(height, width)

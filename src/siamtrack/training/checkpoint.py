@@ -19,7 +19,7 @@ import torch
 import siamtrack
 from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.errors import ConfigError, DataError, WeightsError, reason
-from siamtrack.io import check_regular, whole_file
+from siamtrack.io import check_regular, lock, whole_file
 from siamtrack.models.siamese import SiameseNet
 from siamtrack.training.parameters import Average
 
@@ -159,18 +159,10 @@ def lock_folder(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"cannot write {folder}: {reason(error)}") from None
     with stream:
-        if sys.platform != "win32":
-            import fcntl
-
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # of one that was removed meanwhile, by its holder's end, others know nothing
-                if not os.path.samestat(os.fstat(stream.fileno()), path.stat()):
-                    raise OSError
-            except OSError:
-                stream.seek(0)
-                holder = stream.readline(200).strip() or "another process"
-                raise ConfigError(f"{folder} is in use by {holder}; wait for it to end, or use another --out") from None
+        if not lock(stream.fileno(), path):
+            stream.seek(0)
+            holder = stream.readline(200).strip() or "another process"
+            raise ConfigError(f"{folder} is in use by {holder}; wait for it to end, or use another --out")
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         stream.flush()

@@ -9,6 +9,7 @@ import numpy as np
 
 from siamtrack.errors import InputError
 from siamtrack.geometry.inputs import Box
+from siamtrack.geometry.overlap import rectangle_iou
 from siamtrack.tracking.tracker import MultiTracker, Result, status_of
 
 Frames = Callable[[int, int | None], Iterable[np.ndarray]]
@@ -98,16 +99,9 @@ def _blend(ahead: Result, back: Result, first: int, number: int, last: int) -> R
     weights = np.array([(1 - share) * ahead.presence, share * back.presence]) + 1e-9
     weights /= weights.sum()
     one, other = np.array(ahead.box), np.array(back.box)
-    if _overlap(one, other) < _AGREE:
+    if rectangle_iou(one[None], other[None]) < _AGREE:
         return ahead if weights[0] >= weights[1] else back
     box = weights[0] * one + weights[1] * other
     score = float(weights @ (ahead.score, back.score))
     presence = max(ahead.presence, back.presence)
     return Result(Box(*box.tolist()), score, presence, status_of(presence))
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes x, y, w, h."""
-    sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
-    common = float(np.prod(np.maximum(sides, 0)))
-    return common / max(float(a[2] * a[3] + b[2] * b[3]) - common, 1e-9)

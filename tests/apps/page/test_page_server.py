@@ -25,7 +25,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from siamtrack.apps.page.guard import is_loopback
-from siamtrack.apps.page.places import Choice, Places, Uploads
+from siamtrack.apps.page.places import Places, Uploads
 from siamtrack.apps.page.server import Settings, make_app
 from siamtrack.errors import InputError
 from siamtrack.video.boxes import FORMATS, BoxRow, Clip, pack_boxes
@@ -295,9 +295,9 @@ def test_what_is_this_machine_alone() -> None:
 
 def test_a_choice_is_found_without_a_server(folder: Path, tmp_path: Path) -> None:
     places = Places("rtsp://camera/1", folder, Uploads(tmp_path, LIMIT))
-    assert places.find(Choice("given")) == "rtsp://camera/1"
-    assert places.find(Choice("camera", "7")) == 7
-    assert places.find(Choice("file", "images")) == folder / "images"
+    assert places.find("given") == "rtsp://camera/1"
+    assert places.find("camera", "7") == 7
+    assert places.find("file", "images") == folder / "images"
 
 
 RUN = {

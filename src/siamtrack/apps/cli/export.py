@@ -31,7 +31,6 @@ class Precision(StrEnum):
 
 
 _SUFFIX = {Format.onnx: ".onnx", Format.openvino: ".xml", Format.hub: ""}
-_CALIBRATION_FRAMES = 65
 
 
 def export_command(
@@ -82,7 +81,7 @@ def export_command(
     if calibrate is None:
         made = export_model(model, preset, changes, precision.value)
     else:
-        with open_source(calibrate, end=_CALIBRATION_FRAMES) as frames:
+        with open_source(calibrate) as frames:
             made = export_model(model, preset, changes, precision.value, frames)
     if format is Format.openvino:
         write_openvino(made, out, half=precision is Precision.float16)

@@ -25,11 +25,6 @@ Value = TypeVar("Value")
 study = typer.Typer(help="The papers' tables and figures, each by one command.", no_args_is_help=True)
 
 
-@study.callback()
-def _study() -> None:
-    """The papers' tables and figures, each by one command."""
-
-
 @study.command("list")
 def list_studies() -> None:
     """Name every table and figure of SiamRPN++, SiamCAR, SA-Siam and SPM: what it shows, and how to run it."""

@@ -19,16 +19,12 @@ _MOST_IMAGES = 20_000
 _STREAMS = ("rtsp://", "rtsps://")
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What the page wants to open: a kind, and its number, address, name or id as text."""
-
-    kind: Literal["given", "camera", "stream", "file", "upload"]
-    name: str = ""
+Kind = Literal["given", "camera", "stream", "file", "upload"]
+"""What the page can open: a kind goes with its number, address, name or id as text."""
 
 
 class Places:
-    """Turns a page's choice into a source for `open_source`.
+    """Turns what a page wants to open into a source for `open_source`.
 
     Args:
         given: the source of the command line, which may be anything.
@@ -41,29 +37,29 @@ class Places:
         self.folder = folder.resolve() if folder else None
         self.uploads = uploads
 
-    def find(self, choice: Choice) -> str | Path | int:
+    def find(self, kind: Kind, name: str = "") -> str | Path | int:
         """Return what `open_source` takes.
 
         Raises:
             InputError: nothing of that name, or something that a page may not open.
         """
-        if choice.kind == "given" and self.given is not None:
+        if kind == "given" and self.given is not None:
             return self.given
-        if choice.kind == "camera":
-            if not choice.name.isascii() or not choice.name.isdecimal() or len(choice.name) > 2:
-                raise InputError(f"expected a camera's number from 0 to 99; got '{choice.name}'")
-            return int(choice.name)
-        if choice.kind == "stream":
+        if kind == "camera":
+            if not name.isascii() or not name.isdecimal() or len(name) > 2:
+                raise InputError(f"expected a camera's number from 0 to 99; got '{name}'")
+            return int(name)
+        if kind == "stream":
             # Other protocols of FFmpeg read files of the server, or pages that only the server reaches.
-            if not choice.name.startswith(_STREAMS):
+            if not name.startswith(_STREAMS):
                 raise InputError(
                     "expected an address that begins with rtsp:// or rtsps://; give others on the command line"
                 )
-            return choice.name
-        if choice.kind == "upload":
-            return self.uploads.path(choice.name)
-        if choice.kind == "file" and self.folder:
-            return self._inside(choice.name)
+            return name
+        if kind == "upload":
+            return self.uploads.path(name)
+        if kind == "file" and self.folder:
+            return self._inside(name)
         raise InputError("the server was started without a source or folder: upload a video instead")
 
     def files(self) -> list[str]:

@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from siamtrack.apps.page.guard import Guard
-from siamtrack.apps.page.places import Choice, Places, TooLargeError, WrongKindError
+from siamtrack.apps.page.places import Kind, Places, TooLargeError, WrongKindError
 from siamtrack.apps.page.session import Frames, Session
 from siamtrack.errors import InputError, SiamtrackError, printable
 from siamtrack.tracking.interface import Engine
@@ -51,7 +51,7 @@ class _Message(BaseModel):
 
 class _Open(_Message):
     do: Literal["open"]
-    kind: Literal["given", "camera", "stream", "file", "upload"]
+    kind: Kind
     name: str = Field("", max_length=2000)
 
 
@@ -244,7 +244,7 @@ class _Page:
     def _do(self, message: _Open | _Show | _Step) -> tuple[dict[str, Any], np.ndarray | None]:
         if isinstance(message, _Open):
             self.close()
-            frames = Frames(self.places.find(Choice(message.kind, message.name)))
+            frames = Frames(self.places.find(message.kind, message.name))
             self.session = Session(self.engine, frames)
             clip = frames.clip
             width, height = clip.size
