@@ -7,7 +7,11 @@ line prints that line and exits with code 2; a program catches `SiamtrackError`.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class SiamtrackError(Exception):
@@ -41,6 +45,25 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     spelling = {word.casefold(): word for word in known}
     found = difflib.get_close_matches(name.casefold(), list(spelling), n=1, cutoff=0.5)
     return f"; did you mean '{spelling[found[0]]}'?" if found else "."
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> ConfigError:
+    """Return the error for a name that is none of the known ones: the nearest is offered, and all are listed.
+
+    Args:
+        what: what it should be a name of, for the message: "suite".
+        name: what was given.
+        known: the names that there are.
+    """
+    names = list(known)
+    return ConfigError(f"unknown {what} '{name}'{did_you_mean(name, names)} Known: {', '.join(names)}")
+
+
+def look_up(table: Mapping[str, T], name: str, what: str) -> T:
+    """Return what a table has by a name; raises `ConfigError` where it has no such name, see `unknown_name`."""
+    if name not in table:
+        raise unknown_name(what, name, table)
+    return table[name]
 
 
 def printable(text: str) -> str:
@@ -89,6 +112,18 @@ def missing_package(what: str, package: str, extra: str) -> ConfigError:
         f"{what} needs {' and '.join(names)}: pip install {quoted} "
         f"(or, from a clone of siamtrack, pip install -e '.[{extra}]')"
     )
+
+
+def require(module: str, what: str, package: str, extra: str) -> Any:
+    """Import a module of an optional package and return it.
+
+    Raises:
+        ConfigError: it cannot be imported; see `missing_package`, also for the other arguments.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise missing_package(what, package, extra) from error
 
 
 def missing_torch(what: str, error: ModuleNotFoundError) -> Exception:

@@ -49,5 +49,5 @@ with open_log("trackio", Path({str(tmp_path / "run")!r})) as write:
 
 
 def test_an_unknown_program_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"--log: unknown program 'tensorbord'; did you mean 'tensorboard'\?"):
+    with pytest.raises(ConfigError, match=r"unknown --log 'tensorbord'; did you mean 'tensorboard'\?"):
         check_logs(["wandb", "tensorbord"])

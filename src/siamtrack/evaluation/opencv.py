@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import ConfigError, InputError, WeightsError, did_you_mean
+from siamtrack.errors import ConfigError, InputError, WeightsError, unknown_name
 from siamtrack.formats.sequence import Image
 
 OPENCV_TRACKERS = ("csrt", "kcf", "mil", "nano")
@@ -90,8 +90,7 @@ def opencv_tracker(kind: str) -> OpenCvTracker:
     """
     name, _, files = kind.partition("=")
     if name not in OPENCV_TRACKERS:
-        hint = did_you_mean(name, OPENCV_TRACKERS)
-        raise ConfigError(f"unknown OpenCV tracker '{name}'{hint} Known: {', '.join(OPENCV_TRACKERS)}")
+        raise unknown_name("OpenCV tracker", name, OPENCV_TRACKERS)
     if name == "nano":
         return OpenCvTracker(_nano(files))
     if files:

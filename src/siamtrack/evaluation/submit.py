@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from siamtrack.errors import ConfigError, DataError, did_you_mean
+from siamtrack.errors import ConfigError, DataError, look_up
 from siamtrack.evaluation.store import Store
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.records import parse_boxes, parse_column
@@ -57,10 +57,7 @@ SERVERS: Mapping[str, Server] = MappingProxyType(
 
 def find_server(name: str) -> Server:
     """Return the server of this name; raises `ConfigError` for an unknown one."""
-    key = name.lower().replace("-", "").replace("_", "")
-    if key not in SERVERS:
-        raise ConfigError(f"unknown server '{name}'{did_you_mean(key, SERVERS)} Known: {', '.join(SERVERS)}")
-    return SERVERS[key]
+    return look_up(SERVERS, name.lower().replace("-", "").replace("_", ""), "server")
 
 
 def stored_server(root: Place) -> Server:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from siamtrack.errors import ConfigError, did_you_mean
+from siamtrack.errors import ConfigError, look_up
 from siamtrack.evaluation.protocols import (
     EvaluationProtocol,
     LongTerm,
@@ -116,11 +116,7 @@ def find_suite(name: str) -> Suite:
         ConfigError: an unknown name; the message offers the nearest known one.
     """
     key = name.lower().replace("_", "-").replace("got-10k", "got10k")
-    key = _ALIASES.get(key, key)
-    if key not in SUITES:
-        known = ", ".join(SUITES)
-        raise ConfigError(f"unknown suite '{name}'{did_you_mean(key, [*SUITES, *_ALIASES])} Known: {known}")
-    return SUITES[key]
+    return look_up(SUITES, _ALIASES.get(key, key), "suite")
 
 
 def with_speed(suite: Suite, fps: float) -> Suite:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from siamtrack.errors import ConfigError, DataError, did_you_mean, reason
+from siamtrack.errors import DataError, look_up, reason
 from siamtrack.formats.archive import Archive, sequence_key
 from siamtrack.formats.folder import FOLDER
 from siamtrack.formats.got10k import GOT10K_TEST, GOT10K_VAL
@@ -61,9 +61,7 @@ _TAGS = {
 
 def find_layout(name: str) -> Layout:
     """Return the layout of this name; raises `ConfigError` for an unknown name."""
-    if name not in LAYOUTS:
-        raise ConfigError(f"unknown data set '{name}'{did_you_mean(name, LAYOUTS)} Known: {', '.join(LAYOUTS)}")
-    return LAYOUTS[name]
+    return look_up(LAYOUTS, name, "data set")
 
 
 def read_dataset(name: str, root: str | Path) -> list[VideoSequence]:

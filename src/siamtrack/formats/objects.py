@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from siamtrack.errors import ConfigError, DataError, did_you_mean
+from siamtrack.errors import DataError, look_up
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.coco import COCO
 from siamtrack.formats.cvat import CVAT
@@ -42,11 +42,8 @@ def find_object_layout(root: Path, name: str = "") -> ObjectLayout:
         ConfigError: an unknown name.
         DataError: no such folder, or nothing of that layout in it.
     """
-    if name and name not in OBJECT_LAYOUTS:
-        known = ", ".join(OBJECT_LAYOUTS)
-        raise ConfigError(f"unknown layout '{name}'{did_you_mean(name, OBJECT_LAYOUTS)} Known: {known}")
+    tried = [look_up(OBJECT_LAYOUTS, name, "layout")] if name else OBJECT_LAYOUTS.values()
     with Archive(root) as archive:
-        tried = (OBJECT_LAYOUTS[name],) if name else OBJECT_LAYOUTS.values()
         for layout in tried:
             if (name or layout.name not in _ONLY_BY_NAME) and layout.find(archive):
                 return layout

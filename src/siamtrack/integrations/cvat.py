@@ -13,13 +13,12 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from siamtrack.errors import InputError, SiamtrackError, missing_package, reason
+from siamtrack.errors import InputError, SiamtrackError, reason, require
 from siamtrack.integrations.states import pack_state, unpack_state
 from siamtrack.io import parse_json
 from siamtrack.presets import DEFAULT_MODEL
@@ -42,10 +41,7 @@ class TrackingFunction:
     """A tracking function of CVAT's kind (`cvat_sdk.auto_annotation.TrackingFunction`) for rectangles."""
 
     def __init__(self, engine: Engine[Any]) -> None:
-        try:
-            cvat: Any = import_module("cvat_sdk.auto_annotation")
-        except ModuleNotFoundError as error:
-            raise missing_package("tracking in CVAT", "cvat-sdk cvat-cli", "cvat") from error
+        cvat = require("cvat_sdk.auto_annotation", "tracking in CVAT", "cvat-sdk cvat-cli", "cvat")
         self._engine = engine
         self._shape = cvat.TrackableShape
         self.spec = cvat.TrackingFunctionSpec(supported_shape_types=["rectangle"])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import InputError, missing_package
+from siamtrack.errors import InputError, require
 from siamtrack.evaluation.tracker_session import read_prediction
 from siamtrack.tracking.interface import TrackerLike
 
@@ -34,10 +34,7 @@ def got10k_tracker(
         ConfigError: the toolkit is not installed, or an unknown model.
         WeightsError: no weights, or a file that cannot be used.
     """
-    try:
-        from got10k.trackers import Tracker
-    except ImportError as error:
-        raise missing_package("this bridge", "got10k==0.1.3", "got10k") from error
+    toolkit = require("got10k.trackers", "this bridge", "got10k==0.1.3", "got10k")
     if isinstance(model, str | Path):
         from siamtrack.zoo import load
 
@@ -46,7 +43,7 @@ def got10k_tracker(
     else:
         inner = model
         name = name or type(model).__name__
-    adapter = Tracker(name=name, is_deterministic=True)
+    adapter = toolkit.Tracker(name=name, is_deterministic=True)
     bridge = _Bridge(inner, origin)
     # The toolkit's class is a shell of two functions; filling them in spares a subclass.
     adapter.init, adapter.update = bridge.init, bridge.update

@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from siamtrack.errors import InputError, SiamtrackError, missing_package, reason
+from siamtrack.errors import InputError, SiamtrackError, reason, require
 from siamtrack.io import parse_json
 from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.storage import PATIENCE, check_pace
@@ -115,14 +115,13 @@ def backend(tracker: MultiTracker, files: Path) -> Starlette:
             videos are fetched from their URL, those of Label Studio itself from LABEL_STUDIO_URL with
             LABEL_STUDIO_API_KEY.
     """
-    try:
-        from starlette.applications import Starlette
-        from starlette.concurrency import run_in_threadpool
-        from starlette.responses import JSONResponse
-        from starlette.routing import Route
-    except ModuleNotFoundError as error:
-        raise missing_package("the backend for Label Studio", "starlette uvicorn", "app") from error
+    require("starlette", "the backend for Label Studio", "starlette uvicorn", "app")
     from threading import Lock
+
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
 
     turn = Lock()
 
@@ -214,10 +213,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9090)
     given = parser.parse_args()
-    try:
-        import uvicorn
-    except ModuleNotFoundError as error:
-        raise missing_package("the backend for Label Studio", "starlette uvicorn", "app") from error
+    uvicorn = require("uvicorn", "the backend for Label Studio", "starlette uvicorn", "app")
     uvicorn.run(backend(load_multi(given.model, given.device), given.files), host=given.host, port=given.port)
 
 

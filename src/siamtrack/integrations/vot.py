@@ -8,11 +8,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from siamtrack.errors import InputError, missing_package
+from siamtrack.errors import InputError, require
 from siamtrack.evaluation.tracker_session import read_prediction
 from siamtrack.evaluation.trackers import find_factory
 from siamtrack.formats.sequence import Image, ImageFiles
@@ -79,10 +78,7 @@ def serve(model: str, device: str = "cpu") -> None:
     Raises:
         ConfigError: the package `vot-trax` is not installed, or an unknown model.
     """
-    try:
-        trax: Any = import_module("trax")
-    except ImportError as error:
-        raise missing_package("the TraX protocol", "vot-trax", "vot") from error
+    trax = require("trax", "the TraX protocol", "vot-trax", "vot")
     tracker = VotTracker(model, device)
     with trax.Server([trax.Region.RECTANGLE], [trax.Image.PATH], tracker_name="siamtrack") as server:
         while True:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import ConfigError, DataError, did_you_mean
+from siamtrack.errors import ConfigError, DataError, look_up
 from siamtrack.formats.archive import sequence_key
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.io import first_names
@@ -110,10 +110,7 @@ def find_rule(task: Task) -> tuple[Rule, Scorer]:
     key = task.rules.lower().replace("_", "-")
     if key == "pysot" and task.protocol not in _NO_SIZE_NEEDED:
         key = "vot-pysot"
-    if key not in RULES:
-        known = ", ".join(RULES)
-        raise ConfigError(f"unknown rules '{task.rules}'; expected one of {known}{did_you_mean(key, RULES)}")
-    rule = RULES[key]
+    rule = look_up(RULES, key, "rules")
     if task.protocol not in rule.scorers:
         able = ", ".join(r.name for r in RULES.values() if task.protocol in r.scorers)
         raise ConfigError(f"rules {key} do not score {task.suite}, a {task.protocol} benchmark; use {able}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from siamtrack.errors import ConfigError, WeightsError, did_you_mean
+from siamtrack.errors import WeightsError, look_up
 from siamtrack.io import first_names
 from siamtrack.models.heads.rpn import UpChannelBranch
 from siamtrack.models.weights import check_state
@@ -115,8 +115,7 @@ def backbone_names_of_pysot(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def check_source(source: str) -> None:
     """Raise `ConfigError` for an unknown project; it offers the nearest name."""
-    if source not in _RULES:
-        raise ConfigError(f"unknown source '{source}'{did_you_mean(source, _RULES)} Known: {', '.join(sorted(_RULES))}")
+    look_up(_RULES, source, "source")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:

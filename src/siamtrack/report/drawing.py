@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from siamtrack.errors import missing_package
+from siamtrack.errors import require
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.report.results import Difference, Scored, number
 
@@ -101,11 +101,8 @@ def drawing() -> AbstractContextManager[None]:
     Raises:
         ConfigError: matplotlib is not installed.
     """
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        raise missing_package("a report", "matplotlib", "report") from None
-    context: AbstractContextManager[None] = mpl.rc_context(dict(_SETTINGS))  # type: ignore[arg-type]
+    matplotlib = require("matplotlib", "a report", "matplotlib", "report")
+    context: AbstractContextManager[None] = matplotlib.rc_context(dict(_SETTINGS))
     return context
 
 

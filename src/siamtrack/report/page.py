@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from siamtrack import __version__
-from siamtrack.errors import ConfigError, DataError, InputError, missing_package, reason
+from siamtrack.errors import ConfigError, DataError, InputError, reason, require
 from siamtrack.evaluation.scoring import score
 from siamtrack.evaluation.store import Store
 from siamtrack.io import first_names, write_whole
@@ -202,13 +202,10 @@ def _with_unique_names(found: list[Scored]) -> list[Scored]:
 
 
 def _template() -> Any:
-    try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-    except ImportError:
-        raise missing_package("a report", "jinja2", "report") from None
-    loader = PackageLoader("siamtrack.report")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    jinja2 = require("jinja2", "a report", "jinja2", "report")
+    loader = jinja2.PackageLoader("siamtrack.report")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template("page.html.j2")
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from siamtrack.config import Jitter, Preset, load_preset
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.errors import DataError, InputError, missing_package
+from siamtrack.errors import DataError, InputError, require
 from siamtrack.evaluation.jobs import Beat
 from siamtrack.io import read_as, whole_file, write_whole
 from siamtrack.models.siamese import Candidates, Matcher
@@ -254,16 +254,12 @@ def plot_bias(results: Sequence[Bias], path: Path) -> None:
         ConfigError: matplotlib is not installed.
         InputError: there are no results.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise missing_package("the picture", "matplotlib", "report") from None
+    drawn = require("matplotlib.figure", "the picture", "matplotlib", "report")
     if not results:
         raise InputError("there is nothing to draw: no shift has been measured yet")
     count = len(results)
-    figure = Figure(figsize=(2.6 * max(count, 2), 6), layout="constrained")
-    parts: Any = figure.subfigures(2, 1)
-    upper, lower = parts
+    figure = drawn.Figure(figsize=(2.6 * max(count, 2), 6), layout="constrained")
+    upper, lower = figure.subfigures(2, 1)
     for axes, bias in zip(upper.subplots(1, count, squeeze=False)[0], results, strict=True):
         half = len(bias.heat) * 4
         axes.imshow(bias.heat, cmap="magma", extent=(-half, half, half, -half), vmin=0)

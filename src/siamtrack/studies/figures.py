@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Preset
-from siamtrack.errors import ConfigError, InputError, did_you_mean, missing_package
+from siamtrack.errors import ConfigError, InputError, look_up, require
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, nms
 from siamtrack.geometry.crop import mean_colour
@@ -287,12 +287,8 @@ def draw_figure(kind: str, model: str, clips: Path, out: Path, frames: int, limi
         ConfigError: an unknown figure, one that the model has not what it shows for, or matplotlib is missing.
         InputError: no frame in which the target is seen.
     """
-    if kind not in FIGURES:
-        raise ConfigError(f"unknown figure '{kind}'{did_you_mean(kind, FIGURES)} Known: {', '.join(FIGURES)}")
-    try:
-        import matplotlib  # noqa: F401 (is it there?)
-    except ImportError:
-        raise missing_package("the picture", "matplotlib", "report") from None
+    draw = look_up(FIGURES, kind, "figure")
+    require("matplotlib", "the picture", "matplotlib", "report")
     engine = open_network(model, device)
     net, preset = engine.net, engine.preset
     if not isinstance(net, SiameseNet):
@@ -302,7 +298,7 @@ def draw_figure(kind: str, model: str, clips: Path, out: Path, frames: int, limi
         looks = [s for clip in find_clips(clips, 10**9)[:limit] for s in look(net, preset, clip, many, device)]
         if not looks:
             raise InputError(f"{clips}: no frame in which a target is seen after its first")
-        figure = FIGURES[kind](looks)
+        figure = draw(looks)
     for axes in figure.axes:
         if kind not in ("attention", "recall") and not axes.collections:
             axes.set_xticks([])

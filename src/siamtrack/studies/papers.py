@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from siamtrack.errors import ConfigError, did_you_mean
+from siamtrack.errors import look_up
 
 Scale = Literal["full", "small"]
 Settings = Mapping[str, Any]
@@ -431,6 +431,4 @@ def find_study(name: str) -> Study:
     Raises:
         ConfigError: an unknown name; the nearest is offered.
     """
-    if name not in STUDIES:
-        raise ConfigError(f"unknown study '{name}'{did_you_mean(name, STUDIES)} `siamtrack study list` names them")
-    return STUDIES[name]
+    return look_up(STUDIES, name, "study")

@@ -99,9 +99,7 @@ def format_of(path: str | Path, kind: str | None = None) -> str:
     """
     if kind is not None:
         if kind not in FORMATS:
-            raise InputError(
-                f"unknown format '{kind}'{did_you_mean(kind, FORMATS)} Expected one of {', '.join(FORMATS)}"
-            )
+            raise InputError(f"unknown format '{kind}'{did_you_mean(kind, FORMATS)} Known: {', '.join(FORMATS)}")
         if kind != "yolo" and Path(path).suffix.lower() == ".zip":
             raise InputError(
                 f"a .zip file of boxes is in the format yolo; {kind} is one file: give '{path}' another suffix"

@@ -7,7 +7,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from siamtrack.errors import ConfigError, did_you_mean, missing_torch
+from siamtrack.errors import ConfigError, missing_torch, unknown_name
 from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.runtime.engine import check_threads
 from siamtrack.runtime.metadata import EXPORT_SUFFIXES
@@ -94,10 +94,7 @@ def open_engine(
     if settings and not (isinstance(settings, Mapping) and all(isinstance(key, str) for key in settings)):
         raise ConfigError(f"settings: expected values by dotted key, as {{'track.window': 0.3}}; got {settings!r}")
     if engine not in get_args(EngineName):
-        raise ConfigError(
-            f"unknown engine '{engine}'{did_you_mean(str(engine), get_args(EngineName))} "
-            f"Expected {', '.join(get_args(EngineName))}"
-        )
+        raise unknown_name("engine", str(engine), get_args(EngineName))
     if precision not in get_args(PrecisionName):
         raise ConfigError(f"precision: expected {' or '.join(get_args(PrecisionName))}; got '{precision}'")
     check_threads(threads)

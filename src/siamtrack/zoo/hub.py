@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from siamtrack.errors import ConfigError, WeightsError, missing_package, reason
+from siamtrack.errors import ConfigError, WeightsError, reason, require
 from siamtrack.io import first_names, parse_json
 
 HUB = "hf:"
@@ -42,11 +42,8 @@ def fetch_model(name: str) -> Path:
     found = _NAME.fullmatch(name)
     if found is None:
         raise ConfigError(f"expected hf:owner/name, with @revision and :file where they are needed; got '{name}'")
-    try:
-        hub: Any = import_module("huggingface_hub")
-        constants: Any = import_module("huggingface_hub.constants")
-    except ModuleNotFoundError as error:
-        raise missing_package("a model of the Hugging Face Hub", "huggingface-hub", "hub") from error
+    hub = require("huggingface_hub", "a model of the Hugging Face Hub", "huggingface-hub", "hub")
+    constants: Any = import_module("huggingface_hub.constants")
     repo, revision, file = found["repo"], found["revision"], found["file"]
     kept = Path(constants.HF_HUB_CACHE, f"models--{repo.replace('/', '--')}")
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
-from siamtrack.errors import ConfigError, did_you_mean, missing_package
+from siamtrack.errors import look_up, require
 
 Write = Callable[[dict[str, float]], None]
 """Takes a row of the log, which has a `step`."""
@@ -17,11 +15,8 @@ Write = Callable[[dict[str, float]], None]
 
 @contextmanager
 def _tensorboard(out: Path) -> Iterator[Write]:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise missing_package("--log tensorboard", "tensorboard", "train") from None
-    with SummaryWriter(str(out / "tensorboard")) as writer:
+    program = require("torch.utils.tensorboard", "--log tensorboard", "tensorboard", "train")
+    with program.SummaryWriter(str(out / "tensorboard")) as writer:
 
         def write(row: dict[str, float]) -> None:
             for name, value in _values(row).items():
@@ -33,7 +28,7 @@ def _tensorboard(out: Path) -> Iterator[Write]:
 @contextmanager
 def _wandb(out: Path) -> Iterator[Write]:
     """Offline unless WANDB_MODE says otherwise; `wandb sync OUT/wandb/offline-run-*` sends it."""
-    wandb = _program("wandb")
+    wandb = require("wandb", "--log wandb", "wandb", "train")
     out.mkdir(parents=True, exist_ok=True)
     mode = os.environ.get("WANDB_MODE", "offline")
     run = wandb.init(project="siamtrack", name=out.resolve().name, dir=str(out), mode=mode)
@@ -46,7 +41,7 @@ def _wandb(out: Path) -> Iterator[Write]:
 @contextmanager
 def _trackio(out: Path) -> Iterator[Write]:
     """In Trackio's own folder, TRACKIO_DIR; `trackio show --project siamtrack` shows it."""
-    trackio = _program("trackio")
+    trackio = require("trackio", "--log trackio", "trackio", "train")
     run = trackio.init(project="siamtrack", name=out.resolve().name, resume="allow")
     try:
         yield lambda row: run.log(_values(row), step=int(row["step"]))
@@ -65,8 +60,7 @@ LOGS: Mapping[str, Callable[[Path], AbstractContextManager[Write]]] = {
 def check_logs(names: Sequence[str]) -> None:
     """Raise `ConfigError` for the name of no program."""
     for name in names:
-        if name not in LOGS:
-            raise ConfigError(f"--log: unknown program '{name}'{did_you_mean(name, LOGS)} Expected {', '.join(LOGS)}")
+        look_up(LOGS, name, "--log")
 
 
 def open_log(name: str, out: Path) -> AbstractContextManager[Write]:
@@ -76,10 +70,3 @@ def open_log(name: str, out: Path) -> AbstractContextManager[Write]:
 
 def _values(row: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name != "step"}
-
-
-def _program(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError:
-        raise missing_package(f"--log {name}", name, "train") from None

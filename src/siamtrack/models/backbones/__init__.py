@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from siamtrack.errors import ConfigError, did_you_mean
+from siamtrack.errors import ConfigError, look_up
 from siamtrack.models.backbones.alexnet import AlexNet
 from siamtrack.models.backbones.efficientnet import EfficientNetLite
 from siamtrack.models.backbones.mobilenet import MobileNetV2
@@ -53,13 +53,6 @@ def backbone_names() -> list[str]:
     return sorted(_ENTRIES)
 
 
-def _entry(name: str) -> _Entry:
-    if name not in _ENTRIES:
-        known = ", ".join(backbone_names())
-        raise ConfigError(f"unknown backbone '{name}'{did_you_mean(name, _ENTRIES)} Known: {known}")
-    return _ENTRIES[name]
-
-
 def build_backbone(name: str, levels: tuple[int, ...]) -> Backbone:
     """A backbone with random weights.
 
@@ -73,7 +66,7 @@ def build_backbone(name: str, levels: tuple[int, ...]) -> Backbone:
     Raises:
         ConfigError: an unknown name (the nearest is offered), or levels that are not ascending within 2..5.
     """
-    entry = _entry(name)
+    entry = look_up(_ENTRIES, name, "backbone")
     if not levels or list(levels) != sorted({*levels}) or not {*levels} <= {2, 3, 4, 5}:
         raise ConfigError(f"levels are ascending numbers from 2 to 5, such as (3, 4, 5); got {tuple(levels)}")
     return entry.build(tuple(levels))
@@ -85,5 +78,5 @@ def normalisation(name: str) -> Normalise:
     Raises:
         ConfigError: an unknown name.
     """
-    entry = _entry(name)
+    entry = look_up(_ENTRIES, name, "backbone")
     return Normalise(entry.mean, entry.std, entry.bgr)
