@@ -147,7 +147,7 @@ def test_siamcar_head(shared: Path) -> None:
         def forward(self, template: tuple[Tensor, ...], search: tuple[Tensor, ...]) -> Tensor:
             return search[0]
 
-    head = CarHead(Given(), 64, 4, separable=False)
+    head = CarHead(Given(), 64, 4, separable=False, unit=1.0)
     import_head(head, recorded, "head.", "siamcar", "car_head.")
     with torch.inference_mode():
         maps = head((), (recorded["head_x"],))
@@ -158,7 +158,7 @@ def test_siamcar_head(shared: Path) -> None:
 
 def test_siamfc_correlation(shared: Path) -> None:
     recorded = load(shared, "siamfc")
-    out = ScoreHead()((recorded["xc_z"],), (recorded["xc_x"],))["response"]
+    out = ScoreHead(0.001, 0.0, False)((recorded["xc_z"],), (recorded["xc_x"],))["response"]
     assert spread_error(out, recorded["xc_out"]) < 1e-5
     one = cross(recorded["xc_z1"].expand(3, -1, -1, -1), recorded["xc_x"]) * 0.001
     assert spread_error(one, recorded["xc_out1"]) < 1e-5

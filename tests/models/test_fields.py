@@ -270,7 +270,7 @@ def test_centreness_decides_among_cells_of_one_class() -> None:
         "cen": cen,
         "loc": torch.zeros(1, 4, 5, 5),
     }
-    found = SidesCoder().decode(maps, 127)
+    found = SidesCoder(8.0).decode(maps, 127)
     assert found.classes is not None and found.quality is not None
     assert int(found.scores.argmax()) == 1 * 5 + 3
     assert torch.allclose(found.scores, found.classes * cen.flatten(1).sigmoid())

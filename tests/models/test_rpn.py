@@ -161,15 +161,15 @@ def test_a_gradient_step_lowers_the_loss() -> None:
 def test_a_peak_of_the_response_is_found_at_its_place() -> None:
     response = torch.full((1, 1, 17, 17), -1.0)
     response[0, 0, 3, 12] = 1
-    found = PointCoder().decode({"response": response}, 255)
+    found = PointCoder(8.0, 16).decode({"response": response}, 255)
     assert found.sizes is None and found.response_size == 272
     centre = found.centres[0, int(found.scores.argmax())]
     assert torch.allclose(centre, torch.tensor([127.5 + 8 * 4, 127.5 - 8 * 5]), atol=0.5)
 
 
 def test_gain_and_bias_are_learned_where_wanted() -> None:
-    assert list(ScoreHead().parameters()) == []
-    assert dict(ScoreHead().state_dict()) == {}
+    assert list(ScoreHead(0.001, 0.0, False).parameters()) == []
+    assert dict(ScoreHead(0.001, 0.0, False).state_dict()) == {}
     learned = ScoreHead(0.5, -1.0, learned=True)
     assert {name: p.item() for name, p in learned.named_parameters()} == {"gain": 0.5, "bias": -1.0}
     maps = learned((torch.ones(1, 2, 1, 1),), (torch.ones(1, 2, 3, 3),))

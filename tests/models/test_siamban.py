@@ -35,7 +35,7 @@ def test_the_published_geometry() -> None:
 def test_labels_are_the_two_ellipses(cx: float, cy: float, w: float, h: float) -> None:
     """Cell by cell, by the equations of the paper: half axes w/4, h/4 and w/2, h/2."""
     box = cxcywh_to_xyxy(torch.tensor([[cx, cy, w, h]]))
-    coder = EllipseCoder(positives=CELLS**2, samples=2 * CELLS**2)  # nothing is left out by the draw
+    coder = EllipseCoder(8.0, positives=CELLS**2, samples=2 * CELLS**2)  # nothing is left out by the draw
     labels = coder.encode(box, YES, CELLS, SIZE, torch.Generator().manual_seed(0)).labels[0].reshape(CELLS, CELLS)
     for row in range(CELLS):
         for column in range(CELLS):
@@ -47,7 +47,7 @@ def test_labels_are_the_two_ellipses(cx: float, cy: float, w: float, h: float) -
 
 
 def test_few_cells_are_drawn_and_by_the_generator() -> None:
-    box, coder = torch.tensor([[60.0, 60, 220, 200]]), EllipseCoder()
+    box, coder = torch.tensor([[60.0, 60, 220, 200]]), EllipseCoder(8.0)
     first, again, other = (
         coder.encode(box, YES, CELLS, SIZE, torch.Generator().manual_seed(s)).labels for s in (1, 1, 2)
     )
@@ -59,7 +59,7 @@ def test_few_cells_are_drawn_and_by_the_generator() -> None:
 
 
 def test_what_is_encoded_is_decoded() -> None:
-    box, coder = torch.tensor([[70.0, 80, 190, 170]]), EllipseCoder()
+    box, coder = torch.tensor([[70.0, 80, 190, 170]]), EllipseCoder(8.0)
     targets = coder.encode(box, YES, CELLS, SIZE)
     inside = (targets.sides > 0).all(-1)[0]
     loc = targets.sides.clamp(min=1e-3).log().transpose(1, 2).reshape(1, 4, CELLS, CELLS)
@@ -72,7 +72,7 @@ def test_what_is_encoded_is_decoded() -> None:
 
 def test_the_levels_sides_are_fused_after_their_exponential() -> None:
     torch.manual_seed(0)
-    head = BanHead(8, 3, unit=2.0).eval()
+    head = BanHead(8, 3, "weighted", 2.0).eval()
     z, x = (tuple(torch.rand(1, 8, side, side) for _ in range(3)) for side in (7, 31))
     with torch.inference_mode():
         head.loc_weight.copy_(torch.tensor([0.3, -0.2, 1.0]))
@@ -83,9 +83,9 @@ def test_the_levels_sides_are_fused_after_their_exponential() -> None:
         assert torch.allclose(maps["loc"].exp(), 2 * wanted, rtol=1e-4)
         cls = torch.stack([branch(a, b) for branch, a, b in zip(head.cls, z, x, strict=True)]).mean(0)
         assert torch.allclose(maps["cls"], cls, atol=1e-6)
-        single = BanHead(8, 1).eval()
+        single = BanHead(8, 1, "weighted", 1.0).eval()
         assert torch.allclose(single(z[:1], x[:1])["loc"], single.loc[0](z[0], x[0]), atol=1e-4)
-    assert "loc_weight" not in BanHead(8, 3, "mean").state_dict() and "loc_scale" in BanHead(8, 3, "mean").state_dict()
+    assert "loc_weight" not in (state := BanHead(8, 3, "mean", 1.0).state_dict()) and "loc_scale" in state
 
 
 def test_the_loss_is_one_minus_the_overlap_of_the_positive_cells() -> None:

@@ -28,7 +28,7 @@ def recorded(shared: Path) -> dict[str, Tensor]:
 def targets(recorded: dict[str, Tensor]) -> SideTargets:
     boxes = recorded["boxes_xyxy"].float()
     present = torch.ones(len(boxes), dtype=torch.bool)
-    return SidesCoder().encode(boxes, present, CELLS, 255, points=recorded["locations"])
+    return SidesCoder(8.0).encode(boxes, present, CELLS, 255, points=recorded["locations"])
 
 
 def test_targets(recorded: dict[str, Tensor], targets: SideTargets) -> None:
@@ -62,7 +62,7 @@ def _maps(batch: int, cells: int = 9) -> dict[str, Tensor]:
 def test_a_batch_without_positives_trains_the_background_alone() -> None:
     maps = _maps(2)
     absent = torch.zeros(2, dtype=torch.bool)
-    targets = SidesCoder().encode(torch.tensor([[30.0, 30, 90, 90]] * 2), absent, 9, 127)
+    targets = SidesCoder(8.0).encode(torch.tensor([[30.0, 30, 90, 90]] * 2), absent, 9, 127)
     terms = car_loss(maps, targets)
     background = -maps["cls"].log_softmax(1)[:, 0].mean() / 2
     torch.testing.assert_close(terms["cls"], background)
@@ -74,7 +74,7 @@ def test_a_batch_without_positives_trains_the_background_alone() -> None:
 def test_one_positive_cell_counts() -> None:
     maps = _maps(1)
     box = torch.tensor([[60.0, 60, 68, 68]])
-    targets = SidesCoder().encode(box, torch.ones(1, dtype=torch.bool), 9, 127)
+    targets = SidesCoder(8.0).encode(box, torch.ones(1, dtype=torch.bool), 9, 127)
     assert int(targets.positive.sum()) == 1
     logits = maps["cls"].detach().log_softmax(1).flatten(2)
     place = int(targets.positive[0].nonzero())
@@ -84,7 +84,7 @@ def test_one_positive_cell_counts() -> None:
 
 
 def test_a_perfect_prediction_costs_little() -> None:
-    targets = SidesCoder().encode(torch.tensor([[33.0, 40, 95, 88]]), torch.ones(1, dtype=torch.bool), 9, 127)
+    targets = SidesCoder(8.0).encode(torch.tensor([[33.0, 40, 95, 88]]), torch.ones(1, dtype=torch.bool), 9, 127)
     sure = torch.where(targets.positive, 20.0, -20.0).view(1, 1, 9, 9)
     loc = targets.sides.clamp(min=1e-3).log().transpose(1, 2).reshape(1, 4, 9, 9)
     cen = targets.centreness.clamp(1e-6, 1 - 1e-6).logit().view(1, 1, 9, 9)
@@ -99,7 +99,7 @@ def test_the_papers_equations_cell_by_cell() -> None:
     """Equations 3 to 7 of SiamCAR with plain cross-entropy; the indicator of equation 5 is the whole box."""
     maps, box = _maps(1), (41.0, 37.0, 97.0, 81.0)
     here = torch.ones(1, dtype=torch.bool)
-    targets = SidesCoder(shrink=0.0).encode(torch.tensor([box]), here, 9, 127)
+    targets = SidesCoder(8.0, shrink=0.0).encode(torch.tensor([box]), here, 9, 127)
     terms = {name: float(term.detach()) for name, term in car_loss(maps, targets, plain=True).items()}
     values = {name: value.detach().double()[0] for name, value in maps.items()}
     cls, cen, loc = [], [], []
@@ -134,9 +134,9 @@ def test_the_model_s_settings_choose_the_loss(change: dict[str, Any]) -> None:
     with torch.inference_mode():
         terms = model.loss(net, TrainingBatch(z, x, box, here, torch.tensor([[12.0, 16, 52, 48]])), [rng])
         maps = net.respond(net.embed(z, torch.tensor([[40.0, 32]])), x)
-        targets = SidesCoder(shrink=change.get("shrink", 0.6)).encode(box, here, maps["cls"].shape[-1], 127)
+        targets = SidesCoder(8.0, shrink=change.get("shrink", 0.6)).encode(box, here, maps["cls"].shape[-1], 127)
         expected = car_loss(maps, targets, change.get("plain_loss", False))
-        usual = car_loss(maps, SidesCoder().encode(box, here, maps["cls"].shape[-1], 127))
+        usual = car_loss(maps, SidesCoder(8.0).encode(box, here, maps["cls"].shape[-1], 127))
     for name in WEIGHTS:
         torch.testing.assert_close(terms[name], expected[name])
     assert bool(change) == (abs(float(usual["loc"] - terms["loc"])) > 1e-5)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from siamtrack.models.siamese import LinearMap, Neck
+from siamtrack.errors import ConfigError
+from siamtrack.models.siamese import Backbone, LinearMap, Neck
 
 
 def centre_cells(x: Tensor, cells: int) -> Tensor:
@@ -66,7 +67,7 @@ class ProjectLevels(Neck):
 
     Args:
         channels: of the backbone's levels.
-        width: channels after the projection, one number for all levels or one for each.
+        widths: channels of each level after the projection.
         template_cells: side of the template's middle part (7: SiamRPN++, section 3.2).
         centred: as the backbone's; the template's middle is then one cell smaller if needed to stay centred.
     """
@@ -74,18 +75,17 @@ class ProjectLevels(Neck):
     def __init__(
         self,
         channels: tuple[int, ...],
-        width: int | tuple[int, ...] = 256,
-        template_cells: int = 7,
-        centred: bool = False,
+        widths: tuple[int, ...],
+        template_cells: int,
+        centred: bool,
     ) -> None:
         super().__init__()
-        widths = (width,) * len(channels) if isinstance(width, int) else width
         self.levels = nn.ModuleList(projection(c, w) for c, w in zip(channels, widths, strict=True))
         self.template_cells = template_cells
         self.centred = centred
 
     def forward(self, features: tuple[Tensor, ...], template: bool) -> tuple[Tensor, ...]:
-        """Backbone maps of one stride -> maps of `width` channels and one size; the template's middle only."""
+        """Backbone maps of one stride -> maps of `widths` channels and one size; the template's middle only."""
         maps = [level(x) for level, x in zip(self.levels, features, strict=True)]
         if not self.centred:
             return tuple(centre_cells(x, self.template_cells) if template else odd_cells(x) for x in maps)
@@ -108,7 +108,7 @@ class FuseLevels(Neck):
     For small backbones on CPUs, where up-sampling the deep level costs a tenth of dilating it.
     """
 
-    def __init__(self, channels: tuple[int, ...], width: int = 128, template_cells: int = 7) -> None:
+    def __init__(self, channels: tuple[int, ...], width: int, template_cells: int = 7) -> None:
         super().__init__()
         self.levels = nn.ModuleList(projection(c, width) for c in channels)
         self.template_cells = template_cells
@@ -124,3 +124,35 @@ class FuseLevels(Neck):
         """See `Neck`."""
         assert isinstance(other, type(self))
         _adopt(self.levels, other.levels, maps)
+
+
+def optional_projection(channels: tuple[int, ...], width: int, template_cells: int = 7) -> Neck:
+    """The neck of a family whose `width` may be 0: `FuseLevels`, for backbones with padding, or none."""
+    return FuseLevels(channels, width, template_cells) if width else IdentityNeck()
+
+
+def level_neck(
+    backbone: Backbone, width: int | tuple[int, ...], template_cells: int, merged: bool
+) -> tuple[Neck, tuple[int, ...]]:
+    """The neck of a backbone's levels, and the channels of each of its maps.
+
+    Levels of one stride are projected each (`ProjectLevels`); others are merged (`FuseLevels`).
+
+    Args:
+        backbone: gives the levels.
+        width: channels after the projection, one number for all levels or one for each.
+        template_cells: side of the template's middle part.
+        merged: `model.correlations` is set, which needs a single map.
+
+    Raises:
+        ConfigError: widths that do not fit the levels, or levels that should be merged and are of one stride.
+    """
+    channels = backbone.channels
+    widths = (width,) * len(channels) if isinstance(width, int) else width
+    if len(widths) != len(channels):
+        raise ConfigError(f"width needs one number, or {len(channels)} for as many levels; got {widths}")
+    if len(set(backbone.strides)) > 1:
+        return FuseLevels(channels, max(widths), template_cells), (max(widths),)
+    if merged and len(widths) > 1:
+        raise ConfigError(f"model.correlations needs one merged level; this backbone gives {len(widths)}")
+    return ProjectLevels(channels, widths, template_cells, backbone.centred), widths

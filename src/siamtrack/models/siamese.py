@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from siamtrack.errors import ConfigError
+from siamtrack.models.losses import TrainingBatch
 
 Template = tuple[Tensor, ...]
 """Features of N templates: tensors with a leading N, one for each level or use."""
@@ -226,6 +227,10 @@ class SiameseNet(nn.Module):
         """Template features and search crops -> the head's raw maps."""
         maps: Maps = self.head(template, self.features(patch, template=False))
         return maps
+
+    def maps_of(self, batch: TrainingBatch) -> Maps:
+        """The head's raw maps of training pairs."""
+        return self.respond(self.embed(batch.template, batch.template_sizes), batch.search)
 
     def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
         """See `Matcher`; the sizes are not used."""

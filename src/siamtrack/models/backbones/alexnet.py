@@ -37,7 +37,7 @@ class AlexNet(Backbone):
 
     def __init__(
         self,
-        levels: tuple[int, ...] = (5,),
+        levels: tuple[int, ...],
         padded: bool = False,
         groups: int = 1,
         last_norm: bool = True,

@@ -109,7 +109,7 @@ class EfficientNetLite(Backbone):
             same stride; for the smallest trackers.
     """
 
-    def __init__(self, size: Literal[0, 1, 2], levels: tuple[int, ...] = (3, 4), short: bool = False) -> None:
+    def __init__(self, size: Literal[0, 1, 2], levels: tuple[int, ...], short: bool = False) -> None:
         super().__init__()
         ends = _LEVEL_STAGE | ({4: 3} if short else {})
         last = ends[max(levels)]

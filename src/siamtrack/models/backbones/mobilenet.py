@@ -91,7 +91,7 @@ class MobileNetV2(Backbone):
         expand_first: a 1 x 1 convolution in the first block too, as in PySOT's network; not in torchvision's.
     """
 
-    def __init__(self, levels: tuple[int, ...] = (3, 4, 5), width: float = 1.0, expand_first: bool = False) -> None:
+    def __init__(self, levels: tuple[int, ...], width: float = 1.0, expand_first: bool = False) -> None:
         super().__init__()
         self.levels = levels
         inputs = int(32 * width)

@@ -98,7 +98,7 @@ class ResNet(Backbone):
         levels: which of conv2..conv5 to give (strides 4, 8, 8, 8); nothing after the last one is built.
     """
 
-    def __init__(self, depth: int, levels: tuple[int, ...] = (3, 4, 5)) -> None:
+    def __init__(self, depth: int, levels: tuple[int, ...]) -> None:
         super().__init__()
         block = Bottleneck if depth >= 50 else BasicBlock
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, bias=False)

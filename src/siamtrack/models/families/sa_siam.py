@@ -19,7 +19,7 @@ from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.families.siamfc import PointCoder, ScoreHead, SearchPyramid, response_labels, siamfc_loss
 from siamtrack.models.fields import STRICT, LossWeight
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
-from siamtrack.models.necks import FuseLevels, IdentityNeck, centre_cells, odd_cells, projection, resized
+from siamtrack.models.necks import centre_cells, odd_cells, optional_projection, projection, resized
 from siamtrack.models.siamese import Backbone, Head, Maps, Neck, Normalise, SiameseNet
 
 # Side of the grid that channel attention pools over (section 3.2).
@@ -90,9 +90,7 @@ class SaSiam(SearchPyramid):
         for name in names:
             if name.startswith("appearance"):
                 own = nets[name] = build_backbone(self.backbone, (self.level,))
-                necks[name] = IdentityNeck()
-                if self.width:
-                    necks[name] = FuseLevels(own.channels, self.width, self.template_cells)
+                necks[name] = optional_projection(own.channels, self.width, self.template_cells)
             else:
                 levels = self.semantic_levels[0 if self.multilevel else -1 :]
                 deep = deep or build_backbone(self.semantic_backbone, levels)
@@ -117,7 +115,7 @@ class SaSiam(SearchPyramid):
         one run trains both as two runs would. With `joint`, `cls` on the blend and `total`.
         """
         del rngs
-        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        maps = net.maps_of(batch)
         labels = response_labels(maps, batch, net.coder.stride)
         if self.joint:
             return weighted(siamfc_loss(maps, labels), (1.0,))

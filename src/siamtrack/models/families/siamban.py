@@ -19,7 +19,6 @@ from pydantic import Field
 from pydantic import dataclasses as pydantic
 from torch import Tensor, nn
 
-from siamtrack.errors import ConfigError
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
@@ -36,8 +35,8 @@ from siamtrack.models.losses import (
     joint_mean,
     weighted,
 )
-from siamtrack.models.necks import FuseLevels, ProjectLevels
-from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
+from siamtrack.models.necks import level_neck
+from siamtrack.models.siamese import Candidates, Head, Maps, SiameseNet
 
 
 @pydantic.dataclass(frozen=True, config=STRICT)
@@ -73,23 +72,16 @@ class SiamBan:
             ConfigError: an unknown backbone or level, or `correlations` with levels that are not merged.
         """
         backbone = build_backbone(self.backbone, self.levels)
-        neck: Neck
-        if len(set(backbone.strides)) == 1:
-            neck = ProjectLevels(backbone.channels, self.width, self.template_cells, backbone.centred)
-            levels = len(self.levels)
-        else:
-            neck, levels = FuseLevels(backbone.channels, self.width, self.template_cells), 1
-        head: Head = BanHead(self.width, levels, self.fusion, self.unit)
+        neck, widths = level_neck(backbone, self.width, self.template_cells, merged=bool(self.correlations))
+        head: Head = BanHead(self.width, len(widths), self.fusion, self.unit)
         if self.correlations:
-            if levels > 1:
-                raise ConfigError(f"model.correlations needs one merged level; {self.backbone} gives {levels}")
             head = LightBanHead(self.width, self.correlations, self.template_cells, self.unit)
         coder = EllipseCoder(float(backbone.stride))
         return SiameseNet(normalisation(self.backbone), backbone, neck, head, coder)
 
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch: `cls`, `loc` and `total`; `rngs` draw the cells to learn from."""
-        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        maps = net.maps_of(batch)
         coder, cells, size = EllipseCoder(float(net.backbone.stride)), maps["cls"].shape[-1], batch.search.shape[-1]
 
         def targets(boxes: Tensor, present: Tensor, rng: torch.Generator) -> EllipseTargets:
@@ -106,7 +98,7 @@ class BanHead(Head):
     the number of levels.
     """
 
-    def __init__(self, width: int, levels: int, fusion: LevelAggregation = "weighted", unit: float = 1.0) -> None:
+    def __init__(self, width: int, levels: int, fusion: LevelAggregation, unit: float) -> None:
         super().__init__()
         self.cls = nn.ModuleList(DepthwiseBranch(width, width, 2) for _ in range(levels))
         self.loc = nn.ModuleList(DepthwiseBranch(width, width, 4) for _ in range(levels))
@@ -167,7 +159,7 @@ class EllipseCoder:
         samples: largest number of cells learned from a pair, `samples - positives` of them negative (public code).
     """
 
-    stride: float = 8.0
+    stride: float
     positives: int = 16
     samples: int = 64
 

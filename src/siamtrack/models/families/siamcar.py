@@ -72,8 +72,8 @@ class SiamCar:
         if self.light:
             neck, levels = FuseLevels(backbone.channels, self.width, self.template_cells), 1
         else:
-            neck = ProjectLevels(backbone.channels, self.width, self.template_cells, backbone.centred)
             levels = len(self.levels)
+            neck = ProjectLevels(backbone.channels, (self.width,) * levels, self.template_cells, backbone.centred)
         merge = CorrelationMerge(self.width, levels, self.width, self.correlations, self.template_cells, self.light)
         head = CarHead(merge, self.width, self.tower, separable=self.light, unit=self.unit)
         return SiameseNet(normalisation(self.backbone), backbone, neck, head, SidesCoder(float(backbone.stride)))
@@ -81,7 +81,7 @@ class SiamCar:
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch: `cls`, `cen`, `loc` and `total`; nothing is drawn."""
         del rngs
-        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        maps = net.maps_of(batch)
         coder = SidesCoder(float(net.backbone.stride), self.shrink)
         targets = coder.encode(batch.boxes, batch.present, maps["cls"].shape[-1], batch.search.shape[-1])
         return weighted(car_loss(maps, targets, self.plain_loss), self.loss_weights)
@@ -108,7 +108,7 @@ class CarHead(Head):
     Centre-ness is read from the classification tower, as in the reference.
     """
 
-    def __init__(self, fusion: nn.Module, width: int, depth: int, separable: bool, unit: float = 1.0) -> None:
+    def __init__(self, fusion: nn.Module, width: int, depth: int, separable: bool, unit: float) -> None:
         super().__init__()
         self.fusion = fusion
         tower = separable_tower if separable else _tower
@@ -157,7 +157,7 @@ class SidesCoder:
             middle 40% of the box in each direction).
     """
 
-    stride: float = 8.0
+    stride: float
     shrink: float = 0.6
 
     def decode(self, maps: Maps, size: int) -> Candidates:

@@ -19,8 +19,8 @@ from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import cross
 from siamtrack.models.fields import STRICT
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_mean, weighted
-from siamtrack.models.necks import FuseLevels, IdentityNeck
-from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
+from siamtrack.models.necks import optional_projection
+from siamtrack.models.siamese import Candidates, Head, Maps, SiameseNet
 
 
 @pydantic.dataclass(frozen=True, config=STRICT)
@@ -67,7 +67,7 @@ class SiamFc(SearchPyramid):
     def build(self) -> SiameseNet:
         """The network with random weights."""
         backbone = build_backbone(self.backbone, (self.level,))
-        neck: Neck = FuseLevels(backbone.channels, self.width) if self.width else IdentityNeck()
+        neck = optional_projection(backbone.channels, self.width)
         head = ScoreHead(self.gain, self.bias, self.learned)
         coder = PointCoder(float(backbone.stride), self.enlarge)
         return SiameseNet(normalisation(self.backbone), backbone, neck, head, coder)
@@ -75,7 +75,7 @@ class SiamFc(SearchPyramid):
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch: `cls` and `total`, which are the same; nothing is drawn."""
         del rngs
-        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        maps = net.maps_of(batch)
         return weighted(siamfc_loss(maps, response_labels(maps, batch, net.coder.stride)), (1.0,))
 
 
@@ -91,7 +91,7 @@ class ScoreHead(Head):
     gain: Tensor
     bias: Tensor
 
-    def __init__(self, gain: float = 0.001, bias: float = 0.0, learned: bool = False) -> None:
+    def __init__(self, gain: float, bias: float, learned: bool) -> None:
         super().__init__()
         for name, value in (("gain", gain), ("bias", bias)):
             if learned:
@@ -114,8 +114,8 @@ class PointCoder:
         enlarge: factor of the bicubic up-sampling; 16 takes 17 x 17 to 272 x 272.
     """
 
-    stride: float = 8.0
-    enlarge: int = 16
+    stride: float
+    enlarge: int
 
     def decode(self, maps: Maps, size: int) -> Candidates:
         """Response to search crops of `size` pixels -> (R * enlarge)^2 candidates without sizes."""

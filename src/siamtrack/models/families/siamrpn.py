@@ -16,8 +16,8 @@ from siamtrack.models.correlation import CorrelationPart
 from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
 from siamtrack.models.heads.rpn import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
-from siamtrack.models.necks import FuseLevels, IdentityNeck
-from siamtrack.models.siamese import Head, Neck, SiameseNet
+from siamtrack.models.necks import optional_projection
+from siamtrack.models.siamese import Head, SiameseNet
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -54,7 +54,7 @@ class SiamRpn:
     def build(self) -> SiameseNet:
         """The network with random weights."""
         backbone = build_backbone(self.backbone, (self.level,))
-        neck: Neck = FuseLevels(backbone.channels, self.width) if self.width else IdentityNeck()
+        neck = optional_projection(backbone.channels, self.width)
         width, anchors = self.width or backbone.channels[0], self._coder(backbone.stride).count
         head: Head = RpnHead((width,), anchors, self.correlation, gain=self.correlation_gain)
         if self.correlations:
@@ -63,7 +63,7 @@ class SiamRpn:
 
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch: `cls`, `loc` and `total`; `rngs` draw the anchors to learn from."""
-        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        maps = net.maps_of(batch)
         terms = anchor_terms(maps, self._coder(net.backbone.stride), batch, rngs, self.smooth_l1)
         return weighted(terms, self.loss_weights)
 

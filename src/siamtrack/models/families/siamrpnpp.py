@@ -10,14 +10,13 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
 from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight, Width
 from siamtrack.models.heads.rpn import AnchorCoder, Correlation, LevelAggregation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
-from siamtrack.models.necks import FuseLevels, ProjectLevels
-from siamtrack.models.siamese import Head, Neck, SiameseNet
+from siamtrack.models.necks import level_neck
+from siamtrack.models.siamese import Head, SiameseNet
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,29 +58,20 @@ class SiamRpnPlusPlus:
         """The network with random weights.
 
         Raises:
-            ConfigError: an unknown backbone or level, or widths that do not fit the levels.
+            ConfigError: an unknown backbone or level, widths that do not fit the levels, or `correlations` with levels
+                that are not merged.
         """
         backbone = build_backbone(self.backbone, self.levels)
-        channels = backbone.channels
-        widths = (self.width,) * len(channels) if isinstance(self.width, int) else self.width
-        if len(widths) != len(channels):
-            raise ConfigError(f"width needs one number, or {len(channels)} for levels {self.levels}; got {widths}")
-        neck: Neck
-        if len(set(backbone.strides)) == 1:
-            neck = ProjectLevels(channels, widths, self.template_cells, backbone.centred)
-        else:
-            neck, widths = FuseLevels(channels, max(widths), self.template_cells), (max(widths),)
+        neck, widths = level_neck(backbone, self.width, self.template_cells, merged=bool(self.correlations))
         anchors = len(self.ratios)
         head: Head = RpnHead(widths, anchors, self.correlation, self.fusion, gain=self.correlation_gain)
         if self.correlations:
-            if len(widths) > 1:
-                raise ConfigError(f"model.correlations needs one merged level; {self.backbone} gives {len(widths)}")
             head = LightRpnHead(widths[0], anchors, self.correlations, self.template_cells)
         return SiameseNet(normalisation(self.backbone), backbone, neck, head, self._coder(backbone.stride))
 
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch: `cls`, `loc` and `total`; `rngs` draw the anchors to learn from."""
-        maps = net.respond(net.embed(batch.template, batch.template_sizes), batch.search)
+        maps = net.maps_of(batch)
         terms = anchor_terms(maps, self._coder(net.backbone.stride), batch, rngs, self.smooth_l1)
         return weighted(terms, self.loss_weights)
 

@@ -31,7 +31,7 @@ from siamtrack.models.losses import (
     joint_mean,
     weighted,
 )
-from siamtrack.models.necks import FuseLevels, IdentityNeck, centre_cells
+from siamtrack.models.necks import centre_cells, optional_projection
 from siamtrack.models.roi_align import roi_align
 from siamtrack.models.siamese import (
     Backbone,
@@ -133,9 +133,7 @@ class Spm:
         channels = dict(zip(levels, backbone.channels, strict=True))
         strides = dict(zip(levels, backbone.strides, strict=True))
         width = self.width or channels[self.levels[-1]]
-        coarse: Neck = IdentityNeck()
-        if self.width:
-            coarse = FuseLevels(tuple(channels[i] for i in self.levels), width, self.template_cells)
+        coarse = optional_projection(tuple(channels[i] for i in self.levels), self.width, self.template_cells)
         at = {level: i for i, level in enumerate(levels)}
         first_maps, second_maps = tuple(at[i] for i in self.levels), tuple(at[i] for i in fine_levels)
         neck = SpmNeck(coarse, first_maps, second_maps, self.template_cells, self.search_cells)

@@ -103,8 +103,8 @@ class RpnHead(Head):
     def __init__(
         self,
         widths: tuple[int, ...],
-        anchors: int = 5,
-        correlation: Correlation = "depthwise",
+        anchors: int,
+        correlation: Correlation,
         fusion: LevelAggregation = "weighted",
         hidden: int | None = None,
         gain: float = 1.0,
