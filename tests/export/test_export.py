@@ -21,6 +21,10 @@ pytest.importorskip("onnxscript")
 
 PARTS = ("depthwise", "pixelwise", "search")
 LITE: dict[str, Any] = {"backbone": "efficientnet_lite0", "width": 16}
+SPM: dict[str, Any] = {
+    **LITE, "levels": (3,), "fine_levels": (3,), "template_cells": 5, "correlations": ("depthwise",), "squeeze": 8,
+    "scale": 4,
+}  # fmt: skip
 CROPS = Crops(template=63, search=95)
 SETTINGS: dict[str, tuple[Any, Track, Crops]] = {
     "siamcar": (
@@ -35,10 +39,9 @@ SETTINGS: dict[str, tuple[Any, Track, Crops]] = {
         SiamRpn(**LITE, level=3, scale=4, correlations=PARTS),
         Track(rerank=3, lost_search=127, search_lost_below=0.505, found_above=0.51), CROPS,
     ),
-    "spm": (
-        Spm(**LITE, levels=(3,), fine_levels=(3,), template_cells=5, correlations=("depthwise",), squeeze=8, scale=4),
-        Track(), CROPS,
-    ),
+    "spm": (Spm(**SPM), Track(), CROPS),
+    "spm_correlation": (Spm(**SPM, fine="correlation"), Track(), CROPS),
+    "spm_coarse": (Spm(**SPM, fine="none"), Track(), CROPS),
 }  # fmt: skip
 FAST = ("siamcar",)
 

@@ -66,7 +66,8 @@ def test_siamfc_s_gain_bias_level_and_width() -> None:
         other = replace(model, gain=1.0, bias=2.0)
         assert torch.allclose(small(other).respond(embed(small(other), z), x)["response"], 2 * plain + 2, rtol=1e-4)
     assert not list(small(model).head.parameters())
-    assert len(list(small(replace(model, learned=True)).head.parameters())) == 2
+    learned = small(replace(model, learned=True)).head.named_parameters()
+    assert {name: p.item() for name, p in learned} == {"gain": 0.5, "bias": 0.0}
     assert small(replace(model, level=4)).neck.levels[0][0].in_channels == 112
     assert embed(small(replace(model, width=16)), z)[0].shape[1] == 16
     assert embed(small(replace(model, width=0)), z)[0].shape[1] == 40
@@ -153,9 +154,13 @@ def test_weighted_fusion_or_the_mean() -> None:
     assert mean.head.cls_weight is None and mean.head.loc_weight is None
     z, x = (tuple(torch.rand(1, 8, n, n) for _ in range(3)) for n in (7, 31))
     with torch.inference_mode():
-        assert torch.allclose(weighted.head(z, x)["loc"], mean.head(z, x)["loc"], atol=1e-5)
+        branches = torch.stack([branch(a, b) for branch, a, b in zip(mean.head.loc, z, x, strict=True)])
+        assert torch.allclose(mean.head(z, x)["loc"], branches.mean(0), atol=1e-5)
+        weighted.head.cls_weight.copy_(torch.tensor([30.0, 0.0, 0.0]))
+        assert torch.allclose(weighted.head(z, x)["cls"], weighted.head.cls[0](z[0], x[0]), atol=1e-5)
+        assert torch.allclose(weighted.head(z, x)["loc"], branches.mean(0), atol=1e-5)  # has weights of its own
         weighted.head.loc_weight.copy_(torch.tensor([2.0, 0.0, -1.0]))
-        assert not torch.allclose(weighted.head(z, x)["loc"], mean.head(z, x)["loc"], atol=1e-3)
+        assert not torch.allclose(weighted.head(z, x)["loc"], branches.mean(0), atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -88,20 +86,3 @@ def test_a_gpu_pools_the_same() -> None:
     features, boxes = torch.rand(2, 5, 16, 16), torch.tensor([[[3.0, 5, 40, 30], [-9, 0, 70, 80]]] * 2)
     found = roi_align(features.cuda(), boxes.cuda(), STRIDE)
     assert found.is_cuda and torch.allclose(found.cpu(), roi_align(features, boxes, STRIDE), atol=1e-5)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_it_exports_to_onnx() -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnx")
-
-    class Pool(torch.nn.Module):
-        def forward(self, features: Tensor, boxes: Tensor) -> Tensor:
-            return roi_align(features, boxes, STRIDE)
-
-    features, boxes = torch.rand(1, 2, 8, 8), torch.tensor([[[3.0, 5, 40, 30], [-9, 0, 70, 80]]])
-    stream = io.BytesIO()
-    torch.onnx.export(Pool(), (features, boxes), stream, opset_version=16, dynamo=False, input_names=["f", "b"])
-    session = runtime.InferenceSession(stream.getvalue(), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"f": features.numpy(), "b": boxes.numpy()})
-    assert np.allclose(found, roi_align(features, boxes, STRIDE).numpy(), atol=1e-5)

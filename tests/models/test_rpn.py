@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,9 +9,9 @@ from hypothesis import strategies as st
 
 from references import embed
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy
-from siamtrack.models.families import SiamRpn, SiamRpnPlusPlus
-from siamtrack.models.families.siamfc import PointCoder, ScoreHead
-from siamtrack.models.heads.rpn import AnchorCoder, RpnHead, rpn_loss
+from siamtrack.models.families import SiamRpnPlusPlus
+from siamtrack.models.families.siamfc import PointCoder
+from siamtrack.models.heads.rpn import AnchorCoder, rpn_loss
 
 sides = st.floats(10, 200)
 places = st.floats(40, 215)
@@ -84,57 +86,21 @@ def test_the_better_anchor_gives_the_candidate() -> None:
     assert found.grid_positions[best].tolist() == pytest.approx([(20 - 12) / 12, (3 - 12) / 12])
 
 
-def count(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
-
-
-def test_depthwise_correlation_holds_a_tenth_of_the_parameters() -> None:
-    """SiamRPN++, section 3.4; for three levels of 256 channels."""
-    heads = {name: count(RpnHead((256,) * 3, 5, name)) for name in ("up", "depthwise")}  # type: ignore[arg-type]
-    print(f"parameters of the head: {heads}")
-    assert 0.08 < heads["depthwise"] / heads["up"] < 0.15
-
-
-def test_fusion_weights_are_learned_apart() -> None:
-    torch.manual_seed(0)
-    head = RpnHead((8, 8, 8), 5, "depthwise", "weighted").eval()
-    z = tuple(torch.rand(1, 8, 7, 7) for _ in range(3))
-    x = tuple(torch.rand(1, 8, 31, 31) for _ in range(3))
-    with torch.inference_mode():
-        head.cls_weight.copy_(torch.tensor([30.0, 0.0, 0.0]))
-        maps = head(z, x)
-        assert torch.allclose(maps["cls"], head.cls[0](z[0], x[0]), atol=1e-5)
-        mean = torch.stack([branch(a, b) for branch, a, b in zip(head.loc, z, x, strict=True)]).mean(0)
-        assert torch.allclose(maps["loc"], mean, atol=1e-5)
-    assert "cls_weight" not in RpnHead((8, 8), 5, "depthwise", "mean").state_dict()
-
-
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("change", "heads", "anchors"),
     [
-        ({"levels": (4,)}, {"neck": 1, "cls": 1}),
-        ({"levels": (3, 5)}, {"neck": 2, "cls": 2}),
-        ({"backbone": "mobilenetv2"}, {"neck": 3, "cls": 3}),
-        ({"backbone": "efficientnet_lite0", "levels": (3, 4)}, {"neck": 2, "cls": 1}),
-        ({"width": (16, 32, 8)}, {"neck": 3, "cls": 3}),
-        ({"ratios": (0.5, 1, 2)}, {"neck": 3, "cls": 3, "anchors": 3}),
+        ({"backbone": "efficientnet_lite0", "levels": (3, 4)}, 1, 5),  # the neck merges levels of two strides
+        ({"width": (16, 32, 8)}, 3, 5),
+        ({"ratios": (0.5, 1, 2)}, 3, 3),
     ],
 )
-def test_siamrpnpp_fields_change_the_graph(change: dict[str, object], expected: dict[str, int]) -> None:
-    net = SiamRpnPlusPlus(**({"backbone": "resnet18", "width": 16} | change)).build().eval()
-    assert len(net.neck.levels) == expected["neck"]
-    assert len(net.head.cls) == expected["cls"]
-    with torch.inference_mode():
-        maps = net.respond(embed(net, torch.rand(1, 3, 127, 127) * 255), torch.rand(1, 3, 255, 255) * 255)
-    anchors = expected.get("anchors", 5)
+def test_siamrpnpp_fields_change_the_graph(change: dict[str, Any], heads: int, anchors: int) -> None:
+    with torch.device("meta"), torch.inference_mode():
+        net = SiamRpnPlusPlus(**({"backbone": "resnet18", "width": 16} | change)).build().eval()
+        maps = net.respond(embed(net, torch.empty(1, 3, 127, 127)), torch.empty(1, 3, 255, 255))
+    assert len(net.neck.levels) == len(change.get("levels", (3, 4, 5))) and len(net.head.cls) == heads
     assert maps["cls"].shape == (1, 2 * anchors, 25, 25)
     assert maps["loc"].shape == (1, 4 * anchors, 25, 25)
-
-
-def test_siamrpn_correlations_differ_in_the_head_alone() -> None:
-    up, deep = SiamRpn(correlation="up").build(), SiamRpn(correlation="depthwise").build()
-    assert count(up.backbone) == count(deep.backbone)
-    assert count(up.head) > 7 * count(deep.head)
 
 
 def test_a_gradient_step_lowers_the_loss() -> None:
@@ -165,15 +131,6 @@ def test_a_peak_of_the_response_is_found_at_its_place() -> None:
     assert found.sizes is None and found.response_size == 272
     centre = found.centres[0, int(found.scores.argmax())]
     assert torch.allclose(centre, torch.tensor([127.5 + 8 * 4, 127.5 - 8 * 5]), atol=0.5)
-
-
-def test_gain_and_bias_are_learned_where_wanted() -> None:
-    assert list(ScoreHead(0.001, 0.0, False).parameters()) == []
-    assert dict(ScoreHead(0.001, 0.0, False).state_dict()) == {}
-    learned = ScoreHead(0.5, -1.0, learned=True)
-    assert {name: p.item() for name, p in learned.named_parameters()} == {"gain": 0.5, "bias": -1.0}
-    maps = learned((torch.ones(1, 2, 1, 1),), (torch.ones(1, 2, 3, 3),))
-    assert torch.equal(maps["response"], torch.zeros(1, 1, 3, 3))
 
 
 def test_several_sizes_of_anchors_have_all_ratios_each() -> None:
