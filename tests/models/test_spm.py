@@ -14,7 +14,7 @@ from siamtrack.geometry.boxes import box_iou, nms
 from siamtrack.models.families.spm import (
     CorrelationNetwork,
     RelationNetwork,
-    StageFusion,
+    Spm,
     box_offsets,
     centred,
     nearest_to,
@@ -132,13 +132,13 @@ def test_the_comparison_changes_the_fine_answer_alone() -> None:
 def test_series_believes_the_fine_stage_alone() -> None:
     coarse, fine = torch.tensor([[0.8, 0.2]]), torch.tensor([[0.4, 0.9]])
     boxes, refined = torch.zeros(1, 2, 4), torch.ones(1, 2, 4)
-    scores, out = StageFusion(mode="series").fuse(coarse, fine, boxes, refined)
+    scores, out = Spm(fusion="series").fuse(coarse, fine, boxes, refined)
     assert torch.equal(scores, fine) and torch.equal(out, refined)
     # Equation 2: W_cls = 0.5; boxes weighted by the scores, the fine one three times (0.8 against 3 x 0.4).
-    scores, out = StageFusion().fuse(coarse, fine, boxes, refined)
+    scores, out = Spm().fuse(coarse, fine, boxes, refined)
     assert torch.allclose(scores, torch.tensor([[0.6, 0.55]]))
     assert torch.allclose(out[0, 0], torch.tensor(1.2 / 2.0)) and torch.allclose(out[0, 1], torch.tensor(2.7 / 2.9))
-    assert torch.equal(StageFusion(cls_weight=0.0).fuse(coarse, fine, boxes, refined)[0], coarse)
+    assert torch.equal(Spm(cls_weight=0.0).fuse(coarse, fine, boxes, refined)[0], coarse)
 
 
 def test_the_target_s_size_is_seen() -> None:

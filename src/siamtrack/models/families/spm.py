@@ -85,8 +85,9 @@ class Spm:
         overlap: of the suppression among proposals.
         low_score: a proposal with less than this share of the best coarse score is no candidate (section 4.3; the share
             is the published code's); the one nearest to the last box stays.
-        cls_weight: W_cls of equation 2; this and the next are the published code's.
-        box_weight: W_box of equation 2.
+        cls_weight: W_cls of equation 2, of the fine score; this and the next are the published code's.
+        box_weight: W_box of equation 2: boxes are averaged with the coarse score and W_box times the fine one as
+            weights.
         correlation: of the coarse stage: "up" as SiamRPN's, or "depthwise".
         correlation_gain: factor on the up-channel correlation; see `RpnHead`.
         correlations: for small networks, in its place: what `LightRpnHead` concatenates.
@@ -146,10 +147,16 @@ class Spm:
             inputs, steps = tuple(channels[i] for i in fine_levels), tuple(strides[i] for i in fine_levels)
             second = FineStage(inputs, steps, self.fine, self.squeeze)
         coder = AnchorCoder(stride=min(strides[i] for i in self.levels), scale=self.scale, ratios=self.ratios)
-        fusion = StageFusion(
-            self.proposals, self.overlap, self.fusion, self.cls_weight, self.box_weight, self.low_score
-        )
-        return SpmNet(normalisation(self.backbone), backbone, neck, SpmHead(first, second), coder, fusion)
+        return SpmNet(normalisation(self.backbone), backbone, neck, SpmHead(first, second), coder, self)
+
+    def fuse(self, coarse: Tensor, fine: Tensor, boxes: Tensor, refined: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B, K) and boxes (B, K, 4) of both stages -> the final ones (equation 2)."""
+        if self.fusion == "series":
+            return fine, refined
+        scores = (1 - self.cls_weight) * coarse + self.cls_weight * fine
+        own, other = coarse, self.box_weight * fine
+        share = (own / (own + other).clamp(min=1e-5))[..., None]
+        return scores, boxes * share + refined * (1 - share)
 
     def loss(self, net: SiameseNet, batch: TrainingBatch, rngs: Generators) -> Terms:
         """Forward pass and loss of one batch: `cls`, `loc`, with a fine stage `fine_cls`, `fine_loc`, and `total`.
@@ -175,36 +182,6 @@ class Spm:
             terms |= fine_loss(logits, offsets, samples)
         weights = dict(zip(("cls", "loc", "fine_cls", "fine_loc"), self.loss_weights, strict=True))
         return weighted(terms, [weights[name] for name in terms])
-
-
-@dataclass(frozen=True)
-class StageFusion:
-    """How proposals are chosen, and how two scores and two boxes become one (SPM, equation 2).
-
-    Attributes:
-        count: K, proposals that reach the fine stage.
-        overlap: of the suppression among them.
-        mode: "series" believes the fine stage alone; "series_parallel" blends both stages.
-        cls_weight: W_cls, of the fine score in the blend; the coarse one has 1 - W_cls.
-        box_weight: W_box: the boxes are averaged with the coarse score and W_box times the fine score as weights.
-        low_score: share of the best coarse score below which a proposal is no candidate; 0 for none.
-    """
-
-    count: int = 9
-    overlap: float = 0.5
-    mode: Literal["series", "series_parallel"] = "series_parallel"
-    cls_weight: float = 0.5
-    box_weight: float = 3.0
-    low_score: float = 0.0
-
-    def fuse(self, coarse: Tensor, fine: Tensor, boxes: Tensor, refined: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (B, K) and boxes (B, K, 4) of both stages -> the final ones."""
-        if self.mode == "series":
-            return fine, refined
-        scores = (1 - self.cls_weight) * coarse + self.cls_weight * fine
-        own, other = coarse, self.box_weight * fine
-        share = (own / (own + other).clamp(min=1e-5))[..., None]
-        return scores, boxes * share + refined * (1 - share)
 
 
 class SpmNeck(Neck):
@@ -276,11 +253,11 @@ class SpmNet(SiameseNet):
         neck: SpmNeck,
         head: SpmHead,
         coder: AnchorCoder,
-        fusion: StageFusion,
+        config: Spm,
     ) -> None:
         super().__init__(normalise, backbone, neck, head, coder)
         self.fine_levels = neck.fine_levels
-        self.fusion = fusion
+        self.config = config
 
     def adopt(self, other: SiameseNet, maps: Sequence[LinearMap]) -> None:
         """See `Neck.adopt`; the fine stage takes in the maps of its own levels."""
@@ -316,14 +293,14 @@ class SpmNet(SiameseNet):
         assert found.sizes is not None  # anchors have sizes
         boxes = torch.cat([found.centres, found.sizes], -1)
         last = centred(sizes, size)
-        index = propose(cxcywh_to_xyxy(boxes), found.scores, last, self.fusion.count, self.fusion.overlap)
-        if self.fusion.low_score:
-            weak = found.scores.gather(1, index) < self.fusion.low_score * found.scores.amax(1, keepdim=True)
+        index = propose(cxcywh_to_xyxy(boxes), found.scores, last, self.config.proposals, self.config.overlap)
+        if self.config.low_score:
+            weak = found.scores.gather(1, index) < self.config.low_score * found.scores.amax(1, keepdim=True)
             index = torch.where(weak, index[:, -1:], index)  # in their place the nearest one again
         boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         logits, offsets = fine(template[1], self.pool(features[1:], cxcywh_to_xyxy(boxes), size))
         coarse, second = found.scores.gather(1, index), logits.float().softmax(-1)[..., 1]
-        scores, boxes = self.fusion.fuse(coarse, second, boxes, refine_boxes(boxes, offsets))
+        scores, boxes = self.config.fuse(coarse, second, boxes, refine_boxes(boxes, offsets))
         positions = (boxes[..., :2] / size * 2 - 1).clamp(-1, 1)
         return Candidates(boxes[..., :2], boxes[..., 2:], scores, positions)
 
