@@ -23,6 +23,12 @@ from siamtrack.errors import DataError, printable, reason
 
 T = TypeVar("T")
 
+IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".jp2", ".pgm", ".pnm", ".ppm")
+"""Of the files that are images, the usual ones first."""
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpeg", ".mpg", ".ts")
+"""Of the files that are videos, where a file's content is not looked at."""
+
 MOST_PIXELS = 1 << 27
 """Of a picture, as 16384x8192: some files say of sizes what they like, and decoded a pixel has three bytes."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from layouts import BY_NAME, HEIGHT, LAYOUTS, WIDTH, got10k, lasot, mot, save, sequences, trackingnet, write
 from made_crops import picture
@@ -16,6 +17,7 @@ from siamtrack.errors import ConfigError, DataError
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import Problem, picture_size
 from siamtrack.formats.objects import find_object_layout
+from siamtrack.video.reader import open_source
 
 
 def boxes(index: Index) -> dict[str, dict[int, tuple[float, ...]]]:
@@ -75,6 +77,21 @@ def test_frames_of_a_sequence_are_in_natural_order(tmp_path: Path):
     index, _ = read(tmp_path)
     row = np.flatnonzero((index.frame == 2) & (index.track == index.track_names.index("one")))[0]
     assert index.image_names[index.image[row]] == "one/2.jpg"
+
+
+@pytest.mark.parametrize("suffix", [".pgm", ".jp2", ".PNM", ".Tif"])
+def test_images_are_found_as_track_finds_them(tmp_path: Path, suffix: str):
+    images = tmp_path / "walk" / "img"
+    images.mkdir(parents=True)
+    for number in range(1, 4):
+        Image.new("L", (WIDTH, HEIGHT), 40 * number).save(images / f"{number}{suffix}")
+    (tmp_path / "walk" / "groundtruth.txt").write_text("2,3,9,8\n" * 3)
+    index, problems = read(tmp_path)
+    with open_source(images) as frames:
+        tracked = [frame.mean() for frame in frames]
+    found = {name: picture for name, picture, _ in read_pictures(index.root, index.image_names)}
+    assert problems == [] and len(tracked) == len(index) == 3
+    assert [found[name].mean() for name in index.image_names] == tracked
 
 
 def test_frames_of_a_video_are_the_right_ones(tmp_path: Path):

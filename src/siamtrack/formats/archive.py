@@ -16,10 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from siamtrack.errors import DataError, reason
-from siamtrack.io import image_size, natural_key
+from siamtrack.io import IMAGE_SUFFIXES, image_size, natural_key
 
-IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 _TEXT = frozenset({".txt", ".json", ".ini", ".label", ".tag", ".value", ".csv", ".xml", ".yaml", ".yml", ""})
 
 # Folders of frames hold hundreds of thousands of files, none of which is an annotation.
@@ -102,21 +100,26 @@ class Archive:
         """Return the sorted names of the files in a folder, without hidden ones."""
         return list(self._list(at)[1])
 
-    def paths(self, pattern: str) -> list[str]:
-        """Return the members that match a pattern such as `*/anno/*.txt`, in which `*` is part of one name."""
+    def paths(self, pattern: str, depth: int = 0) -> list[str]:
+        """Return the members that match a pattern such as `*/anno/*.txt`, in which `*` is part of one name.
+
+        With a `depth`, in folders up to that many levels further down too, the upper ones first.
+        """
+        if depth:
+            return [member for level in range(depth + 1) for member in self.paths("*/" * level + pattern)]
         found = [""]
         parts = pattern.split("/")
         for depth, part in enumerate(parts, start=1):
             matches = re.compile(".*".join(map(re.escape, part.split("*")))).fullmatch
             kind = 1 if depth == len(parts) else 0  # files at the end, folders before
-            found = [_join(at, name) for at in found for name in self._list(at)[kind] if matches(name)]
+            found = [join(at, name) for at in found for name in self._list(at)[kind] if matches(name)]
         return found
 
     def names(self) -> list[str]:
         """Return the sorted members at any depth that may be annotations or results, without frames."""
         if self.is_file:
             return [self.path.name]
-        members = (_join(at, name) for at in self._walk("", 0) for name in self._list(at)[1])
+        members = (join(at, name) for at in self._walk("", 0) for name in self._list(at)[1])
         return sorted(member for member in members if PurePosixPath(member).suffix.lower() in _TEXT)
 
     def has_files_on_top(self) -> bool:
@@ -183,8 +186,8 @@ class Archive:
 
     def images(self, at: str) -> list[str]:
         """Return the images in a folder as members, in natural order: `2.jpg` before `10.jpg`."""
-        names = [name for name in self._list(at)[1] if PurePosixPath(name).suffix.lower() in IMAGES]
-        return [_join(at, name) for name in sorted(names, key=natural_key)]
+        names = [name for name in self._list(at)[1] if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
+        return [join(at, name) for name in sorted(names, key=natural_key)]
 
     def _path(self, member: str) -> Path:
         assert self._root is not None  # a zip file has no paths
@@ -230,7 +233,7 @@ class Archive:
     def _walk(self, at: str, depth: int) -> Iterator[str]:
         yield at
         for name in self._list(at)[0]:
-            place = _join(at, name)
+            place = join(at, name)
             if name.lower() in _FRAME_FOLDERS or depth == _DEEPEST:
                 continue
             if self.is_zip or not self._path(place).is_symlink():  # a link may lead up again
@@ -265,8 +268,14 @@ def _listings(members: dict[str, zipfile.ZipInfo]) -> dict[str, tuple[dict[str, 
     return {at: (dict.fromkeys(sorted(folders)), files) for at, (folders, files) in found.items()}
 
 
-def _join(at: str, name: str) -> str:
-    return f"{at}/{name}" if at else name
+def join(at: str, name: str) -> str:
+    """Return the member of that name in a folder; the top is the folder ""."""
+    return f"{at}/{name}".strip("/")
+
+
+def image_names(stem: str) -> list[str]:
+    """Return the names that an image of a stem may have, its suffix in small letters or capitals."""
+    return [stem + suffix for suffix in (*IMAGE_SUFFIXES, *map(str.upper, IMAGE_SUFFIXES))]
 
 
 def _is_inside(member: str) -> bool:

@@ -12,10 +12,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from siamtrack.errors import DataError, reason
-from siamtrack.formats.archive import VIDEOS, Archive
+from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
 from siamtrack.formats.voc import frame_number
-from siamtrack.io import parse_json
+from siamtrack.io import VIDEO_SUFFIXES, parse_json
 
 _NOT_INSTANCES = ("captions_", "person_keypoints_", "shards")
 _LARGEST = 1 << 30  # bytes; COCO's own annotations have a half of it
@@ -81,8 +81,8 @@ def _object(
 
 def _film(archive: Archive, name: str) -> str | None:
     """The video file of that name, with or without its extension, in the root or `videos/`; None without one."""
-    files = (f"{place}{name}{ext}" for place in ("", "videos/") for ext in ("", *VIDEOS))
-    return next((file for file in files if file.lower().endswith(VIDEOS) and archive.has(file)), None)
+    files = (f"{place}{name}{ext}" for place in ("", "videos/") for ext in ("", *VIDEO_SUFFIXES))
+    return next((file for file in files if file.lower().endswith(VIDEO_SUFFIXES) and archive.has(file)), None)
 
 
 def _image_folder(archive: Archive, stem: str, images: Mapping[Any, Mapping[str, Any]]) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from siamtrack.errors import DataError, look_up, reason
-from siamtrack.formats.archive import Archive, sequence_key
+from siamtrack.formats.archive import Archive, join, sequence_key
 from siamtrack.formats.folder import FOLDER
 from siamtrack.formats.got10k import GOT10K_TEST, GOT10K_VAL
 from siamtrack.formats.lasot import LASOT
@@ -130,7 +130,7 @@ def _places(path: Path, find: Callable[[Archive], Mapping[str, str]]) -> Iterato
             inside = archive.folders()
             if members or len(inside) != 1 or archive.has_files_on_top():
                 return
-            below = f"{below}/{inside[0]}".lstrip("/")
+            below = join(below, inside[0])
 
 
 def _read_annotations(path: Path, layout: Layout, only: Sequence[str]) -> list[Truth]:

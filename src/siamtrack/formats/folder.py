@@ -6,24 +6,24 @@ A line is x,y,w,h, and nan where the target is absent; names of images are in na
 from __future__ import annotations
 
 from siamtrack.errors import DataError
-from siamtrack.formats.archive import VIDEOS, Archive
+from siamtrack.formats.archive import Archive
 from siamtrack.formats.lasot import LASOT_TEST
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, frame_names, read_regions
+from siamtrack.io import VIDEO_SUFFIXES
 
 _INSIDE = ("groundtruth.txt", "groundtruth_rect.txt", "gt.txt")
-_DEPTHS = ("*.txt", "*/*.txt", "*/*/*.txt", "*/*/*/*.txt")
 
 
 def _places(archive: Archive) -> dict[str, str]:
     """Annotations by the sequences' places, up to three folders down, through links too."""
     found: dict[str, str] = {}
-    for member in (member for depth in _DEPTHS for member in archive.paths(depth)):
+    for member in archive.paths("*.txt", depth=3):
         at, _, name = member.rpartition("/")
         base = member.removesuffix(".txt")
         if name in _INSIDE:
             if at.rpartition("/")[2] != "gt":  # that is MOT's
                 found.setdefault(at or ".", member)
-        elif base.rpartition("/")[2] in archive.folders(at) or any(archive.has(base + ext) for ext in VIDEOS):
+        elif base.rpartition("/")[2] in archive.folders(at) or any(archive.has(base + ext) for ext in VIDEO_SUFFIXES):
             found.setdefault(base, member)
     return dict(sorted(found.items()))
 

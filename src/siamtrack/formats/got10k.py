@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from siamtrack.formats.archive import Archive
+from siamtrack.formats.archive import Archive, join
 from siamtrack.formats.layout import Annotated, Layout, Problem, ReportProblem, read_flags, read_regions, text_lines
 from siamtrack.formats.records import parse_column
 from siamtrack.geometry.regions import BoolArray
@@ -34,7 +34,7 @@ def _trained(archive: Archive) -> dict[str, str]:
 def _read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
     regions = read_regions(archive, member)
     folder = member.rpartition("/")[0]
-    meta = f"{folder}/meta_info.ini".lstrip("/")
+    meta = join(folder, "meta_info.ini")
     told = archive.read(meta) if archive.has(meta) else b""
     size, category = _SIZE.search(told), _CATEGORY.search(told)
     return Annotated(
@@ -54,7 +54,7 @@ def _visible(archive: Archive, folder: str, frames: int, report_problem: ReportP
 
     In the training set, both.
     """
-    cover, absence = (f"{folder}/{name}.label".lstrip("/") for name in ("cover", "absence"))
+    cover, absence = (join(folder, f"{name}.label") for name in ("cover", "absence"))
     visible: BoolArray | None = None
     if archive.has(cover):
         shares = parse_column(archive.read(cover), archive.where(cover))

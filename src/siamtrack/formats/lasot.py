@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from siamtrack.formats.archive import Archive
+from siamtrack.formats.archive import Archive, join
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_flags, read_regions, text_lines
 
 _NUMBERS = """
@@ -54,10 +54,10 @@ def _read(archive: Archive, name: str, member: str, report_problem: ReportProble
     folder = member.rpartition("/")[0]
     visible = None
     for hidden in ("full_occlusion.txt", "out_of_view.txt"):
-        flags = read_flags(archive, f"{folder}/{hidden}".lstrip("/"), len(regions), report_problem)
+        flags = read_flags(archive, join(folder, hidden), len(regions), report_problem)
         if flags is not None:
             visible = ~flags if visible is None else visible & ~flags
-    frames = tuple(archive.images(f"{folder}/img".lstrip("/")))
+    frames = tuple(archive.images(join(folder, "img")))
     category = name.rpartition("-")[0]
     return Annotated(name, archive.where(member), regions, frames, visible, origin=1, category=category)
 

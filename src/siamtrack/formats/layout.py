@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from siamtrack.errors import DataError, SiamtrackError
-from siamtrack.formats.archive import VIDEOS, Archive
+from siamtrack.formats.archive import Archive, join
 from siamtrack.formats.records import parse_flags, parse_truth
 from siamtrack.formats.sequence import (
     FrameList,
@@ -29,6 +29,7 @@ from siamtrack.formats.sequence import (
     from_file,
 )  # fmt: skip
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles
+from siamtrack.io import VIDEO_SUFFIXES
 
 
 class ObjectBox(NamedTuple):
@@ -231,12 +232,12 @@ def frame_names(
     Empty if there are none, or the video cannot be read.
     """
     for name in inner:
-        if images := archive.images(f"{base}/{name}".strip("/")):
+        if images := archive.images(join(base, name)):
             return tuple(images)
-    videos = [f"{base}{ext}" for ext in VIDEOS if archive.has(f"{base}{ext}")]
-    inside = [name for name in archive.files(base) if PurePosixPath(name).suffix.lower() in VIDEOS]
-    videos += [f"{base}/{name}".strip("/") for name in inside]
-    if PurePosixPath(base).suffix.lower() in VIDEOS and archive.has(base):
+    videos = [f"{base}{ext}" for ext in VIDEO_SUFFIXES if archive.has(f"{base}{ext}")]
+    inside = [name for name in archive.files(base) if PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES]
+    videos += [join(base, name) for name in inside]
+    if PurePosixPath(base).suffix.lower() in VIDEO_SUFFIXES and archive.has(base):
         videos.append(base)
     if not videos or archive.is_zip:
         return ()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from siamtrack.errors import DataError, reason
-from siamtrack.formats.archive import Archive
+from siamtrack.formats.archive import Archive, image_names, join
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
 
 _VOID = 255
@@ -37,8 +37,7 @@ def _read(archive: Archive, place: str, folder: str, report_problem: ReportProbl
         except (DataError, ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
             report_problem(Problem("unreadable annotation", archive.where(member), f"expected a mask: {reason(error)}"))
             continue
-        stem = name.removesuffix(".png")
-        candidates = [f"{images}/{stem}{ext}" for ext in (".jpg", ".png", ".jpeg")]
+        candidates = [join(images, candidate) for candidate in image_names(name.removesuffix(".png"))]
         image = next((candidate for candidate in candidates if archive.has(candidate)), candidates[0])
         found = [int(n) for n in np.flatnonzero(np.bincount(numbers.ravel(), minlength=256)) if n != 0]
         for number in found if found == [_VOID] else [n for n in found if n != _VOID]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from siamtrack.errors import DataError
-from siamtrack.formats.archive import Archive
+from siamtrack.formats.archive import Archive, join
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_names
 from siamtrack.formats.records import parse_table
 
@@ -19,13 +19,13 @@ _FOLDER = re.compile(rb"^\s*imDir\s*=\s*(\S+)", re.MULTILINE)
 
 
 def _find(archive: Archive) -> dict[str, str]:
-    members = [member for depth in ("", "*/", "*/*/") for member in archive.paths(f"{depth}gt/gt.txt")]
+    members = archive.paths("gt/gt.txt", depth=2)
     return {member.removesuffix("gt/gt.txt").rstrip("/") or ".": member for member in members}
 
 
 def _read(archive: Archive, place: str, member: str, report_problem: ReportProblem) -> Iterator[ObjectBox]:
     sequence, where = "" if place == "." else place, archive.where(member)
-    info = f"{sequence}/seqinfo.ini".lstrip("/")
+    info = join(sequence, "seqinfo.ini")
     told = _FOLDER.search(archive.read(info)) if archive.has(info) else None
     folder = told.group(1).decode("utf-8", "replace") if told else "img1"
     images = frame_names(archive, sequence, (folder, "img1", ""))

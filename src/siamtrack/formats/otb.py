@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from siamtrack.errors import DataError
-from siamtrack.formats.archive import Archive
+from siamtrack.formats.archive import Archive, join
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, everywhere, read_regions
 from siamtrack.formats.records import parse_column
 
@@ -114,8 +114,8 @@ def _read(archive: Archive, name: str, member: str, report_problem: ReportProble
     if special.frames is not None and len(regions) > special.frames - special.omit:
         annotated = f"{name} has {special.frames} annotated frames"
         raise DataError(f"{archive.where(member)}: {len(regions)} lines; {annotated}")
-    images = f"{member.rpartition('/')[0]}/img/".lstrip("/")
-    frames = tuple(f"{images}{number:0{special.digits}d}.jpg" for number in range(first, first + len(regions)))
+    images = join(member.rpartition("/")[0], "img")
+    frames = tuple(f"{images}/{number:0{special.digits}d}.jpg" for number in range(first, first + len(regions)))
     tags = everywhere({tag: video in names for tag, names in OTB_ATTRIBUTES.items()}, len(regions))
     return Annotated(name, archive.where(member), regions, frames, tags=tags, origin=1)
 
@@ -131,7 +131,7 @@ def _find_dtb70(archive: Archive) -> dict[str, str]:
 
 
 def _read_dtb70(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
-    frames = tuple(archive.images(f"{member.rpartition('/')[0]}/img".lstrip("/")))
+    frames = tuple(archive.images(join(member.rpartition("/")[0], "img")))
     return Annotated(name, archive.where(member), read_regions(archive, member), frames, origin=1)
 
 
@@ -145,7 +145,7 @@ def _find_tc128(archive: Archive) -> dict[str, str]:
 def _read_tc128(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
     regions = read_regions(archive, member)
     folder = member.rpartition("/")[0]
-    images, span = (f"{folder}/{name}".lstrip("/") for name in ("img", f"{name}_frames.txt"))
+    images, span = (join(folder, file) for file in ("img", f"{name}_frames.txt"))
     frames = tuple(archive.images(images))
     if archive.has(span):
         text = archive.read(span).replace(b",", b"\n").replace(b" ", b"\n").strip()

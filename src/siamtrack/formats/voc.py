@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from siamtrack.errors import DataError, reason
-from siamtrack.formats.archive import IMAGES, Archive
+from siamtrack.formats.archive import Archive, image_names, join
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
+from siamtrack.io import IMAGE_SUFFIXES
 
 
 def _find_imagenet(archive: Archive, kind: str, depths: tuple[str, ...]) -> dict[str, str]:
@@ -43,9 +44,8 @@ def _read_imagenet(
 
 def _find_voc(archive: Archive) -> dict[str, str]:
     """Folders of XML files: `Annotations/` and the folders in it, or any folder up to three levels down."""
-    members = [member for depth in ("*.xml", "*/*.xml", "*/*/*.xml", "*/*/*/*.xml") for member in archive.paths(depth)]
     found: dict[str, str] = {}
-    for member in members:
+    for member in archive.paths("*.xml", depth=3):
         folder = member.rpartition("/")[0]
         if folder not in found.values() and b"<object>" in archive.read(member):
             found[folder or "."] = folder
@@ -61,7 +61,7 @@ def _read_voc(
     """
     found: list[tuple[str, ET.Element, str, int, str]] = []
     for name in sorted(archive.files(folder)):
-        member = f"{folder}/{name}".lstrip("/")
+        member = join(folder, name)
         if name.endswith(".xml") and (tree := read_xml(archive, member, report_problem)) is not None:
             image = _image(archive, folder, name.removesuffix(".xml"), tree.findtext("filename", ""))
             things = enumerate(tree.iter("object"))
@@ -86,10 +86,9 @@ def _image(archive: Archive, folder: str, stem: str, told: str) -> str:
     places = [folder]
     for images in ("JPEGImages", "images", "Images", "img"):
         places += [re.sub(r"(^|/)(Annotations|annotations|labels|xml)(?=/|$)", rf"\1{images}", folder)]
-        places += [f"{folder.rpartition('/')[0]}/{images}".lstrip("/")]
-    names = [told] if PurePosixPath(told).suffix.lower() in IMAGES else []
-    names += [f"{stem}{ext}" for ext in (".jpg", ".png", ".jpeg", ".JPG", ".JPEG", ".PNG", ".bmp")]
-    candidates = [f"{place}/{name}".lstrip("/") for name in names for place in places]
+        places += [join(folder.rpartition("/")[0], images)]
+    names = [told] if PurePosixPath(told).suffix.lower() in IMAGE_SUFFIXES else []
+    candidates = [join(place, name) for name in [*names, *image_names(stem)] for place in places]
     return next((name for name in candidates if archive.has(name)), candidates[0])
 
 

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from siamtrack.errors import DataError
-from siamtrack.formats.archive import Archive
+from siamtrack.formats.archive import Archive, join
 from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regions, text_lines
 from siamtrack.formats.records import parse_column, parse_flags
 from siamtrack.geometry.regions import BoolArray
@@ -35,20 +35,20 @@ def _find(archive: Archive) -> dict[str, str]:
 def _read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
     regions = read_regions(archive, member)
     folder = member.rpartition("/")[0]
-    properties = _beside(folder, "sequence")
+    properties = join(folder, "sequence")
     told = archive.read(properties) if archive.has(properties) else b""
     sides = {key: int(value) for key, value in _SIZE.findall(told)}
     # The colour frames: where the file `sequence` says, else in `color`, else in the folder itself.
-    places = [_beside(folder, "color"), folder]
+    places = [join(folder, "color"), folder]
     if channel := _CHANNEL.search(told):
         pattern = PurePosixPath(channel.group(1).decode("utf-8", "replace").replace("\\", "/"))
-        places.insert(0, _beside(folder, str(pattern.parent if pattern.suffix else pattern)).removesuffix("/."))
+        places.insert(0, join(folder, str(pattern.parent if pattern.suffix else pattern)).removesuffix("/."))
     frames = next((tuple(images) for place in places if (images := archive.images(place))), ())
     if 1 < len(frames) < len(regions):
         counts = f"{len(frames)} frames for {len(regions)} lines of groundtruth.txt"
         raise DataError(f"{archive.where(folder)}: {counts}")
     anchors = None
-    if archive.has(anchor := _beside(folder, "anchor.value")):
+    if archive.has(anchor := join(folder, "anchor.value")):
         values = np.nan_to_num(parse_column(archive.read(anchor), archive.where(anchor)))
         if len(values) > len(regions):
             raise DataError(f"{archive.where(anchor)}: {len(values)} values for {len(regions)} frames")
@@ -65,10 +65,6 @@ def _read(archive: Archive, name: str, member: str, report_problem: ReportProble
     )
 
 
-def _beside(folder: str, name: str) -> str:
-    return f"{folder}/{name}".lstrip("/")
-
-
 def _tags(archive: Archive, folder: str, frames: int) -> dict[str, BoolArray]:
     """All per-frame tags; files may leave out zeros at the end."""
     found = {}
@@ -76,8 +72,8 @@ def _tags(archive: Archive, folder: str, frames: int) -> dict[str, BoolArray]:
         stem, _, kind = name.rpartition(".")
         if kind not in ("tag", "label"):
             continue
-        where = archive.where(_beside(folder, name))
-        on = parse_flags(archive.read(_beside(folder, name)), where)
+        where = archive.where(join(folder, name))
+        on = parse_flags(archive.read(join(folder, name)), where)
         if len(on) > frames:
             raise DataError(f"{where}: {len(on)} flags for {frames} frames")
         found[stem] = np.pad(on, (0, frames - len(on)))

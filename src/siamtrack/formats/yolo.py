@@ -13,21 +13,19 @@ from collections.abc import Iterator
 from functools import partial
 
 from siamtrack.errors import DataError, reason
-from siamtrack.formats.archive import Archive
+from siamtrack.formats.archive import Archive, image_names, join
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size, text_lines
 from siamtrack.formats.voc import frame_number
 
 _LISTS = ("classes.txt", "obj.names", "classes.names")
 _TABLES = ("data.yaml", "data.yml", "dataset.yaml")
-_EXTENSIONS = (".jpg", ".png", ".jpeg", ".bmp", ".webp", ".JPG", ".PNG", ".JPEG")
-_DEPTHS = ("*.txt", "*/*.txt", "*/*/*.txt", "*/*/*/*.txt")
 
 
 def _find(archive: Archive) -> dict[str, str]:
     """Folders of labels; each text in them has an image of its name."""
     named = any(archive.has(name) for name in (*_LISTS, *_TABLES))
     found: dict[str, str] = {}
-    for member in (member for depth in _DEPTHS for member in archive.paths(depth)):
+    for member in archive.paths("*.txt", depth=3):
         folder, _, name = member.rpartition("/")
         if (folder or ".") in found or name in _LISTS:
             continue
@@ -44,7 +42,7 @@ def _read(archive: Archive, place: str, folder: str, report_problem: ReportProbl
     classes = _classes(archive, report_problem)
     labels: dict[str, list[list[str]]] = {}
     for name in archive.files(folder):
-        member = f"{folder}/{name}".lstrip("/")
+        member = join(folder, name)
         if not name.endswith(".txt") or name in _LISTS:
             continue
         try:
@@ -98,7 +96,7 @@ def _image(archive: Archive, folder: str, stem: str) -> str:
         at = len(parts) - 1 - parts[::-1].index("labels")
         swaps: tuple[list[str], ...] = (["images"], ["frames"], ["img"], ["imgs"], [])
         places = ["/".join([*parts[:at], *swap, *parts[at + 1 :]]) for swap in swaps]
-    candidates = [f"{place}/{stem}{ext}".lstrip("/") for place in [*places, folder] for ext in _EXTENSIONS]
+    candidates = [join(place, name) for place in [*places, folder] for name in image_names(stem)]
     return next((name for name in candidates if archive.has(name)), candidates[0])
 
 

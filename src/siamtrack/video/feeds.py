@@ -16,13 +16,12 @@ import av
 import numpy as np
 
 from siamtrack.errors import InputError, reason
-from siamtrack.io import MOST_PIXELS, natural_key
+from siamtrack.io import IMAGE_SUFFIXES, MOST_PIXELS, natural_key
 from siamtrack.video.images import decode_image
 from siamtrack.video.writer import is_cut, top_atoms
 
 # The rate where none is known: folders of images, and cameras that do not tell theirs.
 _DEFAULT_FPS = 30.0
-IMAGE_SUFFIXES = frozenset({".bmp", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"})
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 _TEXT_FORMATS = frozenset({"tty", "ass", "srt", "webvtt", "microdvd", "bin", "xbin", "adf", "idf"})
 _LAST_CAMERA = 99

@@ -20,6 +20,7 @@ from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settin
 from siamtrack.apps.cli.progress import Display, loading
 from siamtrack.apps.cli.session import Outputs, Tally, run_session
 from siamtrack.errors import InputError, reason
+from siamtrack.io import IMAGE_SUFFIXES
 from siamtrack.presets import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -217,7 +218,6 @@ def _with_formats(paths: Sequence[Path], formats: Sequence[str]) -> list[tuple[P
 def _check_outputs(inputs: Sequence[str], outputs: Outputs, targets: int, overwrite: bool) -> list[_File]:
     """Refuse outputs that cannot be written, or are what is read, before anything is computed."""
     from siamtrack.video.box_writer import box_paths
-    from siamtrack.video.feeds import IMAGE_SUFFIXES
 
     if len(outputs.labels) not in (1, targets):
         raise InputError(f"expected one --label, or one for each target; got {len(outputs.labels)} for {targets}")

@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from siamtrack.errors import InputError, printable
-from siamtrack.io import whole_file
-from siamtrack.video.feeds import IMAGE_SUFFIXES
+from siamtrack.io import IMAGE_SUFFIXES, VIDEO_SUFFIXES, whole_file
 
-_VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"})
 _MOST_LISTED = 1000
 _MOST_IMAGES = 20_000
 _STREAMS = ("rtsp://", "rtsps://")
@@ -96,7 +94,7 @@ class Places:
                 return False
             if path.is_dir():
                 return any(inner.suffix.lower() in IMAGE_SUFFIXES for inner in path.iterdir())
-            return path.is_file() and path.suffix.lower() in _VIDEO_SUFFIXES
+            return path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES
         except (OSError, RuntimeError):  # a folder that is closed to us, a link in a circle
             return False
 
