@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,11 +24,9 @@ from siamtrack.export.modules import Begin, Step, state_tensors
 from siamtrack.export.quantise import quantised
 from siamtrack.export.trace import traced
 from siamtrack.models.siamese import Matcher
-from siamtrack.runtime.metadata import EXPORT_FORMAT, EXPORT_KEY
+from siamtrack.runtime.metadata import EXPORT_FORMAT, EXPORT_KEY, Precision
 from siamtrack.tracking.state import start
 from siamtrack.zoo.networks import find_model, open_network
-
-Precision = Literal["float32", "float16", "bfloat16", "int8"]
 
 _LICENCE = "Apache-2.0"
 _CALIBRATION_FRAMES = 65

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 from xml.etree import ElementTree
 
 from siamtrack.errors import WeightsError, reason
@@ -21,6 +21,8 @@ EXPORT_FORMAT = 1
 EXPORT_KEY = "siamtrack"
 """The key of the metadata, in `metadata_props` of ONNX and `rt_info` of OpenVINO."""
 EXPORT_SUFFIXES = (".onnx", ".xml")
+Precision = Literal["float32", "float16", "bfloat16", "int8"]
+"""What the network of an exported file computes with."""
 
 _TYPES = ("float32", "float16", "float64", "int64", "int32", "uint8", "bool")
 _PROPERTIES = 14  # the number of `metadata_props` in ONNX's ModelProto

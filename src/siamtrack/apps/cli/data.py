@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from siamtrack.apps.cli.options import Cluster
 from siamtrack.apps.cli.progress import counting
 from siamtrack.errors import DataError, InputError
 
@@ -107,10 +108,7 @@ def pack(
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG files.")] = 92,
     seed: Annotated[int, typer.Option(min=0, help="Of the objects' order.")] = 0,
     processes: Annotated[int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core.")] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Cut crops on the workers of this Dask scheduler, as tcp://host:8786."),
-    ] = None,
+    cluster: Cluster = None,
 ) -> None:
     """Write shards of crops, from which `siamtrack train` reads: locally or from a URL."""
     from dataclasses import replace

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from siamtrack.apps.cli.options import Cluster, Device, Engine, PresetName, Processes, Settings, parse_settings
+from siamtrack.apps.cli.progress import Display, EvaluationBoard, loading, print_columns
 from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ def eval_command(
     Results are kept in OUT/<tracker>/<suite>. What is there already is not run again, so a run that was
     stopped goes on where it was; a store of other settings is refused. Exit code 1 if a sequence failed.
     """
-    from siamtrack.apps.cli.progress import Display, EvaluationBoard, loading
     from siamtrack.evaluation.evaluate import evaluate, open_store, pending, read_suite
     from siamtrack.evaluation.jobs import Workers
     from siamtrack.evaluation.scoring import scoring_task
@@ -108,10 +108,7 @@ def _print(found: list[Evaluation]) -> None:
         values = [e.scores.metrics.get(m, float("nan")) if e.scores else float("nan") for m in metrics]
         speeds = [e.speed.tracker, e.speed.network] if e.speed else [float("nan")] * 2
         rows.append([e.tracker, *map(cell, [*values, *speeds])])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = [text.rjust(width) for text, width in zip(row, widths, strict=True)]
-        typer.echo("  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip())
+    print_columns(rows, right=range(1, len(rows[0])))
     for e in found:
         typer.echo(f"results: {e.folder}")
         for failure in e.failures:

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from siamtrack.apps.cli.options import PresetName, Settings, parse_settings
 from siamtrack.errors import InputError, missing_package
+from siamtrack.runtime.metadata import Precision
 
-
-class Format(StrEnum):
-    """Kinds of exported files."""
-
-    onnx = "onnx"
-    openvino = "openvino"
-    hub = "hub"
-
-
-class Precision(StrEnum):
-    """Numbers that the network computes with."""
-
-    float32 = "float32"
-    float16 = "float16"
-    bfloat16 = "bfloat16"
-    int8 = "int8"
-
-
-_SUFFIX = {Format.onnx: ".onnx", Format.openvino: ".xml", Format.hub: ""}
+_SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
 
 
 def export_command(
@@ -39,9 +21,10 @@ def export_command(
         Path, typer.Option(metavar="FILE", help="The file to write: .onnx, or .xml for OpenVINO; for hub a new folder.")
     ],
     format: Annotated[  # noqa: A002 (the option's name)
-        Format, typer.Option(help="The file's format; hub: a folder for the Hugging Face Hub, with a model card.")
-    ] = Format.onnx,
-    precision: Annotated[Precision, typer.Option(help="Numbers that the network computes with.")] = Precision.float32,
+        Literal["onnx", "openvino", "hub"],
+        typer.Option(help="The file's format; hub: a folder for the Hugging Face Hub, with a model card."),
+    ] = "onnx",
+    precision: Annotated[Precision, typer.Option(help="Numbers that the network computes with.")] = "float32",
     calibrate: Annotated[
         str | None, typer.Option(metavar="VIDEO|FOLDER", help="Frames like those to be tracked in, for int8.")
     ] = None,
@@ -53,24 +36,24 @@ def export_command(
     The file runs in ONNX Runtime and OpenVINO, in Python, C++ and in a browser, without siamtrack and PyTorch;
     docs/deploy.md describes its inputs and outputs, and so does the file itself.
     """
-    if format is Format.hub:
+    if format == "hub":
         _export_repository(model, out, preset or settings or calibrate, precision)
         return
     if out.suffix != _SUFFIX[format]:
-        raise InputError(f"--out expects a file that ends in {_SUFFIX[format]} for {format.value}; got {out}")
+        raise InputError(f"--out expects a file that ends in {_SUFFIX[format]} for {format}; got {out}")
     if not out.parent.is_dir():
         raise InputError(f"--out: the folder {out.parent} does not exist; make it first")
-    if (precision is Precision.int8) != (calibrate is not None):
+    if (precision == "int8") != (calibrate is not None):
         raise InputError("--precision int8 and --calibrate VIDEO|FOLDER go together")
     from siamtrack.io import check_writable, read_bytes, write_whole
     from siamtrack.zoo.packaged import packaged_export
 
     shipped = packaged_export(model)
-    if shipped and (format, precision, preset, settings) == (Format.onnx, Precision.float32, None, None):
+    if shipped and (format, precision, preset, settings) == ("onnx", "float32", None, None):
         write_whole(out, read_bytes(shipped))  # what an export writes again, byte for byte
         typer.echo(f"{out}: {shipped.stat().st_size / 1e6:.1f} MB")
         return
-    for package in ("torch", "onnx", "onnxscript", *(["openvino"] if format is Format.openvino else [])):
+    for package in ("torch", "onnx", "onnxscript", *(["openvino"] if format == "openvino" else [])):
         if find_spec(package) is None:
             raise missing_package("an export", package, "openvino" if package == "openvino" else "export")
     from siamtrack.export import export_model, write_openvino
@@ -79,12 +62,12 @@ def export_command(
     check_writable(out)
     changes = parse_settings(settings or [])
     if calibrate is None:
-        made = export_model(model, preset, changes, precision.value)
+        made = export_model(model, preset, changes, precision)
     else:
         with open_source(calibrate) as frames:
-            made = export_model(model, preset, changes, precision.value, frames)
-    if format is Format.openvino:
-        write_openvino(made, out, half=precision is Precision.float16)
+            made = export_model(model, preset, changes, precision, frames)
+    if format == "openvino":
+        write_openvino(made, out, half=precision == "float16")
     else:
         write_whole(out, made.SerializeToString())
     typer.echo(f"{out}: {sum(p.stat().st_size for p in {out, out.with_suffix('.bin')} if p.is_file()) / 1e6:.1f} MB")
@@ -92,7 +75,7 @@ def export_command(
 
 def _export_repository(model: str, out: Path, changes: object, precision: Precision) -> None:
     """Write a model's weights, the same exported, and a card into a new folder."""
-    if changes or precision is not Precision.float32:
+    if changes or precision != "float32":
         raise InputError("--format hub writes a model as it is: leave out --preset, --set, --precision and --calibrate")
     for package in ("torch", "onnx", "onnxscript"):
         if find_spec(package) is None:

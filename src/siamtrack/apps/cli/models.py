@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from siamtrack.apps.cli.progress import print_columns
 from siamtrack.errors import InputError, missing_torch
 
 
@@ -84,7 +85,6 @@ def _row(name: str, counted: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    """Print plain aligned columns, which survive a pipe."""
     counted = ["params M", "head M", "UP-XCorr M", "DW-XCorr M", "template GMAC", "search GMAC"]
     table = [["preset", "family", "backbone", *counted, "weights", "published"]]
     for row in rows:
@@ -97,13 +97,7 @@ def _print(rows: list[dict[str, Any]]) -> None:
         macs = (row[key] for key in ("macs_template", "macs_search"))
         numbers += ["" if count is None else f"{count / 1e9:.2f}" for count in macs]
         table.append([row["name"], row["family"], row["backbone"], *numbers, weights, score])
-    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-    for line in table:
-        cells = [
-            cell.rjust(width) if 3 <= i < 3 + len(counted) else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        typer.echo("  ".join(cells).rstrip())
+    print_columns(table, right=range(3, 3 + len(counted)))
 
 
 def import_command(

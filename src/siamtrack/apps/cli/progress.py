@@ -1,15 +1,16 @@
-"""Progress: bars with counts, speed and time left on a terminal; elsewhere lines of a log, or nothing."""
+"""Progress: bars with counts, speed and time left on a terminal; elsewhere lines of a log, or nothing; and tables."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -42,6 +43,17 @@ def loading(what: str) -> Iterator[None]:
         yield
     finally:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def print_columns(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> None:
+    """Print a table in plain aligned columns, which survive a pipe; to the right those whose numbers `right` holds."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if number in right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        typer.echo("  ".join(cells).rstrip())
 
 
 class _Speed(ProgressColumn):

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from siamtrack.apps.cli.options import parse_settings
+from siamtrack.apps.cli.options import Cluster, Device, Settings, parse_settings
+from siamtrack.apps.cli.progress import print_columns, training
 from siamtrack.errors import InputError
-from siamtrack.studies.papers import STUDIES, find_study
+from siamtrack.studies.papers import STUDIES, Scale, find_study
 
 if TYPE_CHECKING:
     from siamtrack.evaluation.jobs import Beat, Workers
@@ -47,7 +48,7 @@ def _rows_command(name: str) -> Callable[..., None]:
             ),
         ],
         scale: Annotated[
-            Literal["full", "small"],
+            Scale,
             typer.Option(help="The paper's networks, or the same rows on the light backbone, for a laptop."),
         ] = "full",
         steps: Annotated[
@@ -66,14 +67,11 @@ def _rows_command(name: str) -> Callable[..., None]:
                 help="Change a setting of all rows but those that set it themselves; repeatable.",
             ),
         ] = None,
-        device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the networks run.")] = "cpu",
+        device: Device = "cpu",
         processes: Annotated[
             int, typer.Option(metavar="N", min=1, help="Rows at a time, each in a process of one thread.")
         ] = 1,
-        cluster: Annotated[
-            str | None,
-            typer.Option(metavar="ADDRESS", help="Rows on the workers of this Dask scheduler, as tcp://host:8786."),
-        ] = None,
+        cluster: Cluster = None,
     ) -> None:
         from siamtrack.evaluation.jobs import Workers
         from siamtrack.studies.runner import Plan
@@ -124,10 +122,7 @@ def _run_rows(plan: Plan, workers: Workers) -> None:
         return whole
 
     _run_trainings(partial(open_rows, plan), jobs, workers, about, finished)
-    lines = write_table(plan)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    for line in lines:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print_columns(write_table(plan))
     typer.echo(f"table: {plan.out / 'table.csv'}, {plan.out / 'table.md'}")
 
 
@@ -148,7 +143,6 @@ def _run_trainings(
         finished: called with each job's result; whether it was trained to its end.
     """
     from siamtrack.apps.cli.interrupts import Interrupts
-    from siamtrack.apps.cli.progress import training
     from siamtrack.evaluation.jobs import Event, Failed, Finished, Started
     from siamtrack.evaluation.pool import run_jobs
 
@@ -187,7 +181,7 @@ def figure(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The picture, .png.")],
     frames: Annotated[int, typer.Option(metavar="N", min=2, help="Frames of each sequence that are looked at.")] = 6,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Sequences that are looked at.")] = 4,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
     """Draw what is inside a model: what its channels, its attention and its candidates do on some sequences."""
     from siamtrack.studies.figures import draw_figure
@@ -208,20 +202,14 @@ def center_bias(
         Path | None,
         typer.Option(metavar="DIR", help="Sequences (NAME/img/*, NAME/groundtruth.txt) to track."),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.steps=500; repeatable."),
-    ] = None,
+    settings: Settings = None,
     crops: Annotated[int, typer.Option(metavar="N", min=1, help="Test crops with placed targets.")] = 512,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the networks run.")] = "cpu",
+    device: Device = "cpu",
     processes: Annotated[
         int,
         typer.Option(metavar="N", min=1, help="Shifts trained at a time, each in a process of one thread."),
     ] = 1,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Train on the workers of this Dask scheduler, as tcp://host:8786."),
-    ] = None,
+    cluster: Cluster = None,
 ) -> None:
     """Show how the targets' places in training bias a padded network (SiamRPN++, figures 1 and 2).
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from siamtrack.apps.cli.options import parse_settings
+from siamtrack.apps.cli.options import Device, Settings, parse_settings
 from siamtrack.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out, if there is one.")
     ] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as train.lr=1e-3; repeatable."),
-    ] = None,
+    settings: Settings = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -62,7 +59,7 @@ def train(
             "the weights that track them best are kept.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network is trained.")] = "cpu",
+    device: Device = "cpu",
     log: Annotated[
         list[str] | None,
         typer.Option(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
     from siamtrack.formats.sequence import VideoSequence
     from siamtrack.tuning.scores import ModelVariants
     from siamtrack.tuning.tune import Tuning, TuningPlan
-
-
-class _Search(StrEnum):
-    grid = "grid"
-    coordinate = "coordinate"
 
 
 def tune_command(
@@ -39,8 +33,9 @@ def tune_command(
         ),
     ] = None,
     search: Annotated[
-        _Search, typer.Option(help="All combinations, or one key after the other: faster, coarser.")
-    ] = _Search.grid,
+        Literal["grid", "coordinate"],
+        typer.Option(help="All combinations, or one key after the other: faster, coarser."),
+    ] = "grid",
     folds: Annotated[
         int | None, typer.Option(metavar="K", min=2, help="Of the cross-validation; by default 5.")
     ] = None,
@@ -71,7 +66,7 @@ def tune_command(
     variants = _find(model, device, preset, settings or [])
     space = make_space(variants.preset, wanted or default_grid(variants.preset))
     workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
-    plan = TuningPlan(space, search.value, folds, seed, Workers(workers if workers > 1 else 0, cluster))
+    plan = TuningPlan(space, search, folds, seed, Workers(workers if workers > 1 else 0, cluster))
     sequences = read_suite(find_suite("folder"), data)
     fold_names([s.name for s in sequences], folds)  # too few sequences are told before anything is written
     found = _tune(variants, sequences, plan, kept)
