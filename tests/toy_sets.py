@@ -10,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from siamtrack.evaluation.jobs import Failed, Finished
+
 SIZE = (64, 48)
 
 
@@ -126,12 +128,9 @@ class Quiet:
     def __init__(self) -> None:
         self.done: list[tuple[str, str | None]] = []
 
-    def started(self, worker: int, sequence: Any) -> None: ...
-
-    def advanced(self, worker: int, frames: int) -> None: ...
-
-    def finished(self, worker: int, sequence: Any, failure: Any) -> None:
-        self.done.append((sequence.name, failure.kind if failure else None))
+    def __call__(self, event: Any, failure: Any) -> None:
+        if isinstance(event, Finished | Failed):
+            self.done.append((event.job.name, failure.kind if failure else None))
 
 
 def main(data: str, out: str, delay: float, processes: int) -> None:

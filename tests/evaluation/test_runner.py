@@ -17,7 +17,8 @@ import toy_sets
 from siamtrack.config import load_preset, preset_to_json
 from siamtrack.errors import ConfigError, DataError, WeightsError
 from siamtrack.evaluation.evaluate import Evaluation, evaluate, open_store, pending, read_suite
-from siamtrack.evaluation.jobs import Workers
+from siamtrack.evaluation.jobs import Advanced, Event, Workers
+from siamtrack.evaluation.store import Failure
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import ImageFiles, VideoSequence
@@ -198,10 +199,12 @@ def test_a_cluster_writes_what_one_process_writes_though_a_worker_is_killed(
             super().__init__()
             self.at: set[int] = set()
 
-        def advanced(self, worker: int, frames: int) -> None:
-            self.at.add(worker)
-            if len(self.at) == 2:
-                cluster.kill(workers[0])
+        def __call__(self, event: Event[VideoSequence, None], failure: Failure | None) -> None:
+            super().__call__(event, failure)
+            if isinstance(event, Advanced):
+                self.at.add(event.worker)
+                if len(self.at) == 2:
+                    cluster.kill(workers[0])
 
     watcher = Killer()
     found = evaluate(

@@ -16,18 +16,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
 from siamtrack.errors import ConfigError, DataError
-from siamtrack.evaluation.jobs import Advanced, Beat, Event, Failed, Started, Workers, one_line
+from siamtrack.evaluation.jobs import Beat, Event, Failed, Finished, Workers, one_line
 from siamtrack.evaluation.pool import run_jobs
 from siamtrack.evaluation.protocols import EvaluationProtocol
 from siamtrack.evaluation.scoring import score_results
 from siamtrack.evaluation.store import Failure, Store
 from siamtrack.evaluation.suites import Suite
 from siamtrack.evaluation.tracker_session import BadPredictionError, Session
+from siamtrack.evaluation.trackers import TrackerSpec
 from siamtrack.formats.archive import sequence_key
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.sequence import VideoSequence
@@ -65,32 +65,8 @@ class Evaluation:
     complete: bool
 
 
-class TrackerFactory(Protocol):
-    """A description of a tracker: a value that can be sent to another process (see `TrackerSpec`)."""
-
-    @property
-    def name(self) -> str:
-        """The name of its results."""
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What its results depend on, for the manifest."""
-
-    def build(self) -> TrackerLike:
-        """Build the tracker in this process."""
-
-
-class EvaluationWatcher(Protocol):
-    """Receives progress."""
-
-    def started(self, worker: int, sequence: VideoSequence) -> None:
-        """Tell that a worker has begun a sequence."""
-
-    def advanced(self, worker: int, frames: int) -> None:
-        """Tell how many frames the worker's sequence has had so far."""
-
-    def finished(self, worker: int, sequence: VideoSequence, failure: Failure | None) -> None:
-        """Tell that a sequence is done, or why not."""
+Watch = Callable[[Event[VideoSequence, None], Failure | None], None]
+"""Receives progress: what the pool tells, and of a sequence that failed what the store keeps of it."""
 
 
 def read_suite(suite: Suite, data: str | Path) -> list[VideoSequence]:
@@ -109,7 +85,7 @@ def read_suite(suite: Suite, data: str | Path) -> list[VideoSequence]:
     return [by_key[sequence_key(name)] for name in suite.only]
 
 
-def open_store(tracker: TrackerFactory, suite: Suite, out: Place, seed: int = 0) -> Store:
+def open_store(tracker: TrackerSpec, suite: Suite, out: Place, seed: int = 0) -> Store:
     """Open `out/<tracker>/<suite>`, below a path or a URL, for results of this tracker.
 
     Raises `ConfigError` if it holds other settings.
@@ -131,12 +107,12 @@ def pending(store: Store, suite: Suite, sequences: Sequence[VideoSequence]) -> l
 
 
 def evaluate(
-    tracker: TrackerFactory,
+    tracker: TrackerSpec,
     suite: Suite,
     sequences: Sequence[VideoSequence],
     store: Store,
     workers: Workers,
-    watcher: EvaluationWatcher,
+    watch: Watch,
     rules: str | None = None,
 ) -> Evaluation:
     """Run what is missing, long sequences first, then score what there is and write `scores.json` and `speed.json`.
@@ -155,19 +131,13 @@ def evaluate(
     failed: set[str] = set()
 
     def on_event(event: Event[VideoSequence, None]) -> None:
-        if isinstance(event, Started):
-            watcher.started(event.worker, event.job)
-            return
-        if isinstance(event, Advanced):
-            watcher.advanced(event.worker, event.beats)
-            return
         failure = _failure(event) if isinstance(event, Failed) else None
-        if failure is None:
-            store.forgive(event.job.name)
-        else:
+        if failure is not None:
             store.fail(failure)
             failed.add(failure.sequence)
-        watcher.finished(event.worker, event.job, failure)
+        elif isinstance(event, Finished):
+            store.forgive(event.job.name)
+        watch(event, failure)
 
     run_jobs(partial(_open, tracker, suite.protocol, store), queue, workers, on_event)
     todo = {s.name for s in pending(store, suite, sequences)}
@@ -187,7 +157,7 @@ def evaluate(
     return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), not todo)
 
 
-def _open(tracker: TrackerFactory, protocol: EvaluationProtocol, store: Store) -> Callable[[VideoSequence, Beat], None]:
+def _open(tracker: TrackerSpec, protocol: EvaluationProtocol, store: Store) -> Callable[[VideoSequence, Beat], None]:
     """Build the tracker in a worker; return the work, which makes all runs of a sequence that the store does not hold.
 
     Raises:

@@ -25,7 +25,6 @@ from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import ConfigError
 from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
 from siamtrack.evaluation.jobs import Beat, Workers
-from siamtrack.evaluation.store import Failure
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import VideoSequence
@@ -204,29 +203,10 @@ def _evaluated(
     tracker = find_tracker(str(weights), plan.device, settings=track | changed)
     chosen = find_suite(suite)
     store = open_store(tracker, chosen, out, seed)
-    done = evaluate(tracker, chosen, clips, store, Workers(0), _Watched(beat))
+    done = evaluate(tracker, chosen, clips, store, Workers(0), lambda event, failure: beat())
     if done.scores is None:
         return {}
     return dict(done.scores.metrics) | ({"fps": done.speed.tracker} if done.speed else {})
-
-
-@dataclass(frozen=True)
-class _Watched:
-    """Tells the pool that an evaluation is alive."""
-
-    beat: Beat
-
-    def started(self, worker: int, sequence: VideoSequence) -> None:
-        """See `EvaluationWatcher`."""
-        self.beat()
-
-    def advanced(self, worker: int, frames: int) -> None:
-        """See `EvaluationWatcher`."""
-        self.beat()
-
-    def finished(self, worker: int, sequence: VideoSequence, failure: Failure | None) -> None:
-        """See `EvaluationWatcher`."""
-        self.beat()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from torch import nn
 
@@ -39,28 +39,12 @@ MEMORY = 512 * 2**20
 Make = Callable[[Preset], TrackerLike]
 
 
-class Variants(Protocol):
-    """A model whose preset can be changed; a value that can be sent to another process."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    @property
-    def preset(self) -> Preset:
-        """Its own preset."""
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What its scores depend on besides the preset's changes, as JSON."""
-
-    def open(self) -> Make:
-        """Load it in this process; what is returned makes a tracker of a changed preset."""
-
-
 @dataclass(frozen=True)
 class ModelVariants:
-    """A siamtrack model, loaded once a process; settings of `track` share its network."""
+    """A siamtrack model with other presets: a value that can be sent to another process.
+
+    It is loaded once a process; settings of `track` share its network.
+    """
 
     spec: TrackerSpec
 
@@ -80,7 +64,7 @@ class ModelVariants:
         return self.spec.identity
 
     def open(self) -> Make:
-        """Load the weights."""
+        """Load the weights in this process; what is returned makes a tracker of a changed preset."""
         base = open_network(self.spec.model, self.spec.device, self.preset)
         return lambda preset: Tracker(retuned(base, preset))
 
@@ -137,7 +121,7 @@ class Scorer:
         memory: bytes of decoded frames to keep.
     """
 
-    def __init__(self, variants: Variants, memory: int = MEMORY) -> None:
+    def __init__(self, variants: ModelVariants, memory: int = MEMORY) -> None:
         self._make = variants.open()
         self._memory = memory
         self._at: VideoSequence | None = None
@@ -158,7 +142,7 @@ class TuningJob:
     sequence: VideoSequence
 
 
-def open_scorer(variants: Variants, memory: int) -> Callable[[TuningJob, Beat], float]:
+def open_scorer(variants: ModelVariants, memory: int) -> Callable[[TuningJob, Beat], float]:
     """Load a model in a worker; return the work, which scores a setting on a sequence."""
     scorer = Scorer(variants, memory)
     return lambda job, beat: scorer.score(job.preset, job.sequence, beat)

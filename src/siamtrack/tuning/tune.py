@@ -20,7 +20,7 @@ from siamtrack.evaluation.jobs import Event, Failed, Finished, Workers
 from siamtrack.evaluation.pool import run_jobs
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.regions import FloatArray
-from siamtrack.tuning.scores import MEMORY, Ledger, TuningJob, Variants, open_scorer, sequence_digest
+from siamtrack.tuning.scores import MEMORY, Ledger, ModelVariants, TuningJob, open_scorer, sequence_digest
 from siamtrack.tuning.search import (
     Outcome,
     SearchKind,
@@ -131,7 +131,11 @@ class Tuning:
 
 
 def tune(
-    variants: Variants, sequences: Sequence[VideoSequence], plan: TuningPlan, ledger: Ledger, watcher: TuningWatcher
+    variants: ModelVariants,
+    sequences: Sequence[VideoSequence],
+    plan: TuningPlan,
+    ledger: Ledger,
+    watcher: TuningWatcher,
 ) -> Tuning:
     """Tune a model on a development set. The same call goes on with one that was stopped.
 

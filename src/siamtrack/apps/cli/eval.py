@@ -83,7 +83,7 @@ def eval_command(
         todo = pending(store, chosen, sequences)
         with Display("frames") as display:
             board = EvaluationBoard(display, f"{spec.name} on {chosen.name}", len(todo), sum(map(len, todo)))
-            found.append(evaluate(spec, chosen, sequences, store, workers, board, rules))
+            found.append(evaluate(spec, chosen, sequences, store, workers, board.watch, rules))
     _print(found)
     if any(e.failures for e in found):
         raise typer.Exit(1)

@@ -27,6 +27,7 @@ from rich.text import Text
 from siamtrack.errors import printable
 
 if TYPE_CHECKING:
+    from siamtrack.evaluation.jobs import Event
     from siamtrack.evaluation.store import Failure
     from siamtrack.formats.sequence import VideoSequence
     from siamtrack.tuning.scores import TuningJob
@@ -181,6 +182,17 @@ class EvaluationBoard:
         self._overall = self._display.bar(title, frames)
         self._running: dict[int, tuple[Bar, int, float]] = {}
         self._frames: dict[int, int] = {}
+
+    def watch(self, event: Event[VideoSequence, None], failure: Failure | None) -> None:
+        """Show what a worker tells; see `evaluate`."""
+        from siamtrack.evaluation.jobs import Advanced, Started
+
+        if isinstance(event, Started):
+            self.started(event.worker, event.job)
+        elif isinstance(event, Advanced):
+            self.advanced(event.worker, event.beats)
+        else:
+            self.finished(event.worker, event.job, failure)
 
     def started(self, worker: int, sequence: VideoSequence) -> None:
         """Show that a worker has begun a sequence."""
