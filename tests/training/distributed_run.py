@@ -52,7 +52,7 @@ def main(data: str, out: str, *presets: str) -> None:
     loop.unfreeze_backbone = still
     with join_processes("cpu") as world:
         train_all(Path(data), Path(out), [Path(path) for path in presets], world)
-    end_process()
+    end_process(0)
 
 
 if __name__ == "__main__":

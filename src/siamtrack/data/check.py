@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from siamtrack.data.index import Index, read_pictures
+from siamtrack.data.index import Index, Progress, read_pictures
 from siamtrack.data.shards import CropLabel, Image, decode, iterate_shard, list_shards, open_shard
 from siamtrack.errors import DataError
 from siamtrack.formats.datasets import read_dataset
@@ -19,10 +19,8 @@ from siamtrack.io import write_whole
 
 _TILE = 240  # pixels of a crop on the picture
 
-Report = Callable[[int, int], None]
 
-
-def check_index(index: Index, report: Report = lambda done, total: None) -> Iterator[Problem]:
+def check_index(index: Index, report: Progress = lambda done, total: None) -> Iterator[Problem]:
     """Check the boxes of an index, and decode each of its frames.
 
     Found are "no boxes" (in all of it), "missing file", "unreadable frame", "box of no area" (or not finite) and "box
@@ -61,7 +59,7 @@ def _said(index: Index, row: int) -> str:
     return f"{index.track_names[index.track[row]]}: x,y,w,h = {x0:g},{y0:g},{x1 - x0:g},{y1 - y0:g}"
 
 
-def check_shards(place: str, report: Report = lambda done, total: None) -> Iterator[Problem]:
+def check_shards(place: str, report: Progress = lambda done, total: None) -> Iterator[Problem]:
     """Read shards from end to end: "unreadable shard", "unreadable frame", "wrong size", "box outside".
 
     Raises:
@@ -140,7 +138,7 @@ def _tile(picture: Image, label: CropLabel) -> Image:
     return tile
 
 
-def check_benchmark(name: str, root: Path, report: Report = lambda done, total: None) -> Iterator[Problem]:
+def check_benchmark(name: str, root: Path, report: Progress = lambda done, total: None) -> Iterator[Problem]:
     """Read a benchmark as `siamtrack eval` would, and decode each frame.
 
     Found are "unreadable annotation" (the whole data set cannot be used then), "unreadable frame", "no first box",

@@ -70,8 +70,12 @@ class Index:
         return len(self.boxes)
 
 
+Progress = Callable[[int, int], None]
+"""Called with the numbers of what is done, and of all."""
+
+
 def build_index(
-    root: Path, layout: ObjectLayout, name: str = "", report: Callable[[int, int], None] = lambda done, total: None
+    root: Path, layout: ObjectLayout, name: str = "", report: Progress = lambda done, total: None
 ) -> tuple[Index, list[Problem]]:
     """Read the annotations of a data set.
 

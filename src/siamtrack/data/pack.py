@@ -25,7 +25,7 @@ import torch
 
 from siamtrack.config import Jitter, Preset
 from siamtrack.data.augment import STRETCHED
-from siamtrack.data.index import Index, read_pictures
+from siamtrack.data.index import Index, Progress, read_pictures
 from siamtrack.data.shards import (
     MANIFEST,
     MOST_OTHERS,
@@ -240,7 +240,7 @@ def pack(
     indexes: Sequence[Index],
     out: Place,
     how: Packing = Packing(),
-    report: Callable[[int, int], None] = lambda done, total: None,
+    report: Progress = lambda done, total: None,
     workers: Workers | None = None,
 ) -> tuple[list[ShardFile], list[Problem]]:
     """Write shards of the objects of some indexes, in a random order, and the list of them.

@@ -108,7 +108,7 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
         dist.destroy_process_group()
 
 
-def end_process(code: int = 0) -> NoReturn:
+def end_process(code: int) -> NoReturn:
     """End a process that was one of a group, at once, when its output is written.
 
     DistributedDataParallel keeps gloo's threads alive beyond the end of the group. While Python cleans up, one of them

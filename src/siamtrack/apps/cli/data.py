@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -121,17 +121,9 @@ def pack(
     how = Packing.for_preset(load_preset(preset)) if preset else Packing()
     if context is not None:  # at the same number of pixels for the template
         how = replace(how, size=round(how.size * context / how.scale), scale=context)
-    how = replace(
-        how,
-        size=size or how.size,
-        per_track=how.per_track if per_track is None else per_track,
-        spacing=spacing,
-        least_change=how.least_change if least_change is None else least_change,
-        smallest=smallest or how.smallest,
-        shard=shard,
-        quality=quality,
-        seed=seed,
-    )
+    given: dict[str, Any] = {"size": size, "per_track": per_track, "least_change": least_change, "smallest": smallest}
+    how = replace(how, **{key: value for key, value in given.items() if value is not None})
+    how = replace(how, spacing=spacing, shard=shard, quality=quality, seed=seed)
 
     problems: list[Problem] = []
     indexes: list[Index] = []

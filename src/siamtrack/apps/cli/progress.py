@@ -27,6 +27,7 @@ from rich.text import Text
 from siamtrack.errors import printable
 
 if TYPE_CHECKING:
+    from siamtrack.data.index import Progress as Count
     from siamtrack.evaluation.jobs import Event
     from siamtrack.evaluation.store import Failure
     from siamtrack.formats.sequence import VideoSequence
@@ -128,7 +129,7 @@ class Display:
 
 
 @contextmanager
-def counting(title: str, unit: str = "files") -> Iterator[Callable[[int, int], None]]:
+def counting(title: str, unit: str = "files") -> Iterator[Count]:
     """Give a function that is called with (done, total); nothing is shown where stderr is no terminal."""
     with Display(unit) as display:
         bar = display.bar(title)

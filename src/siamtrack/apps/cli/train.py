@@ -7,12 +7,14 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from siamtrack.apps.cli.options import Device, Settings, parse_settings
+from siamtrack.apps.cli.progress import loading, training
 from siamtrack.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from siamtrack.config import Preset
     from siamtrack.data.pair_source import PairSource
+    from siamtrack.training.loop import RunOptions
     from siamtrack.training.preview import DrawnPairs
 
 
@@ -92,13 +95,11 @@ def train(
 
     Ctrl-C saves a checkpoint. Several processes train together under torchrun.
     """
-    from siamtrack.apps.cli.progress import loading
-
     with loading("torch"):
         from siamtrack.tracking.torch_engine import check_device
 
     check_device(device)
-    from siamtrack.apps.cli.train_logs import check_logs, open_log
+    from siamtrack.apps.cli.train_logs import check_logs
 
     check_logs(log or [])
     if replay is not None:
@@ -107,13 +108,10 @@ def train(
     dry_run = dry_run or picture is not None
     if preset is None or data is None or (out is None and not dry_run):
         raise InputError("train needs a preset, --data DIR|URL and --out DIR (or --dry-run); or --replay FILE alone")
-    from siamtrack.apps.cli.interrupts import Interrupts
-    from siamtrack.apps.cli.progress import training
     from siamtrack.config import load_preset
     from siamtrack.data.pair_source import open_pairs
     from siamtrack.training.distributed import join_processes
     from siamtrack.training.loop import RunOptions
-    from siamtrack.training.loop import train as learn
     from siamtrack.training.preview import check_gaps
     from siamtrack.training.validate import find_clips
 
@@ -142,10 +140,25 @@ def train(
                     f" ({_percent(drawn.video_one_frame)} of those of objects with several frames);"
                     f" {_percent(drawn.fill)} of the search crops show flat fill"
                 )
+        options = RunOptions(device, resume, until, clips, world=world, check_memory=memory_check)
+        _run(chosen, pairs, out, options, log or [])
+
+
+def _run(preset: Preset, pairs: PairSource, out: Path, options: RunOptions, logs: Sequence[str]) -> None:
+    """Train with progress and logs, which the first process shows; Ctrl-C ends it with a checkpoint.
+
+    Raises:
+        Exit: Ctrl-C, after a line that says how to go on.
+    """
+    from siamtrack.apps.cli.interrupts import Interrupts
+    from siamtrack.apps.cli.train_logs import open_log
+    from siamtrack.training.loop import train as learn
+
+    with ExitStack() as stack:
         reports: list[Callable[[dict[str, float]], None]] = []
-        if world.main:
-            reports.append(stack.enter_context(training(until)))
-            reports += [stack.enter_context(open_log(name, out)) for name in log or []]
+        if options.world.main:
+            reports.append(stack.enter_context(training(options.until or preset.train.steps)))
+            reports += [stack.enter_context(open_log(name, out)) for name in logs]
         interrupts = stack.enter_context(Interrupts())
         interrupts.hold()
 
@@ -153,19 +166,16 @@ def train(
             for show in reports:
                 show(row)
 
-        options = RunOptions(
-            device, resume, until, clips, report, lambda: bool(interrupts.pending), world, memory_check
-        )
-        path = learn(chosen, pairs, out, options)
+        path = learn(preset, pairs, out, replace(options, report=report, stop=lambda: bool(interrupts.pending)))
         if interrupts.pending:
-            again = [*sys.argv[1:], *([] if resume else ["--resume"])]
+            again = [*sys.argv[1:], *([] if options.resume else ["--resume"])]
             typer.echo(f"stopped with a checkpoint; go on with: siamtrack {shlex.join(again)}")
             raise typer.Exit(128 + interrupts.came)
-        if world.main:
-            typer.echo(f"weights: {path}")
-            named = shlex.quote(str(path))
-            typer.echo(f"track with them: siamtrack track VIDEO --box X,Y,W,H --model {named} --video tracked.mp4")
-            typer.echo(f"score them:      siamtrack eval {named} --suite folder --data SEQUENCES --out results")
+    if options.world.main:
+        typer.echo(f"weights: {path}")
+        named = shlex.quote(str(path))
+        typer.echo(f"track with them: siamtrack track VIDEO --box X,Y,W,H --model {named} --video tracked.mp4")
+        typer.echo(f"score them:      siamtrack eval {named} --suite folder --data SEQUENCES --out results")
 
 
 def _measured(preset: Preset, pairs: PairSource) -> DrawnPairs:
