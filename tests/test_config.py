@@ -14,14 +14,6 @@ from siamtrack.presets import preset_names
 from siamtrack.zoo.packaged import packaged_weights
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_every_preset_is_read_and_survives_its_json(name: str) -> None:
-    preset = load_preset(name)
-    assert preset.name == name
-    assert preset.description
-    assert preset_from_json(preset_to_json(preset)) == preset
-
-
 def write(folder: Path, text: str, name: str = "mine.toml") -> Path:
     path = folder / name
     path.write_text(text)

@@ -25,12 +25,17 @@ PYSOT_DATA: Recipe = {
     "data.template.scale": 0.05,  # yaml DATASET.TEMPLATE.SCALE
     "data.search.shift": 64,  # yaml DATASET.SEARCH.SHIFT; SiamRPN++, section 3.1
     "data.search.scale": 0.18,  # yaml DATASET.SEARCH.SCALE
+    "data.template.law": "uniform",  # pysot/datasets/augmentation.py
+    "data.search.law": "uniform",  # as above
     "data.blur": 0.2,  # yaml DATASET.SEARCH.BLUR
     "data.blur_law": "cross",  # pysot/datasets/augmentation.py
     "data.blur_templates": False,  # config DATASET.TEMPLATE.BLUR
     "data.lighting": 1,  # config DATASET.TEMPLATE.COLOR, DATASET.SEARCH.COLOR
     "data.flip": 0,  # yaml DATASET.SEARCH.FLIP
     "data.grey": 0,  # yaml DATASET.GRAY
+    "data.negative_same": "any",  # get_random_target in pysot/datasets/dataset.py
+    "data.frames_weight": 1,  # objects are drawn alike, however many frames they have
+    "data.gap": 100,  # config DATASET.*.FRAME_RANGE of the other sets
     "data.gaps.vid": 100,  # config DATASET.VID.FRAME_RANGE
     "data.gaps.youtubebb": 3,  # config DATASET.YOUTUBEBB.FRAME_RANGE
     "data.source_counts.vid": 100_000,  # config DATASET.VID.NUM_USE
@@ -55,6 +60,14 @@ SIAMRPN: Recipe = PYSOT_DATA | {
     "train.frozen_stages": 2,  # stem and layer1: yaml BACKBONE.TRAIN_LAYERS names layer2 to layer4
     "train.weight_decay": 1e-4,  # config TRAIN.WEIGHT_DECAY
 }
+# siamrpn_alex_dwxcorr_16gpu/config.yaml of the same repository
+SIAMRPN_ALEX: Recipe = PYSOT_DATA | {
+    "crops.search": 287,  # yaml TRACK.INSTANCE_SIZE
+    "data.negative": 0.05,  # yaml DATASET.NEG
+    "data.source_counts": {"vid": 100_000},  # config DATASET.*.NUM_USE
+    "train.backbone_rate": 1,  # yaml BACKBONE.LAYERS_LR
+    "pairs an epoch": 600_000,  # config DATASET.VIDEOS_PER_EPOCH
+}
 # SiamRPN++, CVPR 2019: the text, where it differs.
 SIAMRPN_PAPER: Recipe = {
     "model.loss_weights": (1, 1),  # section 4.2, "sum of classification loss and ..."
@@ -75,6 +88,7 @@ SIAMCAR: Recipe = PYSOT_DATA | {
     "data.negative": 0.0,  # config DATASET.NEG, since June 2020; the yaml of before has 0.2
     "data.gaps.got10k": 50,  # config DATASET.GOT.FRAME_RANGE
     "data.gaps.lasot": 100,  # config DATASET.LaSOT.FRAME_RANGE
+    "data.source_counts": dict.fromkeys(("vid", "got10k", "lasot"), 100_000),  # config DATASET.*.NUM_USE
     "train.batch": 80,  # yaml TRAIN.BATCH_SIZE
     "train.epochs": 20,  # yaml TRAIN.EPOCH; SiamCAR, section 4.1
     "pairs an epoch": 600_000,  # config DATASET.VIDEOS_PER_EPOCH
@@ -186,7 +200,7 @@ TWINS = {
     "siamcar_r50": (SIAMCAR, SIAMCAR_PAPER),
     "sa_siam": (SA_SIAM, SA_SIAM_PAPER),
 }
-RECIPES = {"spm": SPM, "siamban_r50": SIAMBAN} | {
+RECIPES = {"spm": SPM, "siamban_r50": SIAMBAN, "siamrpn_alex": SIAMRPN_ALEX} | {
     name: recipe
     for base, (code, paper) in TWINS.items()
     for name, recipe in ((base, code), (f"{base}_paper", code | paper))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from footage import FIRST_BOX, moving_patches
-from siamtrack.apps.cli.main import run
+from program import call
 
 MODEL = "siamcar_pico"
 BOX = ",".join(map(str, FIRST_BOX))
@@ -38,15 +37,6 @@ def still(tmp_path: Path) -> Path:
     path = tmp_path / "still.toml"
     path.write_text(f"extends = '{MODEL}'\n[track]\nrate = 0.0\n")
     return path
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["siamtrack", *map(str, arguments)])
-    try:
-        run()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def sizes(path: Path) -> np.ndarray:

@@ -19,7 +19,7 @@ import pytest
 
 import siamtrack
 from footage import FIRST_BOX, SECOND_BOX, decode, moving_patches, write_mp4
-from siamtrack.apps.cli.main import run
+from program import call
 from siamtrack.apps.cli.track import parse_box, parse_targets
 from siamtrack.config import load_preset, preset_to_json
 from siamtrack.errors import InputError
@@ -38,16 +38,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def matcher(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(siamtrack, "load_multi", lambda *given, **named: TemplateMatcher())
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run the program in this process, as its entry point does, and return the exit code."""
-    monkeypatch.setattr(sys, "argv", ["siamtrack", *map(str, arguments)])
-    try:
-        run()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def text_of(box: tuple[float, ...]) -> str:
@@ -488,9 +478,10 @@ def test_full_disk_is_one_line_and_keeps_what_was_written(tmp_path: Path) -> Non
     assert "tracked" in printed
 
 
-def test_help_comes_without_the_heavy_libraries() -> None:
+def test_the_package_and_its_help_come_without_the_heavy_libraries() -> None:
     code = """
         import sys
+        import siamtrack
         from siamtrack.apps.cli.main import app
         heavy = {"torch", "cv2", "av", "numpy"} & set(sys.modules)
         assert not heavy, heavy

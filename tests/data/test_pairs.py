@@ -156,28 +156,3 @@ def test_gaps_that_no_object_meets(small_set: ResidentSet):
     assert unmet_gaps(far, Data(gap=99)) == {"film": (99, 100)}
     assert unmet_gaps(far, Data(gap=1, gaps={"film": 100})) == {}
     assert unmet_gaps(far, Data(gap=0)) == {} == unmet_gaps(far, Data(gap=1, source_weights={"film": 0.0}))
-
-
-AS_PYSOT: dict[str, object] = {"negative_same": "any", "frames_weight": 1.0, "gap": 100}
-PUBLISHED = {
-    # pysot/core/config.py: DATASET.VID, .YOUTUBEBB, .NEG; experiments/*/config.yaml where they differ.
-    "siamrpn_r50": {**AS_PYSOT, "negative": 0.2, "vid": (100, 100_000), "youtubebb": (3, None)},
-    "siamrpn_alex": {**AS_PYSOT, "negative": 0.05, "vid": (100, 100_000), "youtubebb": (3, None)},
-    # The same file of SiamCAR's code, with .GOT and .LaSOT.
-    "siamcar_r50": {
-        **AS_PYSOT, "negative": 0.0, "vid": (100, 100_000), "youtubebb": (3, None),
-        "got10k": (50, 100_000), "lasot": (100, 100_000),
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_paper_presets_draw_as_the_authors_code(name: str):
-    data = load_preset(name).data
-    for key, value in PUBLISHED[name].items():
-        if isinstance(value, tuple):
-            assert (data.gaps.get(key, data.gap), data.source_counts.get(key)) == value, key
-        else:
-            assert getattr(data, key) == value, key
-    assert data.search.law == data.template.law == "uniform"
-    assert (data.template.shift, data.template.scale, data.search.shift, data.search.scale) == (4, 0.05, 64, 0.18)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor
 
 from references import embed, match
-from siamtrack.config import Crops
 from siamtrack.errors import ConfigError
 from siamtrack.models.families import SaSiam, SiamFc
 from siamtrack.models.families.sa_siam import SemanticNeck
@@ -197,13 +195,3 @@ def test_both_backbones_start_from_imagenet() -> None:
     assert load_imagenet(net.backbone, "efficientnet_lite0")
     stems = net.backbone.appearance.conv_stem, net.backbone.semantic.net.conv_stem
     assert torch.equal(stems[0].weight, stems[1].weight)
-
-
-def test_the_wide_template_keeps_the_scale() -> None:
-    sizes = Crops(template=127, template_crop=255)
-    assert replace(sizes, template_crop=0).template_crop == 0
-    from siamtrack.geometry.crop import target_region
-
-    box = torch.tensor([[10.0, 20, 60, 50]])
-    narrow, wide = (target_region(box, 0.5, side / 127).side / side for side in (127, 255))
-    assert torch.allclose(narrow, wide)

@@ -35,13 +35,10 @@ STEPS = 20
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def pretrained_weights() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "load_imagenet", pretrained)
         yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

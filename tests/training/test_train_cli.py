@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import siamtrack
-from siamtrack.apps.cli.main import run
+from program import call
 from siamtrack.errors import DataError, WeightsError
 from siamtrack.models.weights import read_metadata
 from siamtrack.training.checkpoint import latest_state
@@ -33,16 +33,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_preset(folder)
     write_sequence(folder / "val")
     return folder
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run the program in this process, as its entry point does, and return the exit code."""
-    monkeypatch.setattr(sys, "argv", ["siamtrack", "train", *map(str, arguments)])
-    try:
-        run()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 @pytest.mark.parametrize(
@@ -63,7 +53,7 @@ def test_mistakes_are_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
-    assert call(monkeypatch, home / "tiny.toml", "--data", home / "data", "--out", out, *settings) == 2
+    assert call(monkeypatch, "train", home / "tiny.toml", "--data", home / "data", "--out", out, *settings) == 2
     message = capsys.readouterr().err
     assert hint in message and message.count("\n") == 1 and not out.exists()
 
@@ -74,10 +64,10 @@ def test_train_in_pieces_validate_and_track_with_the_result(
     out = tmp_path / "out"
     arguments = [home / "tiny.toml", "--data", home / "data", "--out", out, "--set", "train.batch=2"]
     arguments += ["--set", "train.validate_every=2", "--val", home / "val"]
-    assert call(monkeypatch, *arguments, "--steps", 2) == 0
-    assert call(monkeypatch, *arguments, "--steps", 3) == 2
+    assert call(monkeypatch, "train", *arguments, "--steps", 2) == 0
+    assert call(monkeypatch, "train", *arguments, "--steps", 3) == 2
     assert "--resume" in capsys.readouterr().err
-    assert call(monkeypatch, *arguments, "--steps", 3, "--resume") == 0
+    assert call(monkeypatch, "train", *arguments, "--steps", 3, "--resume") == 0
     assert "tiny.safetensors" in capsys.readouterr().out
     rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "total" in row] == [1, 2, 3]
@@ -96,7 +86,7 @@ def test_train_in_pieces_validate_and_track_with_the_result(
 
 def test_more_steps_than_the_preset_has(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--set", "train.batch=1"]
-    assert call(monkeypatch, *arguments, "--set", "train.steps=1", "--steps", 2) == 0
+    assert call(monkeypatch, "train", *arguments, "--set", "train.steps=1", "--steps", 2) == 0
     assert latest_state(tmp_path)["step"] == 2  # type: ignore[index]
 
 
@@ -110,11 +100,11 @@ def test_own_data_lack_the_sources_of_a_preset(
     weighed = SCRATCH.replace("[train]", "[data.source_weights]\nelsewhere = 0.3\n\n[data.gaps]\nfilm = 3\n\n[train]")
     arguments = [write_preset(tmp_path, weighed), "--data", home / "data", "--out", tmp_path / "out", "--set", memory]
     arguments += ["--steps", 1, "--set", "train.batch=1"]
-    assert call(monkeypatch, *arguments, "--set", "data.source_weights.made=0.5") == 0
+    assert call(monkeypatch, "train", *arguments, "--set", "data.source_weights.made=0.5") == 0
     assert ("12 crops, kept decoded" if memory == RESIDENT else "a stream of 1 shards") in capsys.readouterr().out
     if memory == RESIDENT:  # without shards.json nothing tells a stream which sources there are
         for misspelt in ("data.source_weights.mode=0.5", "data.gaps={made=3, mode=4}"):
-            assert call(monkeypatch, *arguments, "--resume", "--set", misspelt) == 2
+            assert call(monkeypatch, "train", *arguments, "--resume", "--set", misspelt) == 2
             assert "unknown source 'mode'; did you mean 'made'?" in capsys.readouterr().err
 
 
@@ -124,12 +114,12 @@ def test_damaged_crops_are_skipped_by_name_up_to_a_share(
 ) -> None:
     data = write_shard(tmp_path / "data", damaged=("001_001", "002_000"))
     arguments = [write_preset(tmp_path), "--data", data, "--set", memory, "--set", "train.batch=12", "--steps", 3]
-    assert call(monkeypatch, *arguments, "--out", tmp_path / "a", "--set", "data.max_skipped=0.2") == 0
+    assert call(monkeypatch, "train", *arguments, "--out", tmp_path / "a", "--set", "data.max_skipped=0.2") == 0
     message = capsys.readouterr().err
     for key in ("made-00/001_001", "made-00/002_000"):
         assert message.count(key) == 1
     assert "crops that cannot be decoded" in message
-    assert call(monkeypatch, *arguments, "--out", tmp_path / "b", "--set", "data.max_skipped=0.1") == 2
+    assert call(monkeypatch, "train", *arguments, "--out", tmp_path / "b", "--set", "data.max_skipped=0.1") == 2
     message = capsys.readouterr().err
     assert "cannot be decoded, more than data.max_skipped = 0.1" in message and "made-00/001_001" in message
 
@@ -139,7 +129,7 @@ def test_a_failed_step_of_a_stream_names_its_pairs(
 ) -> None:
     arguments = [home / "tiny.toml", "--data", f"file://{home}/data/made-{{00..00}}.tar", "--out", tmp_path]
     wild = ["--set", STREAM, "--set", "train.lr=1e30", "--set", "train.optimiser=sgd", "--set", "train.batch=2"]
-    assert call(monkeypatch, *arguments, *wild) == 2
+    assert call(monkeypatch, "train", *arguments, *wild) == 2
     assert "a stream of 1 shards" in capsys.readouterr().out
     (file,) = (tmp_path / "failures").iterdir()
     found = replay(file)
@@ -177,7 +167,7 @@ def test_a_loss_that_is_not_finite_has_a_name_and_can_be_played_again(
 ) -> None:
     arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path]
     wild = ["--set", "train.lr=1e30", "--set", "train.optimiser=sgd", "--set", "train.batch=2"]
-    assert call(monkeypatch, *arguments, *wild) == 2
+    assert call(monkeypatch, "train", *arguments, *wild) == 2
     message = capsys.readouterr().err
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     failed = len(rows)
@@ -191,7 +181,7 @@ def test_a_loss_that_is_not_finite_has_a_name_and_can_be_played_again(
     for name, value in found.recorded.items():
         assert found.terms[name] == pytest.approx(value, nan_ok=True)
     assert all(key in message for key, _ in found.alone)
-    assert call(monkeypatch, "--replay", file) == 0
+    assert call(monkeypatch, "train", "--replay", file) == 0
     printed = capsys.readouterr().out
     assert found.module in printed and found.alone[0][0] in printed
 
@@ -199,8 +189,8 @@ def test_a_loss_that_is_not_finite_has_a_name_and_can_be_played_again(
 def test_a_failure_file_has_to_be_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match="no weights file"):
         replay(tmp_path / "none.safetensors")
-    assert call(monkeypatch, "--replay", tmp_path / "none.safetensors") == 2
-    assert call(monkeypatch) == 2
+    assert call(monkeypatch, "train", "--replay", tmp_path / "none.safetensors") == 2
+    assert call(monkeypatch, "train") == 2
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is not None, reason="TensorBoard is installed")
@@ -208,7 +198,7 @@ def test_tensorboard_is_an_extra(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--log", "tensorboard"]
-    assert call(monkeypatch, *arguments) == 2
+    assert call(monkeypatch, "train", *arguments) == 2
     assert "siamtrack[train]" in capsys.readouterr().err
 
 
@@ -217,7 +207,7 @@ def test_tensorboard_gets_the_log(home: Path, tmp_path: Path, monkeypatch: pytes
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--log", "tensorboard"]
-    assert call(monkeypatch, *arguments, "--steps", 2, "--set", "train.batch=1") == 0
+    assert call(monkeypatch, "train", *arguments, "--steps", 2, "--set", "train.batch=1") == 0
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -246,6 +236,6 @@ def test_clips_are_checked(tmp_path: Path) -> None:
 
 def test_bfloat16_trains(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = [home / "tiny.toml", "--data", home / "data", "--out", tmp_path, "--steps", 2]
-    assert call(monkeypatch, *arguments, "--set", "train.precision=bfloat16", "--set", "train.batch=2") == 0
+    assert call(monkeypatch, "train", *arguments, "--set", "train.precision=bfloat16", "--set", "train.batch=2") == 0
     state = latest_state(tmp_path)
     assert state is not None and all(v.dtype != torch.bfloat16 for v in state["model"].values())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import pytest
 from quick import QuickTracker, QuickVariants, write_sequences
 
+from program import call
 from siamtrack.apps.cli import tune as command
-from siamtrack.apps.cli.main import run
 from siamtrack.config import load_preset
 
 BEST = {"a": 0.4, "b": 0.4, "c": 0.4}
@@ -24,20 +23,13 @@ def data(tmp_path: Path) -> Path:
     return write_sequences(tmp_path / "data", BEST)
 
 
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """The exit code of `siamtrack tune`; the model "quick" is the one whose best is known."""
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model "quick" is the one whose best is known."""
     find = command._find
     monkeypatch.setattr(
         command, "_find", lambda model, *given: QuickVariants() if model == "quick" else find(model, *given)
     )
-    monkeypatch.setattr(sys, "argv", ["siamtrack", "tune", *map(str, arguments)])
-    try:
-        run()
-    except SystemExit as end:
-        return int(end.code or 0)
-    finally:
-        monkeypatch.setattr(command, "_find", find)
-    return 0
 
 
 def test_it_writes_a_section_to_paste_and_everything_that_it_found(
@@ -45,7 +37,7 @@ def test_it_writes_a_section_to_paste_and_everything_that_it_found(
 ) -> None:
     out = tmp_path / "runs" / "quick.toml"
     arguments = ("quick", "--data", data, "--out", out, *GRID, "--folds", 3, "--processes", 1)
-    assert call(monkeypatch, *arguments) == 0
+    assert call(monkeypatch, "tune", *arguments) == 0
     told = capsys.readouterr()
     assert "track.window = 0.4" in told.out and "held out, 3 folds" in told.out
     assert "a: done" in told.err
@@ -59,7 +51,7 @@ def test_it_writes_a_section_to_paste_and_everything_that_it_found(
     assert tree["default"]["setting"] == {"track.window": 0.5}
     assert tree["held_out"]["worth_it"] is True and tree["held_out"]["gain"] > 0
     assert len(out.with_suffix(".scores.jsonl").read_text().splitlines()) == 1 + 9
-    assert call(monkeypatch, *arguments) == 0
+    assert call(monkeypatch, "tune", *arguments) == 0
     assert "done" not in capsys.readouterr().err and out.read_text() == text
 
 
@@ -78,9 +70,9 @@ def test_ctrl_c_keeps_the_scores_and_the_same_command_goes_on(
         return update(self, frame)
 
     monkeypatch.setattr(QuickTracker, "update", interrupted)
-    assert call(monkeypatch, *arguments) == 130
+    assert call(monkeypatch, "tune", *arguments) == 130
     assert "4 scores are kept" in capsys.readouterr().err and not out.exists()
-    assert call(monkeypatch, *arguments) == 0
+    assert call(monkeypatch, "tune", *arguments) == 0
     assert frames == 10 + 2 * 5 and tomllib.loads(out.read_text()) == {"track": {"window": 0.4}}
 
 
@@ -109,7 +101,7 @@ def test_bad_input_is_one_line_and_code_2(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "mine.toml").write_text("[model]\n")
-    assert call(monkeypatch, "quick", "--data", data, "--out", "quick.toml", *change) == 2
+    assert call(monkeypatch, "tune", "quick", "--data", data, "--out", "quick.toml", *change) == 2
     told = capsys.readouterr().err
     assert expected in told and told.startswith("siamtrack: ") and len(told.splitlines()) == 1
     assert (tmp_path / "mine.toml").read_text() == "[model]\n"
@@ -125,6 +117,6 @@ def test_a_model_that_cannot_be_tuned_is_one_line_and_code_2(
     model: str,
     expected: str,
 ) -> None:
-    assert call(monkeypatch, model, "--data", data, "--out", tmp_path / "a.toml") == 2
+    assert call(monkeypatch, "tune", model, "--data", data, "--out", tmp_path / "a.toml") == 2
     told = capsys.readouterr().err
     assert expected in told and len(told.splitlines()) == 1
