@@ -12,10 +12,9 @@ import numpy.typing as npt
 
 from siamtrack.errors import ConfigError, InputError, WeightsError, unknown_name
 from siamtrack.formats.sequence import Image
+from siamtrack.geometry.inputs import Box
 
 OPENCV_TRACKERS = ("csrt", "kcf", "mil", "nano")
-
-Box = tuple[float, float, float, float]
 
 
 class OpenCvTracker:
@@ -35,7 +34,7 @@ class OpenCvTracker:
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._tracker: Any = None
-        self._box: Box = (0.0, 0.0, 0.0, 0.0)
+        self._box = Box(0.0, 0.0, 0.0, 0.0)
         self.found = False
 
     def init(self, frame: Image, box: Sequence[float] | npt.NDArray[np.float64]) -> None:
@@ -69,8 +68,7 @@ class OpenCvTracker:
 
 
 def _box(values: Sequence[float] | npt.NDArray[np.float64]) -> Box:
-    x, y, w, h = (float(value) for value in values)
-    return x, y, w, h
+    return Box(*(float(value) for value in values))
 
 
 def _bgr(frame: Image) -> Image:

@@ -19,7 +19,7 @@ from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.zoo import load
 
-Status = tuple[tuple[float, ...], dict[str, float]]
+ObjectStatus = tuple[tuple[float, ...], dict[str, float]]
 
 
 class VotTracker:
@@ -37,7 +37,7 @@ class VotTracker:
         factory = find_factory(model)
         self._tracker: TrackerLike = load(model, device) if factory is None else factory()
 
-    def init(self, frame: Any, new: tuple[Sequence[float], Mapping[str, Any]]) -> Status:
+    def init(self, frame: Any, new: tuple[Sequence[float], Mapping[str, Any]]) -> ObjectStatus:
         """Begin with a region x, y, w, h; returns it as the status.
 
         Args:
@@ -48,7 +48,7 @@ class VotTracker:
         self._tracker.init(_pixels(frame), region)
         return region, {"confidence": 1.0}
 
-    def update(self, frame: Any) -> Status:
+    def update(self, frame: Any) -> ObjectStatus:
         """Return the region x, y, w, h in the next image and its confidence.
 
         An empty one if nothing is found.

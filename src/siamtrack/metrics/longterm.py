@@ -22,7 +22,7 @@ _RANKS = 98  # thresholds between the infinite ones
 
 
 @dataclass(frozen=True)
-class LongTerm:
+class LongTermCurves:
     """Precision and recall (T,) of each sequence at the data set's confidence thresholds (T,)."""
 
     thresholds: FloatArray
@@ -81,7 +81,7 @@ def precision_recall(
     return precision, sums[counts] / max(visible, 1)
 
 
-def longterm_scores(truths: Mapping[str, Truth], runs: Mapping[str, Predictions], *, toolkit: bool) -> LongTerm:
+def longterm_scores(truths: Mapping[str, Truth], runs: Mapping[str, Predictions], *, toolkit: bool) -> LongTermCurves:
     """Score the runs of a long-term data set by vot-toolkit's rules or by PySOT's.
 
     Raises `DataError` if a run has no confidences or the wrong number of rows.
@@ -106,7 +106,7 @@ def longterm_scores(truths: Mapping[str, Truth], runs: Mapping[str, Predictions]
         precision[name], recall[name] = precision_recall(
             overlaps[name], confidence, thresholds, visible, above_zero=not toolkit
         )
-    return LongTerm(thresholds, precision, recall)
+    return LongTermCurves(thresholds, precision, recall)
 
 
 def longterm_scorer(truths: Truths, results: Results, *, toolkit: bool) -> Scores:

@@ -1,8 +1,9 @@
 """One-pass evaluation as OTB, LaSOT, PySOT, GOT-10k and TrackingNet score it: success and precision plots.
 
-A measure takes a `Truth` and a `Predictions` and returns one sequence's `Curves`; it raises `LengthError` exactly where
-the original scorer stops. `curves_scorer` averages a measure over a data set. The last two scorers are those of the
-evaluation servers of GOT-10k, which pools the frames of all sequences, and of TrackingNet, which counts in per cent.
+A measure takes a `Truth` and a `Predictions` and returns one sequence's `SequenceCurves`; it raises `LengthError`
+exactly where the original scorer stops. `curves_scorer` averages a measure over a data set. The last two scorers are
+those of the evaluation servers of GOT-10k, which pools the frames of all sequences, and of TrackingNet, which counts in
+per cent.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _NORMALISED = np.arange(0, 51, 1) / 100
 
 
 @dataclass(frozen=True)
-class Curves:
+class SequenceCurves:
     """One sequence's curves: success (21,), precision (51,) and normalised precision (51,) or None.
 
     Each value is the share of frames, in [0, 1], with an overlap above 0, 0.05 .. 1, a distance within 0 .. 50 px, or
@@ -108,7 +109,7 @@ def _scored(measure: FloatArray, valid: BoolArray) -> FloatArray:
     return np.where(valid, measure, -1.0)
 
 
-def otb_curves(truth: Truth, run: Predictions) -> Curves:
+def otb_curves(truth: Truth, run: Predictions) -> SequenceCurves:
     """Return the curves of the OTB MATLAB toolkit v1.1 (calcSeqErrRobust.m), with which UAV123 is scored too.
 
     The first row becomes the truth, an invalid row the row before it; truth counts where all four numbers are
@@ -117,10 +118,12 @@ def otb_curves(truth: Truth, run: Predictions) -> Curves:
     gt, boxes, valid = _matlab_boxes(truth, run)
     overlaps = _scored(rectangle_iou(boxes, gt), valid)
     distances = _scored(center_distance(centers(boxes), centers(gt)), valid)
-    return Curves(fractions_above(overlaps, _SUCCESS_ARANGE, len(gt)), fractions_within(distances, _PIXELS, len(gt)))
+    return SequenceCurves(
+        fractions_above(overlaps, _SUCCESS_ARANGE, len(gt)), fractions_within(distances, _PIXELS, len(gt))
+    )
 
 
-def lasot_curves(truth: Truth, run: Predictions) -> Curves:
+def lasot_curves(truth: Truth, run: Predictions) -> SequenceCurves:
     """Return the curves of the LaSOT MATLAB toolkit: OTB's without absent frames, and normalised precision.
 
     Frames without the target are dropped, the denominator stays all frames; each centre is divided by the truth's
@@ -131,14 +134,14 @@ def lasot_curves(truth: Truth, run: Predictions) -> Curves:
     ours, theirs = centers(boxes), centers(gt)
     with np.errstate(all="ignore"):
         scaled = center_distance(ours / gt[:, 2:4], theirs / gt[:, 2:4])
-    return Curves(
+    return SequenceCurves(
         fractions_above(_scored(rectangle_iou(boxes, gt), valid)[kept], _SUCCESS_ARANGE, len(gt)),
         fractions_within(_scored(center_distance(ours, theirs), valid)[kept], _PIXELS, len(gt)),
         fractions_within(_scored(scaled, valid)[kept], _NORMALISED, len(gt)),
     )
 
 
-def pysot_curves(truth: Truth, run: Predictions) -> Curves:
+def pysot_curves(truth: Truth, run: Predictions) -> SequenceCurves:
     """Return the curves of PySOT's toolkit (OPEBenchmark): no first row, no repair.
 
     Truth counts for success where w, h > 0 and for a distance where both numbers of the centre are positive;
@@ -155,14 +158,14 @@ def pysot_curves(truth: Truth, run: Predictions) -> Curves:
         scaled, scaled_gt = ours / size, theirs / size
         placed = np.asarray((theirs > 0).all(axis=1))
         scaled_placed = np.asarray((scaled_gt > 0).all(axis=1))
-    return Curves(
+    return SequenceCurves(
         fractions_above(_scored(rectangle_iou(gt, boxes), sized), _SUCCESS_ARANGE, frames),
         fractions_within(_scored(center_distance(theirs, ours), placed), _PIXELS, frames),
         fractions_within(_scored(center_distance(scaled_gt, scaled), scaled_placed), _NORMALISED, frames),
     )
 
 
-def got10k_toolkit_curves(truth: Truth, run: Predictions) -> Curves:
+def got10k_toolkit_curves(truth: Truth, run: Predictions) -> SequenceCurves:
     """Return the curves of the GOT-10k toolkit's OTB-like experiments: no masking, both cut to the shorter.
 
     The first row becomes the truth. Normalised distances divide by the truth's size, at least one pixel.
@@ -176,7 +179,7 @@ def got10k_toolkit_curves(truth: Truth, run: Predictions) -> Curves:
     scale = np.maximum(1.0, gt[:, 2:4])
     with np.errstate(all="ignore"):
         scaled = np.sqrt(np.sum(np.power((ours - theirs) / scale, 2), axis=1))
-    return Curves(
+    return SequenceCurves(
         fractions_above(rectangle_iou(boxes, gt, eps=EPS), _SUCCESS_LINSPACE, n),
         fractions_within(center_distance(ours, theirs), _PIXELS, n),
         fractions_within(scaled, np.linspace(0, 0.5, 51), n),
@@ -184,7 +187,7 @@ def got10k_toolkit_curves(truth: Truth, run: Predictions) -> Curves:
 
 
 def curves_scorer(
-    measure: Callable[[Truth, Predictions], Curves], *, drop_zero: bool = False
+    measure: Callable[[Truth, Predictions], SequenceCurves], *, drop_zero: bool = False
 ) -> Callable[[Truths, Results], Scores]:
     """Return the scorer that averages one measure's curves over sequences.
 
@@ -192,7 +195,7 @@ def curves_scorer(
     takes the first run of each sequence; its `LengthError` names every sequence that the measure refuses.
     """
 
-    def average(names: Sequence[str], curves: Mapping[str, Curves]) -> Curves:
+    def average(names: Sequence[str], curves: Mapping[str, SequenceCurves]) -> SequenceCurves:
         def mean(rows: list[FloatArray]) -> FloatArray:
             table = np.array(rows)
             kept = table[table.sum(axis=1) > EPS] if drop_zero else table
@@ -201,7 +204,7 @@ def curves_scorer(
         chosen = [curves[name] for name in names]
         norm = [c.norm_precision for c in chosen if c.norm_precision is not None]
         success, precision = mean([c.success for c in chosen]), mean([c.precision for c in chosen])
-        return Curves(success, precision, mean(norm) if norm else None)
+        return SequenceCurves(success, precision, mean(norm) if norm else None)
 
     def score(truths: Truths, results: Results) -> Scores:
         curves = each_sequence(truths, lambda seq: measure(truths[seq], results[seq][0]))

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from siamtrack.report.page import RawSource, Report, write_report
+from siamtrack.report.page import RawSource, WrittenReport, write_report
 
-__all__ = ["RawSource", "Report", "write_report"]
+__all__ = ["RawSource", "WrittenReport", "write_report"]

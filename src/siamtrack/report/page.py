@@ -30,7 +30,7 @@ _VARIABLES = {INK: "currentColor", MUTED: "var(--muted)", GRID: "var(--grid)", G
 
 
 @dataclass(frozen=True)
-class Report:
+class WrittenReport:
     """What was written: the page, the number of plots, and the clips."""
 
     page: Path
@@ -56,7 +56,7 @@ def write_report(
     data: Mapping[str, Path] | Path | None = None,
     clips: str = "10",
     tell: Callable[[str], None] = lambda _line: None,
-) -> Report:
+) -> WrittenReport:
     """Write `out`/index.html, table.csv, table.tex, plots/*.png and *.svg, and with `data` clips/<suite>/*.mp4.
 
     Args:
@@ -111,7 +111,7 @@ def write_report(
         ),
     )
     plots = sum(len(s["figures"]) + (s["difference_figure"] is not None) for s in sections)
-    return Report(page, plots, written)
+    return WrittenReport(page, plots, written)
 
 
 def read_scored(results: Iterable[Place], raw: RawSource | None = None) -> list[Scored]:

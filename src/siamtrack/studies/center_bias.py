@@ -26,7 +26,7 @@ from siamtrack.io import read_as, whole_file, write_whole
 from siamtrack.models.siamese import Candidates, Matcher
 from siamtrack.models.weights import load_weights
 from siamtrack.tracking.torch_engine import check_device
-from siamtrack.training.log import Report
+from siamtrack.training.log import ReportRow
 from siamtrack.training.loop import RunOptions, train
 from siamtrack.training.validate import find_clips, validate
 
@@ -204,7 +204,7 @@ class Study:
 
 
 def open_study(
-    study: Study, report: Report = lambda row: None, stop: Callable[[], bool] = lambda: False
+    study: Study, report: ReportRow = lambda row: None, stop: Callable[[], bool] = lambda: False
 ) -> Callable[[int, Beat], Bias | None]:
     """Load crops and sequences in a worker; return the work of `pool.run_jobs`.
 

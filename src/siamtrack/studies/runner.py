@@ -31,7 +31,7 @@ from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import read_as, write_whole
 from siamtrack.studies.papers import Row, Scale, Settings, Study
 from siamtrack.tracking.torch_engine import check_device
-from siamtrack.training.log import Report
+from siamtrack.training.log import ReportRow
 from siamtrack.training.loop import RunOptions, train
 
 Result = dict[str, dict[str, float]]
@@ -143,7 +143,7 @@ def _place(plan: Plan, name: str, seed: int) -> Path:
 
 
 def open_rows(
-    plan: Plan, report: Report = lambda row: None, stop: Callable[[], bool] = lambda: False
+    plan: Plan, report: ReportRow = lambda row: None, stop: Callable[[], bool] = lambda: False
 ) -> Callable[[RowJob, Beat], bool]:
     """Read the suites in a worker; return the work of `pool.run_jobs`: a job is trained and its rows are evaluated.
 

@@ -14,7 +14,7 @@ from siamtrack.errors import DataError
 from siamtrack.io import append_line, parse_json, read_bytes, write_whole
 from siamtrack.training.distributed import ProcessGroup
 
-Report = Callable[[dict[str, float]], None]
+ReportRow = Callable[[dict[str, float]], None]
 """Called with each row of the log."""
 
 
@@ -28,7 +28,7 @@ class RunLog:
         world: this process among several.
     """
 
-    def __init__(self, path: Path, step: int, report: Report, world: ProcessGroup) -> None:
+    def __init__(self, path: Path, step: int, report: ReportRow, world: ProcessGroup) -> None:
         self.path = path
         self.report = report
         self.world = world

@@ -40,7 +40,7 @@ from siamtrack.training.checkpoint import (
 )
 from siamtrack.training.distributed import ProcessGroup
 from siamtrack.training.failure import FailedStep, save_failure
-from siamtrack.training.log import Report, RunLog
+from siamtrack.training.log import ReportRow, RunLog
 from siamtrack.training.parameters import (
     Average,
     backbone_trains,
@@ -80,7 +80,7 @@ class RunOptions:
     resume: bool = False
     until: int | None = None
     clips: Sequence[VideoSequence] = ()
-    report: Report = lambda row: None
+    report: ReportRow = lambda row: None
     stop: Callable[[], bool] = lambda: False
     world: ProcessGroup = field(default_factory=ProcessGroup)
     check_memory: bool = True
