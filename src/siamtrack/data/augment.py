@@ -38,7 +38,7 @@ class Batch(TrainingBatch):
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchPlan:
     """B training pairs, fully drawn but not rendered; all of it on the CPU.
 
     Attributes:
@@ -69,12 +69,12 @@ class Preview:
             tracks, sources and categories have the numbers of those of `crops`.
     """
 
-    plan: Plan
+    plan: BatchPlan
     crops: ResidentSet
     listed: ResidentSet
 
 
-def render_batch(plan: Plan, crops: ResidentSet) -> Batch:
+def render_batch(plan: BatchPlan, crops: ResidentSet) -> Batch:
     """Make the pixels of a batch, on the device of those of `crops`."""
     template, search = render(crops, (plan.template, plan.search))
     given = (plan.boxes, plan.pairs.present, plan.template_boxes, plan.pairs.alike, plan.others, plan.others_alike)
@@ -82,7 +82,7 @@ def render_batch(plan: Plan, crops: ResidentSet) -> Batch:
     return Batch(template, search, *found, pairs=plan.pairs, keys=plan.keys)  # type: ignore[arg-type]
 
 
-def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: torch.Generator) -> Plan:
+def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: torch.Generator) -> BatchPlan:
     """Decide where `pairs` of `crops` are cut, mirrored, pasted into and how they are recoloured."""
     count = len(pairs.present)
     flip = torch.rand(count, generator=rng) < data.flip
@@ -108,7 +108,7 @@ def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: 
     views = View(index, near, wide, photometric[0]), View(pairs.search, region, sizes.search, photometric[1], pasted)
     names = zip(index.tolist(), pairs.search.tolist(), strict=True)
     keys = tuple(f"{crops.keys[t]}/{crops.keys[s]}" for t, s in names)
-    return Plan(*views, boxes, inner, others, alike, pairs, keys)
+    return BatchPlan(*views, boxes, inner, others, alike, pairs, keys)
 
 
 def jittered(region: Region, size: int, jitter: Jitter, u: Tensor) -> Region:

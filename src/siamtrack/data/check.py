@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 
 from siamtrack.data.index import Index, Progress, read_pictures
-from siamtrack.data.shards import CropLabel, Image, decode, iterate_shard, list_shards, open_shard
+from siamtrack.data.shards import CropLabel, decode, iterate_shard, list_shards, open_shard
 from siamtrack.errors import DataError
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.layout import Problem
+from siamtrack.geometry.inputs import Image
 from siamtrack.io import write_whole
 
 _TILE = 240  # pixels of a crop on the picture

@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.data.shards import Image, decode
+from siamtrack.data.shards import decode
 from siamtrack.errors import DataError, SiamtrackError, reason
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of, video_of
+from siamtrack.geometry.inputs import Image
+from siamtrack.geometry.regions import IntArray
 from siamtrack.io import write_whole
 from siamtrack.video.reader import open_source
 
@@ -35,8 +37,6 @@ _DAMAGED = (  # what numpy, zipfile and json raise for damaged files; RuntimeErr
     OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, MemoryError, RuntimeError,
     zipfile.BadZipFile, zlib.error, SyntaxError, tokenize.TokenError,
 )  # fmt: skip
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Index:
 
     source: str
     root: Path
-    image: Ints
-    track: Ints
-    frame: Ints
-    category: Ints
+    image: IntArray
+    track: IntArray
+    frame: IntArray
+    category: IntArray
     boxes: npt.NDArray[np.float32]
     image_names: tuple[str, ...]
     track_names: tuple[str, ...]
@@ -151,7 +151,7 @@ def collect(found: Iterable[ObjectBox], root: Path, source: str) -> Index:
     )  # fmt: skip
 
 
-def _videos(image: Ints, track: Ints, image_names: tuple[str, ...], told: list[str]) -> tuple[str, ...]:
+def _videos(image: IntArray, track: IntArray, image_names: tuple[str, ...], told: list[str]) -> tuple[str, ...]:
     """The video of each track: what a reader `told`, its video file, the folder of its images, or its one image."""
     counts = np.bincount(track, minlength=len(told))
     first = np.zeros(len(told), np.int64)

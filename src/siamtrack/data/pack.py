@@ -31,7 +31,6 @@ from siamtrack.data.shards import (
     MOST_OTHERS,
     UNFINISHED,
     CropLabel,
-    Image,
     OtherObject,
     ShardFile,
     read_shard,
@@ -43,6 +42,7 @@ from siamtrack.evaluation.pool import run_jobs
 from siamtrack.formats.layout import Problem
 from siamtrack.geometry.boxes import box_iou
 from siamtrack.geometry.crop import cut, mean_colour, target_region
+from siamtrack.geometry.inputs import Image
 from siamtrack.io import sweep_drafts
 from siamtrack.storage import Place, exists, is_url, join, parse_place, read_json_from, remove, write_whole_to
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from siamtrack.config import Crops, Data
-from siamtrack.data.augment import Batch, Plan, Preview, plan_batch, render_batch
+from siamtrack.data.augment import Batch, BatchPlan, Preview, plan_batch, render_batch
 from siamtrack.data.pairs import PairSampler, generator
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import ShardFile, decode, list_shards, read_shard
@@ -72,7 +72,7 @@ class ResidentPairs:
         """See `PairSource.preview`."""
         return Preview(self._prepare(count, seed, 0, 0)[0], self.crops, self.crops)
 
-    def _prepare(self, count: int, seed: int, part: int, step: int) -> tuple[Plan, torch.Generator]:
+    def _prepare(self, count: int, seed: int, part: int, step: int) -> tuple[BatchPlan, torch.Generator]:
         rng = generator(seed, part, step)
         pairs = self._sampler.draw(count, rng)
         return plan_batch(self.crops, pairs, self._sizes, self._data, rng), rng

@@ -6,16 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from siamtrack.config import Data
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError, did_you_mean
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray
 
 NAMELESS = frozenset({"", "object", "unknown"})
 """Categories that say nothing: two objects of one of them are not taken to be of the same kind."""
@@ -86,14 +83,14 @@ class PairSampler:
         # By category, track and frame: each of them is one range, and drawing is arithmetic on ranges.
         # A track of several categories counts as its first one.
         _, opening, number = np.unique(tracks, return_index=True, return_inverse=True)
-        self._order: Ints = np.lexsort((frames, tracks, crops.categories.numpy()[opening][number]))
+        self._order: IntArray = np.lexsort((frames, tracks, crops.categories.numpy()[opening][number]))
         ordered = tracks[self._order]
-        self._starts: Ints = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
-        self._lengths: Ints = np.diff(self._starts, append=len(ordered))
+        self._starts: IntArray = np.flatnonzero(np.diff(ordered, prepend=ordered[:1] - 1))
+        self._lengths: IntArray = np.diff(self._starts, append=len(ordered))
         first = self._order[self._starts]
         sources = crops.sources.numpy()[first]
         named = np.array([data.source_weights.get(name, 1.0) for name in crops.source_names])
-        self._gaps: Ints = np.array([data.gaps.get(name, data.gap) for name in crops.source_names])[sources]
+        self._gaps: IntArray = np.array([data.gaps.get(name, data.gap) for name in crops.source_names])[sources]
         if data.sampling == "videos":
             even = _each_video(crops.videos.numpy()[first], sources)
             total = np.bincount(sources, even)
@@ -119,18 +116,18 @@ class PairSampler:
                 f"data.source_weights leave no crop to draw; the data have {have}: give one a weight above 0, as with "
                 f"--set data.source_weights.{crops.source_names[0]}=1"
             )
-        self._bounds: Floats = np.concatenate([[0.0], np.cumsum(weights)])
-        self._categories: Ints = crops.categories.numpy()[first]
+        self._bounds: FloatArray = np.concatenate([[0.0], np.cumsum(weights)])
+        self._categories: IntArray = crops.categories.numpy()[first]
         named_kind = np.array([name not in NAMELESS for name in crops.category_names], bool)[self._categories]
         self._kind_low, self._kind_high = self._kinds(named_kind)
         mates = (self._kind_high - self._kind_low - weights) > 1e-9 * self._bounds[-1]
         mated = _split(np.where(mates, weights, 0), self._lengths, data)
-        self._mated: Floats = np.concatenate([[0.0], np.cumsum(mated)])
+        self._mated: FloatArray = np.concatenate([[0.0], np.cumsum(mated)])
         # One number for track and frame makes the frames near another one a range of a sorted array.
         self._span = int(frames.max() - frames.min()) + 2 * int(self._gaps.max()) + 2
         number = np.repeat(np.arange(len(self._starts)), self._lengths)
-        self._frames: Ints = frames[self._order].astype(np.int64)
-        self._clock: Ints = number * self._span + self._frames - frames.min()
+        self._frames: IntArray = frames[self._order].astype(np.int64)
+        self._clock: IntArray = number * self._span + self._frames - frames.min()
         if data.sampling == "ordered":
             later = np.searchsorted(self._clock, self._clock + self._gaps[number], "left")
             ends = (self._starts + self._lengths)[number]
@@ -167,7 +164,7 @@ class PairSampler:
         same = (low <= self._bounds[shown]) & (self._bounds[shown] < high)
         return replace(pairs, alike=torch.from_numpy(~negative | same))
 
-    def _kinds(self, named: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    def _kinds(self, named: BoolArray) -> tuple[FloatArray, FloatArray]:
         """Each track's category as a range on the line of weights; the track alone where it has no name."""
         first = np.flatnonzero(np.diff(self._categories, prepend=self._categories[:1] - 1))
         group = np.repeat(np.arange(len(first)), np.diff(first, append=len(self._categories)))
@@ -176,33 +173,38 @@ class PairSampler:
         return low, np.where(named, self._bounds[ends][group], self._bounds[1:])
 
     def _between(
-        self, u: Floats, low: Floats | float, high: Floats | float, hole_low: Floats, hole_high: Floats
-    ) -> Ints:
+        self,
+        u: FloatArray,
+        low: FloatArray | float,
+        high: FloatArray | float,
+        hole_low: FloatArray,
+        hole_high: FloatArray,
+    ) -> IntArray:
         """Tracks drawn by weight from a range with a hole in it; -1 where that leaves nothing."""
         free = (high - low) - (hole_high - hole_low)
         place = low + u * free
         place = np.where(place >= hole_low, np.maximum(place + (hole_high - hole_low), hole_high), place)
         found = np.clip(np.searchsorted(self._bounds, place, "right") - 1, 0, len(self._starts) - 1)
-        drawn: Ints = np.where(free > 1e-9 * self._bounds[-1], found, -1)
+        drawn: IntArray = np.where(free > 1e-9 * self._bounds[-1], found, -1)
         return drawn
 
-    def _crop(self, tracks: Ints, u: Floats) -> Ints:
+    def _crop(self, tracks: IntArray, u: FloatArray) -> IntArray:
         """A crop of each track, as a place in `_order`."""
         return self._starts[tracks] + np.minimum(
             (u * self._lengths[tracks]).astype(np.int64), self._lengths[tracks] - 1
         )
 
-    def _elsewhere(self, tracks: Ints, rivals: Ints, u: Floats) -> Ints:
+    def _elsewhere(self, tracks: IntArray, rivals: IntArray, u: FloatArray) -> IntArray:
         """Tracks of any source with equal chance, none of them its rival; `tracks` where there is no other."""
         bounds = self._search_bounds
         free = bounds[-1] - (bounds[rivals + 1] - bounds[rivals])
         place = u * free
         place = np.where(place >= bounds[rivals], place + bounds[rivals + 1] - bounds[rivals], place)
         found = np.clip(np.searchsorted(bounds, place, "right") - 1, 0, len(bounds) - 2)
-        drawn: Ints = np.where((free > 1e-9) & (found != rivals), found, tracks)
+        drawn: IntArray = np.where((free > 1e-9) & (found != rivals), found, tracks)
         return drawn
 
-    def _two_crops(self, tracks: Ints, u: Floats, v: Floats) -> tuple[Ints, Ints]:
+    def _two_crops(self, tracks: IntArray, u: FloatArray, v: FloatArray) -> tuple[IntArray, IntArray]:
         """Template and search crop of each track, as places in `_order`."""
         start, length, gaps = self._starts[tracks], self._lengths[tracks], self._gaps[tracks]
         if self._data.sampling == "videos":
@@ -226,7 +228,7 @@ class PairSampler:
         search = self._crop(tracks, u)
         return self._near(tracks, search, v), search
 
-    def _near(self, tracks: Ints, search: Ints, u: Floats) -> Ints:
+    def _near(self, tracks: IntArray, search: IntArray, u: FloatArray) -> IntArray:
         """A crop of the same track at most the gap away."""
         low = np.searchsorted(self._clock, self._clock[search] - self._gaps[tracks], "left")
         high = np.searchsorted(self._clock, self._clock[search] + self._gaps[tracks], "right")
@@ -236,12 +238,12 @@ class PairSampler:
         if self._data.distinct_frames:
             # The range without the search frame, whose place the last one takes.
             count = np.maximum(count - 1, 1)
-        near: Ints = low + np.minimum((u * count).astype(np.int64), count - 1)
+        near: IntArray = low + np.minimum((u * count).astype(np.int64), count - 1)
         if self._data.distinct_frames:
             near = np.where(near >= search, np.minimum(near + 1, high - 1), near)
         return near
 
-    def _other(self, tracks: Ints, shown: Ints, u: Floats) -> Ints:
+    def _other(self, tracks: IntArray, shown: IntArray, u: FloatArray) -> IntArray:
         """A crop of neither object: a pasted template would make a negative pair a positive one."""
         total = self._bounds[-1]
         other = self._between(u[:, 0], 0.0, total, self._bounds[tracks], self._bounds[tracks + 1])
@@ -272,25 +274,27 @@ def unmet_gaps(crops: ResidentSet, data: Data) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _each_video(videos: Ints, sources: Ints) -> Floats:
+def _each_video(videos: IntArray, sources: IntArray) -> FloatArray:
     """Weights of tracks such that those of a video add up to 1; equal numbers in both are of one video."""
     each = videos * (int(sources.max()) + 1) + sources
     _, place, counts = np.unique(each, return_inverse=True, return_counts=True)
-    share: Floats = 1 / counts[place.reshape(-1)]
+    share: FloatArray = 1 / counts[place.reshape(-1)]
     return share
 
 
-def _split(weights: Floats, lengths: Ints, data: Data) -> Floats:
+def _split(weights: FloatArray, lengths: IntArray, data: Data) -> FloatArray:
     """The weights in the ratio of videos to stills that `data.video_share` asks for, where there are both."""
     moving = lengths > 1
     sums = weights[moving].sum(), weights[~moving].sum()
     if data.video_share is None or not min(sums) > 0:
         return weights
-    split: Floats = np.where(moving, weights * data.video_share / sums[0], weights * (1 - data.video_share) / sums[1])
+    split: FloatArray = np.where(
+        moving, weights * data.video_share / sums[0], weights * (1 - data.video_share) / sums[1]
+    )
     return split
 
 
-def _search(bounds: Floats, u: Floats) -> Ints:
+def _search(bounds: FloatArray, u: FloatArray) -> IntArray:
     """The range that a share of the whole falls into."""
-    found: Ints = np.clip(np.searchsorted(bounds, u * bounds[-1], "right") - 1, 0, len(bounds) - 2)
+    found: IntArray = np.clip(np.searchsorted(bounds, u * bounds[-1], "right") - 1, 0, len(bounds) - 2)
     return found

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from siamtrack.config import Data
-from siamtrack.data.shards import Image
+from siamtrack.geometry.inputs import Image
+from siamtrack.geometry.regions import BoolArray
 
 _LUMA = (0.299, 0.587, 0.114)
 _NOISE = 8.0
@@ -28,8 +29,7 @@ _LIGHT = (
     (4.64467907, 4.73710203, 4.88324118),
 )
 
-Floats = npt.NDArray[np.float32]
-Flags = npt.NDArray[np.bool_]
+Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class PhotometricParams:
     """
 
     coloured: bool
-    mix: Floats
-    lift: Floats
-    shift: Floats
-    blurred: Flags
-    kernels: Floats
-    motion: Flags
-    noisy: Flags
+    mix: Float32Array
+    lift: Float32Array
+    shift: Float32Array
+    blurred: BoolArray
+    kernels: Float32Array
+    motion: BoolArray
+    noisy: BoolArray
     seeds: npt.NDArray[np.int64]
 
 
@@ -111,7 +111,7 @@ def recolour(x: Tensor, photometric: PhotometricParams) -> None:
     x.clamp_(0, 255)
 
 
-def recolour_one(cut: Image, photometric: PhotometricParams, row: int, made: Floats) -> None:
+def recolour_one(cut: Image, photometric: PhotometricParams, row: int, made: Float32Array) -> None:
     """Write crop number `row` of them, changed, into `made`: what `recolour` does, but for the noise's own values.
 
     Args:
@@ -143,7 +143,7 @@ def recolour_one(cut: Image, photometric: PhotometricParams, row: int, made: Flo
     np.clip(made, 0, 255, out=made)
 
 
-def _colours(grey: Flags, strength: float, u: Floats) -> tuple[Floats, Floats]:
+def _colours(grey: BoolArray, strength: float, u: Float32Array) -> tuple[Float32Array, Float32Array]:
     """(B, 3, 3) and (B, 3): new = mix @ old + lift * mean; saturation mixes a colour with its luma."""
     saturation = np.where(grey, np.float32(0), 1 + 1.2 * strength * u[:, 2])[:, None, None]
     balance = np.where(grey[:, None], np.float32(1), 1 + 0.4 * strength * u[:, 3:])
@@ -153,7 +153,7 @@ def _colours(grey: Flags, strength: float, u: Floats) -> tuple[Floats, Floats]:
     return mix, np.exp(u[:, :1] * strength) * balance - contrast
 
 
-def _kernels(direction: Floats, width: Floats, motion: Flags) -> Floats:
+def _kernels(direction: Float32Array, width: Float32Array, motion: BoolArray) -> Float32Array:
     """(K, 11, 11) Gaussians: round for a lens out of focus, along a line in any direction for motion."""
     radius = _RADIUS["lens"]
     gy, gx = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
@@ -163,11 +163,11 @@ def _kernels(direction: Floats, width: Floats, motion: Flags) -> Floats:
     kernels = np.exp(-0.5 * (((gx * cos + gy * sin) / wide) ** 2 + ((gy * cos - gx * sin) / narrow) ** 2))
     # OpenCV passes over zeros, and away from its line a motion's kernel is next to nothing: a third of the time.
     kernels[motion[:, None, None] & (kernels < 1e-3)] = 0
-    normed: Floats = kernels / kernels.sum((1, 2), keepdims=True)
+    normed: Float32Array = kernels / kernels.sum((1, 2), keepdims=True)
     return normed
 
 
-def _crosses(width: Floats, upright: Floats) -> Floats:
+def _crosses(width: Float32Array, upright: Float32Array) -> Float32Array:
     """(K, 45, 45) means over a vertical and a horizontal line, 5 to 45 pixels long (pysot/datasets/augmentation.py).
 
     Args:

@@ -21,10 +21,9 @@ from torch import Tensor
 from siamtrack.config import Data
 from siamtrack.data.photometric import PhotometricParams, recolour, recolour_one
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import Image
 from siamtrack.geometry.crop import Region, affine, cut
-
-Floats = npt.NDArray[np.float64]
+from siamtrack.geometry.inputs import Image
+from siamtrack.geometry.regions import FloatArray
 
 _FLAGS = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _LINE = 64  # bytes that a processor fetches at a time
@@ -40,12 +39,12 @@ class Warps:
         beyond: whether something outside of the picture is seen.
     """
 
-    matrices: Floats
+    matrices: FloatArray
     lines: list[tuple[int, int]]
     beyond: list[bool]
 
     @staticmethod
-    def of(matrices: Floats, low: Floats, high: Floats, picture: tuple[int, int]) -> Warps:
+    def of(matrices: FloatArray, low: FloatArray, high: FloatArray, picture: tuple[int, int]) -> Warps:
         """Maps whose crops reach from `low` (N, 2) to `high` in pictures of `picture` (width, height)."""
         beyond = (low.min(1) < 0) | (high[:, 0] > picture[0]) | (high[:, 1] > picture[1])
         top = np.clip(low[:, 1].astype(np.int64), 0, picture[1])

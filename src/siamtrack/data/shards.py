@@ -26,10 +26,10 @@ from typing import IO, Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from PIL import Image as Pictures
 
 from siamtrack.errors import DataError, reason
+from siamtrack.geometry.inputs import Image
 from siamtrack.io import MOST_PIXELS, first_names, image_size
 from siamtrack.storage import (
     Place,
@@ -43,7 +43,6 @@ from siamtrack.storage import (
     write_whole_to,
 )
 
-Image = npt.NDArray[np.uint8]
 _FIELDS = ("track_id", "frame", "box", "category", "source")
 _TRIES = 3
 _PATIENCE = 10.0  # seconds after which nothing is tried again
@@ -55,7 +54,8 @@ _PATTERN = re.compile(r"\{(\d{1,12})\.\.(\d{1,12})\}")
 _MOST_SHARDS = 100_000
 _LARGEST_CROP = 256 << 20  # bytes of a member
 
-Box = tuple[float, float, float, float]
+Corners = tuple[float, float, float, float]
+"""Left, top, right and bottom of a box, in pixels."""
 
 MOST_OTHERS = 6
 """How many other objects an annotation lists at most."""
@@ -65,7 +65,7 @@ MOST_OTHERS = 6
 class OtherObject:
     """A labelled object beside a crop's own: `box` is xyxy in crop pixels and may reach beyond the crop."""
 
-    box: Box
+    box: Corners
     category: str
 
 
@@ -85,7 +85,7 @@ class CropLabel:
 
     track: str
     frame: int
-    box: Box
+    box: Corners
     category: str
     source: str
     others: tuple[OtherObject, ...] = ()
@@ -206,7 +206,7 @@ def _label(fields: Any, what: str) -> CropLabel:
     return CropLabel(track, frame, box, category, source, tuple(others), str(fields.get("video", "")))
 
 
-def _box(values: Any, what: str) -> Box:
+def _box(values: Any, what: str) -> Corners:
     try:
         x0, y0, x1, y1 = (float(v) for v in values)
     except (TypeError, ValueError, OverflowError):

@@ -22,11 +22,12 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Crops, Data
-from siamtrack.data.augment import Batch, Plan, Preview, plan_batch, render_batch
+from siamtrack.data.augment import Batch, BatchPlan, Preview, plan_batch, render_batch
 from siamtrack.data.pairs import Pairs, PairSampler, generator
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import Image, Rows, decode, list_shards, read_shard
+from siamtrack.data.shards import Rows, decode, list_shards, read_shard
 from siamtrack.errors import DataError
+from siamtrack.geometry.inputs import Image
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class _Drawn:
     """The pairs of a step, planned, with their crops, decoded, on the CPU."""
 
     crops: ResidentSet
-    plan: Plan
+    plan: BatchPlan
     rng: torch.Generator
 
 

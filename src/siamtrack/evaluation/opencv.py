@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamtrack.errors import ConfigError, InputError, WeightsError, unknown_name
-from siamtrack.formats.sequence import Image
-from siamtrack.geometry.inputs import Box
+from siamtrack.geometry.inputs import Box, Image
 
 OPENCV_TRACKERS = ("csrt", "kcf", "mil", "nano")
 

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from siamtrack.errors import SiamtrackError
-from siamtrack.formats.sequence import FrameList, Image
+from siamtrack.formats.sequence import FrameList
+from siamtrack.geometry.inputs import Image
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.tracking.interface import TrackerLike
 

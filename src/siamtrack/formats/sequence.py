@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from siamtrack.errors import DataError, InputError, SiamtrackError
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.records import Truth
+from siamtrack.geometry.inputs import Image
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles, is_rectangle
 from siamtrack.io import image_size, read_bytes
-
-Image = npt.NDArray[np.uint8]
 
 
 class FrameList(Protocol):

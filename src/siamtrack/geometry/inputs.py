@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Frame: TypeAlias = "np.ndarray | Tensor"
 """One RGB frame: numpy (H, W, 3) uint8, or a tensor (3, H, W), uint8 or float 0..255, on any device."""
 
+Image: TypeAlias = npt.NDArray[np.uint8]
+"""Pixels of a frame or a crop: (H, W, 3) RGB."""
+
 Boxes: TypeAlias = "Sequence[float] | Sequence[Sequence[float]] | np.ndarray | Tensor"
 """One box (x, y, w, h), or N of them."""
 

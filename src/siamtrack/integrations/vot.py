@@ -14,7 +14,8 @@ from typing import Any
 from siamtrack.errors import InputError, require
 from siamtrack.evaluation.tracker_session import read_prediction
 from siamtrack.evaluation.trackers import find_factory
-from siamtrack.formats.sequence import Image, ImageFiles
+from siamtrack.formats.sequence import ImageFiles
+from siamtrack.geometry.inputs import Image
 from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.zoo import load

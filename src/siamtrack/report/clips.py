@@ -13,7 +13,8 @@ from PIL import ImageDraw
 
 from siamtrack.evaluation.evaluate import read_suite
 from siamtrack.evaluation.suites import find_suite
-from siamtrack.formats.sequence import Image, VideoSequence
+from siamtrack.formats.sequence import VideoSequence
+from siamtrack.geometry.inputs import Image
 from siamtrack.geometry.regions import FloatArray, corners, widen
 from siamtrack.report.drawing import DARK, Styles
 from siamtrack.report.results import Comparison, Scored, slug

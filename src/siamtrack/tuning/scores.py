@@ -23,7 +23,8 @@ from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.jobs import Beat
 from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.trackers import TrackerSpec
-from siamtrack.formats.sequence import FrameList, Image, ImageFiles, VideoSequence
+from siamtrack.formats.sequence import FrameList, ImageFiles, VideoSequence
+from siamtrack.geometry.inputs import Image
 from siamtrack.io import append_line, parse_json, read_bytes, write_whole
 from siamtrack.models.weights import fold_norms
 from siamtrack.tracking.interface import TrackerLike
