@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from siamtrack.config import Preset
-from siamtrack.geometry.boxes import xywh_to_xyxy, xyxy_to_xywh
+from siamtrack.geometry.boxes import xywh_to_xyxy
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.distractors import Memory
 from siamtrack.tracking.state import TrackState, advance, begin, believed, presence_of, search_sides
@@ -34,6 +34,11 @@ def _state_of(tensors: dict[str, Tensor], size: tuple[int, int]) -> TrackState:
     memory = Memory(**{k: v for k, v in parts.items() if v is not None}) if parts["target"] is not None else None
     scores = torch.ones(boxes.shape[0])
     return TrackState(boxes, scores, scores, template, tensors["fill"], lost_for > 0, size, lost_for, memory)
+
+
+def _xyxy_to_xywh(boxes: Tensor) -> Tensor:
+    # not that of `geometry.boxes`: its slices of any number of dimensions are traced into another file
+    return torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1)
 
 
 class Begin(nn.Module):
@@ -74,7 +79,7 @@ class Step(nn.Module):
         state = _state_of(dict(zip(self.names, tensors, strict=True)), size)
         after = advance(self.net, self.preset, frame.permute(2, 0, 1), state, self.search)
         found = state_tensors(after, self.preset)
-        return xyxy_to_xywh(after.boxes), after.scores, after.presence, *(found[name] for name in self.names)
+        return _xyxy_to_xywh(after.boxes), after.scores, after.presence, *(found[name] for name in self.names)
 
 
 def _where_lost(boxes: Tensor, lost_for: Tensor) -> TrackState:
@@ -111,4 +116,4 @@ class Believed(nn.Module):
         presence = presence_of(scores, self.preset.track)
         after = believed(self.preset, before, replace(before, boxes=found, scores=scores, presence=presence))
         assert after.lost_for is not None
-        return xyxy_to_xywh(after.boxes), scores * 1, presence, after.boxes, after.lost_for.float()
+        return _xyxy_to_xywh(after.boxes), scores * 1, presence, after.boxes, after.lost_for.float()
