@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -36,16 +38,20 @@ def moving_patches(count: int, size: tuple[int, int] = (160, 120)) -> tuple[list
     return frames, np.array(boxes, dtype=np.float64)
 
 
-def write_mp4(path: Path, frames: list[np.ndarray], fps: int = 25, faststart: bool = True) -> Path:
-    """Write frames of even sides as h264 with a key frame every ten."""
+def write_mp4(
+    path: Path, frames: list[np.ndarray], fps: int = 25, faststart: bool = True, times: Sequence[int] | None = None
+) -> Path:
+    """Write frames of even sides as h264 with a key frame every ten, at `times` in frames or one after the other."""
     options = {"movflags": "+faststart"} if faststart else {}
     with av.open(str(path), "w", format="mp4", options=options) as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "12", "preset": "ultrafast"})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = 10
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        for time, frame in zip(times or range(len(frames)), frames, strict=True):
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            picture.pts, picture.time_base = time, Fraction(1, fps)
+            container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
     return path
 

@@ -347,9 +347,10 @@ def render_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> dict[str, str
         targets `boxes-1.txt`, `boxes-2.txt`, ...; else one text, `boxes` with the format's suffix.
 
     Raises:
-        InputError: an unknown format.
+        InputError: an unknown format, or see `check_images`.
     """
     kind, rows, clip = format_of("", kind), list(rows), clip.writable()
+    check_images(clip.images, kind)
     if kind == "yolo":
         return _yolo(rows, clip)
     name = f"boxes{FORMATS[kind]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,11 @@ class Person:
     def wait_paused(self) -> None:
         self.page.wait_for_function("() => !document.querySelector('#play').hasAttribute('data-playing')")
 
-    def drag(self, *points: tuple[float, float], touch: bool = False) -> None:
-        """Press at the first point, in frame pixels, and let go at the last one; with the mouse, or a finger."""
+    def drag(self, *points: tuple[float, float], touch: bool = False, wait: float = 0.0) -> None:
+        """Press at the first point, in frame pixels, and let go at the last one, `wait` seconds after being there.
+
+        With the mouse, or a finger.
+        """
         left, top, wide, high, w, h = self.page.evaluate(
             """() => {
               const b = document.querySelector('#stage').getBoundingClientRect();
@@ -62,6 +66,7 @@ class Person:
         self.page.mouse.down()
         for point in where[1:]:
             self.page.mouse.move(*point, steps=3)
+        time.sleep(wait)
         self.page.mouse.up()
 
     def press(self, *keys: str) -> None:

@@ -24,6 +24,8 @@ import siamtrack
 from footage import moving_patches, write_mp4
 from siamtrack.apps.page.places import Places, Uploads
 from siamtrack.apps.page.server import FILES, Settings, make_app
+from siamtrack.apps.page.session import Frames
+from siamtrack.errors import InputError
 from siamtrack.geometry.overlap import rectangle_iou
 from siamtrack.video.boxes import FORMATS, BoxRow, Clip, render_boxes
 from siamtrack.video.reader import open_source
@@ -156,6 +158,90 @@ def test_an_upload_is_followed_and_every_download_is_the_same_boxes(person: Pers
     assert np.abs(np.array([found[1, n] for n in range(12)]) - truth).max() < 8
 
 
+@pytest.fixture
+def slowed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the server takes for a frame, for a test to change."""
+    seconds, at = [0.0], Frames.at
+
+    def late(frames: Frames, number: int) -> np.ndarray | None:
+        time.sleep(seconds[0])
+        return at(frames, number)
+
+    monkeypatch.setattr(Frames, "at", late)
+    return seconds
+
+
+def test_a_box_is_one_of_the_frame_that_it_was_drawn_on(person: Person, slowed: list[float]) -> None:
+    slowed[0] = 0.6
+    person.page.fill("#number", "30")
+    person.press("Enter")  # that frame is on its way while the box is drawn
+    person.page.select_option("#pace", "0.25")
+    person.drag((40, 30), (72, 54), wait=1.0)
+    slowed[0] = 0.0
+    person.wait_past(1)
+    person.press("Space")
+    person.wait_paused()
+    found = person.boxes()
+    assert min(frame for _, frame in found) == 0
+    np.testing.assert_allclose(found[1, 0], (40, 30, 32, 24), atol=0.2)
+
+
+def test_clicks_while_it_plays_make_it_no_faster(person: Person) -> None:
+    person.page.evaluate("document.querySelector('#pace').append(new Option('slow', '0.04'))")  # a frame a second
+    person.page.select_option("#pace", "0.04")
+    person.press("Space")
+    person.wait_past(1)
+    for _ in range(4):
+        person.drag((80, 10), (80, 10))
+    began, first = time.monotonic(), person.frame()
+    time.sleep(2)
+    assert person.frame() - first <= time.monotonic() - began + 2
+    person.wait_past(first + 3)  # and no slower
+
+
+def test_a_target_that_is_removed_while_its_box_is_placed_holds_nothing_up(person: Person) -> None:
+    person.drag((40, 30), (72, 54))
+    person.wait_frame(FRAMES - 1)
+    person.wait_paused()
+    person.page.focus("#stage")
+    person.press("r", "Enter", "ArrowLeft")
+    person.page.click(".remove")
+    person.page.wait_for_selector(".target", state="detached")
+    person.page.focus("#stage")
+    person.press("ArrowLeft")
+    person.wait_frame(FRAMES - 2)
+    person.drag((40, 30), (72, 54))
+    person.wait_frame(FRAMES - 1)
+    assert {target for target, _ in person.boxes()} == {2}
+
+
+def test_a_source_that_cannot_be_opened_leaves_the_run_as_it_is(person: Person) -> None:
+    person.drag((40, 30), (72, 54))
+    person.wait_frame(FRAMES - 1)
+    person.wait_paused()
+    person.page.click("#open")
+    person.page.fill("#stream", "rtsp://127.0.0.1:1/nothing")
+    person.page.click("#open-stream")
+    person.page.wait_for_selector("#error:not([hidden])")
+    person.press("Escape")
+    person.page.wait_for_selector("#sources", state="hidden")
+    person.page.focus("#stage")
+    person.press("ArrowLeft")
+    person.wait_frame(FRAMES - 2)
+    assert len(person.boxes()) == FRAMES
+
+
+def test_too_much_to_send_is_told_in_megabytes(person: Person) -> None:
+    told = person.page.evaluate(
+        """async () => {
+          const { ServerEngine } = await import("./engine_server.js");
+          const engine = new ServerEngine({ upload_limit: 2048 * 2 ** 20 });
+          return engine.open({ kind: "upload", files: [{ size: 2 ** 40 }] }).catch((error) => error.message);
+        }"""
+    )
+    assert told == "These files have more than 2048 MB."
+
+
 def test_what_cannot_be_opened_is_told_in_one_line(person: Person, tmp_path: Path) -> None:
     playlist = tmp_path / "list.mp4"
     playlist.write_text("#EXTM3U\nfile:///etc/passwd\n")
@@ -190,10 +276,15 @@ def test_every_control_has_a_name_for_screen_readers(person: Person) -> None:
     assert nameless == []
 
 
-def test_the_frames_of_a_video_are_those_of_python(person: Person, tmp_path: Path) -> None:
-    """Each frame by its number, in any order: its mean colour, which rises from frame to frame, tells which it is."""
-    shades = [np.full((64, 96, 3), 8 * n, np.uint8) for n in range(28)]
-    clip = write_mp4(tmp_path / "shades.mp4", shades, fps=30).read_bytes()
+@pytest.mark.parametrize("left_out", [(), (1, 12, 13, 26)])
+def test_the_frames_of_a_video_are_those_of_python(person: Person, tmp_path: Path, left_out: tuple[int, ...]) -> None:
+    """Each frame by its number, in any order: its mean colour, which rises from frame to frame, tells which it is.
+
+    In the place of one that the camera left out is the one before it.
+    """
+    times = [n for n in range(28) if n not in left_out]
+    shades = [np.full((64, 96, 3), 8 * n, np.uint8) for n in times]
+    clip = write_mp4(tmp_path / "shades.mp4", shades, fps=30, times=times).read_bytes()
     order = [0, 1, 2, 9, 3, 27, 26, 12, 13, 14, 28]
     seen = person.page.evaluate(
         """async ([order, text]) => {
@@ -214,7 +305,8 @@ def test_the_frames_of_a_video_are_those_of_python(person: Person, tmp_path: Pat
     )
     assert seen[0] == [30, 28]
     assert seen[-1] is None
-    np.testing.assert_allclose(seen[1:-1], [8 * n for n in order[:-1]], atol=3)
+    shown = [max(time for time in times if time <= n) for n in order[:-1]]
+    np.testing.assert_allclose(seen[1:-1], [8 * n for n in shown], atol=3)
 
 
 def plain(name: str, text: str) -> Any:
@@ -257,6 +349,21 @@ def test_the_texts_of_the_page_are_those_of_python(person: Person, images: list[
         with zipfile.ZipFile(io.BytesIO(bytes(packed[1]))) as file:
             assert packed[0] == "boxes.zip" and file.testzip() is None
             assert {name: file.read(name).decode() for name in file.namelist()} == texts["yolo"]
+
+
+def test_images_that_yolo_would_mix_up_are_refused_on_the_page_as_in_python(person: Person) -> None:
+    images = ["a.jpg", "b.jpg", "a.png"]
+    told = person.page.evaluate(
+        """async (images) => {
+          const { packBoxes } = await import("./boxes.js");
+          try { packBoxes("yolo", [], { name: "a", width: 9, height: 9, fps: 30, count: 3, images }); }
+          catch (error) { return error.message; }
+        }""",
+        images,
+    )
+    with pytest.raises(InputError) as expected:
+        render_boxes([], Clip("a", (9, 9), 30, 3, images), "yolo")
+    assert told == str(expected.value)
 
 
 def test_nothing_in_the_page_names_another_site() -> None:

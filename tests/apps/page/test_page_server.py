@@ -288,6 +288,19 @@ def test_pages_beyond_a_number_are_turned_away(page: TestClient) -> None:
     assert ask(page, {"id": 1, "do": "show", "number": 0})
 
 
+def test_what_cannot_be_done_leaves_the_source_open(page: TestClient) -> None:
+    *_, nothing, no_target, shown = ask(
+        page,
+        {"id": 1, "do": "open", "kind": "file", "name": "clip.mp4"},
+        {"id": 2, "do": "open", "kind": "file", "name": "nothing.mp4"},
+        {"id": 3, "do": "step", "number": 0, "given": [], "kept": []},
+        {"id": 4, "do": "show", "number": 3},
+    )
+    assert "has no video" in nothing[0]["error"]
+    assert no_target[0] == {"id": 3, "error": "expected a target to follow, in `given` or `kept`; got none"}
+    assert shown[0] == {"id": 4} and shown[1]
+
+
 def test_what_is_this_machine_alone() -> None:
     assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.7", "example.org", "", "localhost.evil")))

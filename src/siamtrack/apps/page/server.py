@@ -243,8 +243,12 @@ class _Page:
 
     def _do(self, message: _Open | _Show | _Step) -> tuple[dict[str, Any], np.ndarray | None]:
         if isinstance(message, _Open):
+            source = self.places.find(message.kind, message.name)
+            before = None if self.session is None else self.session.frames
+            if before is not None and before.live and str(before.source) == str(source):
+                self.close()  # a camera cannot be opened twice
+            frames = Frames(source)  # where that fails, the source before stays open
             self.close()
-            frames = Frames(self.places.find(message.kind, message.name))
             self.session = Session(self.engine, frames)
             clip = frames.clip
             width, height = clip.size

@@ -32,12 +32,13 @@ class Frames:
     A file or folder is read again for a frame before those; of a camera or stream such a frame is gone.
 
     Attributes:
+        source: what was opened.
         clip: the source's name, size and rate, and how many frames it has.
         live: whether it is a camera or a stream.
     """
 
     def __init__(self, source: str | Path | int) -> None:
-        self._source = source
+        self.source = source
         self._reader = open_source(source)
         self.live = self._reader.live
         self._frames: Iterator[np.ndarray] = iter(self._reader)
@@ -78,7 +79,7 @@ class Frames:
     def _open_at(self, number: int) -> None:
         self._reader.close()
         self._kept.clear()
-        self._reader = open_source(self._source, number)
+        self._reader = open_source(self.source, number)
         self._frames, self._next = iter(self._reader), number
 
 
@@ -117,8 +118,10 @@ class Session:
             after the last frame.
 
         Raises:
-            InputError: a box or frame that cannot be used, or a target whose state at that frame is not kept.
+            InputError: no target, a box or frame that cannot be used, or a target whose state at that frame is gone.
         """
+        if not given and not kept:
+            raise InputError("expected a target to follow, in `given` or `kept`; got none")
         after = self.frames.at(number + 1)
         if after is None:
             return None

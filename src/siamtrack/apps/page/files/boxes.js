@@ -138,6 +138,16 @@ const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").
 
 function yolo(rows, clip) {
   const files = {};
+  const stems = new Map();
+  for (const name of clip.images) {
+    const other = stems.get(stem(name)) ?? name;
+    if (other !== name) {
+      throw new Error(
+        `the format yolo has one file of boxes for '${other}' and '${name}': give the images different names`,
+      );
+    }
+    stems.set(stem(name), name);
+  }
   for (const row of rows) {
     const name = `labels/${stem(imageOf(row.frame, clip))}.txt`;
     files[name] ??= "";

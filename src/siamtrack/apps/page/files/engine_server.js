@@ -49,7 +49,7 @@ export class ServerEngine {
 
   async #upload(files, progress) {
     const total = files.reduce((sum, file) => sum + file.size, 0);
-    if (total > this.limit) throw new Error(`These files have more than ${this.limit >> 20} MB.`);
+    if (total > this.limit) throw new Error(`These files have more than ${Math.round(this.limit / 2 ** 20)} MB.`);
     let id = null;
     for (const [index, file] of files.entries()) {
       progress?.(`Sending ${index + 1} of ${files.length} …`);

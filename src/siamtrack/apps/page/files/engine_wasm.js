@@ -35,9 +35,10 @@ export class WasmEngine {
   async open(source, progress) {
     progress?.("Loading the model …");
     await this.ready;
+    const frames = await openFrames(source); // where that fails, the source before stays open
     this.#close();
     await this.#ask({ do: "open" });
-    this.#frames = await openFrames(source);
+    this.#frames = frames;
     return { ...this.#frames.about };
   }
 

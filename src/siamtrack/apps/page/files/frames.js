@@ -60,8 +60,12 @@ class Video {
     });
     const fps = await frames.#measure();
     const { videoWidth: width, videoHeight: height, duration } = video;
-    const count = Number.isFinite(duration) ? Math.max(1, Math.round((duration - frames.#begin) * fps)) : null;
-    frames.about = { name: file.name, width, height, fps, count, live: false, images: [] };
+    frames.about = { name: file.name, width, height, fps, count: null, live: false, images: [] };
+    // By the last picture's time: the sound may go on after it. A file that is still being recorded has no duration.
+    if (Number.isFinite(duration)) {
+      const last = (await frames.#seek(duration)) ?? duration - 1 / fps;
+      frames.about.count = frames.#number(last) + 1;
+    }
     return frames;
   }
 
@@ -107,30 +111,35 @@ class Video {
     const rate = gaps.length ? frames / gaps.reduce((sum, gap) => sum + gap, 0) : 30;
     const distance = (known) => Math.abs(known / rate - 1);
     const [common] = [...COMMON_RATES].sort((a, b) => distance(a) - distance(b));
-    this.#begin = await this.#seek(0);
-    this.#shown = 0;
+    this.#begin = (await this.#seek(0)) ?? 0;
     return distance(common) < 0.003 ? common : rate;
   }
 
-  /** Show a frame and return its picture, or null after the last one. */
+  #number(time) {
+    return Math.max(0, Math.round((time - this.#begin) * this.about.fps));
+  }
+
+  /** The picture that is on display at a frame's time, also where that began earlier; null after the last one. */
   async #go(number) {
-    const { fps } = this.about;
+    const { fps, count } = this.about;
+    if (count !== null && number >= count) return null;
     if (number === this.#shown + 1 && this.#seeking > SLOW_SEEK && this.#playing) {
-      this.#shown = Math.round((await this.#playOn() - this.#begin) * fps);
-      this.#playing = this.#shown <= number; // else frames were left out
+      this.#shown = this.#number(await this.#playOn());
+      this.#playing = this.#shown <= number; // else frames were left out, by the browser or by the file
     }
     for (let tries = 0; this.#shown !== number && tries < 3; tries++) {
       const began = performance.now();
       // Aimed at the middle of the frame: a time on its edge may show either neighbour.
       const time = await this.#seek(this.#begin + (number + 0.5 + 0.2 * tries) / fps);
-      this.#shown = Math.round((time - this.#begin) * fps);
+      if (time !== null) this.#shown = this.#number(time);
       this.#seeking += (performance.now() - began - this.#seeking) / 8;
       if (this.#shown < number && this.#video.ended) return null;
     }
-    return this.#shown === number ? createImageBitmap(this.#video, UNTOUCHED) : null;
+    if (this.#shown < number) this.#playing = true; // the file has no picture of that time
+    return createImageBitmap(this.#video, UNTOUCHED);
   }
 
-  /** Go to a time and return that of the frame which is shown then. */
+  /** Go to a time and return that of the frame which is shown then; null if it is the one that was shown before. */
   #seek(time) {
     const video = this.#video;
     return new Promise((done) => {
@@ -138,10 +147,10 @@ class Video {
       video.addEventListener(
         "seeked",
         () =>
-          // Where the frame is the one that was shown before, there is no callback.
+          // Some browsers do not call back for the frame that was shown before.
           setTimeout(() => {
             video.cancelVideoFrameCallback(shown);
-            done(this.about ? this.#begin + this.#shown / this.about.fps : 0);
+            done(null);
           }, 500),
         { once: true },
       );

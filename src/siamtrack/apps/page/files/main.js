@@ -33,6 +33,7 @@ let last = 0; // the largest that was seen
 let heading = null; // the one that the user is going to
 let selected = null;
 let playing = false;
+let loop = 0; // the number of times that playing began: of several loops the last one goes on
 let held = false; // a box is being drawn on the frame that is shown
 let resume = false; // whether it was playing when that began
 let work = Promise.resolve(); // what the engine does, one thing after the other
@@ -51,14 +52,20 @@ const stage = new Stage($("stage"), {
     if (resume) play();
   },
   async drawn(box, number) {
+    const [itsRun, itsFrame] = [run, frame]; // those of begin(): nothing goes on while a box is drawn
     await work; // a step that was under way when the box was begun
-    const added = number === null;
-    if (added) selected = run.add(frame, box);
-    else run.correct(number, frame, box);
-    held = false;
-    say(added ? `Target ${selected} added in frame ${frame}.` : `Target ${number} corrected in frame ${frame}.`);
+    if (run !== itsRun) return; // another source was opened
+    const added = !run.target(number); // none was meant, or it was removed meanwhile
+    try {
+      if (added) selected = run.add(itsFrame, box);
+      else run.correct(number, itsFrame, box);
+    } finally {
+      held = stage.busy; // with the next box
+    }
+    resume ||= added;
+    say(added ? `Target ${selected} added in frame ${itsFrame}.` : `Target ${number} corrected in frame ${itsFrame}.`);
     refresh();
-    if (added || resume) play();
+    if (resume) play();
   },
   selected(number) {
     selected = number;
@@ -145,13 +152,16 @@ async function advance() {
 async function play() {
   if (playing || !source || held) return;
   playing = true;
+  const own = ++loop;
+  const goesOn = () => playing && own === loop;
   pace = { from: performance.now(), frames: 0, tracker: 0 };
   refresh();
   let due = performance.now();
-  while (playing) {
-    const more = await queued(() => (playing ? advance() : true));
+  while (goesOn()) {
+    const more = await queued(() => (goesOn() ? advance() : true));
+    if (!goesOn()) break;
     if (!more) {
-      if (playing && !source.live) say("The end.");
+      if (!source.live) say("The end.");
       playing = false;
     }
     pace.frames += 1;
@@ -180,9 +190,10 @@ function seek(number) {
   heading = wanted;
   return queued(async () => {
     if (heading !== wanted) return; // the user is further already
-    const reply = await engine.show(wanted);
+    const reply = held ? null : await engine.show(wanted);
     if (heading === wanted) heading = null;
-    if (!reply) return;
+    if (held) reply?.image?.close(); // the frame on which a box is drawn stays
+    if (held || !reply) return;
     frame = wanted;
     present(reply.image);
   }).then(() => refresh());
@@ -296,6 +307,7 @@ function button(kind, act) {
 }
 
 async function change(act) {
+  if (stage.busy) stage.cancel(); // the box that is placed may be one of this target's
   await work;
   act();
   if (!run.target(selected)) selected = null;
