@@ -18,7 +18,7 @@ from siamtrack.errors import ConfigError
 from siamtrack.models.families.spm import Spm
 from siamtrack.studies.figures import attention_weights, candidate_recall, candidates, channel_responses, look
 from siamtrack.studies.papers import STUDIES, find_study
-from siamtrack.studies.runner import Plan, jobs_of, row_preset, table
+from siamtrack.studies.runner import StudyRun, jobs_of, row_preset, table
 from siamtrack.training.validate import find_clips
 from siamtrack.zoo.networks import open_network
 from training_toys import write_sequence, write_shard
@@ -69,7 +69,7 @@ def test_every_row_is_a_preset_that_builds(name: str) -> None:
     study = STUDIES[name]
     assert len({row.name for row in study.rows}) == len(study.rows)
     for scale in ("full", "small"):
-        plan = Plan(study, "", {}, Path(), scale)
+        plan = StudyRun(study, "", {}, Path(), scale)
         assert plan.rows(), "no row at this scale"
         for row in plan.rows():
             preset = row_preset(plan, row.name, 3)
@@ -105,17 +105,17 @@ def test_the_numbers_are_the_papers() -> None:
 
 
 def test_rows_of_tracking_alone_share_a_network() -> None:
-    jobs = jobs_of(Plan(STUDIES["spm-figure6a"], "", {}, Path(), "small", seeds=(0, 1)))
+    jobs = jobs_of(StudyRun(STUDIES["spm-figure6a"], "", {}, Path(), "small", seeds=(0, 1)))
     assert [(job.trained, job.seed, len(job.rows)) for job in jobs] == [("K = 9", 0, 7), ("K = 9", 1, 7)]
-    some = Plan(STUDIES["spm-figure6a"], "", {}, Path(), only=("K = 3", "K = 5"))
+    some = StudyRun(STUDIES["spm-figure6a"], "", {}, Path(), only=("K = 3", "K = 5"))
     assert [(job.trained, job.rows) for job in jobs_of(some)] == [("K = 9", ("K = 3", "K = 5"))]
     with pytest.raises(ConfigError, match="has no row 'K = 4'"):
-        jobs_of(Plan(STUDIES["spm-figure6a"], "", {}, Path(), only=("K = 4",)))
+        jobs_of(StudyRun(STUDIES["spm-figure6a"], "", {}, Path(), only=("K = 4",)))
 
 
 def test_rows_keep_the_settings_that_they_compare() -> None:
     def presets(**settings: object) -> list[Preset]:
-        plan = Plan(STUDIES["spm-table1"], "", {}, Path(), "small", settings=settings)
+        plan = StudyRun(STUDIES["spm-table1"], "", {}, Path(), "small", settings=settings)
         jobs_of(plan)
         return [row_preset(plan, row.name, 0) for row in plan.rows()]
 
@@ -170,7 +170,7 @@ def test_a_small_study_runs_resumes_and_writes_its_table(tmp_path: Path) -> None
 
 def test_a_table_has_papers_numbers_beside_ours() -> None:
     study = STUDIES["siamrpnpp-table1"]
-    plan = Plan(study, "", {"otb100": Path(), "folder": Path()}, Path(), only=("L4, DW", "L5, DW"))
+    plan = StudyRun(study, "", {"otb100": Path(), "folder": Path()}, Path(), only=("L4, DW", "L5, DW"))
     results = {"L4, DW": [{"otb100": {"success_auc": 0.5}, "folder": {"success_auc": 0.25}}]}
     head, first, second = table(plan, results)
     assert head == [

@@ -18,7 +18,7 @@ from torch import nn
 from siamtrack import __version__
 from siamtrack.config import Preset, preset_to_json
 from siamtrack.errors import ConfigError
-from siamtrack.export.graph import Halves, Store, joined
+from siamtrack.export.graph import Halves, SharedConstants, joined
 from siamtrack.export.longterm import longterm_step, search_sizes
 from siamtrack.export.modules import Begin, Step, state_tensors
 from siamtrack.export.quantise import quantised
@@ -109,7 +109,7 @@ def export_network(
     steps = {
         size: traced(Step(net, preset, tuple(state), size), given, outputs, dynamic) for size in search_sizes(preset)
     }
-    store = Store(halves or {}, precision == "float16")
+    store = SharedConstants(halves or {}, precision == "float16")
     seen = None if calibration is None else list(islice(calibration, _CALIBRATION_FRAMES))
     if len(steps) > 1:
         if seen is not None:  # the wide search for lost targets is rare, and stays as it is

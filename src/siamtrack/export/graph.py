@@ -115,7 +115,7 @@ def read_graph(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) ->
     return Graph(nodes, constants, inputs, outputs)
 
 
-def joined(begin: Graph, step: Graph, single: Graph | None, types: Types, store: Store) -> onnx.ModelProto:
+def joined(begin: Graph, step: Graph, single: Graph | None, types: Types, store: SharedConstants) -> onnx.ModelProto:
     """One model of two calls: `begin` where there are boxes to begin with, else `step`.
 
     Args:
@@ -155,7 +155,7 @@ def _by_number(
     types: Types,
     shown: Sequence[tuple[int, list[int | str]]],
     outside: Sequence[str],
-    store: Store,
+    store: SharedConstants,
 ) -> Graph:
     """`single` for one target, `step` for several.
 
@@ -181,7 +181,11 @@ def _by_number(
 
 
 def branch(
-    graph: Graph, name: str, outside: Iterable[str], types: Sequence[tuple[int, list[int | str]]], store: Store
+    graph: Graph,
+    name: str,
+    outside: Iterable[str],
+    types: Sequence[tuple[int, list[int | str]]],
+    store: SharedConstants,
 ) -> onnx.GraphProto:
     """A graph as a branch: its names begin with the branch's, but for those `outside`; `types` are the outputs'."""
     own = graph.renamed(f"{name}/", [*outside, *store.names.values()])
@@ -190,7 +194,7 @@ def branch(
     return helper.make_graph([*nodes, *own.nodes], name, [], outputs, constants)
 
 
-class Store:
+class SharedConstants:
     """Constants of several branches: large ones are kept once, around the branches.
 
     A branch reads such a constant through an operation of its own: runtimes fold it when they load the file, and then

@@ -9,7 +9,7 @@ import torch
 from onnx import helper
 
 from siamtrack.config import Preset
-from siamtrack.export.graph import Graph, Store, Types, branch
+from siamtrack.export.graph import Graph, SharedConstants, Types, branch
 from siamtrack.export.modules import Believed, Sides
 from siamtrack.export.trace import traced
 
@@ -23,7 +23,7 @@ def search_sizes(preset: Preset) -> list[int]:
     return sorted({usual, *between, track.lost_search})
 
 
-def longterm_step(preset: Preset, steps: Mapping[int, Graph], types: Types, store: Store) -> Graph:
+def longterm_step(preset: Preset, steps: Mapping[int, Graph], types: Types, store: SharedConstants) -> Graph:
     """One step in which each target is looked for in crops of its own size.
 
     Args:

@@ -178,7 +178,7 @@ def measure(
 
 
 @dataclass(frozen=True)
-class Study:
+class ShiftStudy:
     """What all shifts of a study have in common; a value that can be sent to another process.
 
     Attributes:
@@ -204,7 +204,7 @@ class Study:
 
 
 def open_study(
-    study: Study, report: ReportRow = lambda row: None, stop: Callable[[], bool] = lambda: False
+    study: ShiftStudy, report: ReportRow = lambda row: None, stop: Callable[[], bool] = lambda: False
 ) -> Callable[[int, Beat], Bias | None]:
     """Load crops and sequences in a worker; return the work of `pool.run_jobs`.
 

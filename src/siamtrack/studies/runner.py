@@ -39,7 +39,7 @@ Result = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudyRun:
     """How a study is run; a value that can be sent to another process.
 
     Attributes:
@@ -90,7 +90,7 @@ class RowJob:
     rows: tuple[str, ...]
 
 
-def jobs_of(plan: Plan) -> list[RowJob]:
+def jobs_of(plan: StudyRun) -> list[RowJob]:
     """One job for each network that the plan's rows need, and each seed.
 
     Raises:
@@ -103,11 +103,11 @@ def jobs_of(plan: Plan) -> list[RowJob]:
     return [RowJob(name, seed, tuple(rows)) for seed in plan.seeds for name, rows in networks.items()]
 
 
-def _own(plan: Plan, row: Row) -> Settings:
+def _own(plan: StudyRun, row: Row) -> Settings:
     return row.full if plan.scale == "full" else row.small or {}
 
 
-def _check_settings(plan: Plan) -> None:
+def _check_settings(plan: StudyRun) -> None:
     rows = plan.rows()
     for key in plan.settings:
         if all(key in _own(plan, row) for row in rows):
@@ -119,7 +119,7 @@ def _check_settings(plan: Plan) -> None:
             raise ConfigError(f"--set makes the rows '{other}' and '{row.name}' of {plan.study.name} the same")
 
 
-def row_preset(plan: Plan, name: str, seed: int) -> Preset:
+def row_preset(plan: StudyRun, name: str, seed: int) -> Preset:
     """The preset of a row: what all rows change, then the plan's settings, then the row's own.
 
     Raises:
@@ -127,23 +127,24 @@ def row_preset(plan: Plan, name: str, seed: int) -> Preset:
     """
     row = next(row for row in plan.study.rows if row.name == name)
     shared = {} if plan.scale == "full" else plan.study.lighter
-    changes: dict[str, Any] = {**shared, **plan.settings, **_own(plan, row), "train.seed": seed, "name": slug(name)}
+    changes: dict[str, Any] = {**shared, **plan.settings, **_own(plan, row)}
+    changes |= {"train.seed": seed, "name": folder_name(name)}
     if plan.steps is not None:
         changes["train.steps"] = plan.steps
     return load_preset(plan.study.base(plan.scale), changes)
 
 
-def slug(name: str) -> str:
+def folder_name(name: str) -> str:
     """A row's name as a folder's."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _place(plan: Plan, name: str, seed: int) -> Path:
-    return plan.out / slug(name) / f"seed-{seed}"
+def _place(plan: StudyRun, name: str, seed: int) -> Path:
+    return plan.out / folder_name(name) / f"seed-{seed}"
 
 
 def open_rows(
-    plan: Plan, report: ReportRow = lambda row: None, stop: Callable[[], bool] = lambda: False
+    plan: StudyRun, report: ReportRow = lambda row: None, stop: Callable[[], bool] = lambda: False
 ) -> Callable[[RowJob, Beat], bool]:
     """Read the suites in a worker; return the work of `pool.run_jobs`: a job is trained and its rows are evaluated.
 
@@ -192,7 +193,7 @@ def _sequences(suite: str, place: Path, frames: int) -> list[VideoSequence]:
 
 
 def _evaluated(
-    plan: Plan, preset: Preset, weights: Path, suite: str, clips: Sequence[VideoSequence], seed: int, beat: Beat
+    plan: StudyRun, preset: Preset, weights: Path, suite: str, clips: Sequence[VideoSequence], seed: int, beat: Beat
 ) -> dict[str, float]:
     """The metrics of a network with a row's settings of tracking, and its speed as `fps`."""
     out = _place(plan, preset.name, seed) / f"results-{plan.frames or 'all'}"
@@ -218,7 +219,7 @@ class _Stored:
     metrics: Result
 
 
-def _known(plan: Plan, name: str, seed: int) -> Result | None:
+def _known(plan: StudyRun, name: str, seed: int) -> Result | None:
     """A row's result, if all of the plan's suites are in it.
 
     Raises:
@@ -234,13 +235,13 @@ def _known(plan: Plan, name: str, seed: int) -> Result | None:
     return stored.metrics if plan.suites.keys() <= stored.metrics.keys() else None
 
 
-def read_results(plan: Plan) -> dict[str, list[Result]]:
+def read_results(plan: StudyRun) -> dict[str, list[Result]]:
     """The results so far, by row, one for each seed that is done."""
     found = {row.name: [_known(plan, row.name, seed) for seed in plan.seeds] for row in plan.rows()}
     return {name: [result for result in results if result is not None] for name, results in found.items()}
 
 
-def table(plan: Plan, results: Mapping[str, Sequence[Result]]) -> list[list[str]]:
+def table(plan: StudyRun, results: Mapping[str, Sequence[Result]]) -> list[list[str]]:
     """The table: a head, then a line for each row: for each metric the paper's number and ours, with their spread.
 
     Columns are the metrics that the paper gives, and of suites that it does not name the first metric of ours.
@@ -273,7 +274,7 @@ def _with_spread(values: Sequence[float]) -> str:
     return f"{_number(statistics.mean(values))} ± {_number(statistics.stdev(values))} ({len(values)})"
 
 
-def write_table(plan: Plan) -> list[list[str]]:
+def write_table(plan: StudyRun) -> list[list[str]]:
     """Write `table.csv` and `table.md` of the results so far into the plan's folder; return the table."""
     lines = table(plan, read_results(plan))
     text = io.StringIO()

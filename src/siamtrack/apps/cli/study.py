@@ -18,7 +18,7 @@ from siamtrack.studies.papers import STUDIES, Scale, find_study
 if TYPE_CHECKING:
     from siamtrack.evaluation.jobs import Beat, Workers
     from siamtrack.studies.center_bias import Bias
-    from siamtrack.studies.runner import Plan
+    from siamtrack.studies.runner import StudyRun
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
@@ -74,7 +74,7 @@ def _rows_command(name: str) -> Callable[..., None]:
         cluster: Cluster = None,
     ) -> None:
         from siamtrack.evaluation.jobs import Workers
-        from siamtrack.studies.runner import Plan
+        from siamtrack.studies.runner import StudyRun
 
         places: dict[str, Path] = {}
         for text in (part for given in suites for part in given.split(",")):
@@ -82,7 +82,7 @@ def _rows_command(name: str) -> Callable[..., None]:
             if not (suite and equals and place):
                 raise InputError(f"--suites expects NAME=DIR,NAME=DIR, as vot2018=DIR; got '{text}'")
             places[suite] = Path(place)
-        plan = Plan(
+        plan = StudyRun(
             find_study(name), data, places, out, scale, steps, frames, tuple(range(seeds)),
             parse_settings(settings or []), tuple(row or ()), device,
         )  # fmt: skip
@@ -102,7 +102,7 @@ for _name, _found in STUDIES.items():
         study.command(_name)(_rows_command(_name))
 
 
-def _run_rows(plan: Plan, workers: Workers) -> None:
+def _run_rows(plan: StudyRun, workers: Workers) -> None:
     from siamtrack.evaluation.suites import find_suite
     from siamtrack.studies.runner import RowJob, jobs_of, open_rows, row_preset, write_table
 
@@ -217,9 +217,9 @@ def center_bias(
     can be done one by one. The picture, center_bias.png, shows all that have been measured.
     """
     from siamtrack.evaluation.jobs import Workers
-    from siamtrack.studies.center_bias import Study, open_study, plot_bias, read_results
+    from siamtrack.studies.center_bias import ShiftStudy, open_study, plot_bias, read_results
 
-    whole = Study(data, out, parse_settings(settings or []), val, crops, device)
+    whole = ShiftStudy(data, out, parse_settings(settings or []), val, crops, device)
     steps = whole.preset.train.steps
     # an hour without a row of the log is a hang
     workers = Workers(processes if processes > 1 else 0, cluster, limit=3600.0)
