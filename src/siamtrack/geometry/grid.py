@@ -30,3 +30,22 @@ def grid_positions(cells: int, device: torch.device | None = None) -> Tensor:
 def cosine_window(places: Tensor) -> Tensor:
     """(..., 2) places in [-1, 1] -> (...) the separable Hann window: 1 at the centre, 0 at the edges."""
     return (0.5 + 0.5 * torch.cos(places * math.pi)).prod(-1)
+
+
+def enlarged(maps: Tensor, cells: int) -> Tensor:
+    """Enlarge square maps bicubically, as cv2's INTER_CUBIC does: (B, C, R, R) -> (B, C, cells, cells).
+
+    Both axes are one matrix product each, several times faster than going from point to point.
+    """
+    known = torch.arange(maps.shape[-1], dtype=torch.float32, device=maps.device)
+    places = (torch.arange(cells, dtype=torch.float32, device=maps.device) + 0.5) * (maps.shape[-1] / cells) - 0.5
+    taps = places.floor()[:, None] + torch.arange(-1, 3, dtype=torch.float32, device=maps.device)
+    away = (places[:, None] - taps).abs()
+    # Keys' kernel with a = -0.75: the inner two taps, then the outer two.
+    inner = (1.25 * away - 2.25) * away * away + 1
+    outer = ((-0.75 * away + 3.75) * away - 6) * away + 3
+    weights = torch.where(away <= 1, inner, outer)
+    # Taps beyond the map see its edge.
+    at = taps.clamp(0, maps.shape[-1] - 1)[..., None] == known
+    lines = (weights[..., None] * at).sum(1)
+    return lines @ maps @ lines.T

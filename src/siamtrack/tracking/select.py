@@ -15,7 +15,7 @@ from torch import Tensor
 from siamtrack.config import Track
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.crop import context_side
-from siamtrack.geometry.grid import cosine_window, grid_points
+from siamtrack.geometry.grid import cosine_window, enlarged, grid_points
 from siamtrack.models.families.siamfc import SearchPyramid
 from siamtrack.models.siamese import Candidates
 
@@ -214,9 +214,7 @@ def upsampled(found: Candidates, previous: Tensor, size: int, track: Track, temp
     ranked = penalised * (1 - track.window) + cosine_window(found.grid_positions) * track.window
     maps = torch.cat([torch.stack([ranked, penalised, found.classes], 1), sides.transpose(1, 2)], 1)
     wide = round((cells - 1) * stride) + 1
-    fine = F.interpolate(
-        maps.reshape(-1, maps.shape[1], cells, cells), size=(wide, wide), mode="bicubic", align_corners=False
-    )
+    fine = enlarged(maps.reshape(-1, maps.shape[1], cells, cells), wide)
     within = _around_peak(fine[:, 0], sides, cells, template)
     peak = fine[:, 1].masked_fill(~within, -torch.inf).flatten(1).argmax(1)
     at = fine.flatten(2).gather(2, peak[:, None, None].expand(-1, fine.shape[1], 1))[..., 0]

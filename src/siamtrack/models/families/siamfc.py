@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic import dataclasses as pydantic
 from torch import Tensor, nn
 
-from siamtrack.geometry.grid import grid_points, grid_positions
+from siamtrack.geometry.grid import enlarged, grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import cross
 from siamtrack.models.fields import STRICT
@@ -120,8 +120,8 @@ class PointCoder:
     def decode(self, maps: Maps, size: int) -> Candidates:
         """Response to search crops of `size` pixels -> (R * enlarge)^2 candidates without sizes."""
         response = maps["response"].float()
-        fine = F.interpolate(response, scale_factor=self.enlarge, mode="bicubic", align_corners=False)
-        cells = fine.shape[-1]
+        cells = response.shape[-1] * self.enlarge
+        fine = enlarged(response, cells)
         points = grid_points(cells, self.stride / self.enlarge, size, fine.device)
         centres = points.expand(fine.shape[0], -1, -1)
         return Candidates(centres, None, fine.flatten(1), grid_positions(cells, fine.device), cells)
