@@ -20,6 +20,7 @@ from PIL import Image
 import siamtrack
 from footage import FIRST_BOX, moving_patches
 from siamtrack.errors import ConfigError
+from siamtrack.runtime.metadata import read_exported
 from siamtrack.zoo.hub import fetch_model
 from siamtrack.zoo.packaged import packaged_weights
 
@@ -147,6 +148,7 @@ def test_a_repository_for_the_hub_has_a_card_and_loads(tmp_path: Path) -> None:
     frame = moving_patches(1)[0][0]
     for name in ("siamcar_pico.onnx", "siamcar_pico.safetensors"):
         siamtrack.load(out / name).init(frame, FIRST_BOX)
+    assert read_exported(out / "siamcar_pico.onnx").licence == "Apache-2.0"
     again = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert again.returncode == 2 and "is there already" in again.stderr and again.stderr.count("\n") == 1
 

@@ -116,6 +116,7 @@ def runner(engine: str, path: Path) -> Any:
 def test_a_file_follows_as_torch_does(family: str, engine: str, exported: Callable[[str], Any]) -> None:
     net, preset, path = exported(family)
     run = runner(engine, path)
+    assert run.exported.licence == ""  # nobody has said under which these weights are
     for boxes, size in ((BOXES[:1], (120, 160)), (BOXES, (120, 160)), (BOXES[:2], (131, 203))):
         clip = frames(size)
         ours: TrackState = start(net, preset, clip[0], boxes)

@@ -52,3 +52,16 @@ def test_what_ships_is_what_an_export_writes(tmp_path: Path) -> None:
 
     path = packaged_export("siamcar_pico")
     assert path is not None and export_model("siamcar_pico").SerializeToString() == path.read_bytes()
+
+
+def test_states_of_more_targets_than_one_call_takes_share_what_a_step_does_not_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Many states are kept where a page goes back and forth, and templates are most of one."""
+    monkeypatch.setattr("siamtrack.runtime.engine._AT_ONCE", 2)
+    frames, _ = moving_patches(2)
+    engine = siamtrack.load("siamcar_pico", engine="onnxruntime").engine
+    first = engine.start(frames[0], [FIRST_BOX, SECOND_BOX, FIRST_BOX])
+    second = engine.step(frames[1], first)
+    shared = {name for name, value in second.tensors.items() if value is first.tensors[name]}
+    assert shared >= {"fill"} and any(name.startswith("template.") for name in shared)

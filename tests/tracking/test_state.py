@@ -18,6 +18,7 @@ from siamtrack.models.siamese import Candidates, Template
 from siamtrack.tracking.state import TrackState, presence_of, start, step
 from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import results
+from siamtrack.zoo import load
 from siamtrack.zoo.networks import open_network
 
 CELLS = 25
@@ -101,6 +102,16 @@ def test_a_real_network_gives_the_same_boxes_for_two_targets_at_once() -> None:
         states = [step(net, preset, frame, state) for state in states]
         apart = torch.cat([states[1].boxes, states[2].boxes])
         assert float((states[0].boxes - apart).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+def test_a_state_without_targets_is_followed_without_a_step(engine: str) -> None:
+    following = load("siamcar_pico", engine=engine).engine
+    frames, _ = moving_patches(2)
+    nobody = following.start(frames[0], [FIRST_BOX, FIRST_BOX]).rows([])
+    assert results(following.step(frames[1], nobody)) == []
+    with pytest.raises(InputError, match="expected a frame of"):
+        following.step(frames[1][:50], nobody)
 
 
 @pytest.mark.parametrize("name", ["siamcar_pico", "siamfc_lite0", "spm_lite0"])

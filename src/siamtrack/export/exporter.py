@@ -27,8 +27,8 @@ from siamtrack.models.siamese import Matcher
 from siamtrack.runtime.metadata import EXPORT_FORMAT, EXPORT_KEY, Precision
 from siamtrack.tracking.state import start
 from siamtrack.zoo.networks import find_model, open_network
+from siamtrack.zoo.packaged import weights_licence
 
-_LICENCE = "Apache-2.0"
 _CALIBRATION_FRAMES = 65
 _EXAMPLES = ((30.0, 40.0, 50.0, 60.0), (100.0, 100.0, 30.0, 40.0), (150.0, 100.0, 60.0, 40.0))
 
@@ -47,8 +47,9 @@ def export_model(
     Raises:
         ConfigError: the model does what an ONNX graph cannot.
     """
-    engine = open_network(model, "cpu", preset, settings)
-    return export_network(engine.net, engine.preset, _halves(engine.net, find_model(model)[1]), precision, calibration)
+    engine, path = open_network(model, "cpu", preset, settings), find_model(model)[1]
+    halves = _halves(engine.net, path)
+    return export_network(engine.net, engine.preset, halves, precision, calibration, weights_licence(path))
 
 
 def _halves(net: Matcher, path: Path) -> Halves:
@@ -77,6 +78,7 @@ def export_network(
     halves: Halves | None = None,
     precision: Precision = "float32",
     calibration: Iterable[np.ndarray] | None = None,
+    licence: str = "",
 ) -> onnx.ModelProto:
     """The whole tracker as an ONNX model.
 
@@ -88,6 +90,7 @@ def export_network(
             precision, "bfloat16" is computed by OpenVINO, "int8" needs a calibration.
         calibration: frames, RGB uint8 (H, W, 3) of one size, that look like those to be tracked in; the first
             65 are used.
+        licence: of the weights, as an SPDX identifier; "" where it is not known.
 
     Raises:
         ConfigError: the model does what an ONNX graph cannot, or int8 without frames.
@@ -125,12 +128,12 @@ def export_network(
             step, single = (quantised(begin, each, types, seen, count) for each, count in ((step, 4), (single, 1)))
         model = joined(begin, step, single, types, store)
     model.producer_name, model.producer_version = "siamtrack", __version__
-    helper.set_model_props(model, {EXPORT_KEY: json.dumps(_note(preset, shapes, tuple(state), precision))})
+    helper.set_model_props(model, {EXPORT_KEY: json.dumps(_note(preset, shapes, tuple(state), precision, licence))})
     return model
 
 
 def _note(
-    preset: Preset, shapes: dict[str, list[int | str]], state: tuple[str, ...], precision: str
+    preset: Preset, shapes: dict[str, list[int | str]], state: tuple[str, ...], precision: str, licence: str
 ) -> dict[str, object]:
     """What a host needs to know of the file."""
     described = {
@@ -148,7 +151,7 @@ def _note(
         "version": __version__,
         "name": preset.name,
         "description": preset.description,
-        "licence": _LICENCE,
+        "licence": licence,
         "preset": json.loads(preset_to_json(preset)),
         "precision": precision,
         "inputs": described | {f"state.{name}": f"next.{name} of the call before; no rows to begin" for name in state},

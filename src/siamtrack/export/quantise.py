@@ -50,21 +50,17 @@ def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarr
 def _ends(step: Graph) -> list[str]:
     """The convolutions that stay in float32.
 
-    Those that see pixels, and those whose maps are decoded, for their errors would be boxes' errors; and correlations,
-    whose kernels are not known yet.
+    Those whose maps are decoded, for their errors would be boxes' errors; and correlations, whose kernels are not known
+    yet. The first ones are not among them: pixels have 8 bits.
     """
-    before: dict[str, bool] = {}
     after: dict[str, bool] = {}
-    for node in step.nodes:
-        seen = any(before.get(name, False) for name in node.input)
-        before |= dict.fromkeys(node.output, seen or node.op_type == "Conv")
     for node in reversed(step.nodes):
         seen = any(after.get(name, False) for name in node.output)
         for name in node.input:
             after[name] = after.get(name, False) or seen or node.op_type in ("Conv", "Scan")
     convolutions = [node for node in step.nodes if node.op_type == "Conv"]
-    ends = [n for n in convolutions if not before.get(n.input[0], False) or not after.get(n.output[0], False)]
-    return [n.name for n in ends] + [n.name for n in convolutions if n.input[1] not in step.constants]
+    stay = [n for n in convolutions if not after.get(n.output[0], False) or n.input[1] not in step.constants]
+    return [node.name for node in stay]
 
 
 class _Reader:

@@ -113,9 +113,10 @@ class GraphEngine:
             return state
         if len(state.boxes) > _AT_ONCE:
             first, rest = (state.rows(rows) for rows in np.split(np.arange(len(state.boxes)), [_AT_ONCE]))
-            return self.step(frame, first).join(self.step(frame, rest))
-        kept = {f"state.{name}": value for name, value in state.tensors.items()}
-        found = self._called({"frame": _pixels(frame), "boxes": self._no_boxes, **kept}, size)
+            found = self.step(frame, first).join(self.step(frame, rest))
+        else:
+            kept = {f"state.{name}": value for name, value in state.tensors.items()}
+            found = self._called({"frame": _pixels(frame), "boxes": self._no_boxes, **kept}, size)
         # A step hands these on as they are: one array for all states of a run, however many are kept.
         fixed = {name: value for name, value in state.tensors.items() if name.startswith(_FIXED)}
         return replace(found, tensors={**found.tensors, **fixed})

@@ -124,6 +124,8 @@ def step(
     """
     size = frame_size(frame)
     check_same_size(size, state.size)
+    if not len(state.boxes):
+        return state
     with torch.inference_mode():
         if not preset.track.lost_search:
             return advance(net, preset, frame, state, preset.crops.search, device)

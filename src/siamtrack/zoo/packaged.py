@@ -20,6 +20,11 @@ def packaged_export(name: str) -> Path | None:
     return _packaged(f"{name}.onnx")
 
 
+def weights_licence(path: Path) -> str:
+    """The licence of a weights file, as an SPDX identifier; "" for files that did not come with the package."""
+    return "Apache-2.0" if packaged_weights(path.stem) == path else ""
+
+
 def _packaged(name: str) -> Path | None:
     path = Path(str(resources.files("siamtrack").joinpath("weights", name)))
     return path if os.path.isfile(path) else None  # noqa: PTH113 - false for a name that is too long, too

@@ -85,7 +85,7 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
     from siamtrack.models.weights import read_metadata
     from siamtrack.zoo.card import render_card
     from siamtrack.zoo.networks import find_model
-    from siamtrack.zoo.packaged import packaged_weights
+    from siamtrack.zoo.packaged import weights_licence
 
     preset, path = find_model(model)
     own = {f"{preset.name}.safetensors", f"{preset.name}.onnx"}  # the card comes last: with these alone it was killed
@@ -96,8 +96,8 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
         f"{preset.name}.safetensors": read_bytes(path),
         f"{preset.name}.onnx": export_model(model).SerializeToString(),
     }
-    licence = "apache-2.0" if packaged_weights(model) == path else ""
-    card = render_card(preset, read_metadata(path), {name: len(data) for name, data in files.items()}, licence)
+    sizes = {name: len(data) for name, data in files.items()}
+    card = render_card(preset, read_metadata(path), sizes, weights_licence(path).lower())
     for name, data in {**files, "README.md": card}.items():
         write_whole(out / name, data)
     typer.echo(f"{out}: {', '.join(files)} and README.md")
