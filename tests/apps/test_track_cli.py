@@ -139,6 +139,37 @@ def test_boxes_of_several_frames_correct_a_target(
         assert message in capsys.readouterr().err
 
 
+def test_a_run_over_keys_that_fails_leaves_the_earlier_files(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Failing(TemplateMatcher):
+        """Is interrupted, or stopped by an error, in the tenth frame."""
+
+        frames, error = 0, BaseException()
+
+        def update(self, frame: np.ndarray) -> list[Found]:
+            self.frames += 1
+            if self.frames == 10:
+                raise self.error
+            return super().update(frame)
+
+    outputs = {
+        tmp_path / name: b"of an earlier run" for name in ("out.csv", "out.json", "out.txt", "out.xml", "out.mp4")
+    }
+    for path, content in outputs.items():
+        path.write_bytes(content)
+    given = [word for path in outputs for word in ("--video" if path.suffix == ".mp4" else "--output", path)]
+    for Failing.error, code, told in (
+        (InputError("a bad frame"), 2, "a bad frame"),
+        (KeyboardInterrupt(), 130, "interr"),
+    ):
+        monkeypatch.setattr(siamtrack, "load_multi", lambda *given, **named: Failing())
+        assert call(monkeypatch, "track", clip, "--box", f"0:{BOX}", *given, "--overwrite") == code
+        printed = capsys.readouterr()
+        assert printed.err.startswith(f"siamtrack: {told}") and printed.out == ""
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == outputs
+
+
 def test_a_stride_tracks_every_nth_frame(tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = tmp_path / "out.csv"
     assert call(monkeypatch, "track", clip, "--box", BOX, "--vid-stride", "4", "--output", table) == 0

@@ -81,15 +81,20 @@ def test_a_drawn_rectangle_is_followed_to_the_end(address: str) -> None:
     assert sdk.LabelInterface(CONFIG).validate_prediction(answer["results"][0], return_errors=True) == []
 
 
-def test_videos_of_label_studio_are_fetched_with_its_key(
+def test_videos_of_label_studio_are_fetched_with_its_key_which_no_other_host_gets(
     address: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str | None] = []
+    asked: list[tuple[str, str | None]] = []
 
     class Studio(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked.append(self.headers.get("Authorization"))
-            super().do_GET()
+            asked.append((self.path, self.headers.get("Authorization")))
+            if not self.path.startswith("/data/storage/"):
+                super().do_GET()
+                return
+            self.send_response(302)  # to the cloud where the videos lie
+            self.send_header("Location", f"http://localhost:{self.server.server_port}/data/upload/1/clip.mp4")  # type: ignore[attr-defined]
+            self.end_headers()
 
         def log_message(self, *words: object) -> None:
             pass
@@ -100,11 +105,16 @@ def test_videos_of_label_studio_are_fetched_with_its_key(
         threading.Thread(target=studio.serve_forever, daemon=True).start()
         monkeypatch.setenv("LABEL_STUDIO_URL", f"http://127.0.0.1:{studio.server_port}")
         monkeypatch.setenv("LABEL_STUDIO_API_KEY", "secret")
-        task = {"data": {"video": "/data/upload/1/clip.mp4"}, "annotations": [{"result": [region(0, [0])]}]}
-        answer = httpx.post(f"{address}/predict", json={"tasks": [task]}, timeout=60).json()
+        for place in ("upload", "storage"):
+            task = {"data": {"video": f"/data/{place}/1/clip.mp4"}, "annotations": [{"result": [region(0, [0])]}]}
+            answer = httpx.post(f"{address}/predict", json={"tasks": [task]}, timeout=60).json()
+            check(answer["results"][0], 0, 0)
         studio.shutdown()
-    check(answer["results"][0], 0, 0)
-    assert asked == ["Token secret"]
+    assert asked == [
+        ("/data/upload/1/clip.mp4", "Token secret"),
+        ("/data/storage/1/clip.mp4", "Token secret"),
+        ("/data/upload/1/clip.mp4", None),
+    ]
 
 
 @pytest.mark.parametrize(

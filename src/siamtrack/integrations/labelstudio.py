@@ -186,7 +186,9 @@ def _fetched(address: str, files: Path, folder: Path) -> Path:
         own = bool(host) and url.startswith(f"{host}/")
         path = folder / (Path(parts.path).name or "video")
         try:
-            request = urllib.request.Request(url, headers={"Authorization": f"Token {key}"} if own and key else {})
+            request = urllib.request.Request(url)
+            if own and key:  # for Label Studio alone, not for the storage that it may send us on to
+                request.add_unredirected_header("Authorization", f"Token {key}")
             began = time.monotonic()
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer, path.open("wb") as file:
                 while block := answer.read1(1 << 20):

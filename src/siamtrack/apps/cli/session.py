@@ -102,13 +102,13 @@ def run_session(steps: Iterable[Step], source: FrameSource, targets: int, output
     """Write `outputs` of the steps of a run through `source`, which are computed as they are asked for.
 
     After Ctrl-C (or SIGTERM) the files hold all frames up to it and the tally says so; after an error they do too,
-    and the error is raised on. `tally` is counted while it runs.
+    and the error is raised on. `tally` is counted while it runs, from the seconds on that it has.
     """
     from siamtrack.video.box_writer import BoxWriter
     from siamtrack.video.draw import Mark, Trails, draw
     from siamtrack.video.writer import VideoWriter
 
-    began = time.perf_counter()
+    began = time.perf_counter() - tally.seconds
     trails = Trails(targets, 40 if outputs.trails else 0)
     with Interrupts() as interrupts, ExitStack() as files:
         interrupts.hold()

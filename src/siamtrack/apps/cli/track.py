@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,11 +141,11 @@ def track(
             checked_boxes([given for keys in targets for given in keys.values()], frames.size)
             if keyed:
                 _check_keys(targets, frames)
-            files = _check_outputs([source, model, preset or ""], outputs, len(targets), overwrite)
+            files = _check_outputs([source, model, preset or ""], outputs, frames, len(targets), overwrite)
             tracker = siamtrack.load_multi(model, device, preset, parse_settings(settings or []), engine, threads)
         tally = Tally()
-        if keyed:
-            steps = _follow_all_keys(tracker, source, frames, targets)
+        if keyed:  # computed before any file is opened: an error or Ctrl-C leaves those of an earlier run
+            steps = _follow_all_keys(tracker, source, frames, targets, tally)
         else:
             steps = follow(tracker, frames, [keys[start] for keys in targets], start)
         try:
@@ -172,6 +173,7 @@ def _follow_all_keys(
     source: str,
     frames: FrameSource,
     targets: Sequence[Mapping[int, Sequence[float]]],
+    tally: Tally,
 ) -> Iterator[Step]:
     """Track each target by its keys, then give the steps of all of them, with the time that a frame took."""
     from siamtrack.tracking.tracker import Step
@@ -189,9 +191,12 @@ def _follow_all_keys(
         for n, keys in enumerate(targets, 1):
             bar = display.bar(f"target {n}")
             found.append(follow_keys(tracker, read, keys, frames.start, end, bar.set))
-    seconds = (time.perf_counter() - began) / max(map(len, found))
-    for number, frame in enumerate(frames, frames.start):
-        yield Step(number, frame, [results[number] for results in found], seconds)
+    tally.seconds = time.perf_counter() - began
+    each = tally.seconds / max(map(len, found))
+    return (
+        Step(number, frame, [results[number] for results in found], each)
+        for number, frame in enumerate(frames, frames.start)
+    )
 
 
 class _File(NamedTuple):
@@ -215,12 +220,17 @@ def _with_formats(paths: Sequence[Path], formats: Sequence[str]) -> list[tuple[P
     return [(path, format_of(path, kind)) for path, kind in zip_longest(paths, formats)]
 
 
-def _check_outputs(inputs: Sequence[str], outputs: Outputs, targets: int, overwrite: bool) -> list[_File]:
+def _check_outputs(
+    inputs: Sequence[str], outputs: Outputs, frames: FrameSource, targets: int, overwrite: bool
+) -> list[_File]:
     """Refuse outputs that cannot be written, or are what is read, before anything is computed."""
     from siamtrack.video.box_writer import box_paths
+    from siamtrack.video.boxes import check_images
 
     if len(outputs.labels) not in (1, targets):
         raise InputError(f"expected one --label, or one for each target; got {len(outputs.labels)} for {targets}")
+    for _, kind in outputs.boxes:
+        check_images(frames.clip().images, kind)
     named = [("boxes", path) for path, kind in outputs.boxes for path in box_paths(path, targets, kind)]
     folders = {path for path, kind in outputs.boxes if kind == "yolo" and path.suffix.lower() != ".zip"}
     if outputs.video:
@@ -252,6 +262,8 @@ def _check_outputs(inputs: Sequence[str], outputs: Outputs, targets: int, overwr
                 raise InputError(f"'{path}' would be a frame of the source; write the {kind} to another file")
             if path.is_file() and not overwrite:
                 raise InputError(f"'{path}' is there already; choose another name, or replace it with --overwrite")
+            if not os.access(path if path.exists() else path.parent, os.W_OK):
+                raise InputError(f"cannot write the {kind} to '{path}': permission denied")
             files.append(_File(kind, path, _mark(path)))
         except OSError as error:
             raise InputError(f"cannot write the {kind} to '{path}': {reason(error)}") from error
