@@ -132,6 +132,44 @@ def test_label_studio_counts_frames_from_one_and_stops_drawing_where_the_target_
     assert box["time"] == 1 / FPS and first["framesCount"] == FRAMES and first["duration"] == FRAMES / FPS
 
 
+GAP = [BoxRow(n, 1, (10, 10, 20, 20) if n < 9 else (60, 60, 20, 20), 0.9, 0.9, "tracking") for n in (2, 4, 30, 32)]
+"""Every other frame of a target that is not followed from frame 6 to frame 28."""
+
+
+def drawn(kind: str, clip: Clip) -> list[tuple[int, bool]]:
+    """The key frames of a target, from 0, and whether it is drawn from there on."""
+    text = only(render_boxes(GAP, clip, kind))
+    if kind == "cvat":
+        return [(int(box.get("frame", "")), box.get("outside") == "0") for box in ET.fromstring(text).iter("box")]
+    sequence = json.loads(text)[0]["predictions"][0]["result"][0]["value"]["sequence"]
+    return [(entry["frame"] - 1, entry["enabled"]) for entry in sequence]
+
+
+def test_where_a_target_was_not_followed_it_is_not_drawn() -> None:
+    clip = Clip("clip.mp4", (100, 100), FPS, 40, stride=2)
+    assert drawn("cvat", clip) == [(2, True), (4, True), (6, False), (30, True), (32, True), (34, False)]
+    assert drawn("labelstudio", clip) == [(2, True), (4, False), (30, True), (32, False)]
+    box, none, later = "10,10,20,20\n", "nan,nan,nan,nan\n", "60,60,20,20\n"
+    assert only(render_boxes(GAP, clip, "txt")) == 2 * box + 12 * none + 2 * later
+
+
+def test_of_a_live_source_frames_between_rows_are_those_that_were_left_out() -> None:
+    clip = Clip("camera 0", (100, 100), FPS, stride=None)
+    assert drawn("cvat", clip) == drawn("labelstudio", clip) == [(frame, True) for frame in (2, 4, 30, 32)]
+    assert only(render_boxes(GAP, clip, "txt")).count("\n") == 4
+
+
+def test_a_stride_draws_its_last_box_to_the_end_of_the_clip() -> None:
+    clip = Clip("clip.mp4", (100, 100), FPS, 34, stride=2)
+    assert drawn("cvat", clip)[-1] == drawn("labelstudio", clip)[-1] == (32, True)
+
+
+def test_a_txt_file_of_billions_of_lines_is_refused() -> None:
+    far = BoxRow(1 << 39, 1, (1, 1, 9, 9), 1, 1, "tracking")
+    with pytest.raises(InputError, match="choose another format"):
+        render_boxes([GAP[0], far], VIDEO, "txt")
+
+
 def test_yolo_keeps_to_the_frame() -> None:
     texts = render_boxes([BoxRow(0, 1, (-10, 100, 30, 40), 1, 1, "tracking")], CLIP, "yolo")
     assert texts["labels/0000.txt"] == "0 0.062500 0.916667 0.125000 0.166667\n"
@@ -243,6 +281,14 @@ def test_names_of_any_characters_become_files_of_text(kind: str) -> None:
             assert "labels/caf\\udce9_000000.txt" in packed.namelist()
     elif name.endswith(".json"):
         json.loads(data)
+
+
+@pytest.mark.parametrize("name", ["🐟", "é", 'a "b" \\ c', "a\u2028b", "x\x7fy\x85z", "yes", "\ufeffa"])
+def test_the_classes_of_yolo_are_those_that_yaml_reads(name: str) -> None:
+    yaml = pytest.importorskip("yaml")
+    clip = Clip("clip.mp4", SIZE, FPS, 1, labels=[name])
+    text = render_boxes(rows()[:1], clip, "yolo")["data.yaml"]
+    assert yaml.safe_load(text.encode())["names"] == {0: name}
 
 
 def test_images_that_yolo_would_write_into_one_file_are_refused_before_anything_is_tracked(tmp_path: Path) -> None:

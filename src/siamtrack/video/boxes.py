@@ -13,7 +13,7 @@ import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -24,6 +24,9 @@ COLUMNS = ("frame", "target", "x", "y", "w", "h", "score", "presence", "status")
 
 JSON_END = "\n]\n"
 """What stands behind the last row of a json file."""
+
+_MOST_MISSING = 1 << 22
+"""Lines without a box in a txt file."""
 
 _SUFFIXES = {".txt": "txt", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".xml": "cvat", ".zip": "yolo"}
 
@@ -59,6 +62,8 @@ class Clip:
         count: its frames; None if not known (then it ends with the last row).
         images: the file name of each frame, for a folder of images; empty for a video.
         labels: the class of each target, in the order of the targets; one label serves all that follow it.
+        stride: frames from one row of a target to the next while it is followed: where its next row is further on, it
+            was not followed in between. None for a live source, whose rows are as far apart as they came.
     """
 
     name: str
@@ -67,6 +72,7 @@ class Clip:
     count: int | None = None
     images: Sequence[str] = ()
     labels: Sequence[str] = ("object",)
+    stride: int | None = 1
 
     def label(self, target: int) -> str:
         """The class of a target, counted from 1."""
@@ -89,6 +95,15 @@ class Clip:
     def length(self, rows: Sequence[BoxRow]) -> int:
         """The number of its frames, or where it is not known, of those up to the last row."""
         return max(self.count or 0, rows[-1].frame + 1 if rows else 0)
+
+    def stop(self, row: BoxRow, after: BoxRow | None, length: int) -> int | None:
+        """The frame from which on a target has no rows, given one row and the next; None where it has or the clip ends.
+
+        Programs that draw a box on until the next one have to be told of that frame.
+        """
+        frame = row.frame + (self.stride or 1)
+        known = length if after is None else after.frame if self.stride is not None else frame
+        return frame if frame < known else None
 
 
 def format_of(path: str | Path, kind: str | None = None) -> str:
@@ -129,6 +144,16 @@ def check_images(images: Sequence[str], kind: str) -> None:
 
 def _txt_line(row: BoxRow) -> str:
     return ",".join(map(_number, row.box))
+
+
+def _txt(rows: Sequence[BoxRow], clip: Clip) -> str:
+    """One target's lines, of nan for the frames between two rows in which it was not followed."""
+    gaps = [0] * len(rows)
+    if (stride := clip.stride) is not None:
+        gaps[1:] = [max(0, (row.frame - before.frame) // stride - 1) for before, row in pairwise(rows)]
+    if (missing := sum(gaps)) > _MOST_MISSING:
+        raise InputError(f"txt has a line for each frame, {missing} of them without a box here; choose another format")
+    return "".join("nan,nan,nan,nan\n" * gap + f"{_txt_line(row)}\n" for gap, row in zip(gaps, rows, strict=True))
 
 
 def _csv_line(row: BoxRow) -> str:
@@ -201,8 +226,8 @@ def _coco(rows: Sequence[BoxRow], clip: Clip) -> str:
 def _cvat(rows: Sequence[BoxRow], clip: Clip) -> str:
     """CVAT for video 1.1: a track for each target, a key frame for each row, `outside="1"` where it is lost.
 
-    CVAT draws a box on until the next key frame, so one outside follows the last row of a target whose rows end
-    before the clip does.
+    CVAT draws a box on until the next key frame, and moves it there, so one outside follows a row after which a target
+    has none for a while, or none until the clip ends.
     """
     length = clip.length(rows)
     root = ET.Element("annotations")
@@ -228,10 +253,10 @@ def _cvat(rows: Sequence[BoxRow], clip: Clip) -> str:
     _text(task, "source", clip.name)
     for target, own in _by_target(rows).items():
         track = ET.SubElement(root, "track", id=str(target - 1), label=clip.label(target), source="auto")
-        for row in own:
+        for row, after in zip_longest(own, own[1:]):
             _cvat_box(track, row.frame, row.box, row.status == "lost")
-        if own[-1].frame + 1 < length and own[-1].status != "lost":
-            _cvat_box(track, own[-1].frame + 1, own[-1].box, True)
+            if row.status != "lost" and (stop := clip.stop(row, after, length)) is not None:
+                _cvat_box(track, stop, row.box, True)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
@@ -247,8 +272,8 @@ def _labelstudio(rows: Sequence[BoxRow], clip: Clip) -> str:
     """Label Studio's tasks with one prediction: a `videorectangle` a target, in per cent of the frame, frames from 1.
 
     After an entry whose `enabled` is false Label Studio draws nothing until the next one: so ends a target that is
-    lost, whose rows are left out, and one whose rows end before the clip does. `from_name` and `to_name` are those of
-    Label Studio's template for object tracking.
+    lost, whose rows are left out, and one that has no rows for a while or until the clip ends. `from_name` and
+    `to_name` are those of Label Studio's template for object tracking.
     """
     length = clip.length(rows)
     found = []
@@ -262,7 +287,8 @@ def _labelstudio(rows: Sequence[BoxRow], clip: Clip) -> str:
                 {
                     "frame": row.frame + 1,
                     "time": round((row.frame + 1) / clip.fps, 6),
-                    "enabled": row.frame + 1 == length if after is None else _shares(after, clip) is not None,
+                    "enabled": clip.stop(row, after, length) is None
+                    and (after is None or _shares(after, clip) is not None),
                     "rotation": 0,
                     "x": x,
                     "y": y,
@@ -309,7 +335,7 @@ def _yolo(rows: Sequence[BoxRow], clip: Clip) -> dict[str, str]:
             lines.append(f"{classes.index(clip.label(row.target))} {numbers}")
     files = {name: "".join(f"{line}\n" for line in lines) for name, lines in texts.items()}
     files["classes.txt"] = "".join(f"{name}\n" for name in classes)
-    names = "".join(f"  {n}: {json.dumps(name)}\n" for n, name in enumerate(classes))
+    names = "".join(f"  {n}: {_quoted(name)}\n" for n, name in enumerate(classes))
     files["data.yaml"] = f"path: .\ntrain: images\nval: images\nnames:\n{names}"
     return files
 
@@ -347,7 +373,7 @@ def render_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> dict[str, str
         targets `boxes-1.txt`, `boxes-2.txt`, ...; else one text, `boxes` with the format's suffix.
 
     Raises:
-        InputError: an unknown format, or see `check_images`.
+        InputError: an unknown format, txt for rows with millions of frames between them, or see `check_images`.
     """
     kind, rows, clip = format_of("", kind), list(rows), clip.writable()
     check_images(clip.images, kind)
@@ -357,8 +383,9 @@ def render_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> dict[str, str
     if kind in _DOCUMENTS:
         return {name: _DOCUMENTS[kind](rows, clip)}
     own = _by_target(rows)
-    if kind == "txt" and len(own) > 1:
-        return {f"boxes-{n}.txt": "".join(f"{_txt_line(row)}\n" for row in some) for n, some in own.items()}
+    if kind == "txt":
+        names = [f"boxes-{target}.txt" for target in own] if len(own) > 1 else [name]
+        return dict(zip_longest(names, (_txt(some, clip) for some in own.values()), fillvalue=""))
     lines = [line for row in rows if (line := LINES[kind](row)) is not None]
     if kind == "json":
         return {name: "[\n" + ",\n".join(lines) + JSON_END}
@@ -394,6 +421,12 @@ _NOT_IN_TEXT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 def _writable(text: str) -> str:
     return _NOT_IN_TEXT.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _quoted(text: str) -> str:
+    """A text in YAML, which has JSON's escapes but for characters beyond 16 bits, and wants controls escaped."""
+    shown = json.dumps(text, ensure_ascii=False)
+    return re.sub(r"[\x7f-\x9f\u2028\u2029\ufeff]", lambda found: f"\\u{ord(found[0]):04x}", shown)
 
 
 def _text(parent: ET.Element, name: str, text: str) -> None:

@@ -73,7 +73,8 @@ class FrameSource:
 
     def clip(self, labels: Sequence[str] = ("object",)) -> Clip:
         """What the files of boxes say of this source; `labels` are the classes of the targets."""
-        return Clip(self.name, self.size, self.fps, self._feed.count, self._feed.images, tuple(labels))
+        stride = None if self.live else self.stride
+        return Clip(self.name, self.size, self.fps, self._feed.count, self._feed.images, tuple(labels), stride)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the frames from `start` up to, and without, `end`.

@@ -322,14 +322,16 @@ def plain(name: str, text: str) -> Any:
 def test_the_texts_of_the_page_are_those_of_python(person: Person, images: list[str]) -> None:
     rows = [
         (0, 1, (1.0, 2.0, 3.5, 4.0), 1.0, 1.0, "tracking"),
+        (0, 3, (9.0, 20.0, 30.0, 40.0), 1.0, 1.0, "tracking"),
         (1, 1, (-0.00001, 2.00004, 3.25, 4.123456), 0.512345, 0.75, "uncertain"),
         (1, 2, (1e-5, 200.5, 33.333333, 4.0), 0.0, 0.1, "lost"),
         (2, 1, (150.5, 2.0, 30.0, 1234.56789), 0.25, 1.0, "tracking"),
         (2, 2, (170.0, 2.0, 3.0, 4.0), 0.25, 0.5, "uncertain"),
+        (3, 3, (9.0, 60.0, 30.0, 40.0), 0.5, 0.5, "tracking"),  # ended after frame 0, and brought back
     ]
     keys = ("frame", "target", "box", "score", "presence", "status")
     about = {"name": "a <clip> & more.mp4", "width": 160, "height": 120, "fps": 29.97, "count": 4, "images": images}
-    for some in (rows, rows[:2]):
+    for some in (rows, [row for row in rows if row[1] == 1], [row for row in rows if row[1] == 3]):
         texts, packed = person.page.evaluate(
             """async ([rows, clip]) => {
               const { FORMATS, packBoxes, renderBoxes } = await import("./boxes.js");

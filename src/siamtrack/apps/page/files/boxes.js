@@ -27,6 +27,9 @@ function byTarget(rows) {
 /** Frames of the clip, or where that is not known, up to the last row. */
 const length = (rows, { count }) => Math.max(count ?? 0, rows.length ? rows.at(-1).frame + 1 : 0);
 
+/** The frame from which on a target has no rows, given one row and the next; null where it has or the clip ends. */
+const stop = ({ frame }, after, count) => (frame + 1 < (after?.frame ?? count) ? frame + 1 : null);
+
 const stem = (name) => name.replace(/\.[^.]*$/, "");
 
 function imageOf(frame, { name, images }) {
@@ -42,7 +45,9 @@ function shares({ box: [x, y, w, h], status }, { width, height }) {
 
 function txt(rows) {
   const targets = byTarget(rows);
-  const text = (own) => lines(own, ({ box }) => box.map((value) => rounded(value)).join(","));
+  const gap = (row, before) => "nan,nan,nan,nan\n".repeat(before ? Math.max(0, row.frame - before.frame - 1) : 0);
+  const line = ({ box }) => `${box.map((value) => rounded(value)).join(",")}\n`;
+  const text = (own) => own.map((row, at) => gap(row, own[at - 1]) + line(row)).join("");
   return targets.length > 1
     ? Object.fromEntries(targets.map(([target, own]) => [`boxes-${target}.txt`, text(own)]))
     : text(rows);
@@ -94,7 +99,7 @@ function labelstudio(rows, clip) {
       const after = own[at + 1];
       const [x, y, width, height] = inside.map((share) => rounded(100 * share, 6));
       const number = row.frame + 1;
-      const enabled = after ? shares(after, clip) !== null : number === count;
+      const enabled = stop(row, after, count) === null && (!after || shares(after, clip) !== null);
       return [{ frame: number, time: rounded(number / clip.fps, 6), enabled, rotation: 0, x, y, width, height }];
     });
     if (!sequence.length) return [];
@@ -122,9 +127,11 @@ function cvat(rows, clip) {
     return `<box frame="${frame}" keyframe="1" outside="${Number(outside)}" occluded="0" ${places.join(" ")} z_order="0" />`;
   };
   const tracks = byTarget(rows).map(([target, own]) => {
-    const boxes = own.map((row) => box(row.frame, row.box, row.status === "lost"));
-    const last = own.at(-1);
-    if (last.frame + 1 < count && last.status !== "lost") boxes.push(box(last.frame + 1, last.box, true));
+    const boxes = own.flatMap((row, at) => {
+      const lost = row.status === "lost";
+      const end = lost ? null : stop(row, own[at + 1], count);
+      return [box(row.frame, row.box, lost), ...(end === null ? [] : [box(end, row.box, true)])];
+    });
     return `<track id="${target - 1}" label="${LABEL}" source="auto">\n${boxes.join("\n")}\n</track>\n`;
   });
   const label = `<labels><label><name>${LABEL}</name><type>rectangle</type><attributes /></label></labels>`;
