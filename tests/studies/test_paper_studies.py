@@ -13,12 +13,13 @@ import torch
 from typer.testing import CliRunner
 
 from siamtrack.apps.cli.main import app
+from siamtrack.apps.cli.options import parse_settings
 from siamtrack.config import Preset, load_preset
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, DataError
 from siamtrack.models.families.spm import Spm
 from siamtrack.studies.figures import attention_weights, candidate_recall, candidates, channel_responses, look
 from siamtrack.studies.papers import STUDIES, find_study
-from siamtrack.studies.runner import StudyRun, jobs_of, row_preset, table
+from siamtrack.studies.runner import StudyRun, jobs_of, open_rows, read_results, row_preset, table
 from siamtrack.training.validate import find_clips
 from siamtrack.zoo.networks import open_network
 from training_toys import write_sequence, write_shard
@@ -166,6 +167,45 @@ def test_a_small_study_runs_resumes_and_writes_its_table(tmp_path: Path) -> None
     assert before == {path: path.stat().st_mtime_ns for path in before}
     with pytest.raises(ConfigError, match="made with other settings"):
         run(*words, "--set", "track.window=0.9")
+
+
+def small_plan(home: Path) -> StudyRun:
+    """One row, trained for a step and evaluated on one sequence."""
+    write_shard(home / "data", tracks=6, frames=2)
+    write_sequence(home / "clips", frames=3)
+    study = STUDIES["siamcar-figure3"]
+    only = (next(row.name for row in study.rows if not row.of),)
+    places = {"folder": home / "clips"}
+    return StudyRun(
+        study, str(home / "data"), places, home / "out", "small", 1, settings=parse_settings(TINY), only=only
+    )
+
+
+def test_a_row_that_lost_a_sequence_is_not_done(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path)
+    write_sequence(tmp_path / "clips", "broken", frames=3)
+    frame = tmp_path / "clips" / "broken" / "img" / "00000002.jpg"
+    whole = frame.read_bytes()
+    frame.write_bytes(whole[:200])
+    (job,) = jobs_of(plan)
+    with pytest.raises(DataError, match=r"has no results for broken of folder \(.*00000002\.jpg"):
+        open_rows(plan)(job, lambda: None)
+    assert not any(read_results(plan).values()), "a mean over fewer sequences is no result"
+    frame.write_bytes(whole)
+    assert open_rows(plan)(job, lambda: None)
+    assert all(read_results(plan).values())
+
+
+def test_a_stop_ends_the_evaluation_of_a_row_too(tmp_path: Path) -> None:
+    plan = small_plan(tmp_path)
+    (job,) = jobs_of(plan)
+
+    def evaluating() -> bool:
+        return any(plan.out.rglob("manifest.json"))
+
+    assert not open_rows(plan, stop=evaluating)(job, lambda: None)
+    assert not any(plan.out.rglob("results/*.txt")) and not any(plan.out.rglob("failed/*"))
+    assert open_rows(plan)(job, lambda: None) and all(read_results(plan).values())
 
 
 def test_a_table_has_papers_numbers_beside_ours() -> None:

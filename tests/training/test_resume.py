@@ -209,6 +209,28 @@ def test_the_best_of_a_resumed_run_is_that_of_the_whole_one(
     assert files[0].keys() == {"best.pt", "step-00000009.pt", "step-00000012.pt"} and files[0] == files[1]
 
 
+def test_pieces_keep_the_best_that_the_whole_run_keeps(
+    home: Path, preset: Preset, crops: ResidentPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the weights at the end of a piece would score best: here every step makes them worse."""
+    begin = loop.build_network(preset, torch.device("cpu"), data=crops).state_dict()
+
+    def nearness(net: torch.nn.Module, *given: object) -> float:
+        moved = [float((value.detach() - begin[name]).abs().sum()) for name, value in net.named_parameters()]
+        return 1 / (1 + sum(moved))
+
+    monkeypatch.setattr(loop, "validate", nearness)
+    clips = find_clips(write_sequence(tmp_path / "val"), 3)
+    train(preset, crops, tmp_path / "whole", RunOptions(clips=clips))
+    for until in (1, 6, None):
+        train(preset, crops, tmp_path / "pieces", RunOptions(resume=True, until=until, clips=clips))
+    for name in ("tiny.safetensors", "best.pt", "step-00000020.pt"):
+        assert (tmp_path / "pieces" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    assert read_metadata(tmp_path / "whole" / "tiny.safetensors")["steps"] == "4"
+    scored = [row["step"] for row in _rows(tmp_path / "pieces") if "success" in row]
+    assert scored == [1, 4, 6, 8, 12, 16, 20], "the ends of pieces are scored too"
+
+
 def test_a_stream_is_another_run_than_the_resident_set(whole: Path, streamed_whole: Path) -> None:
     assert _rows(whole) != _rows(streamed_whole)
 

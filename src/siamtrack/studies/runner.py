@@ -22,13 +22,13 @@ from siamtrack.config import Preset, load_preset, preset_to_json
 from siamtrack.data.pair_source import PairSource, ResidentPairs, load_resident
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.streaming import StreamedPairs
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
 from siamtrack.evaluation.jobs import Beat, Workers
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import VideoSequence
-from siamtrack.io import read_as, write_whole
+from siamtrack.io import first_names, read_as, write_whole
 from siamtrack.studies.papers import Row, Scale, Settings, Study
 from siamtrack.tracking.torch_engine import check_device
 from siamtrack.training.log import ReportRow
@@ -168,6 +168,11 @@ def open_rows(
             beat()
             report(row)
 
+        def alive() -> None:
+            beat()
+            if stop():
+                raise _Stopped
+
         waiting = [name for name in job.rows if _known(plan, name, job.seed) is None]
         if not waiting:
             return True
@@ -179,7 +184,10 @@ def open_rows(
             if stop():
                 return False
             own = row_preset(plan, name, job.seed)
-            found = {suite: _evaluated(plan, own, weights, suite, clips[suite], job.seed, beat) for suite in clips}
+            try:
+                found = {suite: _evaluated(plan, own, weights, suite, clips[suite], job.seed, alive) for suite in clips}
+            except _Stopped:
+                return False
             text = json.dumps({"preset": json.loads(preset_to_json(own)), "frames": plan.frames, "metrics": found})
             write_whole(_place(plan, name, job.seed) / "result.json", text)
         return True
@@ -195,7 +203,11 @@ def _sequences(suite: str, place: Path, frames: int) -> list[VideoSequence]:
 def _evaluated(
     plan: StudyRun, preset: Preset, weights: Path, suite: str, clips: Sequence[VideoSequence], seed: int, beat: Beat
 ) -> dict[str, float]:
-    """The metrics of a network with a row's settings of tracking, and its speed as `fps`."""
+    """The metrics of a network with a row's settings of tracking, and its speed as `fps`; `beat` may end it by raising.
+
+    Raises:
+        DataError: a sequence has no results; a mean over the others would not compare with the paper's.
+    """
     out = _place(plan, preset.name, seed) / f"results-{plan.frames or 'all'}"
     track = {f"track.{key}": value for key, value in json.loads(preset_to_json(preset))["track"].items()}
     model = json.loads(preset_to_json(preset))["model"]
@@ -205,9 +217,19 @@ def _evaluated(
     chosen = find_suite(suite)
     store = open_store(tracker, chosen, out, seed)
     done = evaluate(tracker, chosen, clips, store, Workers(0), lambda event, failure: beat())
+    if not done.complete:
+        names = first_names(failure.sequence for failure in done.failures)
+        raise DataError(
+            f"the row '{preset.name}' has no results for {names} of {suite} ({done.failures[0].message}); "
+            "put this right and give the same command again"
+        )
     if done.scores is None:
         return {}
     return dict(done.scores.metrics) | ({"fps": done.speed.tracker} if done.speed else {})
+
+
+class _Stopped(BaseException):
+    """An evaluation is to stop; no `Exception`, since what a tracker raises counts as a sequence's failure."""
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ class RunOptions:
         device: "cpu" or "cuda".
         resume: go on from the newest checkpoint, if there is one.
         until: stop (with a checkpoint) before this step; the schedule stays that of the preset.
-        clips: sequences to track every `validate_every` steps and at the end.
+        clips: sequences to track every `validate_every` steps and at the end; at the end of a piece (`until`) the score
+            is logged, but its weights are not among those of which the best are kept.
         report: called with each row of the log, in the first process.
         stop: called after every step; the run ends, with a checkpoint, once it returns True.
         world: this process among several; see `join_processes`.
@@ -151,7 +152,9 @@ def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = Run
             if clips and (run.step % cfg.validate_every == 0 or run.step == last):
                 score = validate(_kept_weights(run), preset, clips, place, world)
                 log.add({"step": run.step, "success": score})
-                if score > run.best:
+                # the end of a piece is scored, but what is kept must not depend on where a run is cut into pieces
+                candidate = run.step % cfg.validate_every == 0 or run.step == cfg.steps
+                if candidate and score > run.best:
                     run.best = score
                     if world.main:
                         write_checkpoint(out / "best.pt", run.pack(preset))
