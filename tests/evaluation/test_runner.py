@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,19 @@ def test_a_tracker_that_goes_wrong_is_recorded_and_the_rest_goes_on(
     assert quiet.done == [("b", None)]  # only what was missing
     assert again.complete and not again.failures
     assert files(out) == undisturbed
+
+
+def test_a_failed_sequence_that_leaves_the_data_is_forgotten(tmp_path: Path) -> None:
+    data, out = folder_set(tmp_path / "data", {"good": 4, "bad": 4}), tmp_path / "out"
+    frame = sorted((data / "bad" / "img").iterdir())[2]
+    frame.write_bytes(frame.read_bytes()[:60])
+    found, _ = run(ToySpec(), data, out, processes=0)
+    assert [failure.sequence for failure in found.failures] == ["bad"] and not found.complete
+    shutil.rmtree(data / "bad")
+    found, _ = run(ToySpec(), data, out, processes=0)
+    assert found.complete and not found.failures
+    (scored,) = read_scored([str(out)])
+    assert not scored.failures and not list(out.rglob("failed"))
 
 
 def test_a_tracker_that_cannot_be_built_ends_the_run(data: Path, tmp_path: Path) -> None:

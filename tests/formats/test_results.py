@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from siamtrack.errors import DataError
-from siamtrack.formats.results import read_results
+from siamtrack.formats.results import read_results, result_path
 
 BOXES = "1,2,30,40\n2,3,30,40\n3,4,30,40\n"
 
@@ -51,6 +51,36 @@ def test_one_pass_layouts(tmp_path: Path, layout: str, pack: bool) -> None:
     assert list(found) == ["Jogging-1", "Car1"]
     assert len(found["Car1"]) == (2 if layout == "got10k" else 1)
     np.testing.assert_array_equal(found["Jogging-1"][0].regions[2], [3, 4, 30, 40])
+
+
+@pytest.mark.parametrize(("protocol", "key"), [("ope", ""), ("reset", "001"), ("tre", "tre00_00000000")])
+@pytest.mark.parametrize(
+    "names", [("lap", "lap_time"), ("car-1", "car_1", "car.1"), ("Walk", "walk"), ("gt", "time", "times")]
+)
+def test_every_sequence_finds_the_file_that_was_written_for_it(
+    tmp_path: Path, names: tuple[str, ...], protocol: str, key: str
+) -> None:
+    files = {str(result_path(protocol, name, key)): f"{n},2,30,40\n" for n, name in enumerate(names)}
+    found = read_results(write(tmp_path, files), names, protocol)
+    assert {name: [run.regions[0, 0] for run in runs] for name, runs in found.items()} == {
+        name: [n] for n, name in enumerate(names)
+    }
+
+
+def test_times_are_no_results_of_a_sequence_that_is_called_so(tmp_path: Path) -> None:
+    files = {f"{name}/{name}_001.txt": BOXES for name in ("Lap", "Lap_time")}
+    files |= {f"{name}/{name}_time.txt": "0.1\n0.1\n0.1\n" for name in ("Lap", "Lap_time")}
+    found = read_results(write(tmp_path, files), ["lap", "lap_time"], "ope")
+    assert {name: len(runs) for name, runs in found.items()} == {"lap": 1, "lap_time": 1}
+
+
+def test_one_pass_takes_the_polygons_that_eval_keeps(tmp_path: Path) -> None:
+    root = write(tmp_path, {"Car1.txt": "1,2,30,40\n1,2,31,2,31,42,1,42\nnan,nan,nan,nan\n"})
+    (run,) = read_results(root, ["Car1"], "ope")["Car1"]
+    nan = [np.nan] * 4
+    np.testing.assert_array_equal(run.regions, [[1, 2, 30, 40, *nan], [1, 2, 31, 2, 31, 42, 1, 42], [*nan, *nan]])
+    with pytest.raises(DataError, match="line 2 has 1 numbers; expected 4 or 8"):
+        read_results(write(tmp_path, {"Car1.txt": "1,2,30,40\n2\n"}), ["Car1"], "ope")
 
 
 def test_vot_keeps_to_its_experiment(tmp_path: Path) -> None:

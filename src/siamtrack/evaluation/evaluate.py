@@ -53,7 +53,8 @@ class Speed:
 class Evaluation:
     """The results of one tracker on one suite.
 
-    `scores` is None where the truth is not public or nothing ran; `complete` if every sequence has its results.
+    `scores` is None where the truth is not public or nothing ran; `complete` if every sequence has its results, else
+    `failures` tells why.
     """
 
     tracker: str
@@ -117,7 +118,8 @@ def evaluate(
 ) -> Evaluation:
     """Run what is missing, long sequences first, then score what there is and write `scores.json` and `speed.json`.
 
-    Failures go into the store; failed sequences are left out of the scores, by name.
+    Failures go into the store, which forgets those of other sequences than these; failed sequences are left out of the
+    scores, by name.
 
     Raises:
         ConfigError: the tracker cannot be built, the rules do not score the suite, or no cluster answers.
@@ -154,7 +156,13 @@ def evaluate(
         if all(s.has_truth for s in done):
             scores = score_store(store, suite, done, rules, left_out=sorted(todo))
             store.write("scores.json", scores.to_json(curves=True) + "\n")
-    return Evaluation(tracker.name, suite.name, store.root, scores, speed, store.failures(), not todo)
+    failures = []
+    for failure in store.failures():
+        if failure.sequence in todo:
+            failures.append(failure)
+        else:  # of a sequence that the data do not have any more
+            store.forgive(failure.sequence)
+    return Evaluation(tracker.name, suite.name, store.root, scores, speed, failures, not todo)
 
 
 def _open(tracker: TrackerSpec, protocol: EvaluationProtocol, store: Store) -> Callable[[VideoSequence, Beat], None]:

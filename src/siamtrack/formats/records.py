@@ -139,15 +139,26 @@ def _no_gaps(counts: IntArray, where: str) -> IntArray:
 
 
 def parse_boxes(data: bytes, where: str) -> FloatArray:
-    """Read rectangles `x, y, w, h` or polygons of four corners, one a line, as an (N, 4) or (N, 8) array."""
+    """Read rectangles `x, y, w, h` and polygons of four corners, one a line, as an (N, 4) or (N, 8) array."""
     values, counts = _table(data, where)
     counts = _no_gaps(counts, where)
-    columns = int(counts[0])
-    if columns not in (4, 8) or (counts != columns).any():
-        wrong = 0 if columns not in (4, 8) else int(np.argmax(counts != columns))
-        expected = "4 or 8" if columns not in (4, 8) else str(columns)
-        raise DataError(f"{where}: line {wrong + 1} has {counts[wrong]} numbers; expected {expected}")
-    return values.reshape(-1, columns)
+    odd = np.flatnonzero((counts != 4) & (counts != 8))
+    if len(odd):
+        raise DataError(f"{where}: line {odd[0] + 1} has {counts[odd[0]]} numbers; expected 4 or 8")
+    return _regions(values, counts)
+
+
+def _regions(values: FloatArray, counts: IntArray) -> FloatArray:
+    """Return the rows of 4 and 8 numbers as an (N, 4) or (N, 8) array; rectangles among polygons end with nan."""
+    if counts[0] in (4, 8) and (counts == counts[0]).all():
+        return values.reshape(-1, int(counts[0]))
+    first = np.cumsum(counts) - counts
+    regions = np.full((len(counts), 8 if (counts == 8).any() else 4), np.nan)
+    for width in (4, 8):
+        rows = np.flatnonzero(counts == width)
+        if len(rows):
+            regions[rows, :width] = values[first[rows, None] + np.arange(width)]
+    return regions
 
 
 def parse_regions(data: bytes, where: str) -> Predictions:
@@ -162,12 +173,7 @@ def parse_regions(data: bytes, where: str) -> Predictions:
     single = counts == 1
     with np.errstate(invalid="ignore"):
         codes[single] = np.nan_to_num(values[first[single]], nan=0.0).astype(np.int64)
-    regions = np.full((len(counts), 8 if (counts == 8).any() else 4), np.nan)
-    for width in (4, 8):
-        rows = np.flatnonzero(counts == width)
-        if len(rows):
-            regions[rows, :width] = values[first[rows, None] + np.arange(width)]
-    return Predictions(regions, codes)
+    return Predictions(_regions(values, counts), codes)
 
 
 def parse_truth(data: bytes, where: str) -> FloatArray:

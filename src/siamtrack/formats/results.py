@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -66,29 +67,44 @@ def region_lines(run: Predictions) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _candidates(names: Iterable[str], known: Mapping[str, str], protocol: str) -> dict[str, dict[str, list[str]]]:
+class _Names:
+    """The names of sequences, found as they are spelled, else by their common spelling if only one has it."""
+
+    def __init__(self, sequences: Iterable[str]) -> None:
+        self.all = tuple(sequences)
+        keys = Counter(map(sequence_key, self.all))
+        by_key = {sequence_key(name): name for name in self.all}
+        self._by_key = {key: name for key, name in by_key.items() if keys[key] == 1}
+        self._exact = frozenset(self.all)
+
+    def find(self, name: str) -> str | None:
+        """Return the sequence that a file or folder is called after; None if there is none."""
+        return name if name in self._exact else self._by_key.get(sequence_key(name))
+
+
+def _candidates(names: Iterable[str], known: _Names, protocol: str) -> dict[str, dict[str, list[str]]]:
     """Return each sequence's result files by the tracker's folder."""
     found: dict[str, dict[str, list[str]]] = {}
     for name in names:
         path = PurePosixPath(name)
-        if path.suffix.lower() != ".txt" or path.stem.endswith("_time"):
+        if path.suffix.lower() != ".txt":
             continue
         folders = list(path.parent.parts)
-        if any(part.lower() in _NOT_RESULTS for part in folders):
-            continue
+        home = known.find(folders[-1]) if folders else None
         if protocol in _PASSES:
-            sequence = known.get(sequence_key(folders[-1])) if folders else None
-            if sequence is not None and _PASSES[protocol].match(path.stem):
-                found.setdefault(sequence, {}).setdefault("/".join(folders[:-1]), []).append(name)
-            continue
-        stem = _ANCHOR.sub("", path.stem)
-        exact = known.get(sequence_key(path.stem))
-        sequence = exact or known.get(sequence_key(stem if stem != path.stem else _REPETITION.sub("", path.stem)))
+            sequence = home if _PASSES[protocol].match(path.stem) else None
+        else:
+            stem = _ANCHOR.sub("", path.stem)
+            stem = stem if stem != path.stem else _REPETITION.sub("", path.stem)
+            sequence = known.find(path.stem) or known.find(stem)
+            if home is not None and sequence_key(path.stem) == sequence_key(f"{home}_time"):
+                continue  # GOT-10k's times, even where another sequence is called so
         if sequence is None:
             continue
-        if folders and sequence_key(folders[-1]) == sequence_key(sequence):
+        if home == sequence:
             folders.pop()
-        found.setdefault(sequence, {}).setdefault("/".join(folders), []).append(name)
+        if not any(part.lower() in _NOT_RESULTS for part in folders):
+            found.setdefault(sequence, {}).setdefault("/".join(folders), []).append(name)
     return found
 
 
@@ -157,17 +173,17 @@ def read_results(
         DataError: no results, results of several trackers, or a malformed file.
     """
     path = Path(path)
-    known = {sequence_key(name): name for name in sequences}
+    known = _Names(sequences)
     experiments = [name for name in ("realtime" if realtime else None, _EXPERIMENTS.get(protocol)) if name]
     with Archive(path) as archive:
         files = _one_tracker(_candidates(archive.names(), known, protocol), experiments, path)
         if not files:
-            name = next(iter(known.values()), "sequence")
+            name = next(iter(known.all), "sequence")
             keys = {"tre": "tre00_00000000", "sre": "left", "multistart": "00000000"}
             example = result_path(protocol, name, keys.get(protocol, "001"))
             raise DataError(f"{path}: expected result files such as {example}; found none for any sequence")
         return {
             name: [_read_run(archive, member, protocol, name, layout) for member in sorted(files[name])]
-            for name in known.values()
+            for name in known.all
             if name in files
         }
