@@ -36,6 +36,7 @@ from siamtrack.errors import DataError
 from siamtrack.evaluation.jobs import Workers
 from siamtrack.formats.objects import find_object_layout
 from siamtrack.geometry.crop import cut, mean_colour, target_region
+from siamtrack.storage import read_from
 
 
 def run(*words: object) -> tuple[int, str]:
@@ -144,6 +145,20 @@ def test_packing_refuses_to_mix(tmp_path: Path):
     assert not list((tmp_path).glob("q/*"))
 
 
+def test_packing_refuses_to_mix_at_a_url_too(tmp_path: Path):
+    pytest.importorskip("fsspec")
+    coco(tmp_path / "d")
+    index, out = indexed(tmp_path / "d"), f"local://{tmp_path / 'o'}"
+    (tmp_path / "o").mkdir()
+    pack([index], out)
+    for name in ("train-000000.tar", "shards.json"):  # the other one alone is enough
+        (tmp_path / "o" / name).rename(tmp_path / name)
+        with pytest.raises(DataError, match="holds shards already"):
+            pack([index], out, Packing(size=64))
+        (tmp_path / name).rename(tmp_path / "o" / name)
+    assert len(list_shards(out).shards) == 1 and ResidentSet.load(out).images.shape[-1] == 368
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """A server that takes and gives files."""
@@ -198,6 +213,10 @@ def test_shards_are_packed_to_a_bucket_and_read_from_it(tmp_path: Path, bucket: 
     near, far = ResidentSet.load(tmp_path / "near"), ResidentSet.load(f"{bucket}/far")
     assert torch.equal(near.images, far.images) and near.keys == far.keys
     assert list(check_shards(f"{bucket}/far")) == []
+    before = read_from(f"{bucket}/far/train-000000.tar")
+    with pytest.raises(DataError, match="/far holds shards already"):
+        pack([index], f"{bucket}/far", Packing(size=64))
+    assert read_from(f"{bucket}/far/train-000000.tar") == before
     with pytest.raises(DataError, match=r"s3://no-such-bucket-here/train-000000\.tar cannot be written|no such"):
         pack([index], "s3://no-such-bucket-here")
 
@@ -427,6 +446,9 @@ def test_a_pack_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path: 
         pack([index], out, how, stop)
     first = {path.name: path.stat().st_mtime_ns for path in out.glob("*.tar")}
     assert first
+    with pytest.raises(DataError, match="half made; give the same"):
+        list_shards(out)
+    (out / "shards.json").write_bytes((tmp_path / "whole" / "shards.json").read_bytes())  # of a set that was replaced
     with pytest.raises(DataError, match="half made; give the same"):
         list_shards(out)
     with pytest.raises(DataError, match="half-made set of other data or settings"):

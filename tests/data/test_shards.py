@@ -12,7 +12,7 @@ import torch
 
 from made_crops import jpeg
 from siamtrack.data.resident import ResidentSet
-from siamtrack.data.shards import CropLabel, OtherObject, iterate_shard
+from siamtrack.data.shards import CropLabel, OtherObject, decode, iterate_shard
 from siamtrack.errors import DataError
 
 PLAIN: dict[str, Any] = {"track_id": "t", "frame": 3, "box": [10, 20, 30, 45.5], "category": "dog", "source": "s"}
@@ -87,3 +87,24 @@ def test_what_is_not_of_the_format_is_refused(change: dict[str, Any], said: str)
 def test_annotations_that_are_no_objects_are_refused(annotation: bytes):
     with pytest.raises(DataError, match=r"a\.tar"):
         read(annotation)
+
+
+def photo(thumbnail: bytes = b"") -> bytes:
+    """A JPEG, if wanted with another one in its EXIF segment, as cameras write them."""
+    plain = jpeg(1, 64)
+    exif = b"Exif\0\0" + thumbnail
+    return plain[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + plain[2:] if thumbnail else plain
+
+
+@pytest.mark.parametrize("thumbnail", [b"", jpeg(2, 16)])
+@pytest.mark.parametrize("behind", [b"", b"\0" * 1500, jpeg(3, 64), b"ftypmp42" * 9000])
+def test_a_photo_is_read_whatever_lies_behind_its_end(thumbnail: bytes, behind: bytes):
+    found = decode(photo(thumbnail) + behind)
+    assert found is not None and (found == decode(jpeg(1, 64))).all()
+
+
+@pytest.mark.parametrize("thumbnail", [b"", jpeg(2, 16)])
+def test_a_photo_that_was_cut_short_is_unreadable(thumbnail: bytes):
+    whole = photo(thumbnail)
+    for left in range(0, len(whole) - 1, 7):
+        assert decode(whole[:left]) is None, f"{left} of {len(whole)} bytes"

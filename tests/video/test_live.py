@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from footage import decode, moving_patches, write_mp4
 from siamtrack.errors import InputError
 from siamtrack.video.ahead import NewestOf
+from siamtrack.video.feeds import _live_feed
 from siamtrack.video.reader import open_source
 from siamtrack.video.writer import VideoWriter
 
@@ -124,6 +126,29 @@ def test_a_stream_that_stays_away_ends_with_a_note(port: int, monkeypatch: pytes
         server.kill()
     with pytest.raises(InputError, match=f"cannot open the stream 'rtsp://127.0.0.1:{port}/live'"):
         open_source(f"rtsp://127.0.0.1:{port}/live")
+
+
+def test_a_stream_that_comes_back_without_pictures_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("siamtrack.video.feeds._GIVE_UP", 2.0)
+    write_mp4(tmp_path / "pictures.mp4", moving_patches(6)[0])
+    with av.open(str(tmp_path / "sound.wav"), "w") as sound:
+        stream = sound.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), layout="mono")
+        frame.sample_rate = 8000
+        sound.mux([*stream.encode(frame), *stream.encode(None)])
+    answers = iter(["pictures.mp4", "sound.wav", "pictures.mp4"])
+
+    def connect() -> av.container.InputContainer:
+        name = next(answers, None)
+        if name is None:
+            raise OSError("the camera is off")
+        return av.open(str(tmp_path / name))
+
+    feed = _live_feed("a camera", connect, connect())
+    assert len([picture() for picture in feed.frames]) == 12
+    assert next(answers, None) is None and "broke off" in feed.notes[0]
 
 
 def test_only_the_newest_item_is_kept_and_errors_come_last() -> None:

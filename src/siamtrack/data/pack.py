@@ -44,7 +44,17 @@ from siamtrack.geometry.boxes import box_iou
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.geometry.inputs import Image
 from siamtrack.io import sweep_drafts
-from siamtrack.storage import Place, exists, is_url, join, parse_place, read_json_from, remove, write_whole_to
+from siamtrack.storage import (
+    Place,
+    exists,
+    is_url,
+    join,
+    list_files,
+    parse_place,
+    read_json_from,
+    remove,
+    write_whole_to,
+)
 
 _ALIKE = 0.9
 """Boxes that overlap by this much (IoU) are the same box as far as `Packing.least_change` goes."""
@@ -187,7 +197,8 @@ class _Progress:
         if not is_url(self.place):
             sweep_drafts(Path(self.place))
         if not (self.kept and exists(self.path)):
-            if not is_url(self.place) and (any(Path(self.place).glob("*.tar")) or exists(join(self.place, MANIFEST))):
+            names = [name for name in list_files(self.place) if "/" not in name] if self.kept else []
+            if any(name == MANIFEST or name.endswith(".tar") for name in names):
                 raise DataError(f"{self.place} holds shards already; give a new folder, or delete them")
             self.save(written)
             return

@@ -136,13 +136,24 @@ def decode(jpeg: bytes) -> Image | None:
 
     Some releases of OpenCV fill the rest of a JPEG that was cut short; here it counts as unreadable.
     """
-    if not jpeg or (jpeg[:2] == b"\xff\xd8" and b"\xff\xd9" not in jpeg[-1024:]):
+    if not jpeg or (jpeg[:2] == b"\xff\xd8" and not _has_end(jpeg)):
         return None
     width, height = image_size(jpeg) or _slow_size(jpeg)
     if width * height > MOST_PIXELS:
         return None
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _has_end(jpeg: bytes) -> bool:
+    """Whether a JPEG's picture goes on to its end marker; phones append whole videos behind it.
+
+    The segments before the picture are passed over: the thumbnail that they may hold has an end marker of its own.
+    """
+    at = 2
+    while jpeg[at : at + 1] == b"\xff" and (marker := jpeg[at + 1 : at + 2]) not in (b"\xda", b""):
+        at += 1 if marker == b"\xff" else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return jpeg.find(b"\xff\xd9", at) >= 0
 
 
 def _slow_size(image: bytes) -> tuple[int, int]:
@@ -256,10 +267,12 @@ def list_shards(text: str | Path) -> Listing:
     place = parse_place(str(text))
     if str(place).endswith(".tar"):
         return Listing(tuple(_unlisted(parse_place(name)) for name in _expanded(str(place))))
-    if (is_url(place) and str(place).lower().startswith("http")) or exists(join(place, MANIFEST)):
+    if is_url(place) and str(place).lower().startswith("http"):
         return _listed(place)
     if exists(join(place, UNFINISHED)):
         raise DataError(f"{place} is half made; give the same `siamtrack data pack` again, and it goes on")
+    if exists(join(place, MANIFEST)):
+        return _listed(place)
     names = list_files(place) if is_url(place) else [path.name for path in Path(place).glob("*.tar")]
     shards = sorted(name for name in names if name.endswith(".tar") and "/" not in name)
     if not shards:

@@ -231,7 +231,7 @@ def _camera(index: int) -> tuple[str, str]:
 def _live_feed(name: str, connect: Callable[[], Any], container: Any) -> Feed:
     stream = _picture_stream(container, name)
     notes: list[str] = []
-    live = _Live(name, connect, container, notes)
+    live = _Live(name, connect, container, stream, notes)
     return Feed(name, _rate(stream), None, live.frames(), live.close, notes, live=True)
 
 
@@ -242,6 +242,7 @@ class _Live:
     name: str
     connect: Callable[[], Any]
     container: Any
+    stream: Any
     notes: list[str]
     closed: bool = False
 
@@ -251,10 +252,9 @@ class _Live:
         broke: float | None = None
         try:
             while not self.closed:
-                stream = _picture_stream(self.container, self.name)
                 # Frame threads add a delay of several frames, which a live picture should not have.
-                stream.thread_type = "SLICE"
-                decoder = _Decoder(self.container, stream, self.name, False, [], patience=_STALL)
+                self.stream.thread_type = "SLICE"
+                decoder = _Decoder(self.container, self.stream, self.name, False, [], patience=_STALL)
                 yield from decoder.frames()
                 self.container.close()
                 if decoder.decoded:
@@ -272,12 +272,14 @@ class _Live:
             self.container.close()
 
     def _open_again(self, broke: float) -> bool:
-        """Try until it is open, or broken for too long; return whether to go on."""
+        """Try until it is open and has pictures, or broken for too long; return whether to go on."""
         while not self.closed:
             if time.monotonic() - broke > _GIVE_UP:
                 return False
-            with suppress(av.error.FFmpegError, OSError, ValueError, IndexError):
-                self.container = self.connect()
+            with suppress(av.error.FFmpegError, OSError, ValueError, IndexError, InputError):
+                container = self.connect()
+                self.stream = _picture_stream(container, self.name)
+                self.container = container
                 return True
             time.sleep(0.5)
         return True
