@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import pickle
 import re
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -330,3 +337,69 @@ def test_a_frame_that_is_broken_or_missing_is_named(tmp_path: Path) -> None:
         frames[0]
     with pytest.raises(DataError, match=r"2\.jpg"):
         frames[1]
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Path:
+    """A zip file of 20 sequences of two frames."""
+    path = tmp_path / "packed.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for n in range(20):
+            for frame in range(2):
+                picture = cv2.imencode(".png", np.full((30, 40, 3), 10 * n + frame, np.uint8))[1]
+                archive.writestr(f"s{n:02d}/img/{frame}.png", picture.tobytes())
+            archive.writestr(f"s{n:02d}/groundtruth.txt", "5,5,9,9\n" * 2)
+    return path
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
+def test_the_sequences_of_a_zip_file_share_one_open_file(packed: Path) -> None:
+    def open_files() -> list[Path]:
+        return [link for link in Path("/proc/self/fd").iterdir() if link.exists() and link.samefile(packed)]
+
+    found = read_dataset("folder", packed)
+    assert not open_files(), "nothing has been read from it yet"
+    assert {sequence.annotation().size for sequence in found} == {(40, 30)}
+    assert [int(sequence.frames[1][0, 0, 0]) for sequence in found] == list(range(1, 200, 10))
+    assert len(open_files()) == 1
+    copy = pickle.loads(pickle.dumps(found[3]))
+    assert copy.frames[0][0, 0, 0] == 30 and copy.frames == found[3].frames
+    del found, copy
+    gc.collect()
+    assert not open_files()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_threads_and_forked_processes_read_a_zip_file_at_once(packed: Path) -> None:
+    found = read_dataset("folder", packed)
+
+    def wrong() -> int:
+        read = [int(found[n % 20].frames[n % 2][0, 0, 0]) == n % 20 * 10 + n % 2 for n in range(200)]
+        return read.count(False)
+
+    assert wrong() == 0
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(min(wrong(), 99))
+        except BaseException:
+            os._exit(100)
+    with ThreadPoolExecutor(3) as pool:
+        counts = list(pool.map(lambda _: wrong(), range(3)))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0 and counts == [0, 0, 0]
+
+
+def test_no_more_files_can_be_opened_is_told_as_that(packed: Path) -> None:
+    resource = pytest.importorskip("resource")
+    found = read_dataset("folder", packed)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+        with pytest.raises(OSError, match="Too many open files"):
+            while True:
+                stack.enter_context(Path(os.devnull).open("rb"))
+        with pytest.raises(DataError, match=r"packed\.zip: .*[Tt]oo many open files"):
+            found[0].annotation()
+    assert found[0].annotation().size == (40, 30)

@@ -12,6 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -45,6 +46,9 @@ class Archive:
         path: the folder or file.
         below: look only at this folder of it; member names are relative to it.
 
+    Attributes:
+        shared: the same archive for those who read from it after this one is closed.
+
     Raises:
         DataError: there is no such folder or file, or the zip file is damaged.
     """
@@ -52,6 +56,7 @@ class Archive:
     def __init__(self, path: Path, below: str = "") -> None:
         self.path = path
         self.below = below
+        self.shared = SharedArchive(path, below)
         self._listings: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
         self._zip: zipfile.ZipFile | None = None
         self._read_bytes = 0
@@ -60,7 +65,7 @@ class Archive:
                 self._root: Path | None = path / below
             elif not path.is_file():
                 raise DataError(f"{path}: expected a folder or a zip file; there is none")
-            elif zipfile.is_zipfile(path):
+            elif _is_zip(path):
                 self._root = None
                 self._zip = zipfile.ZipFile(path)
                 self._members = _tree(self._zip, below)
@@ -238,6 +243,36 @@ class Archive:
                 continue
             if self.is_zip or not self._path(place).is_symlink():  # a link may lead up again
                 yield from self._walk(place, depth + 1)
+
+
+@dataclass(frozen=True)
+class SharedArchive:
+    """An archive that is opened once for all who hold this, when one of them needs it, and closed when nobody holds it.
+
+    Threads may share it. It is sent to other processes closed, and a forked one opens it anew: with one open file they
+    would move each other's place in it.
+    """
+
+    path: Path
+    below: str
+    _opened: dict[int, Archive] = field(default_factory=dict, compare=False, repr=False)
+
+    def open(self) -> Archive:
+        """Return the open archive; raises `DataError` if it cannot be opened."""
+        archive = self._opened.get(os.getpid())
+        if archive is None:
+            archive = Archive(self.path, self.below)
+            self._opened.clear()
+            self._opened[os.getpid()] = archive
+        return archive
+
+    def __reduce__(self) -> tuple[type[SharedArchive], tuple[Path, str]]:
+        return SharedArchive, (self.path, self.below)
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:  # of a path that cannot be opened, zipfile says that it is none
+        return zipfile.is_zipfile(file)
 
 
 def _tree(packed: zipfile.ZipFile, below: str) -> dict[str, zipfile.ZipInfo]:

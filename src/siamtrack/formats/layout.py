@@ -268,7 +268,7 @@ def _frame_list(archive: Archive, names: tuple[str, ...]) -> FrameList:
     if file_of(names[0]) != names[0]:
         return VideoFrames(archive.path / archive.below / file_of(names[0]), len(names))
     if archive.is_zip:
-        return PackedImages(archive.path, archive.below, names)
+        return PackedImages(archive.shared, names)
     return ImageFiles(archive.path / archive.below / at, tuple(name[len(at) + 1 if at else 0 :] for name in names))
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from siamtrack.errors import DataError, InputError, SiamtrackError
-from siamtrack.formats.archive import Archive
+from siamtrack.formats.archive import SharedArchive
 from siamtrack.formats.records import Truth
 from siamtrack.geometry.inputs import Image
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles, is_rectangle
@@ -62,30 +62,25 @@ class ImageFiles:
 
 @dataclass(frozen=True)
 class PackedImages:
-    """Images in a zip file, each decoded when it is read. `names` are members below the folder `below`."""
+    """Images in a zip file, each decoded when it is read. `names` are members of `archive`, which sequences share."""
 
-    path: Path
-    below: str
+    archive: SharedArchive
     names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Image:
-        name = self.names[index]
-        return decode_frame(self._archive.read_image(name), self._archive.where(name))
+        name, archive = self.names[index], self.archive.open()
+        return decode_frame(archive.read_image(name), archive.where(name))
 
     @cached_property
     def size(self) -> tuple[int, int]:
         """(width, height) of the first frame in pixels."""
-        return self._archive.image_size(self.names[0]) or (self[0].shape[1], self[0].shape[0])
+        return self.archive.open().image_size(self.names[0]) or (self[0].shape[1], self[0].shape[0])
 
-    @cached_property
-    def _archive(self) -> Archive:
-        return Archive(self.path, self.below)
-
-    def __reduce__(self) -> tuple[type[PackedImages], tuple[Path, str, tuple[str, ...]]]:
-        return PackedImages, (self.path, self.below, self.names)
+    def __reduce__(self) -> tuple[type[PackedImages], tuple[SharedArchive, tuple[str, ...]]]:
+        return PackedImages, (self.archive, self.names)
 
 
 @dataclass(frozen=True)
