@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from footage import moving_patches, write_mp4
+from siamtrack.apps.cli.app import _address
 from siamtrack.apps.cli.main import run
 
 pytest.importorskip("uvicorn")
@@ -46,6 +48,52 @@ def test_track_without_a_box_gives_the_page_its_engine(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "siamtrack", "track", str(clip), "--model", "siamcar_r50", "--engine", "openvin"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "unknown engine 'openvin'" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals")
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_uploads_are_gone_however_it_ends(tmp_path: Path, ending: int, code: int) -> None:
+    clip = write_mp4(tmp_path / "clip.mp4", moving_patches(3)[0])
+    (tmp_path / "scratch").mkdir()
+    command = [sys.executable, "-m", "siamtrack", "app", "--no-browser", "--model", "siamcar_pico"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as program:
+        assert program.stdout is not None and program.stderr is not None
+        address = re.search(r"(http://127\.0\.0\.1:\d+)/", program.stdout.readline())
+        assert address is not None
+        request = urllib.request.Request(f"{address[1]}/uploads", clip.read_bytes(), {"Origin": address[1]})
+        with urllib.request.urlopen(request) as reply:
+            name = json.load(reply)["id"]
+        assert len(list((tmp_path / "scratch").glob(f"*/{name}/*.mp4"))) == 1
+        program.send_signal(ending)
+        assert (program.wait(30), program.stderr.read()) == (code, "")
+    assert list((tmp_path / "scratch").glob("siamtrack-*")) == []
+
+
+def test_the_address_is_the_one_that_is_listened_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert _address(listening, None) == f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    try:
+        listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("no IPv6 here")
+    with listening:  # where a hosts file has ::1 for localhost
+        assert _address(listening, "t") == f"http://[::1]:{listening.getsockname()[1]}/?token=t"
+
+
+def test_track_without_a_box_refuses_what_the_page_cannot_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unused = ["--output a.csv", "--format csv", "--label fish", "--video a.mp4", "--overwrite", "--no-trails"]
+    unused += ["--start 3", "--end 9", "--vid-stride 2", "--every-frame", "--hwaccel cuda"]
+    monkeypatch.setattr(sys, "argv", ["siamtrack", "track", "nothing.mp4", *" ".join(unused).split()])
+    with pytest.raises(SystemExit, match="2"):
+        run()
+    printed = capsys.readouterr().err
+    assert printed.endswith(f"leave out {', '.join(option.split()[0] for option in unused)}\n")
+    assert printed.count("\n") == 1
 
 
 def test_another_host_needs_the_token_that_is_printed(tmp_path: Path) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -152,7 +156,7 @@ def test_only_the_files_of_the_page_are_served(page: TestClient, path: str) -> N
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:8447", "127.0.0.1.evil.example", "", "[::1", "localhost.evil"]
+    "host", ["127.0.0.1:x", "evil.example", "evil.example:8447", "127.0.0.1.evil.example", "", "[::1", "localhost.evil"]
 )
 def test_a_foreign_name_is_refused(page: TestClient, host: str) -> None:
     """A page of another site can make its own name point to this machine: DNS rebinding."""
@@ -178,7 +182,8 @@ def test_with_a_token_nothing_is_had_without_it(folder: Path, tmp_path: Path) ->
     page = client(folder, tmp_path / "uploads", token="s3cret")
     for path in ("/", "/page.json", "/main.js", "/?token=", "/?token=wrong", "/?token=s3cre", "/?token=s3cret%00"):
         assert page.get(path).status_code == 401
-    assert page.get("/", headers={"cookie": "siamtrack=wrong"}).status_code == 401
+    for cookie in ("siamtrack-8447=wrong", "siamtrack=s3cret", "siamtrack-8448=s3cret"):
+        assert page.get("/", headers={"cookie": cookie}).status_code == 401
     assert page.post("/uploads", content=b"x", headers={"origin": HOME}).status_code == 401
     with pytest.raises(WebSocketDisconnect):
         ask(page, {"id": 1, "do": "show", "number": 0})
@@ -187,7 +192,9 @@ def test_with_a_token_nothing_is_had_without_it(folder: Path, tmp_path: Path) ->
     assert "HttpOnly" in reply.headers["set-cookie"] and "SameSite=strict" in reply.headers["set-cookie"]
     assert page.get("/page.json").status_code == 200  # the cookie is kept
     headers = {"origin": HOME, "host": "127.0.0.1:8447"}
-    with page.websocket_connect("/follow", headers=headers | {"cookie": "siamtrack=s3cret"}) as socket:
+    with page.websocket_connect(
+        "/follow", headers=headers | {"cookie": "siamtrack-8447=s3cret; siamtrack-8448=other"}
+    ) as socket:
         socket.send_text('{"id": 1, "do": "show", "number": 0}')
         assert b"open a source first" in socket.receive_bytes()
 
@@ -274,6 +281,52 @@ def test_messages_that_are_none_are_answered_and_the_page_goes_on(page: TestClie
     wrong, right = ask(page, message, {"id": 2, "do": "show", "number": 0})
     assert "not a message of this page" in wrong[0]["error"] and "\n" not in wrong[0]["error"]
     assert right[0] == {"id": 2, "error": "open a source first"}
+
+
+@pytest.fixture
+def stalled(tmp_path: Path) -> Iterator[str]:
+    """The address of a stream that stands still after its first frames, and whenever it is opened again."""
+    path = tmp_path / "live.ts"
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("mpeg2video", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for shade in range(50):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), shade, np.uint8))
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    ended, sent = threading.Event(), []
+
+    class Stream(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            if not sent:
+                sent.append(path)
+                self.wfile.write(path.read_bytes())
+            ended.wait(60)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stream) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/live.ts"
+        ended.set()
+        server.shutdown()
+
+
+def test_a_page_that_leaves_does_not_wait_for_a_stream_that_stands_still(stalled: str, tmp_path: Path) -> None:
+    places = Places(stalled, None, Uploads(tmp_path, LIMIT))
+    page = TestClient(make_app(NoEngine(), Settings("none", places)), base_url=HOME)
+    headers = {"origin": HOME, "host": "127.0.0.1:8447"}
+    with page.websocket_connect("/follow", headers=headers) as socket:
+        socket.send_text('{"id": 1, "do": "open", "kind": "given"}')
+        assert b'"live": true' in socket.receive_bytes()
+        socket.send_text('{"id": 2, "do": "show", "number": 1000}')
+        time.sleep(0.5)
+        left = time.monotonic()
+    assert time.monotonic() - left < 4  # it would be opened again and again for a minute
 
 
 def test_pages_beyond_a_number_are_turned_away(page: TestClient) -> None:

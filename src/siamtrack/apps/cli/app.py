@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import signal
 import socket
 import tempfile
 import threading
@@ -15,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from siamtrack.apps.cli.interrupts import ends_at_once
+from siamtrack.apps.cli.interrupts import Interrupts, ends_at_once
 from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settings, Threads, parse_settings
 from siamtrack.apps.cli.progress import loading
 from siamtrack.errors import InputError, missing_package, reason
@@ -83,22 +84,24 @@ def app_command(
         opened = open_engine(model, device, preset, parse_settings(settings or []), engine, threads)
         listening = _listen(host, port)
         token = None if is_loopback(host) else secrets.token_urlsafe(24)
-    with listening, tempfile.TemporaryDirectory(prefix="siamtrack-") as folder:
+    with listening, Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="siamtrack-") as folder:
         places = Places(source, files, Uploads(Path(folder), upload_limit << 20))
         offer = server.Settings(Path(model).stem, places, [host], token)
         config = uvicorn.Config(
             server.make_app(opened, offer), log_level="warning", ws_max_size=server.LARGEST_MESSAGE, lifespan="off",
             server_header=False, timeout_graceful_shutdown=2,
         )  # fmt: skip
-        shown = "127.0.0.1" if host == "localhost" else f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{listening.getsockname()[1]}/" + (f"?token={token}" if token else "")
+        running = uvicorn.Server(config)
+        interrupts.hold(lambda: setattr(running, "should_exit", True))
+        address = _address(listening, token)
         typer.echo(f"the page is at {address} (Ctrl-C ends it)")
         # without descriptors for more connections it goes on with those that it has; asyncio would show a traceback
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
         if browser:
             threading.Timer(0.5, webbrowser.open, [address]).start()
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+        running.run(sockets=[listening])
+    if interrupts.came not in (0, signal.SIGINT):
+        raise typer.Exit(128 + interrupts.came)
 
 
 def _write_static(folder: Path, model: str, preset: str | None, settings: Sequence[str], runtime: Path | None) -> None:
@@ -116,6 +119,12 @@ def _write_static(folder: Path, model: str, preset: str | None, settings: Sequen
         exported = export_model(model, preset, parse_settings(settings)).SerializeToString()
     write_static(folder, exported, runtime)
     typer.echo(f"the page is in {folder}: python -m http.server --bind 127.0.0.1 --directory {folder}")
+
+
+def _address(listening: socket.socket, token: str | None) -> str:
+    """Where the page is: by the address that the socket has, as a name such as localhost may mean several."""
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/" + (f"?token={token}" if token else "")
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType, TracebackType
 from typing import Any
@@ -65,6 +65,7 @@ class Interrupts:
         self.came = 0
         self.pending = False
         self._held = False
+        self._then: Callable[[], None] = lambda: None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupts:
@@ -81,9 +82,9 @@ class Interrupts:
         for number, before in self._before.items():
             signal.signal(number, signal.SIG_IGN if self.came else before)
 
-    def hold(self) -> None:
-        """From here on, keep Ctrl-C in `pending` instead of raising it."""
-        self._held = True
+    def hold(self, then: Callable[[], None] = lambda: None) -> None:
+        """From here on, keep Ctrl-C in `pending` instead of raising it, and call `then` when it comes."""
+        self._held, self._then = True, then
 
     def release(self) -> None:
         """End `hold`, and raise the KeyboardInterrupt that came in between, if any."""
@@ -99,3 +100,4 @@ class Interrupts:
         if not self._held:
             raise KeyboardInterrupt
         self.pending = True
+        self._then()

@@ -123,8 +123,16 @@ def track(
     Ctrl-C ends the run; the boxes and the video hold all frames up to it.
     """
     if not box:
-        if output or video:
-            raise InputError("--output and --video need --box X,Y,W,H; or draw boxes and download them: leave all out")
+        given = {
+            "--output": output, "--format": formats, "--label": label, "--video": video, "--overwrite": overwrite,
+            "--no-trails": not trails, "--start": start, "--end": end, "--vid-stride": stride > 1,
+            "--every-frame": every_frame, "--hwaccel": hwaccel,
+        }  # fmt: skip
+        if named := [name for name, value in given.items() if value]:
+            raise InputError(
+                f"without --box X,Y,W,H a page opens, to draw boxes and download them: give --box, or leave out "
+                f"{', '.join(named)}"
+            )
         app_command(source, model, preset, settings, device, engine, threads)
         return
     targets = parse_targets(box, start)

@@ -76,7 +76,8 @@ class Guard:
         origin = headers.get("origin")
         if socket_or_change if origin is None else urlsplit(origin).netloc.casefold() != host.casefold():
             return PlainTextResponse("a page of another site may not do that", 403)
-        if self.token is None or self._same(_cookie(headers)):
+        cookie = _cookie_name(host)
+        if self.token is None or self._same(_cookie(headers, cookie)):
             return None
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if not self._same(given):
@@ -85,12 +86,13 @@ class Guard:
             return None
         # The token leaves the address bar and the history, and a cookie takes its place.
         reply = RedirectResponse(scope["path"], 303)
-        reply.set_cookie(_COOKIE, self.token, httponly=True, samesite="strict")
+        reply.set_cookie(cookie, self.token, httponly=True, samesite="strict")
         return reply
 
     def _is_ours(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            parts = urlsplit(f"//{host}")
+            name, _ = parts.hostname or "", parts.port
         except ValueError:
             return False
         if name in self.names:
@@ -105,9 +107,15 @@ class Guard:
         return self.token is not None and secrets.compare_digest(given.encode(), self.token.encode())
 
 
-def _cookie(headers: Headers) -> str:
+def _cookie_name(host: str) -> str:
+    """With the port, as browsers send a host's cookies to all its ports: another server there has its own token."""
+    port = urlsplit(f"//{host}").port
+    return _COOKIE if port is None else f"{_COOKIE}-{port}"
+
+
+def _cookie(headers: Headers, name: str) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
     except CookieError:
         return ""
     return found.value if found else ""

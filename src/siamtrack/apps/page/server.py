@@ -204,14 +204,26 @@ class _Server:
             return
         self.pages += 1
         page = _Page(self.engine, self.settings.places)
+        coming = asyncio.ensure_future(socket.receive_text())
+        answers: list[asyncio.Future[bytes]] = []
         try:
             while True:
-                text = await socket.receive_text()
-                await socket.send_bytes(await asyncio.to_thread(page.answer, text))
+                text = await coming
+                coming = asyncio.ensure_future(socket.receive_text())
+                answers = [asyncio.ensure_future(asyncio.to_thread(page.answer, text))]
+                # A stream that stands still is waited for as long as the page is there, and the server.
+                either: list[asyncio.Future[Any]] = [coming, *answers]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if coming.done() and coming.exception() is not None:
+                    break
+                await socket.send_bytes(await answers[0])
         except (WebSocketDisconnect, KeyError):  # KeyError: bytes where text belongs
             pass
         finally:
             self.pages -= 1
+            coming.cancel()
+            await asyncio.to_thread(page.leave)
+            await asyncio.gather(coming, *answers, return_exceptions=True)
             await asyncio.to_thread(page.close)
 
 
@@ -235,8 +247,14 @@ class _Page:
             return _packed({"id": message.id, "error": str(error)})
         return _packed({"id": message.id, **about}, frame)
 
+    def leave(self) -> None:
+        """End an `answer` that another thread waits for, if it is the next frame of a camera or stream."""
+        session = self.session
+        if session is not None and session.frames.live:
+            session.frames.close()
+
     def close(self) -> None:
-        """Close the source."""
+        """Close the source; no `answer` may be under way."""
         if self.session is not None:
             self.session.frames.close()
             self.session = None
