@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -121,6 +122,29 @@ def test_the_window_visits_every_shard_and_holds_few(large: Path):
         seen |= here
     assert len(seen) == SHARDS
     streamed.close()
+
+
+def test_a_preview_waits_for_the_step_that_is_being_prepared(large: Path, monkeypatch: pytest.MonkeyPatch):
+    streamed = StreamedPairs(large, SIZES, Data(stream_memory=1))
+    window, inside = streamed._window, threading.Lock()
+
+    def alone(seed: int, part: int, position: int) -> object:
+        assert inside.acquire(blocking=False), "two threads move the window"
+        try:
+            time.sleep(0.2)
+            return window(seed, part, position)
+        finally:
+            inside.release()
+
+    monkeypatch.setattr(streamed, "_window", alone)
+    streamed.draw(4, 1, 0, 20)
+    seen = streamed.preview(4, 1)
+    first = StreamedPairs(large, SIZES, Data(stream_memory=1))
+    expected = first.preview(4, 1)
+    assert seen.listed.keys == expected.listed.keys and seen.crops.keys == expected.crops.keys
+    same(streamed, first, range(21, 22), count=4)
+    streamed.close()
+    first.close()
 
 
 def test_parts_read_in_different_orders(large: Path):

@@ -52,11 +52,12 @@ class _Window:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """The pairs of a step, planned, with their crops, decoded, on the CPU."""
+    """The pairs of a step, planned, with their crops, decoded, on the CPU; they were drawn from `listed`."""
 
     crops: ResidentSet
     plan: BatchPlan
     rng: torch.Generator
+    listed: ResidentSet
 
 
 class Prefetch(Generic[T]):
@@ -79,6 +80,10 @@ class Prefetch(Generic[T]):
         prepared = future.result()
         self._next[part] = following, self._thread.submit(self._prepare, *following)
         return prepared
+
+    def once(self, count: int, seed: int, part: int, step: int) -> T:
+        """Return what `prepare` gives for a step; what `take` has begun stays ready, and nothing else is begun."""
+        return self._thread.submit(self._prepare, count, seed, part, step).result()
 
     def close(self) -> None:
         """Prepare nothing more."""
@@ -152,8 +157,8 @@ class StreamedPairs:
 
     def preview(self, count: int, seed: int) -> Preview:
         """See `PairSource.preview`."""
-        drawn = self._prepare(count, seed, 0, 0)
-        return Preview(drawn.plan, drawn.crops, self._windows[0].listed)
+        drawn = self._prefetch.once(count, seed, 0, 0)
+        return Preview(drawn.plan, drawn.crops, drawn.listed)
 
     def close(self) -> None:
         """Stop reading and decoding."""
@@ -177,7 +182,7 @@ class StreamedPairs:
                 template, search = torch.searchsorted(rows, whole.template), torch.searchsorted(rows, whole.search)
                 other = torch.where(whole.other < 0, -1, torch.searchsorted(rows, whole.other.clamp(min=0)))
                 whole = replace(whole, template=template, search=search, other=other)
-                return _Drawn(crops, plan_batch(crops, whole, self._sizes, self._data, rng), rng)
+                return _Drawn(crops, plan_batch(crops, whole, self._sizes, self._data, rng), rng, window.listed)
         raise DataError(f"no pair of {_TRIES} batches of {count} can be decoded; make the shards again")
 
     def _window(self, seed: int, part: int, position: int) -> _Window:
