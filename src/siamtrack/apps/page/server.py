@@ -251,6 +251,7 @@ class _Page:
         """End an `answer` that another thread waits for, if it is the next frame of a camera or stream."""
         session = self.session
         if session is not None and session.frames.live:
+            self.session = None
             session.frames.close()
 
     def close(self) -> None:
@@ -278,17 +279,18 @@ class _Page:
                 "count": clip.count,
             }
             return {**about, "images": list(clip.images), "live": frames.live}, None
-        if self.session is None:
+        session = self.session
+        if session is None:
             raise InputError("open a source first")
         if isinstance(message, _Step):
             given = {begun.key: begun.box for begun in message.given}
-            stepped = self.session.step(message.number, given, message.kept)
+            stepped = session.step(message.number, given, message.kept)
             if stepped is None:
                 return {"end": True}, None
             frame, found, seconds = stepped
             rows = [[key, *r.box, r.score, r.presence, r.status] for key, r in found.items()]
             return {"found": rows, "seconds": seconds}, frame
-        shown = self.session.frames.at(message.number)
+        shown = session.frames.at(message.number)
         return ({"end": True} if shown is None else {}), shown
 
 
