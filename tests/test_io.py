@@ -57,6 +57,29 @@ def test_a_file_that_cannot_be_finished_is_not_there(tmp_path: Path) -> None:
         write_whole(path / "below", "a file is no folder")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="POSIX permissions and links")
+def test_a_file_keeps_its_permissions_and_a_link_stays_one(tmp_path: Path) -> None:
+    path, link, dangling = (tmp_path / name for name in ("file.txt", "link.txt", "dangling.txt"))
+    link.symlink_to("file.txt")
+    dangling.symlink_to("there/new.txt")
+    before = os.umask(0o027)
+    try:
+        write_whole(path, "one")
+        assert path.stat().st_mode & 0o777 == 0o640
+        with whole_file(path) as first, whole_file(path) as second:  # the second one's draft has another name
+            first.write_text("two")
+            second.write_text("two")
+        assert path.stat().st_mode & 0o777 == 0o640
+        path.chmod(0o604)
+        write_whole(link, "three")
+        write_whole(dangling, "four")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o604 and path.read_text() == "three"
+    assert link.is_symlink() and dangling.is_symlink()
+    assert (tmp_path / "there" / "new.txt").read_text() == "four"
+
+
 def test_a_missing_package_is_told_with_a_command_for_pip_and_one_for_a_clone() -> None:
     text = str(missing_package("a report", "matplotlib got10k==0.1.3", "report"))
     assert text == (

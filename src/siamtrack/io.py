@@ -10,9 +10,9 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -43,25 +43,46 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give the path of a draft beside `path`, which takes its place when the block ends without an error.
 
     If the block raises, or the program is killed, `path` stays as it was. A killed program's draft is used again by the
-    next one that writes `path`; see `open_draft`.
+    next one that writes `path`; see `open_draft`. The file has the permissions of the one that it replaces, a new one
+    those that the user's mask leaves; of a symbolic link, the file that it leads to is replaced.
 
     Raises:
         DataError: the draft cannot be made, written or moved.
     """
     try:
-        if path.exists():  # a pipe or a device would be replaced by a file
-            check_regular(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open_draft(path) as draft:
+        place = real_path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with open_draft(place) as draft:
             try:
                 yield draft
-                draft.chmod(0o644)
-                draft.replace(path)
+                move_draft(draft, place)
             except BaseException:
                 draft.unlink(missing_ok=True)
                 raise
     except OSError as error:
         raise DataError(f"cannot write {path}: {reason(error)}") from error
+
+
+def real_path(path: Path) -> Path:
+    """Where a file is to be written: for a symbolic link, what it leads to.
+
+    Raises:
+        DataError: a folder, a pipe or a device is there, which would be replaced by a file.
+    """
+    if path.exists():
+        check_regular(path)
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def move_draft(draft: Path, path: Path) -> None:
+    """Give a draft the permissions of the file that was at `path`, if any, and its place.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    with suppress(FileNotFoundError):
+        draft.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)
+    draft.replace(path)
 
 
 def utf8(text: str) -> bytes:
@@ -86,10 +107,9 @@ def check_writable(path: Path) -> None:
         DataError: it cannot be written.
     """
     try:
-        if path.exists():
-            check_regular(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open_draft(path) as draft:
+        place = real_path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with open_draft(place) as draft:
             draft.unlink()
     except OSError as error:
         raise DataError(f"cannot write {path}: {reason(error)}") from None
@@ -111,8 +131,8 @@ def open_draft(path: Path) -> Iterator[Path]:
     draft = path.with_name(f".part-{name}")
     handle = _claimed(draft, os.O_CREAT)
     if handle is None:
-        handle, other = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-        draft = Path(other)
+        draft = path.with_name(f".part-{secrets.token_hex(8)}{path.suffix[:20]}")
+        handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
         lock(handle, draft)
     try:
         os.ftruncate(handle, 0)
@@ -134,7 +154,7 @@ def _claimed(draft: Path, flags: int = 0) -> int | None:
     """Open and lock a draft; None if another program has it, or where files cannot be locked."""
     if sys.platform == "win32":
         return None
-    handle = os.open(draft, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o600)
+    handle = os.open(draft, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o666)
     if lock(handle, draft):
         return handle
     os.close(handle)

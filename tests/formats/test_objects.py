@@ -72,6 +72,32 @@ def test_objects_of_one_class_in_one_frame_are_no_track(tmp_path: Path):
     assert len(index.track_names) == 4 and set(index.frame.tolist()) == {0}
 
 
+@pytest.mark.parametrize("last", ["1", "1.0", "0", "0.0"])
+def test_three_points_in_a_folder_of_polygons_are_no_box_with_a_track(tmp_path: Path, last: str):
+    for name, line in (("a", f"0 0.5 0.5 0.75 0.5 0.6 {last}"), ("b", "0 0.1 0.2 0.3 0.4 0.5 0.6 0.1 0.1")):
+        save(tmp_path / f"images/{name}.png")
+        write(tmp_path / f"labels/{name}.txt", line + "\n")
+    index, problems = read(tmp_path)
+    assert problems == []
+    low, high = sorted((0.5 * HEIGHT, float(last) * HEIGHT))
+    (found,) = boxes(index)["labels/a/0"].values()
+    assert found == pytest.approx((0.5 * WIDTH, low, 0.75 * WIDTH, high))
+    write(tmp_path / "labels/b.txt", "0 0.1 0.2 0.3 0.4 0.9 7\n")  # boxes with tracks
+    tracks = boxes(read(tmp_path)[0])
+    (found,) = tracks[{"1": "labels/1", "0": "labels/0"}.get(last, "labels/a/0")].values()
+    assert found == pytest.approx((0.125 * WIDTH, 0.25 * HEIGHT, 0.875 * WIDTH, 0.75 * HEIGHT))
+
+
+def test_a_problem_of_imagenets_second_object_names_the_file(tmp_path: Path):
+    place = "VID/val/ILSVRC2015_val_00000001"
+    save(tmp_path / f"Data/{place}/000000.JPEG")
+    thing = "<object><trackid>0</trackid><name>n02084071</name><bndbox>{}</bndbox></object>"
+    good = thing.format("<xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40</ymax>")
+    write(tmp_path / f"Annotations/{place}/000000.xml", f"<annotation>{good}{thing.format('')}</annotation>")
+    (problem,) = read(tmp_path)[1]
+    assert problem.path.endswith(f"Annotations/{place}/000000.xml")
+
+
 def test_frames_of_a_sequence_are_in_natural_order(tmp_path: Path):
     sequences(tmp_path)
     index, _ = read(tmp_path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -79,6 +82,38 @@ def test_a_drawn_rectangle_is_followed_to_the_end(address: str) -> None:
     assert empty["results"][0]["result"] == []
     sdk = pytest.importorskip("label_studio_sdk.label_interface", reason="label-studio-sdk is not installed")
     assert sdk.LabelInterface(CONFIG).validate_prediction(answer["results"][0], return_errors=True) == []
+
+
+def test_a_rectangle_is_not_followed_where_it_was_switched_off(address: str) -> None:
+    drawn = region(0, [1, 4, 8])
+    drawn["value"]["sequence"][1]["enabled"] = False
+    task = {"data": {"video": "clip.mp4"}, "annotations": [{"result": [drawn]}]}
+    answer = httpx.post(f"{address}/predict", json={"tasks": [task]}, timeout=60).json()
+    sequence = answer["results"][0]["result"][0]["value"]["sequence"]
+    frames = [2, 3, 4, 5, 9, 10, 11, 12]
+    assert [(entry["frame"], entry["enabled"]) for entry in sequence] == [(frame, frame != 5) for frame in frames]
+
+
+def test_of_a_turned_rectangle_the_bounds_are_followed(address: str) -> None:
+    drawn = region(0, [0])
+    x, y, w, h = TRUTH[0, 0]
+    key = drawn["value"]["sequence"][0]
+    # turned by a quarter about its corner, it lies to the left of it, with its height across
+    key.update(rotation=90, x=(x + w) / 1.6, y=y / 1.2, width=h / 1.6, height=w / 1.2)
+    task = {"data": {"video": "clip.mp4"}, "annotations": [{"result": [drawn]}]}
+    answer = httpx.post(f"{address}/predict", json={"tasks": [task]}, timeout=60).json()
+    check(answer["results"][0], 0, 0)
+
+
+@pytest.mark.parametrize("module", ["labelstudio", "vot"])
+def test_a_model_that_is_none_is_one_line_and_code_2(module: str) -> None:
+    given = ["--model", "nonsense"] if module == "labelstudio" else []
+    program = [sys.executable, "-m", f"siamtrack.integrations.{module}", *given]
+    ended = subprocess.run(
+        program, env={**os.environ, "SIAMTRACK_MODEL": "nonsense"}, capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 2 and ended.stdout == ""
+    assert ended.stderr.startswith("siamtrack: ") and ended.stderr.count("\n") == 1
 
 
 def test_videos_of_label_studio_are_fetched_with_its_key_which_no_other_host_gets(

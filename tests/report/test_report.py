@@ -257,6 +257,16 @@ def test_clips_show_truth_and_trackers(out: Path, data: Path, tmp_path: Path) ->
     assert corner.max() > 150 and (corner[..., 2] - corner[..., 0]).max() > 40  # its colour is blue
 
 
+def test_a_clip_with_a_broken_frame_is_not_there(out: Path, data: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "data"
+    shutil.copytree(data, broken)
+    frame = sorted((broken / "calm" / "img").iterdir())[3]
+    frame.write_bytes(frame.read_bytes()[:300])
+    with pytest.raises(DataError, match=frame.name):
+        write_report([out / t / "folder" for t in GRADES], tmp_path / "report", data=broken, clips="calm")
+    assert [path for path in (tmp_path / "report").rglob("*") if path.suffix == ".mp4"] == []
+
+
 def test_several_suites_have_their_clips_from_a_data_set_each(out: Path, data: Path, tmp_path: Path) -> None:
     command = ["report", str(out), "--out", str(tmp_path), "--data", f"folder={data}", "--clips", "1"]
     result = CliRunner().invoke(app, command)

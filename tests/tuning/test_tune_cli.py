@@ -88,6 +88,7 @@ def test_ctrl_c_keeps_the_scores_and_the_same_command_goes_on(
         (["--data", "empty"], "there are none"),
         (["--out", "quick.txt"], "--out expects a .toml file"),
         (["--out", "mine.toml"], "was not made by tune"),
+        (["--out", "other.toml"], "other.json is there already and was not made by tune"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(
@@ -101,10 +102,11 @@ def test_bad_input_is_one_line_and_code_2(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "mine.toml").write_text("[model]\n")
+    (tmp_path / "other.json").write_text("{}")
     assert call(monkeypatch, "tune", "quick", "--data", data, "--out", "quick.toml", *change) == 2
     told = capsys.readouterr().err
     assert expected in told and told.startswith("siamtrack: ") and len(told.splitlines()) == 1
-    assert (tmp_path / "mine.toml").read_text() == "[model]\n"
+    assert (tmp_path / "mine.toml").read_text() == "[model]\n" and (tmp_path / "other.json").read_text() == "{}"
     assert not list(tmp_path.glob("*.scores.jsonl"))
 
 

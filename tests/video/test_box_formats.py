@@ -198,6 +198,16 @@ def test_a_writer_writes_what_the_whole_run_would_be_turned_into(tmp_path: Path,
     assert path.read_bytes() == pack_boxes(one, CLIP, kind)[1]
 
 
+def test_the_labels_of_an_earlier_run_make_place_and_other_files_stay(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    for name in ("labels/clip_000099.txt", "labels/notes.md", "readme.txt"):
+        (tmp_path / name).write_text("0 0.5 0.5 0.1 0.1\n")
+    with BoxWriter(tmp_path, 1, "yolo", VIDEO) as writer:
+        writer.write(0, rows()[:1])
+    kept = {"labels/clip_000000.txt", "labels/notes.md", "readme.txt", "classes.txt", "data.yaml"}
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == kept
+
+
 def test_several_targets_as_txt_are_packed_into_a_zip_file() -> None:
     name, data = pack_boxes(rows(), CLIP, "txt")
     assert name == "boxes.zip" and data[:2] == b"PK"

@@ -38,8 +38,8 @@ def _read_imagenet(
             if (box := _box(thing, archive.where(f"{folder}/{name}"), report_problem, origin=0)) is not None:
                 track = thing.findtext("trackid", "0") if video else f"{stem}/{number}"
                 frame = frame_number(stem) if video else 0
-                name = thing.findtext("name", "")
-                yield ObjectBox(image, f"{place}/{track}", frame, box, name, place if video else "")
+                category = thing.findtext("name", "")
+                yield ObjectBox(image, f"{place}/{track}", frame, box, category, place if video else "")
 
 
 def _find_voc(archive: Archive) -> dict[str, str]:

@@ -18,6 +18,7 @@ from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportPro
 from siamtrack.formats.voc import frame_number
 
 _LISTS = ("classes.txt", "obj.names", "classes.names")
+_FRACTION = re.compile(r"0?\.\d*[1-9]\d*|[1-9](\.\d+)?e-\d+")
 _TABLES = ("data.yaml", "data.yml", "dataset.yaml")
 
 
@@ -50,6 +51,8 @@ def _read(archive: Archive, place: str, folder: str, report_problem: ReportProbl
         except DataError as error:
             report_problem(Problem("unreadable annotation", archive.where(member), str(error)))
     several = {c for rows in labels.values() for c, n in Counter(row[0] for row in rows).items() if n > 1}
+    lines = [row for rows in labels.values() for row in rows]
+    polygons = any(len(row) > 7 or (len(row) == 7 and _FRACTION.fullmatch(row[-1])) for row in lines)
     for member, rows in labels.items():
         stem = member.rpartition("/")[2].removesuffix(".txt")
         image = _image(archive, folder, stem)
@@ -62,24 +65,27 @@ def _read(archive: Archive, place: str, folder: str, report_problem: ReportProbl
             continue
         for number, row in enumerate(rows):
             try:
-                kind, box = int(row[0]), _box([float(v) for v in row[1:]], size)
+                kind, shares = int(row[0]), [float(v) for v in row[1:]]
+                # three points, not a box, a confidence and a track: of other folders a last 0 or 1 is a track
+                points = len(shares) == 6 and (not shares[5].is_integer() or (polygons and shares[5] in (0, 1)))
+                box = _box(shares, size, points)
             except (ValueError, OverflowError):
                 wrong = f"line {number + 1}: expected `class cx cy w h`, got '{' '.join(row)[:60]}'"
                 report_problem(Problem("unreadable annotation", archive.where(member), wrong))
                 continue
             category = classes.get(kind, f"class {kind}")
             track, frame = f"{stem}/{number}", 0
-            if len(row) in (6, 7) and row[-1].isdecimal():
+            if len(row) in (6, 7) and row[-1].isdecimal() and not points:
                 track, frame = row[-1], frame_number(stem)
             elif video and row[0] not in several:
                 track, frame = category, frame_number(stem)
             yield ObjectBox(image, f"{place}/{track}", frame, box, category)
 
 
-def _box(shares: list[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Xyxy in pixels; ValueError where the numbers are neither a box nor a polygon."""
+def _box(shares: list[float], size: tuple[int, int], points: bool) -> tuple[float, float, float, float]:
+    """Xyxy in pixels, six numbers being three `points` or not; ValueError for neither a box nor a polygon."""
     width, height = size
-    if len(shares) in (4, 5, 6) and not (len(shares) == 6 and not float(shares[5]).is_integer()):
+    if len(shares) in (4, 5, 6) and not points:
         cx, cy, w, h = shares[:4]
         return (cx - w / 2) * width, (cy - h / 2) * height, (cx + w / 2) * width, (cy + h / 2) * height
     if len(shares) < 6 or len(shares) % 2:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import tempfile
 import time
@@ -40,11 +41,15 @@ if TYPE_CHECKING:
 _VERSION = "siamtrack"
 _LARGEST_REQUEST = 32 << 20  # bytes
 _LARGEST_VIDEO = 16 << 30  # bytes of one that is fetched
+_NUMBERS = ("x", "y", "width", "height", "rotation")
 _STRANGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 
 
 def follow_regions(tracker: MultiTracker, source: str | Path, regions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Follow Label Studio's video rectangles through a video.
+
+    A rectangle is followed from each of its key frames to the next ones; after one whose `enabled` is false only from
+    the next one on, as Label Studio draws it. Of a turned rectangle the bounds are taken.
 
     Args:
         tracker: of any model.
@@ -67,9 +72,9 @@ def follow_regions(tracker: MultiTracker, source: str | Path, regions: Iterable[
         clip = frames.clip([_label(region) for region in drawn] or ["object"])
     rows: list[BoxRow] = []
     for target, region in enumerate(drawn, 1):
-        keys = _keys(region, clip.size)
-        for frame, found in follow_keys(tracker, read, keys, min(keys)).items():
-            rows.append(BoxRow(frame, target, found.box, found.score, found.presence, found.status))
+        for keys, end in _stretches(region, clip.size):
+            for frame, found in follow_keys(tracker, read, keys, min(keys), end).items():
+                rows.append(BoxRow(frame, target, found.box, found.score, found.presence, found.status))
     rows.sort(key=lambda row: (row.frame, row.target))
     task = json.loads(render_boxes(rows, clip, "labelstudio")["boxes.json"])[0]
     prediction: dict[str, Any] = task["predictions"][0]
@@ -84,26 +89,44 @@ def _label(region: Mapping[str, Any]) -> str:
     return str(labels[0])
 
 
-def _keys(region: Mapping[str, Any], size: tuple[int, int]) -> dict[int, tuple[float, float, float, float]]:
-    """The boxes of a region's key frames in pixels, by frame from 0."""
-    width, height = size
+_Box = tuple[float, float, float, float]
+
+
+def _stretches(region: Mapping[str, Any], size: tuple[int, int]) -> list[tuple[dict[int, _Box], int | None]]:
+    """The boxes of a region's key frames in pixels, by frame from 0: a stretch ends with a key that is not enabled.
+
+    Each comes with the first frame behind its stretch; None for the end of the video.
+    """
     try:
-        keys = {
-            int(entry["frame"]) - 1: (
-                float(entry["x"]) * width / 100,
-                float(entry["y"]) * height / 100,
-                float(entry["width"]) * width / 100,
-                float(entry["height"]) * height / 100,
-            )
-            for entry in region["value"]["sequence"]
+        sequence = region["value"]["sequence"]
+        entries = {
+            int(entry["frame"]) - 1: (_bounds(entry, size), bool(entry.get("enabled", True))) for entry in sequence
         }
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(
             f"a video rectangle has a sequence of frame, x, y, width, height as numbers: {reason(error)}"
         ) from None
-    if not keys or min(keys) < 0:
+    if not entries or min(entries) < 0:
         raise InputError("a video rectangle has key frames, counted from 1; got none, or one before the first frame")
-    return keys
+    found: list[tuple[dict[int, _Box], int | None]] = []
+    keys: dict[int, _Box] = {}
+    for frame, (box, enabled) in sorted(entries.items()):
+        keys[frame] = box
+        if not enabled:
+            found.append((keys, frame + 1))
+            keys = {}
+    return [*found, (keys, None)] if keys else found
+
+
+def _bounds(entry: Mapping[str, Any], size: tuple[int, int]) -> _Box:
+    """The box x, y, w, h in pixels around a key frame's rectangle, which is turned about its corner x, y."""
+    x, y, w, h, angle = (float(entry.get(key) or 0) if key == "rotation" else float(entry[key]) for key in _NUMBERS)
+    x, w, y, h = x * size[0] / 100, w * size[0] / 100, y * size[1] / 100, h * size[1] / 100
+    sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
+    if not sine and cosine == 1:
+        return x, y, w, h
+    across, down = (0, w * cosine, -h * sine, w * cosine - h * sine), (0, w * sine, h * cosine, w * sine + h * cosine)
+    return x + min(across), y + min(down), max(across) - min(across), max(down) - min(down)
 
 
 def backend(tracker: MultiTracker, files: Path) -> Starlette:
@@ -215,8 +238,12 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=9090)
     given = parser.parse_args()
-    uvicorn = require("uvicorn", "the backend for Label Studio", "starlette uvicorn", "app")
-    uvicorn.run(backend(load_multi(given.model, given.device), given.files), host=given.host, port=given.port)
+    try:
+        uvicorn = require("uvicorn", "the backend for Label Studio", "starlette uvicorn", "app")
+        app = backend(load_multi(given.model, given.device), given.files)
+    except SiamtrackError as error:
+        parser.exit(2, f"siamtrack: {error}\n")
+    uvicorn.run(app, host=given.host, port=given.port)
 
 
 if __name__ == "__main__":

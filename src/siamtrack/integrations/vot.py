@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from siamtrack.errors import InputError, require
+from siamtrack.errors import InputError, SiamtrackError, require
 from siamtrack.evaluation.tracker_session import read_prediction
 from siamtrack.evaluation.trackers import find_factory
 from siamtrack.formats.sequence import ImageFiles
@@ -99,4 +100,8 @@ def _trax_path(request: Any) -> str:
 
 
 if __name__ == "__main__":
-    serve(os.environ.get("SIAMTRACK_MODEL", DEFAULT_MODEL), os.environ.get("SIAMTRACK_DEVICE", "cpu"))
+    try:
+        serve(os.environ.get("SIAMTRACK_MODEL", DEFAULT_MODEL), os.environ.get("SIAMTRACK_DEVICE", "cpu"))
+    except SiamtrackError as error:
+        print(f"siamtrack: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -16,6 +16,7 @@ from siamtrack.evaluation.suites import find_suite
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.inputs import Image
 from siamtrack.geometry.regions import FloatArray, corners, widen
+from siamtrack.io import whole_file
 from siamtrack.report.drawing import DARK, Styles
 from siamtrack.report.results import Comparison, Scored, slug
 from siamtrack.video.draw import draw_line, font
@@ -89,7 +90,7 @@ def render_clip(sequence: VideoSequence, trajectories: Sequence[Trajectory], pat
     truth = corners(widen(sequence.truth)) * scale
     answers = [(trajectory.colour, corners(trajectory.regions) * scale) for trajectory in trajectories]
     strip = _names(size[0], {trajectory.name: trajectory.colour for trajectory in trajectories})
-    with VideoWriter(path, (size[0], size[1] + len(strip)), _FPS) as writer:
+    with whole_file(path) as draft, VideoWriter(draft, (size[0], size[1] + len(strip)), _FPS) as writer:
         for index in range(len(sequence)):
             frame = Pictures.fromarray(sequence.frames[index])
             picture = np.array(frame.resize(size, Pictures.Resampling.BOX) if frame.size != size else frame)

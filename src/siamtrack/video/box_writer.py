@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from siamtrack.errors import InputError, reason
+from siamtrack.errors import DataError, InputError, reason
 from siamtrack.io import write_whole
 from siamtrack.video.boxes import (
     COLUMNS,
@@ -59,7 +59,8 @@ class BoxWriter:
     - csv: a header, then a row `frame,target,x,y,w,h,score,presence,status` for each target of each frame.
     - jsonl: the same as one JSON object a line; json: the same objects as one list.
     - mot: `frame,id,x,y,w,h,conf,-1,-1,-1`, frames and pixels from 1; no row for a lost target.
-    - coco, cvat, labelstudio, yolo: written at the end, see `render_boxes`; yolo into a folder or a .zip file.
+    - coco, cvat, labelstudio, yolo: written at the end, see `render_boxes`; yolo into a folder, whose other texts in
+      `labels/` are removed, or into a .zip file.
 
     Numbers have at most four decimals. Each frame's lines are written at once and in place, so they stay if the run
     stops. A json file is a whole list after each frame.
@@ -136,7 +137,7 @@ class BoxWriter:
         """Close the files, and write those that are written at the end; a second call does nothing.
 
         Raises:
-            DataError: a file that cannot be written.
+            DataError: a file that cannot be written or removed.
         """
         for file in self._files:
             file.close()
@@ -146,8 +147,15 @@ class BoxWriter:
             if self._kind != "yolo" or path.suffix.lower() == ".zip":
                 write_whole(path, pack_boxes(rows, self._clip, self._kind)[1])
                 return
-            for name, text in render_boxes(rows, self._clip, self._kind).items():
+            texts = render_boxes(rows, self._clip, self._kind)
+            for name, text in texts.items():
                 write_whole(path / name, text)
+            for old in (path / "labels").glob("*.txt"):
+                if f"labels/{old.name}" not in texts:
+                    try:
+                        old.unlink()
+                    except OSError as error:
+                        raise DataError(f"cannot remove {old} of an earlier run: {reason(error)}") from error
 
     def __enter__(self) -> BoxWriter:
         return self

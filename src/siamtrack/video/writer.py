@@ -20,7 +20,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
 from siamtrack.errors import InputError, reason
-from siamtrack.io import open_draft
+from siamtrack.io import move_draft, open_draft, real_path
 from siamtrack.video.ahead import Behind
 
 _BT709 = 1  # the number of ITU-R BT.709 in ISO/IEC 23091-2 for primaries, transfer and matrix alike
@@ -52,6 +52,7 @@ class VideoWriter:
 
         Raises:
             InputError: another suffix, no such folder, a folder without permission, or a rate that is none.
+            DataError: a pipe or a device is there.
         """
         self.path = Path(path)
         self.frames = 0
@@ -70,11 +71,12 @@ class VideoWriter:
             raise InputError(f"cannot write the video: '{self.path}' is a folder")
         if not math.isfinite(fps) or fps <= 0:
             raise InputError(f"expected a frame rate above 0; got {fps}")
-        # Absolute below, because FFmpeg takes what stands before a colon for a protocol.
+        # Absolute, because FFmpeg takes what stands before a colon for a protocol.
+        self._place = real_path(self.path.absolute())
         self._draft = contextlib.ExitStack()
         try:
             # Made here, as FFmpeg opens its file with the first packet, some frames late for the news that it cannot.
-            self._part = self._draft.enter_context(open_draft(self.path.absolute()))
+            self._part = self._draft.enter_context(open_draft(self._place))
         except OSError as error:
             raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
         try:
@@ -139,7 +141,7 @@ class VideoWriter:
         except (av.error.FFmpegError, OSError):
             ready.unlink(missing_ok=True)
         try:
-            self._part.replace(self.path)
+            move_draft(self._part, self._place)
         except OSError as error:
             self._part.unlink(missing_ok=True)
             raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
@@ -174,7 +176,7 @@ class VideoWriter:
             if _trim_fragments(self._part):
                 with av.open(str(self._part)) as container:
                     frames = sum(1 for packet in container.demux(video=0) if packet.size)
-                self._part.replace(self.path)
+                move_draft(self._part, self._place)
                 kept = f"it holds the first {frames} frames"
             else:
                 self._part.unlink(missing_ok=True)

@@ -259,7 +259,9 @@ def _check_outputs(
                 if path.exists() and not path.is_dir():
                     raise InputError(f"yolo is written into a folder or a .zip file; '{path}' is neither")
                 if (path / "labels").exists() and not overwrite:
-                    raise InputError(f"'{path / 'labels'}' is there already; choose another folder, or --overwrite")
+                    raise InputError(
+                        f"'{path / 'labels'}' is there already; choose another folder, or --overwrite for its texts"
+                    )
                 files.append(_File(kind, path, _mark(path / "data.yaml")))
                 continue
             if path.is_dir():

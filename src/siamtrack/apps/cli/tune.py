@@ -60,8 +60,10 @@ def tune_command(
     if out.suffix != ".toml":
         raise InputError(f"--out expects a .toml file; got '{out}'")
     kept = out.with_suffix(".scores.jsonl")
-    if out.is_dir() or (out.exists() and not kept.exists()):
-        raise InputError(f"--out {out} is there already and was not made by tune; choose another name")
+    table = out.with_suffix(".json")
+    for path in (out, table):
+        if path.is_dir() or (path.exists() and not kept.exists()):
+            raise InputError(f"--out: {path} is there already and was not made by tune; choose another name")
     wanted = parse_grid(grid or [])
     variants = _find(model, device, preset, settings or [])
     space = make_space(variants.preset, wanted or default_grid(variants.preset))
@@ -70,7 +72,7 @@ def tune_command(
     sequences = read_suite(find_suite("folder"), data)
     fold_names([s.name for s in sequences], folds)  # too few sequences are told before anything is written
     found = _tune(variants, sequences, plan, kept)
-    write_whole(out.with_suffix(".json"), json.dumps(as_dict(found, variants.name), indent=1) + "\n")
+    write_whole(table, json.dumps(as_dict(found, variants.name), indent=1) + "\n")
     write_whole(out, as_toml(found, variants.name))
     for line in as_lines(found):
         typer.echo(line)
