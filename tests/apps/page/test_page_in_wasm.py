@@ -141,6 +141,18 @@ def test_a_video_is_followed_corrected_and_undone(person: Person, tmp_path: Path
     person.press("u")
     assert person.boxes() == found
 
+    # what cannot be opened leaves all that as it is
+    (tmp_path / "none.mp4").write_text("no video")
+    person.page.click("#open")
+    person.page.set_input_files("#upload", str(tmp_path / "none.mp4"))
+    person.page.wait_for_selector("#error:not([hidden])")
+    person.press("Escape")
+    person.page.wait_for_selector("#sources", state="hidden")
+    person.page.focus("#stage")
+    person.press("ArrowLeft")
+    person.wait_frame(COUNT - 4)
+    assert person.boxes() == found
+
 
 def test_the_folder_says_what_the_model_wants(folder: Path, model: Path) -> None:
     from siamtrack.runtime.metadata import read_exported
