@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -57,9 +58,14 @@ def test_uploads_are_gone_however_it_ends(tmp_path: Path, ending: int, code: int
     (tmp_path / "scratch").mkdir()
     command = [sys.executable, "-m", "siamtrack", "app", "--no-browser", "--model", "siamcar_pico"]
     environment = {**os.environ, "TMPDIR": str(tmp_path / "scratch")}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as program:
+    # Where the tests themselves ignore a signal, as under nohup, programs that they start would ignore it too.
+    before = signal.signal(ending, signal.SIG_DFL)
+    try:
+        program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    finally:
+        signal.signal(ending, before)
+    with program, ExitStack() as whatever_comes:
+        whatever_comes.callback(program.kill)
         assert program.stdout is not None and program.stderr is not None
         address = re.search(r"(http://127\.0\.0\.1:\d+)/", program.stdout.readline())
         assert address is not None
