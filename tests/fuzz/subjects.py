@@ -131,7 +131,7 @@ def exported(root: Path) -> None:
     """A model that ships, as ONNX and as OpenVINO, and what the page needs to run it in a browser."""
     import onnx
 
-    from siamtrack.export.openvino import write_openvino
+    from siamtrack.export import write_openvino
     from siamtrack.zoo.packaged import packaged_export
 
     packed = packaged_export("siamcar_pico")

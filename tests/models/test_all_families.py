@@ -35,7 +35,7 @@ from siamtrack.models.families import (
     family_class,
     family_names,
 )
-from siamtrack.models.heads.rpn import LightRpnHead, RpnHead
+from siamtrack.models.heads import LightRpnHead, RpnHead
 from siamtrack.presets import preset_names
 from siamtrack.training.loop import train
 from siamtrack.zoo import load

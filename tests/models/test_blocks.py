@@ -15,7 +15,7 @@ from siamtrack.geometry.grid import cosine_window, grid_positions
 from siamtrack.models.correlation import cross, depthwise, up_channel
 from siamtrack.models.families.siamcar import CarHead
 from siamtrack.models.families.siamfc import ScoreHead, siamfc_labels, siamfc_loss
-from siamtrack.models.heads.rpn import AnchorCoder, AnchorTargets, RpnHead, rpn_loss
+from siamtrack.models.heads import AnchorCoder, AnchorTargets, RpnHead, rpn_loss
 from siamtrack.models.importing import import_state_dict
 
 Arrays = dict[str, Tensor]

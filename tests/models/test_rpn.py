@@ -11,7 +11,7 @@ from references import embed
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy
 from siamtrack.models.families import SiamRpnPlusPlus
 from siamtrack.models.families.siamfc import PointCoder
-from siamtrack.models.heads.rpn import AnchorCoder, rpn_loss
+from siamtrack.models.heads import AnchorCoder, rpn_loss
 
 sides = st.floats(10, 200)
 places = st.floats(40, 215)

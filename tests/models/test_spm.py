@@ -21,7 +21,7 @@ from siamtrack.models.families.spm import (
     propose,
     refine_boxes,
 )
-from siamtrack.models.heads.rpn import LightRpnHead, RpnHead
+from siamtrack.models.heads import LightRpnHead, RpnHead
 from siamtrack.models.roi_align import roi_align
 from small_spm import answer, build, patches
 

@@ -13,7 +13,7 @@ from torch.multiprocessing import spawn  # type: ignore[attr-defined]
 
 from siamtrack.models.families.siamfc import siamfc_loss
 from siamtrack.models.families.spm import FineSamples, fine_loss
-from siamtrack.models.heads.rpn import AnchorTargets, rpn_loss
+from siamtrack.models.heads import AnchorTargets, rpn_loss
 
 PAIRS, CELLS, SAMPLES = 4, 5, 6
 Terms = dict[str, Tensor]

@@ -10,7 +10,7 @@ import torch
 
 from siamtrack.config import load_preset
 from siamtrack.models.families import SiamRpn, SiamRpnPlusPlus, Spm
-from siamtrack.models.heads.rpn import AnchorTargets, rpn_loss
+from siamtrack.models.heads import AnchorTargets, rpn_loss
 from siamtrack.models.losses import TrainingBatch
 
 

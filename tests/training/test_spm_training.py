@@ -13,7 +13,7 @@ from siamtrack.config import load_preset
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.models.families import spm
 from siamtrack.models.families.spm import FineSamples, Spm, SpmNet, fine_loss, fine_samples, refine_boxes
-from siamtrack.models.heads.rpn import AnchorCoder, AnchorTargets, anchor_terms
+from siamtrack.models.heads import AnchorCoder, AnchorTargets, anchor_terms
 from siamtrack.models.losses import Terms, TrainingBatch
 from siamtrack.training.failure import pick
 from small_spm import SMALL, build, patches

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,9 @@ from siamtrack.export.longterm import longterm_step, search_sizes
 from siamtrack.export.modules import Begin, Step, state_tensors
 from siamtrack.export.quantise import quantised
 from siamtrack.export.trace import traced
+from siamtrack.io import whole_file
 from siamtrack.models.siamese import Matcher
+from siamtrack.runtime.engine import import_runtime
 from siamtrack.runtime.metadata import EXPORT_FORMAT, EXPORT_KEY, Precision
 from siamtrack.tracking.state import start
 from siamtrack.zoo.networks import find_model, open_network
@@ -158,3 +161,25 @@ def _note(
         "outputs": answers | {f"next.{name}": f"to be given as state.{name}" for name in state},
         "state": {name: {"type": "float32", "shape": [None, *shapes[f"state.{name}"][1:]]} for name in state},
     }
+
+
+def write_openvino(model: onnx.ModelProto, path: Path, half: bool) -> None:
+    """Write a model as OpenVINO's `path` (.xml) and the .bin beside it, with the same metadata in `rt_info`.
+
+    `half` stores kernels in half precision.
+
+    Raises:
+        ConfigError: OpenVINO is not installed.
+    """
+    openvino: Any = import_runtime("openvino", path)
+    with tempfile.TemporaryDirectory() as folder:
+        source, made = Path(folder, "model.onnx"), Path(folder, "made.xml")
+        onnx.save(model, source)
+        converted = openvino.Core().read_model(str(source))
+        for entry in model.metadata_props:
+            converted.set_rt_info(entry.value, entry.key)
+        openvino.save_model(converted, str(made), compress_to_fp16=half)
+        with whole_file(path) as graph, whole_file(path.with_suffix(".bin")) as weights:
+            weights.write_bytes(made.with_suffix(".bin").read_bytes())
+            graph.write_bytes(made.read_bytes())
+            path.unlink(missing_ok=True)  # were it killed now, an older graph would be read with the newer weights

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from siamtrack.errors import WeightsError, look_up
 from siamtrack.io import first_names
-from siamtrack.models.heads.rpn import UpChannelBranch
+from siamtrack.models.heads import UpChannelBranch
 from siamtrack.models.weights import check_state
 
 _Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str]]

@@ -26,7 +26,7 @@ from siamtrack.io import whole_file
 from siamtrack.models.correlation import depthwise
 from siamtrack.models.families.sa_siam import ChannelAttention, SemanticNeck
 from siamtrack.models.families.spm import SpmNet
-from siamtrack.models.heads.rpn import DepthwiseBranch
+from siamtrack.models.heads import DepthwiseBranch
 from siamtrack.models.siamese import SiameseNet
 from siamtrack.studies.center_bias import heat_map
 from siamtrack.tracking.view import View

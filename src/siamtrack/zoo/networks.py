@@ -15,7 +15,7 @@ from siamtrack.config import Preset, changed_preset, load_preset, preset_from_js
 from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.families import Family
 from siamtrack.models.frozen import freeze
-from siamtrack.models.heads.rpn import Correlation, RpnHead
+from siamtrack.models.heads import Correlation, RpnHead
 from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import fold_norms, load_weights, read_metadata
 from siamtrack.tracking.torch_engine import TorchEngine, check_device

@@ -23,8 +23,16 @@ from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
 from siamtrack.models.fields import STRICT, LossWeight, Width
-from siamtrack.models.heads import boxes_of_sides, decode_sides, side_iou, sides_of_boxes
-from siamtrack.models.heads.rpn import DepthwiseBranch, LevelAggregation, LightRpnHead, aggregate
+from siamtrack.models.heads import (
+    DepthwiseBranch,
+    LevelAggregation,
+    LightRpnHead,
+    aggregate,
+    boxes_of_sides,
+    decode_sides,
+    side_iou,
+    sides_of_boxes,
+)
 from siamtrack.models.losses import (
     Generators,
     Terms,

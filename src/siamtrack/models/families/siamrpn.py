@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
 from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
-from siamtrack.models.heads.rpn import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms
+from siamtrack.models.heads import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import optional_projection
 from siamtrack.models.siamese import Head, SiameseNet

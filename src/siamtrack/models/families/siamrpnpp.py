@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
 from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight, Width
-from siamtrack.models.heads.rpn import AnchorCoder, Correlation, LevelAggregation, LightRpnHead, RpnHead, anchor_terms
+from siamtrack.models.heads import AnchorCoder, Correlation, LevelAggregation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import level_neck
 from siamtrack.models.siamese import Head, SiameseNet

@@ -20,8 +20,7 @@ from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, nms, xyxy_to_cxcyw
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
 from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
-from siamtrack.models.heads import init_outputs
-from siamtrack.models.heads.rpn import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms
+from siamtrack.models.heads import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms, init_outputs
 from siamtrack.models.losses import (
     Generators,
     Terms,

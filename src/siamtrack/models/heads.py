@@ -1,7 +1,8 @@
-"""The region proposal heads of SiamRPN, SiamRPN++ and SPM: correlation, classification and offsets for each anchor.
+"""What heads of several families share: their layers, and the codes between their maps and boxes.
 
-Then the coder between their maps and boxes, and their loss. Anchors are numbered as the maps' channels are: anchor by
-anchor, each one's cells row by row.
+Anchor-based ones (SiamRPN, SiamRPN++, SPM): correlation, classification and offsets for each anchor, the coder and the
+loss. Anchors are numbered as the maps' channels are: anchor by anchor, each one's cells row by row. Anchor-free ones
+(SiamCAR, SiamBAN) predict the distances from a cell to the four sides of its box: left, top, right, bottom.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.correlation import CorrelationMerge, CorrelationPart, depthwise, up_channel
-from siamtrack.models.heads import init_outputs, separable_tower
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, balanced_cross_entropy, by_part, draw_some
 from siamtrack.models.siamese import Candidates, Head, Maps
 
@@ -28,8 +28,28 @@ LevelAggregation = Literal["weighted", "mean"]
 _MAX_LOG_RATIO = 4.0
 # exp of less is a side of no extent, which the losses of later stages would divide by.
 _MIN_LOG_RATIO = -10.0
+# exp of more than this is a side over 20,000 px: a wild prediction, not a box.
+_MAX_LOG_SIDE = 10.0
 # A negative pair is learned in the cells up to this far from where the other object is.
 _NEGATIVE_REACH = 3
+
+
+def init_outputs(*layers: nn.Conv2d | nn.Linear) -> None:
+    """Begin the last layers of a head near zero, so that an untrained head prefers nothing."""
+    for layer in layers:
+        nn.init.normal_(layer.weight, std=0.01)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def separable_tower(width: int, depth: int) -> nn.Sequential:
+    """`depth` times a depth-wise 3 x 3 and a 1 x 1 convolution, each with BatchNorm and ReLU."""
+    layers: list[nn.Module] = []
+    for _ in range(depth):
+        for kernel, groups in ((3, width), (1, 1)):
+            conv = nn.Conv2d(width, width, kernel, padding=kernel // 2, groups=groups, bias=False)
+            layers += [conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
 
 
 class UpChannelBranch(nn.Module):
@@ -339,3 +359,28 @@ def anchor_terms(
     if batch.others is not None and batch.others_alike is not None:
         given.append(batch.others.masked_fill(~batch.others_alike[..., None], torch.nan))
     return rpn_loss(maps, by_part(targets, rngs, *given), smooth)
+
+
+def decode_sides(maps: Maps) -> Tensor:
+    """`loc` (B, 4, R, R) log distances -> (B, R * R, 4) distances to left, top, right, bottom in crop pixels."""
+    return maps["loc"].float().clamp(max=_MAX_LOG_SIDE).exp().flatten(2).transpose(1, 2)
+
+
+def boxes_of_sides(points: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
+    """(K, 2) points and (B, K, 4) l, t, r, b around them -> centres and sizes, (B, K, 2) each."""
+    centres = points + (sides[..., 2:] - sides[..., :2]) / 2
+    return centres, sides[..., :2] + sides[..., 2:]
+
+
+def sides_of_boxes(points: Tensor, boxes: Tensor) -> Tensor:
+    """(K, 2) points and (B, 4) xyxy -> (B, K, 4) l, t, r, b; below 0 where a point lies outside."""
+    return torch.cat([points[None] - boxes[:, None, :2], boxes[:, None, 2:] - points[None]], -1)
+
+
+def side_iou(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Intersection and union (...) of boxes given as (..., 4) l, t, r, b around the same points."""
+    inter_size = torch.minimum(a[..., :2], b[..., :2]) + torch.minimum(a[..., 2:], b[..., 2:])
+    inter = inter_size.clamp(min=0).prod(-1)
+    area_a = (a[..., :2] + a[..., 2:]).prod(-1)
+    area_b = (b[..., :2] + b[..., 2:]).prod(-1)
+    return inter, area_a + area_b - inter
