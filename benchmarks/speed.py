@@ -9,7 +9,8 @@ from its mp4; the boxes go to a CSV file. With --opencv, OpenCV's trackers run o
 process. With --engine, models run in other engines than torch too: shipped ones, and exported files (.onnx, .xml) by
 their path, of whichever precision they were made in; crop and rank are inside of their `network`. Rounds alternate
 between the subjects, so that a machine that changes its pace slows them all; the table gives the median over all
-frames and rounds, and the total's quartiles.
+frames and rounds, and the total's quartiles. Its title has the machine's own rate at a large float32 matrix product,
+the best of several in each round: cores differ by a factor of three, and times times rates are nearer to each other.
 """
 
 from __future__ import annotations
@@ -112,6 +113,17 @@ def run_ours(engine: TorchEngine, clip: Path, box: tuple[float, ...], frames: in
                 times[part].append(1000 * value)
 
 
+def product_rate(side: int = 1024) -> float:
+    """GFLOP/s of a float32 matrix product, the best of six, on torch's present number of threads."""
+    a = torch.rand(side, side)
+    taken = []
+    for _ in range(6):
+        begun = time.perf_counter()
+        torch.mm(a, a)
+        taken.append(time.perf_counter() - begun)
+    return 2e-9 * side**3 / min(taken)
+
+
 def run_opencv(name: str, clip: Path, box: tuple[float, ...], frames: int, times: Times) -> None:
     """The same for one of OpenCV's trackers; its crop and rank are inside of `network`."""
     tracker = opencv_tracker(name)
@@ -151,7 +163,8 @@ def main() -> None:
     demo = Path(str(resources.files("siamtrack.video"))) / "demo"
     clip = demo / "clip.mp4"
     box = tuple(map(float, (demo / "clip.txt").read_text().splitlines()[0].split(",")))
-    table = Table("subject", "threads", *PARTS, "total 25-75%", "fps", title="median ms a frame")
+    table = Table("subject", "threads", *PARTS, "total 25-75%", "fps")
+    rates: dict[int, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         for threads in options.threads:
             torch.set_num_threads(threads)
@@ -166,6 +179,7 @@ def main() -> None:
                 if (kind != "torch" or not name.endswith(EXPORT_SUFFIXES))
             }
             for turn in range(options.rounds + 1):
+                rates[threads] = max(product_rate(), rates.get(threads, 0.0))
                 for name, engine in engines.items():
                     times = measured.setdefault(name, {part: [] for part in PARTS}) if turn else {p: [] for p in PARTS}
                     count = options.frames if turn else 3  # the first, short round warms up
@@ -183,6 +197,8 @@ def main() -> None:
             for name, times in measured.items():
                 if times["total"]:
                     table.add_row(name, str(threads), *row(times))
+    peak = ", ".join(f"{rate:.0f} GFLOP/s on {threads} thread{'s' * (threads > 1)}" for threads, rate in rates.items())
+    table.title = f"median ms a frame; a float32 matrix product: {peak}"
     Console(width=140).print(table)
 
 
