@@ -3,7 +3,8 @@
     python examples/add_family.py shards clip.mp4 --box 132,170,100,72 --steps 200
 
 For each cell of the response map this one says how likely the target's middle lies there, and how large it is. A
-family that is to be named in presets, by `siamtrack train` and in weights files is one file of the package.
+family that is to be named in presets, by `siamtrack train` and in weights files is one file of this package or of your
+own (docs/extending.md). Needs the extra `train`.
 """
 
 import argparse

@@ -6,6 +6,7 @@ Rows are `frame,x,y,w,h,score,status`, in pixels of the frame; status is trackin
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import siamtrack
@@ -20,26 +21,35 @@ parser.add_argument("--model", default="spm_lite0", help="a shipped model, or a 
 parser.add_argument("--out", type=Path, default=Path("tracked"), help="folder for boxes.csv and tracked.mp4")
 args = parser.parse_args()
 
-box = tuple(float(number) for number in args.box.split(","))
-args.out.mkdir(parents=True, exist_ok=True)
-tracker = siamtrack.load(args.model)
-lost = 0
 
-with (
-    open_source(args.source) as frames,
-    VideoWriter(args.out / "tracked.mp4", frames.size, frames.fps) as video,
-    (args.out / "boxes.csv").open("w") as table,
-):
-    table.write("frame,x,y,w,h,score,status\n")
-    for number, frame in enumerate(frames):  # RGB, uint8, (height, width, 3)
-        if number == 0:
-            tracker.init(frame, box)
-            found, score, status = box, 1.0, "tracking"
-        else:
-            result = tracker.update(frame)
-            found, score, status = result.box, result.score, result.status
-        lost += status == "lost"
-        table.write(f"{number},{','.join(f'{value:.2f}' for value in found)},{score:.3f},{status}\n")
-        video.write(draw(frame, [Mark(found, score, status=status)]))
+def main() -> None:
+    """Track, and write both files."""
+    box = tuple(float(number) for number in args.box.split(","))
+    args.out.mkdir(parents=True, exist_ok=True)
+    tracker = siamtrack.load(args.model)
+    lost = 0
 
-print(f"{number + 1} frames, lost in {lost} of them: {args.out / 'boxes.csv'}, {args.out / 'tracked.mp4'}")
+    with (
+        open_source(args.source) as frames,
+        VideoWriter(args.out / "tracked.mp4", frames.size, frames.fps) as video,
+        (args.out / "boxes.csv").open("w") as table,
+    ):
+        table.write("frame,x,y,w,h,score,status\n")
+        for number, frame in enumerate(frames):  # RGB, uint8, (height, width, 3)
+            if number == 0:
+                tracker.init(frame, box)
+                found, score, status = box, 1.0, "tracking"
+            else:
+                result = tracker.update(frame)
+                found, score, status = result.box, result.score, result.status
+            lost += status == "lost"
+            table.write(f"{number},{','.join(f'{value:.2f}' for value in found)},{score:.3f},{status}\n")
+            video.write(draw(frame, [Mark(found, score, status=status)]))
+
+    print(f"{number + 1} frames, lost in {lost} of them: {args.out / 'boxes.csv'}, {args.out / 'tracked.mp4'}")
+
+
+try:
+    main()
+except siamtrack.SiamtrackError as error:  # one line that says what was expected, what came and what to do
+    sys.exit(str(error))

@@ -94,7 +94,27 @@ def test_what_needs_torch_says_how_to_get_it(
         (tmp_path / "demo" / "clip.mp4").write_bytes(source.read_bytes())
     out = run(sys.executable, hidden, tmp_path, *arguments)
     assert out.returncode == 2, out.stderr
-    assert out.stderr.count("\n") == 1 and "pip install 'siamtrack[torch]'" in out.stderr
+    extra = "train" if arguments[0] == "train" else "torch"  # all that the command needs, not torch alone
+    assert out.stderr.count("\n") == 1 and f"pip install -e '.[{extra}]'" in out.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("siamcar_lite", "unknown model 'siamcar_lite'; did you mean 'siamcar_lite0'?"),
+        ("siamcar_r50", "no weights come with 'siamcar_r50'"),
+        ("tracker.onnx", "unknown model 'tracker.onnx'"),
+        (
+            "mine.safetensors",
+            "needs siamtrack's extra 'export': in a clone of siamtrack, pip install -e '.[export]'",
+        ),
+    ],
+)
+def test_an_export_tells_a_wrong_name_before_what_is_not_installed(
+    model: str, words: str, hidden: dict[str, str], tmp_path: Path
+) -> None:
+    out = run(sys.executable, hidden, tmp_path, "export", model, "--out", "small.onnx")
+    assert out.returncode == 2 and out.stderr.count("\n") == 1 and words in out.stderr
 
 
 def interpreter(version: str) -> str:

@@ -126,12 +126,20 @@ def require(module: str, what: str, package: str, extra: str) -> Any:
         raise missing_package(what, package, extra) from error
 
 
-def missing_torch(what: str, error: ModuleNotFoundError) -> Exception:
+def missing_extra(what: str, extra: str) -> ConfigError:
+    """Return the error for what needs several packages, those of an extra; `what` begins the message: "an export"."""
+    return ConfigError(
+        f"{what} needs siamtrack's extra '{extra}': in a clone of siamtrack, pip install -e '.[{extra}]'"
+    )
+
+
+def missing_torch(what: str, error: ModuleNotFoundError, extra: str = "torch") -> Exception:
     """Return the error for what cannot be done without torch and the packages that come with it.
 
     Args:
         what: what cannot be done, to begin the message: "training".
         error: raised by the import; returned as it is if another package is missing.
+        extra: the one that has all that is needed.
     """
     needed = (error.name or "").partition(".")[0] in ("cv2", "pydantic", "safetensors", "torch")
-    return missing_package(what, "siamtrack[torch]", "torch") if needed else error
+    return missing_extra(what, extra) if needed else error

@@ -120,8 +120,11 @@ def open_engine(
 
         from siamtrack.zoo.networks import open_network
     except ModuleNotFoundError as error:
-        changes = " with other settings than its own" if changed else ", a model that is not exported,"
-        raise missing_torch(f"'{model}'{changes}", error) from None
+        if changed:
+            why = " with other settings than its own"
+        else:
+            why = " in torch" if shipped else ", a model that is not exported,"
+        raise missing_torch(f"'{model}'{why}", error) from None
     if threads:
         torch.set_num_threads(threads)
     return open_network(model, device, preset, settings, torch.bfloat16 if precision == "bfloat16" else torch.float32)

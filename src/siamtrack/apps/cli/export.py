@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from siamtrack.apps.cli.options import PresetName, Settings, parse_settings
-from siamtrack.errors import InputError, missing_package
+from siamtrack.errors import InputError, missing_extra
 from siamtrack.runtime.metadata import Precision
 
 _SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
@@ -53,9 +53,9 @@ def export_command(
         write_whole(out, read_bytes(shipped))  # what an export writes again, byte for byte
         typer.echo(f"{out}: {shipped.stat().st_size / 1e6:.1f} MB")
         return
-    for package in ("torch", "onnx", "onnxscript", *(["openvino"] if format == "openvino" else [])):
-        if find_spec(package) is None:
-            raise missing_package("an export", package, "openvino" if package == "openvino" else "export")
+    _check_model(model)
+    if format == "openvino" and find_spec("openvino") is None:
+        raise missing_extra("--format openvino", "openvino")
     from siamtrack.export import export_model, write_openvino
     from siamtrack.video.reader import open_source
 
@@ -77,9 +77,7 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
     """Write a model's weights, the same exported, and a card into a new folder."""
     if changes or precision != "float32":
         raise InputError("--format hub writes a model as it is: leave out --preset, --set, --precision and --calibrate")
-    for package in ("torch", "onnx", "onnxscript"):
-        if find_spec(package) is None:
-            raise missing_package("an export", package, "export")
+    _check_model(model)
     from siamtrack.export import export_model
     from siamtrack.io import check_writable, read_bytes, write_whole
     from siamtrack.models.weights import read_metadata
@@ -102,3 +100,14 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
         write_whole(out / name, data)
     typer.echo(f"{out}: {', '.join(files)} and README.md")
     typer.echo(f"fill in the card, then: hf upload OWNER/{preset.name} {out}; load it as hf:OWNER/{preset.name}")
+
+
+def _check_model(model: str) -> None:
+    """Raise `ConfigError` or `WeightsError` for no model, and only then for packages that are missing."""
+    from siamtrack.zoo.hub import HUB
+    from siamtrack.zoo.packaged import check_name
+
+    if not model.startswith(HUB) and Path(model).suffix != ".safetensors":
+        check_name(model)
+    if not all(find_spec(package) for package in ("torch", "cv2", "safetensors", "onnx", "onnxscript")):
+        raise missing_extra("an export", "export")

@@ -29,6 +29,7 @@ from siamtrack.errors import InputError, SiamtrackError, missing_torch, printabl
 _UsageError: Any = typer.BadParameter.__base__
 
 _LONGEST = 2000  # characters of a line, of which arguments and files may be a part
+_EXTRAS = {"train": "train", "study": "train", "export": "export"}  # of commands that need more than the extra `torch`
 
 app = typer.Typer(
     name="siamtrack",
@@ -83,7 +84,8 @@ def run() -> None:
         with ends_while_importing():
             code = app(prog_name="siamtrack", standalone_mode=False)
     except ModuleNotFoundError as error:
-        found = missing_torch("this command", error)
+        command = next(iter(sys.argv[1:]), "")
+        found = missing_torch(f"`siamtrack {command}`", error, _EXTRAS.get(command, "torch"))
         if found is error:
             raise
         code = _complain(str(found))

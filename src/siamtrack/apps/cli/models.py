@@ -29,12 +29,12 @@ def models(
         counted: dict[str, dict[str, Any]] = {}
         rows = [_row(name, counted) for name in preset_names()]
     except ModuleNotFoundError as error:
-        note = str(missing_torch("sizes, and the list of all presets,", error))
+        note = str(missing_torch("the list of all presets, with sizes,", error))
         rows = [row for name in preset_names() if (row := _shipped_row(name))]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
     else:
-        _print(rows)
+        _print(rows, counted=not note)
     if note:
         typer.echo(f"siamtrack: {note}", err=True)
 
@@ -84,9 +84,9 @@ def _row(name: str, counted: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _print(rows: list[dict[str, Any]]) -> None:
-    counted = ["params M", "head M", "UP-XCorr M", "DW-XCorr M", "template GMAC", "search GMAC"]
-    table = [["preset", "family", "backbone", *counted, "weights", "published"]]
+def _print(rows: list[dict[str, Any]], counted: bool) -> None:
+    sizes = ["params M", "head M", "UP-XCorr M", "DW-XCorr M", "template GMAC", "search GMAC"] if counted else []
+    table = [["preset", "family", "backbone", *sizes, "weights", "published"]]
     for row in rows:
         first = row["published"][0] if row["published"] else None
         score = f"{first['benchmark']} {first['metric']} {first['value']:g}" if first else ""
@@ -96,8 +96,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
         numbers = ["" if count is None else f"{count / 1e6:.2f}" for count in parameters]
         macs = (row[key] for key in ("macs_template", "macs_search"))
         numbers += ["" if count is None else f"{count / 1e9:.2f}" for count in macs]
-        table.append([row["name"], row["family"], row["backbone"], *numbers, weights, score])
-    print_columns(table, right=range(3, 3 + len(counted)))
+        table.append([row["name"], row["family"], row["backbone"], *(numbers if counted else []), weights, score])
+    print_columns(table, right=range(3, 3 + len(sizes)))
 
 
 def import_command(

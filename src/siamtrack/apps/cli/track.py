@@ -71,13 +71,16 @@ def track(
         list[str] | None,
         typer.Option(
             metavar="X,Y,W,H",
-            help="Left, top, width and height in the first frame; once a target. Without it a page opens to draw them.",
+            help="Left, top, width and height in the first frame; once a target. Without it a page opens to draw them. "
+            "N:X,Y,W,H corrects the target before it in frame N.",
         ),
     ] = None,
     model: Model = DEFAULT_MODEL,
     output: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Write the boxes: .csv, .json, .jsonl, .txt, .xml (CVAT); repeatable."),
+        typer.Option(
+            metavar="FILE", help="Write the boxes: .csv, .json, .jsonl, .txt, .xml (CVAT), .zip (YOLO); repeatable."
+        ),
     ] = None,
     formats: Annotated[
         list[str] | None,
