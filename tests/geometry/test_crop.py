@@ -161,3 +161,12 @@ def test_the_box_of_a_turned_crop_holds_the_turned_object() -> None:
         assert crop.to_crop(box)[0].tolist() == pytest.approx(seen, abs=3)
         with pytest.raises(ValueError, match="turned"):
             region.to_frame(box[:, :2], 300)
+
+
+def test_a_huge_square_needs_no_memory_of_its_own_and_is_cut_as_a_tensor_is() -> None:
+    frame, fill = picture(), torch.tensor([[10.0, 20.0, 30.0]])
+    for side, rounding in ((20_000.0, "pysot"), (20_000.0, "siamfc"), (2e6, "pysot")):
+        region = Region(torch.tensor([[80.0, 60.0]]), torch.tensor([side]))
+        whole = cut(frame, region, 127, fill, rounding=rounding).pixels
+        other = cut(torch.from_numpy(frame).permute(2, 0, 1), region, 127, fill, rounding=rounding).pixels
+        assert float((whole - other).abs().max()) <= 1

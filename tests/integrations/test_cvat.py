@@ -35,7 +35,7 @@ def png(frame: np.ndarray) -> str:
 
 @pytest.fixture(scope="module")
 def engine() -> Any:
-    return open_engine()
+    return open_engine("siamcar_lite0")
 
 
 @pytest.fixture(scope="module")

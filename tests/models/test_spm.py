@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from torch import Tensor
 
 from references import embed
 from siamtrack.config import load_preset
+from siamtrack.errors import ConfigError
 from siamtrack.evaluation.trackers import TimedMatcher
 from siamtrack.geometry.boxes import box_iou, nms
 from siamtrack.models.families.spm import (
@@ -91,6 +95,20 @@ def test_fine_kinds() -> None:
     cells = none.respond(embed(none, patches()[0]), patches()[1])["cls"].shape[-1]
     assert answer(none).scores.shape == (2, 5 * cells**2)
     assert answer(relation).scores.shape == answer(correlation).scores.shape == (2, 9)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"levels": (4, 3)}, r"ascending numbers.*got \(4, 3\)"),
+        ({"fine_levels": (4, 3)}, r"ascending numbers.*got \(4, 3\)"),
+        ({"levels": (3, 4), "width": 0}, "needs a width above 0"),
+        ({"ratios": (100.0,)}, "ratio 100.0 has no extent at a stride of 8 pixels"),
+    ],
+)
+def test_levels_and_anchors_that_do_not_fit_are_told(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build(**given)
 
 
 def test_fields_change_the_graph() -> None:

@@ -119,3 +119,8 @@ def test_trackers_differ_in_more_than_colour() -> None:
 )
 def test_numbers_are_written_for_people(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_one_sequence_says_nothing_about_the_next() -> None:
+    found = paired_bootstrap({"a": 0.6}, {"a": 0.5})
+    assert found.low == found.high == pytest.approx(0.1) and not found.clear

@@ -165,8 +165,11 @@ def test_a_small_study_runs_resumes_and_writes_its_table(tmp_path: Path) -> None
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*/*.json")}
     assert len(before) == 16 and run(*words)[0] == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    with pytest.raises(ConfigError, match="made with other settings"):
+    with pytest.raises(ConfigError, match="made with other preset"):
         run(*words, "--set", "track.window=0.9")
+    (tmp_path / "data").rename(tmp_path / "moved")
+    with pytest.raises(ConfigError, match="made with other data"):
+        run(*words, "--data", tmp_path / "moved")
 
 
 def small_plan(home: Path) -> StudyRun:

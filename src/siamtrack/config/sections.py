@@ -98,6 +98,18 @@ class Track:
     distractor_weight: float = Field(default=0.5, ge=0, le=1)
     memory_rate: float = Field(default=0.01, ge=0, lt=0.5)
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Track:
+        if self.status_lost_below > self.sure_over:
+            raise ValueError(
+                f"status_lost_below is at most sure_over; got {self.status_lost_below:g} and {self.sure_over:g}"
+            )
+        if self.lost_search and self.search_lost_below > self.found_above:
+            raise ValueError(
+                f"search_lost_below is at most found_above; got {self.search_lost_below:g} and {self.found_above:g}"
+            )
+        return self
+
 
 @dataclass(frozen=True, config=STRICT)
 class Jitter:
@@ -342,3 +354,11 @@ class Preset:
     data: Data = Field(default_factory=Data)
     train: Train = Field(default_factory=Train)
     published: tuple[Published, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Preset:
+        if 0 < self.track.lost_search < self.crops.search:
+            raise ValueError(
+                f"track.lost_search is 0 or at least crops.search; got {self.track.lost_search} and {self.crops.search}"
+            )
+        return self

@@ -58,12 +58,13 @@ def nms(boxes: Tensor, scores: Tensor, count: int, overlap: float = 0.5) -> Tens
         overlap: boxes that overlap a chosen one by more are dropped.
 
     Returns:
-        (B, count) indices, best first; filled with the best of the dropped boxes if too few are left.
+        (B, count) indices, best first. If too few are left, dropped boxes follow: those that overlap the fewest of the
+        chosen ones, of these the best.
     """
     pool = min(_POOL, boxes.shape[1])
     top, order = scores.topk(pool, dim=1)
     near = boxes.gather(1, order[..., None].expand(-1, -1, 4))
-    # Dropped boxes keep their order, below all others.
+    # Each chosen box that a box overlaps puts it below all that overlap fewer.
     below = top.amax(1, keepdim=True) - top.amin(1, keepdim=True) + 1
     chosen = []
     for _ in range(count):

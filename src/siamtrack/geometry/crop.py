@@ -170,6 +170,11 @@ def affine(region: Region, size: int) -> npt.NDArray[np.float64]:
     return out
 
 
+_LARGEST_SQUARE = 8192
+"""Side in pixels of the largest square that is laid out whole, padding and all, as published code does; of larger ones
+only the crop's own samples are read, which at such a scale differ by the grey levels at the frame's edge."""
+
+
 def _cut_numpy(frame: np.ndarray, region: Region, size: int, fill: Tensor, rounding: Rounding) -> Tensor:
     """(N, 3, size, size) float32 of a frame (H, W, 3).
 
@@ -186,7 +191,14 @@ def _cut_numpy(frame: np.ndarray, region: Region, size: int, fill: Tensor, round
         corners, sides = _whole_square(region, rounding)
         colours = (fill.floor() if rounding == "pysot" else fill.round()).cpu().numpy().astype(np.uint8)
         height, width = frame.shape[:2]
+        shown = Region(corners + sides[:, None] / 2, sides.float())
         for i, ((left, top), side) in enumerate(zip(corners.tolist(), sides.tolist(), strict=True)):
+            if side > _LARGEST_SQUARE:
+                crops[i] = cv2.warpAffine(
+                    frame, affine(shown, size)[i], (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                    borderMode=cv2.BORDER_CONSTANT, borderValue=colours[i].tolist(),
+                )  # fmt: skip
+                continue
             part = np.empty((side, side, 3), np.uint8)
             part[:] = colours[i]
             x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.correlation import CorrelationMerge, CorrelationPart, depthwise, up_channel
@@ -225,10 +226,17 @@ class AnchorCoder:
     positives: int = 16
     samples: int = 64
 
+    def __post_init__(self) -> None:
+        if bad := [ratio for ratio in self.ratios if not min(self._base(ratio))]:
+            raise ConfigError(f"an anchor of the ratio {bad[0]} has no extent at a stride of {self.stride} pixels")
+
+    def _base(self, ratio: float) -> tuple[int, int]:
+        width = int(math.sqrt(self.stride**2 / ratio))
+        return width, int(width * ratio)
+
     def shapes(self, device: torch.device | None = None) -> Tensor:
         """(A, 2) width and height of the anchors in crop pixels."""
-        widths = [int(math.sqrt(self.stride**2 / ratio)) for ratio in self.ratios]
-        heights = [int(width * ratio) for width, ratio in zip(widths, self.ratios, strict=True)]
+        widths, heights = zip(*(self._base(ratio) for ratio in self.ratios), strict=True)
         scales = (self.scale,) if isinstance(self.scale, int) else self.scale
         sides = [[torch.full((1,), float(side), device=device) for side in line] for line in (widths, heights)]
         base = torch.stack([torch.cat(line) for line in sides], 1)

@@ -211,8 +211,8 @@ class Interval:
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.low > 0 or self.high < 0
+        """Whether the interval leaves out zero; one sequence says nothing about the next."""
+        return self.sequences > 1 and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def find_differences(comparison: Comparison) -> list[Difference]:
     if len(names) > 6:
         pairs = pairs[: len(names) - 1]
     found = [Difference(a, b, paired_bootstrap(values[a], values[b])) for a, b in pairs]
-    return [difference for difference in found if difference.interval.sequences]
+    return [difference for difference in found if difference.interval.sequences > 1]
 
 
 def paired_bootstrap(
@@ -257,7 +257,7 @@ def paired_bootstrap(
     Sequences are drawn with replacement, both trackers' scores of a sequence together, so that what makes a
     sequence hard for both cancels (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
     Values that are not finite are left out with their partner. Without a common sequence all three numbers
-    are nan.
+    are nan; a single one gives an interval of no width, from which nothing is clear.
 
     Args:
         ours: a metric by sequence.

@@ -40,7 +40,7 @@ _PLAIN: dict[str, Any] = {
     "template": Jitter(0.0, 0.0, 0.0),
     "search": Jitter(REACH, 0.0, 0.0),
 } | dict.fromkeys(
-    ("negative", "flip", "colour", "grey", "blur", "noise", "distract", "occlude", "object_part_prob"), 0.0
+    ("negative", "flip", "colour", "grey", "lighting", "blur", "noise", "distract", "occlude", "object_part_prob"), 0.0
 )
 
 _PRESET = """\

@@ -14,7 +14,7 @@ import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import first_names, read_as, write_whole
+from siamtrack.storage import parse_place
 from siamtrack.studies.papers import Row, Scale, Settings, Study
 from siamtrack.tracking.torch_engine import check_device
 from siamtrack.training.log import ReportRow
@@ -188,7 +189,7 @@ def open_rows(
                 found = {suite: _evaluated(plan, own, weights, suite, clips[suite], job.seed, alive) for suite in clips}
             except _Stopped:
                 return False
-            text = json.dumps({"preset": json.loads(preset_to_json(own)), "frames": plan.frames, "metrics": found})
+            text = json.dumps({**_made_with(plan, own), "metrics": found})
             write_whole(_place(plan, name, job.seed) / "result.json", text)
         return True
 
@@ -234,26 +235,38 @@ class _Stopped(BaseException):
 
 @dataclass(frozen=True)
 class _Stored:
-    """A row's `result.json`: the preset and number of frames that it was made with, and its result."""
+    """A row's `result.json`: what it was made with, as `_made_with` has it, and its result."""
 
     preset: dict[str, Any]
     frames: int
+    data: str
+    suites: dict[str, str]
     metrics: Result
+
+
+def _made_with(plan: StudyRun, preset: Preset) -> dict[str, Any]:
+    place = parse_place(plan.data)
+    data = str(place.absolute() if isinstance(place, Path) else place)
+    suites = {suite: str(place.absolute()) for suite, place in plan.suites.items()}
+    return {"preset": json.loads(preset_to_json(preset)), "frames": plan.frames, "data": data, "suites": suites}
 
 
 def _known(plan: StudyRun, name: str, seed: int) -> Result | None:
     """A row's result, if all of the plan's suites are in it.
 
     Raises:
-        ConfigError: it was made with other settings.
+        ConfigError: it was made with other settings, shards or sequences.
         DataError: it is no result.
     """
     path = _place(plan, name, seed) / "result.json"
     if not path.exists():
         return None
     stored = read_as(path, _Stored)
-    if stored.preset != json.loads(preset_to_json(row_preset(plan, name, seed))) or stored.frames != plan.frames:
-        raise ConfigError(f"{path} was made with other settings; give another --out")
+    made, wanted = asdict(stored), _made_with(plan, row_preset(plan, name, seed))
+    # another set of suites is evaluated anew, with the weights that are there
+    wanted["suites"] = stored.suites | {key: wanted["suites"][key] for key in stored.suites.keys() & plan.suites.keys()}
+    if other := [key for key, value in wanted.items() if made[key] != value]:
+        raise ConfigError(f"{path} was made with other {first_names(other)}; give another --out")
     return stored.metrics if plan.suites.keys() <= stored.metrics.keys() else None
 
 

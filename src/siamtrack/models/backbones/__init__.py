@@ -67,9 +67,14 @@ def build_backbone(name: str, levels: tuple[int, ...]) -> Backbone:
         ConfigError: an unknown name (the nearest is offered), or levels that are not ascending within 2..5.
     """
     entry = look_up(_ENTRIES, name, "backbone")
+    check_levels(levels)
+    return entry.build(tuple(levels))
+
+
+def check_levels(levels: tuple[int, ...]) -> None:
+    """Raise `ConfigError` for levels that are not ascending within 2..5."""
     if not levels or list(levels) != sorted({*levels}) or not {*levels} <= {2, 3, 4, 5}:
         raise ConfigError(f"levels are ascending numbers from 2 to 5, such as (3, 4, 5); got {tuple(levels)}")
-    return entry.build(tuple(levels))
 
 
 def normalisation(name: str) -> Normalise:

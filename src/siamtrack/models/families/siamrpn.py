@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
 from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
@@ -52,7 +53,13 @@ class SiamRpn:
     smooth_l1: bool = False
 
     def build(self) -> SiameseNet:
-        """The network with random weights."""
+        """The network with random weights.
+
+        Raises:
+            ConfigError: an unknown backbone, or `correlations` without a `width`.
+        """
+        if self.correlations and not self.width:
+            raise ConfigError("correlations need a width above 0")
         backbone = build_backbone(self.backbone, (self.level,))
         neck = optional_projection(backbone.channels, self.width)
         width, anchors = self.width or backbone.channels[0], self._coder(backbone.stride).count

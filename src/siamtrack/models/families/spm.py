@@ -16,8 +16,9 @@ from pydantic import Field
 from pydantic import dataclasses as pydantic
 from torch import Tensor, nn
 
+from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, nms, xyxy_to_cxcywh
-from siamtrack.models.backbones import build_backbone, normalisation
+from siamtrack.models.backbones import build_backbone, check_levels, normalisation
 from siamtrack.models.correlation import CorrelationPart
 from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
 from siamtrack.models.heads import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms, init_outputs
@@ -126,7 +127,15 @@ class Spm:
     smooth_l1: bool = False
 
     def build(self) -> SpmNet:
-        """The network with random weights."""
+        """The network with random weights.
+
+        Raises:
+            ConfigError: an unknown backbone or level, or several levels without a `width`.
+        """
+        check_levels(self.levels)
+        check_levels(self.fine_levels)
+        if len(self.levels) > 1 and not self.width:
+            raise ConfigError(f"levels {self.levels} are merged, which needs a width above 0")
         fine_levels = () if self.fine == "none" else self.fine_levels
         levels = tuple(sorted({*self.levels, *fine_levels}))
         backbone = build_backbone(self.backbone, levels)
