@@ -4,7 +4,7 @@
 
 For each cell of the response map this one says how likely the target's middle lies there, and how large it is. A
 family that is to be named in presets, by `siamtrack train` and in weights files is one file of this package or of your
-own (docs/extending.md). Needs the extra `train`.
+own (docs/extending.md). Needs the extras `train` and `opencv`.
 """
 
 import argparse

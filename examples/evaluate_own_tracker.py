@@ -4,7 +4,7 @@
 
 `sequences` holds one folder for each sequence: `walk/img/*.jpg` and `walk/groundtruth.txt`, an `x,y,w,h` line a frame.
 Anything with `init(frame, box)` and `update(frame)` is a tracker. The one here looks for the first frame's patch. Needs
-the extra `report`, and OpenCV for this tracker.
+the extras `report` and, for this tracker, `opencv`.
 """
 
 import argparse

@@ -4,7 +4,8 @@
 
 `my_clips` holds videos, `walk.mp4`, or folders of images, `walk/`, each with its boxes beside it: `walk.txt`, one
 `x,y,w,h` line for every frame, `nan,nan,nan,nan` where the object is not seen. A few clips fit a model to a new kind
-of picture only together with general data; alone they are not enough to train one. Needs the extra `train`.
+of picture only together with general data; alone they are not enough to train one. Needs the extras `train` and
+`opencv`.
 """
 
 import argparse

@@ -94,7 +94,8 @@ def test_what_needs_torch_says_how_to_get_it(
         (tmp_path / "demo" / "clip.mp4").write_bytes(source.read_bytes())
     out = run(sys.executable, hidden, tmp_path, *arguments)
     assert out.returncode == 2, out.stderr
-    extra = "train" if arguments[0] == "train" else "torch"  # all that the command needs, not torch alone
+    # what is found missing first, and all that the command needs of it
+    extra = {"train": "train", "eval": "opencv", "tune": "opencv"}.get(arguments[0], "torch")
     assert out.stderr.count("\n") == 1 and f"pip install -e '.[{extra}]'" in out.stderr
 
 

@@ -134,12 +134,17 @@ def missing_extra(what: str, extra: str) -> ConfigError:
 
 
 def missing_torch(what: str, error: ModuleNotFoundError, extra: str = "torch") -> Exception:
-    """Return the error for what cannot be done without torch and the packages that come with it.
+    """Return the error for what cannot be done without torch and the packages that come with it, or without OpenCV.
+
+    No extra but `opencv` brings OpenCV: of its packages, which replace each other's files, one may be there already.
 
     Args:
         what: what cannot be done, to begin the message: "training".
         error: raised by the import; returned as it is if another package is missing.
         extra: the one that has all that is needed.
     """
-    needed = (error.name or "").partition(".")[0] in ("cv2", "pydantic", "safetensors", "torch")
+    package = (error.name or "").partition(".")[0]
+    if package == "cv2":
+        return missing_package(what, "opencv-python-headless", "opencv")
+    needed = package in ("pydantic", "safetensors", "torch")
     return missing_extra(what, extra) if needed else error

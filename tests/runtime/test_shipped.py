@@ -12,6 +12,7 @@ import pytest
 import siamtrack
 from footage import FIRST_BOX, SECOND_BOX, moving_patches
 from siamtrack.presets import preset_names
+from siamtrack.zoo import open_engine
 from siamtrack.zoo.packaged import packaged_export, packaged_weights
 
 SHIPPED = [name for name in preset_names() if packaged_export(name)]
@@ -36,6 +37,17 @@ def test_an_exported_model_follows_as_its_weights_do(name: str, runtime: str) ->
         found, expected = ([result.box for result in results] for results in (ours, torchs))
         np.testing.assert_allclose(found, expected, atol=0.05, err_msg=f"frame {number}")
         assert [result.status for result in ours] == [result.status for result in torchs]
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("size", [(1080, 1920), (2160, 3840)])
+def test_the_mean_colour_of_a_large_frame_is_exact(runtime: str, size: tuple[int, int]) -> None:
+    pytest.importorskip(runtime)
+    engine = open_engine("siamcar_pico", engine=runtime, threads=1)
+    for colour in ((200, 120, 255), (255, 255, 255), (0, 1, 254)):
+        frame = np.full((*size, 3), colour, np.uint8)
+        state = engine.start(frame, [(10, 10, 50, 50)])
+        np.testing.assert_allclose(state.tensors["fill"], [colour], atol=1e-3)
 
 
 def test_a_shipped_model_is_exported_without_torch(tmp_path: Path) -> None:

@@ -124,7 +124,9 @@ def mean_colour(frame: Frame) -> Tensor:
     """(3,) mean colour of a frame, 0..255: what a crop shows outside of it."""
     if isinstance(frame, np.ndarray):
         return torch.tensor(cv2.mean(frame)[:3], dtype=torch.float32)
-    return frame.float().mean((1, 2))
+    # Runtimes add float32 numbers one by one, and a sum over all pixels of a large frame loses what is added last: rows
+    # first. The clamp between keeps OpenVINO from joining the two means.
+    return frame.float().mean(2).clamp(0, 255).mean(1).clamp(0, 255)
 
 
 def cut(

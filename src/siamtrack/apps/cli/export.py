@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from siamtrack.apps.cli.options import PresetName, Settings, parse_settings
-from siamtrack.errors import InputError, missing_extra
+from siamtrack.errors import InputError, missing_extra, require
 from siamtrack.runtime.metadata import Precision
 
 _SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
@@ -109,5 +109,6 @@ def _check_model(model: str) -> None:
 
     if not model.startswith(HUB) and Path(model).suffix != ".safetensors":
         check_name(model)
-    if not all(find_spec(package) for package in ("torch", "cv2", "safetensors", "onnx", "onnxscript")):
+    if not all(find_spec(package) for package in ("torch", "safetensors", "onnx", "onnxscript")):
         raise missing_extra("an export", "export")
+    require("cv2", "an export", "opencv-python-headless", "opencv")
