@@ -221,6 +221,9 @@ def test_spatial_robustness_shifts_as_otb_does() -> None:
     for kind, wanted in expected.items():
         np.testing.assert_allclose(shifted_box(box, kind, size), wanted, err_msg=kind)
     np.testing.assert_allclose(shifted_box((1, 1, 15, 25), "left", size), (1, 1, 15, 25))  # cut to the image
+    for kind in expected:  # of a box in the last pixel, one is left
+        x, y, w, h = shifted_box((320, 240, 1, 1), kind, size)
+        assert min(w, h) >= 1 and x + w <= 321 and y + h <= 241
     assert len(SpatialRobustness().keys(sequence(3))) == 12
 
 

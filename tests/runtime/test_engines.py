@@ -19,6 +19,7 @@ from siamtrack.errors import ConfigError, InputError, SiamtrackError, WeightsErr
 from siamtrack.runtime.metadata import read_exported
 from siamtrack.runtime.sessions import open_exported
 from siamtrack.tracking.tracker import MultiTracker, results
+from siamtrack.zoo.packaged import packaged_export
 
 FRAME = np.zeros((60, 80, 3), np.uint8)
 BOXES = [(10.0, 12.0, 20.0, 16.0), (40.0, 8.0, 9.0, 11.0), (1.0, 2.0, 5.0, 6.0)]
@@ -182,6 +183,9 @@ def test_a_graph_that_is_damaged_is_told_by_the_runtime(tmp_path: Path) -> None:
 
 
 def test_engines_that_cannot_run_a_model_say_what_to_do(tmp_path: Path) -> None:
+    shipped = packaged_export("siamcar_pico")
+    with pytest.raises(ConfigError, match="unknown engine 'tensorrt'"):
+        open_exported(str(shipped), "tensorrt")
     path = made_export(tmp_path / "mover.onnx", note())
     wrong: list[tuple[dict[str, Any], str]] = [
         ({"engine": "onnx"}, "unknown engine 'onnx'; did you mean 'onnxruntime'"),

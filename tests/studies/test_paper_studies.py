@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,14 @@ def test_figures_are_drawn_from_any_model(kind: str, model: str, clips: Path, tm
         "study", "figure", kind, "--model", model, "--clips", clips, "--out", tmp_path / "f.png", "--frames", 2
     )
     assert code == 0 and (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_frames_without_the_target_are_left_out(clips: Path, tmp_path: Path) -> None:
+    (clip,) = find_clips(clips, 5)
+    truth = clip.truth.copy()
+    truth[2] = 0
+    engine = open_network("siamcar_pico")
+    assert len(list(look(engine.net, engine.preset, replace(clip, truth=truth), 10))) == 2  # frames 1 and 4
 
 
 def test_what_figures_show(clips: Path) -> None:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Preset, Track
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy
 from siamtrack.models.families import SiamFc
 from siamtrack.models.siamese import Candidates, Template
-from siamtrack.tracking.distractors import Memory, recall, remember
+from siamtrack.tracking.distractors import Memory, _updated, recall, remember
 from siamtrack.tracking.distractors import _updated as updated
 from siamtrack.tracking.state import TrackState, search_sides, start, step
 
@@ -113,6 +113,24 @@ def test_targets_remember_apart() -> None:
     assert torch.allclose(both.boxes, torch.cat([s.boxes for s in alone]), atol=1e-3)
     assert both.memory is not None and all(s.memory is not None for s in alone)
     assert torch.allclose(both.memory.rivals, torch.cat([s.memory.rivals for s in alone if s.memory]), atol=1e-4)
+
+
+def test_a_frame_with_nan_leaves_the_memory_as_it_was() -> None:
+    template = (torch.rand(2, 12),)
+    memory, bad = remember(template, 0.01), torch.rand(2, 3, 12)
+    bad[0] = torch.nan
+    winner = torch.zeros(2, 1, dtype=torch.long)
+    after = _updated(memory, bad, winner, torch.ones(2, 3, dtype=torch.bool), 0.01)
+    assert torch.equal(after.target[0], memory.target[0]) and torch.equal(after.rivals[0], memory.rivals[0])
+    assert after.target_weight[0] == memory.target_weight[0] < after.target_weight[1]
+    assert bool(torch.isfinite(recall(after, torch.rand(2, 3, 12), 0.5)).all())
+
+
+def test_a_first_frame_with_nan_is_refused() -> None:
+    frame = torch.full((3, 200, 300), 90.0)
+    frame[0, 5, 5] = torch.nan
+    with pytest.raises(InputError, match="nan or inf"):
+        start(Blobs(), PRESET, frame, (88, 108, 24, 24))
 
 
 def test_a_memory_needs_candidates_with_sizes() -> None:

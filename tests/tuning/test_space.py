@@ -88,6 +88,8 @@ def test_only_a_blend_of_two_branches_has_its_weight_tuned() -> None:
     both, alone = Preset("b", model=SaSiam()), Preset("a", model=SaSiam(branches="semantic"))
     assert "model.appearance_weight" in tunable_keys(both)
     assert "model.appearance_weight" not in tunable_keys(alone)
+    # without sizes there is nothing that the penalty could compare
+    assert "track.window" in tunable_keys(alone) and "track.penalty" not in tunable_keys(alone)
     assert default_grid(both) == {"model.appearance_weight": [0.1, 0.3, 0.5, 0.7, 0.9]}
     weighed = make_space(both, default_grid(both)).resolve((0.7,))
     assert isinstance(weighed.model, SaSiam) and weighed.model.appearance_weight == 0.7

@@ -74,6 +74,13 @@ def test_both_searches_find_the_best_of_two_keys(tmp_path: Path, kind: str) -> N
     assert len(found.table) == (20 if kind == "grid" else 8)
 
 
+def test_a_search_tells_of_its_own_settings_alone(tmp_path: Path) -> None:
+    grid = {"track.window": WINDOWS, "track.penalty": [0.0, 0.1, 0.2, 0.3]}
+    found = sequences(tmp_path / "data", SAME)
+    run(tmp_path, found, plan(grid, kind="grid"))
+    assert len(run(tmp_path, found, plan(grid, kind="coordinate")).table) == 8
+
+
 @pytest.mark.parametrize("kind", ["grid", "coordinate"])
 def test_a_stopped_tuning_goes_on_where_it_was(tmp_path: Path, kind: str) -> None:
     grid = {"track.window": WINDOWS, "track.penalty": [0.0, 0.1]}

@@ -34,8 +34,8 @@ class TimedRun:
         run: what the tracker reported, in continuous pixels, a row a frame.
         seconds: (N,) of the tracker's call for each row, without reading the frame; 0 where it was not
             called.
-        network: seconds in the network alone, nan if the tracker does not tell; the session knows.
-        reading: seconds of reading and decoding frames; the session knows.
+        network: seconds in the network alone, nan if the tracker does not tell; the session knows, as the next.
+        reading: seconds of reading and decoding frames. Neither has the first call, which starts the tracker.
     """
 
     run: Predictions
@@ -204,7 +204,8 @@ def shifted_box(box: tuple[float, float, float, float], kind: str, size: tuple[i
         else:
             bottom = _half_up(bottom + _SHARE * h)
         w, h = right - x + 1, bottom - y + 1
-    x, y = max(x, 1.0), max(y, 1.0)
+    # A shift of a box at the edge may carry it out of the image altogether; its last row or column is then left.
+    x, y = min(max(x, 1.0), size[0]), min(max(y, 1.0), size[1])
     w, h = min(w, size[0] - x + 1), min(h, size[1] - y + 1)
     return np.array([x, y, w, h])
 

@@ -60,7 +60,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one run took: `seconds` (N,) a frame, `network` of them in all, and `reading` besides."""
+    """How long one run took: `seconds` (N,) a frame, `network` of all but the first, and `reading` besides."""
 
     seconds: FloatArray
     network: float

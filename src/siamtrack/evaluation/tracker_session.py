@@ -92,7 +92,7 @@ class Session:
         beat: called after every frame, so that a watcher can tell work from a hang.
 
     Attributes:
-        reading: seconds spent on reading frames.
+        reading: seconds spent on reading frames, but for the first one, in which the tracker is started.
         seconds: what the last call took, without reading.
     """
 
@@ -102,6 +102,7 @@ class Session:
         self.seconds = 0.0
         self._beat = beat or (lambda: None)
         self._network = self._network_total()
+        self._begun = False
         self._updates = 0
 
     def _network_total(self) -> float:
@@ -110,7 +111,7 @@ class Session:
 
     @property
     def network(self) -> float:
-        """Seconds in the network since this session began; nan if unknown."""
+        """Seconds in the network since the tracker was first started; nan if unknown."""
         return self._network_total() - self._network
 
     def _read(self, frames: FrameList, index: int) -> Image:
@@ -125,6 +126,8 @@ class Session:
         self._updates = 0
         self.tracker.init(frame, box)
         self.seconds = time.perf_counter() - began
+        if not self._begun:
+            self._begun, self.reading, self._network = True, 0.0, self._network_total()
         self._beat()
 
     def update(self, frames: FrameList, index: int) -> Prediction:

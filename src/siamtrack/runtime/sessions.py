@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from siamtrack.errors import ConfigError, WeightsError
+from siamtrack.errors import ConfigError, WeightsError, look_up
 from siamtrack.runtime.engine import (
     Arrays,
     GraphEngine,
@@ -47,9 +47,10 @@ def open_exported(
         if exported.precision == "bfloat16":
             able.sort(key="openvino".__ne__)
         runtime = able[0] if able else "openvino" if exported.path.suffix == ".xml" else "onnxruntime"
+    opened = look_up({"onnxruntime": _open_onnxruntime, "openvino": _open_openvino}, runtime, "engine")
     if not _reads(runtime, exported.path, "cpu"):
         raise ConfigError(f"{runtime} reads .onnx files; got {exported.path}: give engine 'openvino'")
-    return (_open_openvino if runtime == "openvino" else _open_onnxruntime)(exported, device, threads)
+    return opened(exported, device, threads)
 
 
 def _reads(runtime: str, path: Path, device: str) -> bool:

@@ -93,8 +93,9 @@ class Bias:
         steps: of training.
         crops: number of test crops.
         heat: (R, R) mean response, each crop's scaled to a sum of 1.
-        middle: mean response within 16 px of the middle over that within 64 px, where the targets lie
-            uniformly; 1 is without bias.
+        middle: mean response within 16 px of the middle over that of the map's cells within 64 px. The study's own
+            map reaches 44 px: with targets up to 64 px away, a network without bias that answers in the cell nearest
+            to each has less than 1 here (0.47), as cells at the edge answer for the targets beyond them.
         hits: share of targets whose centre is found to 16 px, by how far they lie from the middle: up to 16,
             to 32 and to 64 px (the larger of x and y).
         success: area under the success curve of tracking without a cosine window, or None.

@@ -78,7 +78,7 @@ def look(net: SiameseNet, preset: Preset, clip: VideoSequence, count: int, devic
     fill = mean_colour(first)[None]
     start = View.around(first, corners[:1], preset.crops, preset.crops.template_side, fill, device)
     template, sizes = start.pixels(), start.sizes_of(corners[:1])
-    known = [n for n in range(1, len(clip)) if bool(torch.isfinite(corners[n - 1 : n + 1]).all())]
+    known = [n for n in range(1, len(clip)) if not (clip.absent(n) or clip.absent(n - 1))]
     for place in np.linspace(0, len(known) - 1, min(count, len(known))).round().astype(int).tolist():
         number = known[place]
         before = corners[number - 1 : number]

@@ -105,16 +105,22 @@ def _features(template: Template) -> Tensor:
 
 
 def _updated(memory: Memory, seen: Tensor, winner: Tensor, rivals: Tensor, rate: float) -> Memory:
-    """Add (N, K, D) features: the `winner`'s (N, 1) to the target's, those of the mask (N, K) to the rivals'."""
+    """Add (N, K, D) features: the `winner`'s (N, 1) to the target's, those of the mask (N, K) to the rivals'.
+
+    Features that are not finite, as those of a frame with nan, are left out.
+    """
+    finite = torch.isfinite(seen).all(2)
+    seen, rivals = torch.where(finite[..., None], seen, torch.zeros_like(seen)), rivals & finite
     frames = memory.frames + 1
     ratio = rate / (1 - rate)
     # Sum of the powers 0 .. t - 1 of the ratio: the weight of frame t.
     beta = (1 - ratio**frames) / (1 - ratio)
+    weight = beta * finite.gather(1, winner)[:, 0]
     own = seen.gather(1, winner[..., None].expand(-1, -1, seen.shape[-1]))[:, 0]
     others = (seen * rivals[..., None]).sum(1)
     return Memory(
-        memory.target + beta[:, None] * own,
-        memory.target_weight + beta,
+        memory.target + weight[:, None] * own,
+        memory.target_weight + weight,
         memory.rivals + beta[:, None] * others,
         memory.rival_weight + beta * rivals.sum(1),
         frames,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Preset, Track
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.crop import mean_colour
 from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, frame_size
@@ -91,12 +91,14 @@ def start(net: Matcher, preset: Preset, frame: Frame, boxes: Boxes, device: torc
         device: where the network lies.
 
     Raises:
-        InputError: a box or frame that cannot be used.
+        InputError: a box or frame that cannot be used; a frame of floats that are not finite, too.
         ConfigError: the preset wants distractors re-ranked, which its way of selecting cannot do.
     """
     track = preset.track
     if track.rerank and (isinstance(preset.model, SearchPyramid) or track.select == "upsampled"):
         raise ConfigError("track.rerank works neither with track.select 'upsampled' nor with model.scales; set it to 0")
+    if isinstance(frame, Tensor) and frame.is_floating_point() and not bool(frame.isfinite().all()):
+        raise InputError("the first frame holds nan or inf; expected grey levels of 0 to 255")
     with torch.inference_mode():
         return begin(net, preset, frame, as_boxes(boxes, frame_size(frame)), device)
 

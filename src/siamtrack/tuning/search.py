@@ -92,10 +92,21 @@ class Space:
         return tuple(map(nearest, self.axes, self.default))
 
 
+# What only candidates with sizes are ranked by (`tracking.select.pyramid`).
+_OF_SIZES = frozenset(
+    f"track.{name}"
+    for name in (
+        "penalty", "select", "averaged", "published_rate", "rerank", "distractor_over", "distractor_weight",
+        "memory_rate",
+    )
+)  # fmt: skip
+
+
 def tunable_keys(preset: Preset) -> list[str]:
     """The dotted keys that can be tuned without training again."""
     keys = [f"track.{field.name}" for field in fields(Track)]
     if isinstance(preset.model, SearchPyramid):
+        keys = [key for key in keys if key not in _OF_SIZES]
         keys += [f"model.{field.name}" for field in fields(SearchPyramid)]
     blends = isinstance(preset.model, SaSiam) and preset.model.branches == "both"
     return [*keys, _APPEARANCE] if blends else keys

@@ -187,6 +187,7 @@ class _Known:
         self._ledger = ledger
         self._digests = {s.name: sequence_digest(s) for s in sequences}
         self.names = sorted(self._digests)
+        self.tried: set[Setting] = set()
 
     def score(self, setting: Setting, name: str) -> float | None:
         """The score of a setting on a sequence; None where it is not known yet."""
@@ -197,10 +198,13 @@ class _Known:
         self._ledger.add(self._space.changes(setting), name, self._digests[name], score)
 
     def scores(self, names: Sequence[str], setting: Setting) -> FloatArray | None:
-        """The (n,) scores of a setting on these sequences; None while one is missing."""
+        """The (n,) scores of a setting on these sequences, which is `tried` then; None while one is missing."""
         found = [self.score(setting, name) for name in names]
         known = [score for score in found if score is not None]
-        return np.array(known) if len(known) == len(names) else None
+        if len(known) < len(names):
+            return None
+        self.tried.add(setting)
+        return np.array(known)
 
 
 def _jobs(
@@ -223,7 +227,8 @@ def _jobs(
 
 def _result(plan: TuningPlan, known: _Known, folds: list[list[str]], outcomes: list[Outcome]) -> Tuning:
     space = plan.space
-    wanted = dict.fromkeys([space.default, *space.settings()])
+    # not what another search has left in the ledger
+    wanted = dict.fromkeys([space.default, *(setting for setting in space.settings() if setting in known.tried)])
     table = {setting: scores for setting in wanted if (scores := known.scores(known.names, setting)) is not None}
     *others, whole = (outcome.choice for outcome in outcomes)
     assert whole is not None  # nothing was missing
