@@ -88,7 +88,7 @@ def test_stored_presets_are_read_strictly() -> None:
         preset_from_json("{")
     with pytest.raises(ConfigError):
         preset_from_json("[1]")
-    with pytest.raises(ConfigError, match="is not JSON"):
+    with pytest.raises(ConfigError, match="stored preset: expected JSON: nested too deep"):
         preset_from_json("[" * 99999)
     long = json.dumps({"name": "mine", "crops": ["x"] * 999})
     with pytest.raises(ConfigError, match="crops") as caught:

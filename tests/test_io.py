@@ -17,8 +17,10 @@ from siamtrack.io import (
     append_line,
     image_size,
     parse_json,
+    parse_toml,
     read_as,
     read_bytes,
+    read_lines,
     sweep_drafts,
     whole_file,
     write_whole,
@@ -171,3 +173,65 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path) -> None:
         stream.truncate(30 << 30)
     with pytest.raises(DataError, match="32212254720 bytes; expected at most"):
         read_bytes(tmp_path / "large")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a" + ".a" * 17 + " = 1",
+        "[" + "a." * 17 + "a]",
+        "x = {" + '"a" . ' * 17 + "a = 1}",
+        "x = [{" + "'a'\t.\ta." * 9 + "a=1}]",
+    ],
+)
+def test_keys_of_toml_have_few_dots(text: str) -> None:
+    with pytest.raises(DataError, match=r"^a file: a key with more than 16 dots"):
+        parse_toml(text, "a file")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a.a.a.a.a.a.a.a = 1", {"a": {"a": {"a": {"a": {"a": {"a": {"a": {"a": 1}}}}}}}}),
+        ("# " + "." * 99 + "\na = 1", {"a": 1}),
+        ("a = '" + "." * 99 + "' # " + "." * 99, {"a": "." * 99}),
+        ('a = "' + '\\".' * 20 + '"', {"a": '".' * 20}),
+        ('a = """\n' + 'x."#\n' * 20 + '"""', {"a": 'x."#\n' * 20}),
+        ("a = '''" + "'.\\" * 20 + "'''", {"a": "'.\\" * 20}),
+        ("a = [" + "0.5, " * 40 + "]", {"a": [0.5] * 40}),
+    ],
+)
+def test_dots_in_texts_remarks_and_lists_are_no_dots_of_keys(text: str, value: object) -> None:
+    assert parse_toml(text.encode(), "a file") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"\xff", "not a text file in UTF-8"),
+        (b"a = ", "not valid TOML: Invalid value"),
+        (b"a = " + b"[" * 100_000, "not valid TOML: nested too deep"),
+        (b"a = " + b"9" * 5000, "not valid TOML: "),
+        (b"#" * (1 << 20) + b"#", "1048577 bytes of TOML; expected at most 1048576"),
+    ],
+)
+def test_what_is_no_toml_is_one_line(text: bytes, words: str) -> None:
+    with pytest.raises(DataError, match=f"^a file: {words}"):
+        parse_toml(text, "a file")
+
+
+@pytest.mark.parametrize("inner", [b"[],", b"{},", b"0,", b"[[0,0]],"])
+def test_json_whose_values_would_fill_the_memory_is_not_read(inner: bytes) -> None:
+    size = 160 << 20
+    text = b'{"a":[' + inner * (size // len(inner) - 10)
+    with pytest.raises(DataError, match=r"its values would take .* MB of memory"):
+        parse_json(text, "a file", size)
+
+
+def test_lines_are_read_one_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"\n\none\r\n\n two\n" + b"\n" * 9 + b"half")
+    assert list(read_lines(path)) == [b"one", b"two", b"half"]
+    path.write_bytes(b"one\n" + b"x" * 99)
+    with pytest.raises(DataError, match="expected lines of at most 50 bytes"):
+        list(read_lines(path, 50))

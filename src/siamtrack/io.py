@@ -13,6 +13,7 @@ import re
 import secrets
 import stat
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
@@ -32,9 +33,15 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpeg", ".mp
 MOST_PIXELS = 1 << 27
 """Of a picture, as 16384x8192: some files say of sizes what they like, and decoded a pixel has three bytes."""
 
+DEEPEST_KEY = 16
+"""Dots in a key as `train.lr`, of which presets have two: for each one, TOML's reader goes through all before it."""
+
 _LONGEST_NAME = 160
 _LARGEST = 2 << 30  # bytes that are read at once
 _LARGEST_JSON = 32 << 20  # bytes; in memory it may have twenty times as many
+_LARGEST_TOML = 1 << 20
+_MOST_MEMORY = 3 << 30  # bytes that the values of a JSON file may take
+_LONGEST_LINE = 1 << 20  # bytes of a line of a log
 _JSON_KINDS = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
 
 
@@ -234,6 +241,13 @@ def append_line(path: Path, line: str, *, sync: bool = False) -> None:
         raise DataError(f"cannot write {path}: {reason(error)}") from None
 
 
+def parse_number(text: str) -> float:
+    """Return the number that a text holds; raises ValueError for what only Python reads as one: 1_000, other digits."""
+    if "_" in text or not text.isascii():
+        raise ValueError(f"expected a number, got {text[:40]!r}")
+    return float(text)
+
+
 def parse_json(data: bytes | str, where: str, largest: int = _LARGEST_JSON) -> dict[str, Any]:
     """Return the JSON object that a text of at most `largest` bytes holds; `where` names it in messages.
 
@@ -242,13 +256,72 @@ def parse_json(data: bytes | str, where: str, largest: int = _LARGEST_JSON) -> d
     """
     if len(data) > largest:
         raise DataError(f"{where}: {len(data)} bytes of JSON; expected at most {largest}")
+    text = data.encode(errors="surrogatepass") if isinstance(data, str) else data
+    if (memory := _json_memory(text)) > _MOST_MEMORY:
+        raise DataError(f"{where}: its values would take {memory >> 20} MB of memory; at most {_MOST_MEMORY >> 20}")
     try:
-        found = json.loads(data)
+        found = json.loads(text)
     except (ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"{where}: expected JSON: {reason(error)}") from None
     if not isinstance(found, dict):
         raise DataError(f"{where}: expected a JSON object, got {_JSON_KINDS.get(type(found), 'null')}")
     return found
+
+
+def _json_memory(text: bytes) -> int:
+    """The bytes that a JSON text and its values take in memory: an estimate, by what separates them."""
+    values = 40 * text.count(b",") + 72 * text.count(b"[") + 232 * text.count(b"{")
+    return values + len(text) * (2 if text.isascii() else 6)  # one wide character makes all of a text wide
+
+
+_TOML_TEXT = re.compile(
+    r"""\"{3}(?:\\.|[^\\])*?(?:\"{3}|\\?\Z)|'{3}.*?(?:'{3}|\Z)|"(?:\\.|[^"\\\n])*+"?|'[^'\n]*+'?|\#[^\n]*+""", re.DOTALL
+)
+_TOML_KEY = re.compile(r"[\w.\- \t]++")
+
+
+def parse_toml(data: bytes | str, where: str) -> dict[str, Any]:
+    """Return the table that a TOML text of at most 1 MiB holds; `where` names it in messages.
+
+    Raises:
+        DataError: no TOML in UTF-8, too long, or keys of more parts than can be read in reasonable time.
+    """
+    if len(data) > _LARGEST_TOML:
+        raise DataError(f"{where}: {len(data)} bytes of TOML; expected at most {_LARGEST_TOML}")
+    try:
+        text = data.decode() if isinstance(data, bytes) else data
+    except UnicodeDecodeError:
+        raise DataError(f"{where}: not a text file in UTF-8") from None
+    bare = _TOML_TEXT.sub(lambda found: "" if found[0].startswith("#") else "x", text)
+    if any(key[0].count(".") > DEEPEST_KEY for key in _TOML_KEY.finditer(bare)):
+        raise DataError(f"{where}: a key with more than {DEEPEST_KEY} dots; expected as few as in train.lr")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError, MemoryError) as error:  # ValueError: also numbers with thousands of digits
+        raise DataError(f"{where}: not valid TOML: {first_names([reason(error)])}") from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the table that a TOML file holds; raises `DataError` as `read_bytes` and `parse_toml`."""
+    return parse_toml(read_bytes(path, _LARGEST_TOML), str(path))
+
+
+def read_lines(path: Path, longest: int = _LONGEST_LINE) -> Iterator[bytes]:
+    """Yield the lines of a file that are not empty, without their ends; the file is never held whole.
+
+    Raises:
+        DataError: it cannot be read, or a line has more than `longest` bytes.
+    """
+    check_regular(path)
+    try:
+        with path.open("rb") as file:
+            while line := file.readline(longest + 1):
+                if len(line) > longest:
+                    raise DataError(f"{path}: expected lines of at most {longest} bytes")
+                if line := line.strip():
+                    yield line
+    except OSError as error:
+        raise DataError(f"{path}: {reason(error)}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

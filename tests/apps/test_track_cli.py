@@ -533,6 +533,6 @@ def test_boxes_belong_to_the_target_before_them() -> None:
 
 
 def test_box_text_with_other_letters_is_refused() -> None:
-    for text in ("1;2;3;4", "1,2,3,4px", "(1,2,3,4)", ",,,"):
+    for text in ("1;2;3;4", "1,2,3,4px", "(1,2,3,4)", ",,,", "1_0,2,3,4", "١,2,3,4"):
         with pytest.raises(InputError):
             parse_box(text)

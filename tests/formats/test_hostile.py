@@ -237,6 +237,10 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
         read_truths(tmp_path, "otb")
     with pytest.raises(DataError):
         read_truths(tmp_path / "Car1.txt", "otb")
+    (tmp_path / "one").mkdir()
+    os.mkfifo(tmp_path / "one" / "groundtruth.txt")
+    with pytest.raises(DataError, match=r"groundtruth.txt: expected a file; it is a pipe"):
+        read_truths(tmp_path, "folder")
 
 
 def test_a_youtubebb_table_with_anything_in_it(tmp_path: Path) -> None:

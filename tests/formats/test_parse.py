@@ -39,6 +39,9 @@ def test_odd_but_readable_text() -> None:
         (b"1,2,3,4\n\n1,2,3,4\n", "results of cat: line 2 is blank"),
         (b"1,2,3,4\n1,2,3.4.5,4\n", "results of cat: line 2: expected numbers, got '3.4.5'"),
         (b"\x00\x01\x02\x80", "results of cat"),
+        (b"1,2,3,4\n1,2," + b"9" * 5000 + b",4\n", r"line 2: the number '9{20}\.\.' is too large"),
+        (b"1,2,3,4\n1,-1e999,3,4\n", r"line 2: the number '-1e999\.\.' is too large"),
+        (b"1_0,2,3,4\n", "line 1: expected numbers, got '1_0'"),
         (b"1,2,3,4\nm1,2,3,4,5,6\n", "results of cat: line 2 is a mask; expected boxes or polygons"),
     ],
 )

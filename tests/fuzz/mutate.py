@@ -169,7 +169,7 @@ def _bytes(data: bytes, draw: Draw) -> bytes:
 def _text(data: bytes, draw: Draw) -> bytes:
     if len(data) > 1 << 20:
         return _bytes(data, draw)
-    kind = draw.randrange(10)
+    kind = draw.randrange(11)
     ends = [i for i, byte in enumerate(data) if byte in b'",:<>\n =[]\t'] or [0]
     if kind < 4:  # a number, name or text becomes something else
         start = draw.choice(ends)
@@ -193,7 +193,19 @@ def _text(data: bytes, draw: Draw) -> bytes:
         rows = data.splitlines(keepends=True)
         draw.shuffle(rows)
         return b"".join(rows)
+    if kind == 9:
+        at, row = draw.choice([0, len(data), draw.randrange(len(data) + 1)]), data[: data.find(b"\n") + 1]
+        return draw.choice([data[:at] + _long(draw, row) + data[at:], _long(draw, row)])
     return _bytes(data, draw)
+
+
+def _long(draw: Draw, row: bytes) -> bytes:
+    """One sign, or a few, many times over: what a reader goes through again from each place costs the square of it."""
+    signs = [b"\n", b"\n", b"\n", b" ", b"\t", b"\r", b",", b".", b"-", b"0", b"9", b"a", b"[", b"(", b'"', b"'", b"\\", b"#",
+             b"a.", b"1 ", b"1,", b"\r\n", b" \n", b"[\n", b":\n", b"=\n", b"- \n", b"{}", b"<a>", b"&a;", b"\xf0\x9f\x98\x80", row,
+             row.partition(b"=")[0].partition(b":")[0], row.rstrip(), row.rstrip() + b"[\n"]  # fmt: skip
+    sign = draw.choice(signs) or b"\n"
+    return sign * (draw.choice([1000, 200_000, 200_000, 2_000_000]) // len(sign))
 
 
 def _node(value: Any, draw: Draw) -> Any:
@@ -228,6 +240,9 @@ def _json(data: bytes, draw: Draw) -> bytes:
     text = json.dumps(changed)
     if draw.random() < 0.03:
         text = '{"a":' * 50_000 + text
+    elif draw.random() < 0.03:
+        inner = draw.choice(["[]", "{}", "0", "[0,0,0,0]", '"\U0001f600"', '{"a":0}', " "])
+        text = f'{{"a": [{",".join([inner] * draw.choice([1000, 1_000_000]))}], "b": {text}}}'
     return text.encode()
 
 
@@ -257,6 +272,9 @@ def _toml(data: bytes, draw: Draw) -> bytes:
         rows[at] = rows[at].replace(
             key.strip(), draw.choice(["x", "steps", "family", "a.b", '"\\u0000"', "extends"]), 1
         )
+    elif kind < 0.9:
+        deep = ".a" * draw.choice([3, 20, 500, 20_000, 60_000])
+        rows.insert(draw.choice([0, len(rows)]), draw.choice([f"a{deep} = 1", f"[a{deep}]", f"a = {{a{deep} = 1}}"]))
     elif kind < 0.95:
         rows.insert(0, draw.choice(['extends = "siamfc"', 'extends = "tiny.toml"', "extends = 3", 'name = "../../x"']))
     else:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from siamtrack.apps.cli.main import app
 from siamtrack.apps.cli.options import parse_settings
 from siamtrack.config import Preset, load_preset
-from siamtrack.errors import ConfigError, DataError
+from siamtrack.errors import ConfigError, DataError, InputError
 from siamtrack.models.families.spm import Spm
 from siamtrack.studies.figures import attention_weights, candidate_recall, candidates, channel_responses, look
 from siamtrack.studies.papers import STUDIES, find_study
@@ -171,6 +171,23 @@ def test_a_small_study_runs_resumes_and_writes_its_table(tmp_path: Path) -> None
     (tmp_path / "data").rename(tmp_path / "moved")
     with pytest.raises(ConfigError, match="made with other data"):
         run(*words, "--data", tmp_path / "moved")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--suites", "folder=a,folder=b"], "--suites names 'folder' twice, a and b"),
+        (["--suites", "folder=a", "--suites", "folder=b"], "--suites names 'folder' twice, a and b"),
+        (["--suites", "folder=a", "--out", "OUT/file"], "file' is a file"),
+        (["--suites", "folder=a", "--out", "OUT/file/deep"], "file' is a file"),
+    ],
+)
+def test_what_a_study_cannot_do_is_told_before_anything_is_read(words: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = [word.replace("OUT", str(tmp_path)) for word in words]
+    with pytest.raises(InputError, match=message):
+        run("study", "siamcar-figure3", "--data", "nowhere", "--out", tmp_path / "out", *words)
+    assert not (tmp_path / "out").exists()
 
 
 def small_plan(home: Path) -> StudyRun:

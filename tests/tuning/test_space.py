@@ -60,6 +60,14 @@ def test_a_value_that_the_preset_refuses_is_named(key: str, value: object) -> No
         make_space(PRESET, {key: [0, value]})
 
 
+def test_a_grid_that_no_machine_could_hold_is_refused_before_it_is_made() -> None:
+    values = [n / 1000 for n in range(1000)]
+    with pytest.raises(ConfigError, match="1000000000 combinations; expected at most"):
+        make_space(PRESET, {"track.window": values, "track.penalty": values, "track.rate": values})
+    with pytest.raises(ConfigError, match="5000 values of one key"):
+        make_space(PRESET, {"track.window": values * 5})
+
+
 def test_one_value_a_key_is_no_choice() -> None:
     with pytest.raises(ConfigError, match="nothing to choose from"):
         make_space(PRESET, {"track.window": [0.3, 0.3], "track.rate": [0.5]})

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from functools import lru_cache
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from siamtrack.config.sections import Crops, Data, Jitter, Preset, Track, Train
-from siamtrack.errors import ConfigError, DataError, did_you_mean, reason
-from siamtrack.io import read_bytes
+from siamtrack.errors import ConfigError, DataError, did_you_mean
+from siamtrack.io import DEEPEST_KEY, parse_json, parse_toml, read_toml
 from siamtrack.models.families import family_class, family_names
 from siamtrack.presets import preset_names
 
 _SECTIONS = {"crops": Crops, "track": Track, "data": Data, "train": Train}
+
+_LARGEST = 1 << 20  # bytes of a preset as JSON
+_LONGEST_CHAIN = 32  # presets of which each extends the next
 
 
 def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Preset:
@@ -71,12 +72,9 @@ def preset_from_json(text: str, where: str = "stored preset") -> Preset:
         ConfigError: not JSON, or not a preset.
     """
     try:
-        table = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where} is not JSON: {reason(error)}") from None
-    if not isinstance(table, dict):
-        raise ConfigError(f"{where}: expected a JSON object; got {_short(json.dumps(table), 40)}")
-    return _checked(table, where)
+        return _checked(parse_json(text, where, _LARGEST), where)
+    except DataError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:
@@ -85,6 +83,8 @@ def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:
         name = Path(os.path.abspath(name))  # noqa: PTH100 - resolve() fails for names that no file can have
     if str(name) in below:
         raise ConfigError(f"presets extend each other in a circle: {' -> '.join([*below, str(name)])}")
+    if len(below) >= _LONGEST_CHAIN:
+        raise ConfigError(f"{below[0]}: more than {_LONGEST_CHAIN} presets extend each other; expected one or two")
     table = _read_table(name)
     if not table:
         raise ConfigError(f"{name} is empty; expected a preset, such as extends = 'siamcar_lite0' and what differs")
@@ -117,28 +117,25 @@ def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:
 
 def _read_table(name: str | Path) -> dict[str, Any]:
     """The TOML of a packaged preset, or of a file whose path ends in `.toml`."""
-    path: Path | Traversable = Path(name)
     if Path(name).suffix != ".toml":
         if str(name) not in preset_names():
             hint = did_you_mean(str(name), preset_names())
             raise ConfigError(f"unknown preset '{name}'{hint} `siamtrack models` lists them")
-        path = resources.files("siamtrack.presets").joinpath(f"{name}.toml")
+        packaged = resources.files("siamtrack.presets").joinpath(f"{name}.toml")
+        return parse_toml(packaged.read_bytes(), f"{name}.toml")
     try:
-        data = read_bytes(path) if isinstance(path, Path) else path.read_bytes()
-        return tomllib.loads(data.decode())
+        return read_toml(Path(name))
     except DataError as error:
-        why = str(error).removeprefix(f"{path}: ")  # the reason is told, however long the name
-        raise ConfigError(f"no preset file {_short(str(path), 200)}: {_short(why, 200)}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not a text file in UTF-8") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{name} is not valid TOML: {_short(reason(error), 300)}") from None
+        why = str(error).removeprefix(f"{name}: ")  # the reason is told, however long the name
+        raise ConfigError(f"no preset file {_short(str(name), 200)}: {_short(why, 300)}") from None
 
 
 def _override(table: dict[str, Any], dotted: str, value: Any) -> None:
     """Put `value` under the key `dotted`, as `train.lr`, into `table`; the key itself is checked with the rest."""
     section = table
     *parents, leaf = dotted.split(".")
+    if len(parents) > DEEPEST_KEY:
+        raise ConfigError(f"unknown key '{_short(dotted, 200)}'; expected a section and a name, as train.lr")
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):

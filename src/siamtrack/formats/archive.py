@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from siamtrack.errors import DataError, reason
-from siamtrack.io import IMAGE_SUFFIXES, image_size, natural_key
+from siamtrack.io import IMAGE_SUFFIXES, check_regular, image_size, natural_key, read_bytes
 
 _TEXT = frozenset({".txt", ".json", ".ini", ".label", ".tag", ".value", ".csv", ".xml", ".yaml", ".yml", ""})
 
@@ -152,12 +152,7 @@ class Archive:
         try:
             if self._zip is not None:
                 return self._unzip(self._zip, member, largest)
-            path = self._path(member)
-            if not path.is_file():
-                raise DataError(f"{path}: no such file or directory")
-            if path.stat().st_size > largest:
-                raise DataError(f"{path}: {path.stat().st_size} bytes; expected at most {largest}")
-            return path.read_bytes()
+            return read_bytes(self._path(member), largest)
         except _BROKEN as error:
             raise DataError(f"{self.where(member)}: cannot be read: {reason(error)}") from None
 
@@ -166,8 +161,9 @@ class Archive:
         try:
             if self._zip is not None:
                 return self._zip.open(self._checked(member))
-            if not _is_inside(member) or not self._path(member).is_file():
-                raise DataError(f"{self.where(member)}: no such file or directory")
+            if not _is_inside(member):
+                raise DataError(f"{self.where()}: expected a path inside of it, got {member[:80]!r}")
+            check_regular(self._path(member))
             return self._path(member).open("rb")
         except _BROKEN as error:
             raise DataError(f"{self.where(member)}: cannot be read: {reason(error)}") from None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_names
 from siamtrack.formats.voc import read_xml
+from siamtrack.io import parse_number
 
 
 def _find(archive: Archive) -> dict[str, str]:
@@ -53,7 +54,7 @@ def _read(archive: Archive, place: str, member: str, report_problem: ReportProbl
 
 def _corners(box: ET.Element, where: str, report_problem: ReportProblem) -> tuple[float, float, float, float] | None:
     try:
-        x0, y0, x1, y1 = (float(box.get(name, "?")) for name in ("xtl", "ytl", "xbr", "ybr"))
+        x0, y0, x1, y1 = (parse_number(box.get(name, "?")) for name in ("xtl", "ytl", "xbr", "ybr"))
     except ValueError:
         report_problem(Problem("unreadable annotation", where, "a box without xtl, ytl, xbr and ybr"))
         return None

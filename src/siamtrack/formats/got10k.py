@@ -11,8 +11,8 @@ from siamtrack.formats.layout import Annotated, Layout, Problem, ReportProblem, 
 from siamtrack.formats.records import parse_column
 from siamtrack.geometry.regions import BoolArray
 
-_SIZE = re.compile(rb"resolution\s*[:=]\s*\(?\s*(\d{1,6})\s*,\s*(\d{1,6})")
-_CATEGORY = re.compile(rb"^\s*object_class\s*[:=]\s*(.*?)\s*$", re.MULTILINE)
+_SIZE = re.compile(rb"resolution[ \t]*+[:=][ \t]*+\(?[ \t]*+(\d{1,6})[ \t]*+,[ \t]*+(\d{1,6})")
+_CATEGORY = re.compile(rb"^[ \t]*object_class[ \t]*[:=](.*)$", re.MULTILINE)
 
 
 def _find(archive: Archive, split: str) -> dict[str, str]:
@@ -43,7 +43,7 @@ def _read(archive: Archive, name: str, member: str, report_problem: ReportProble
         regions,
         tuple(archive.images(folder)),
         _visible(archive, folder, len(regions), report_problem),
-        category=category.group(1).decode("utf-8", "replace") if category else "",
+        category=category.group(1).strip().decode("utf-8", "replace") if category else "",
         size=(int(size.group(1)), int(size.group(2))) if size else None,
         first_only=True,
     )

@@ -15,7 +15,7 @@ from siamtrack.formats.archive import Archive, join
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_names
 from siamtrack.formats.records import parse_table
 
-_FOLDER = re.compile(rb"^\s*imDir\s*=\s*(\S+)", re.MULTILINE)
+_FOLDER = re.compile(rb"^[ \t]*imDir[ \t]*=[ \t]*(\S+)", re.MULTILINE)
 
 
 def _find(archive: Archive) -> dict[str, str]:

@@ -9,6 +9,7 @@ Numbers may be separated by commas, semicolons, tabs, spaces or any mix of them.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from siamtrack.errors import DataError
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray
+from siamtrack.io import parse_number
 
 _BLANK = bytes.maketrans(b",;\t\r\v\f", b"      ")
 
@@ -86,11 +88,12 @@ class Predictions:
 
 
 def _fail(text: bytes, where: str) -> DataError:
-    """Name the first token that is not a number."""
+    """Name the first token that is not a number, or one that is too large."""
     for number, line in enumerate(text.split(b"\n"), start=1):
         for token in line.split():
             try:
-                float(token)
+                if math.isinf(parse_number(token.decode("latin-1"))) and b"n" not in token.lower():
+                    return DataError(f"{where}: line {number}: the number '{token[:20].decode()}..' is too large")
             except ValueError:
                 if token.startswith(b"m") and token[1:].isdigit():
                     return DataError(f"{where}: line {number} is a mask; expected boxes or polygons")
@@ -123,6 +126,8 @@ def _table(data: bytes, where: str) -> tuple[FloatArray, IntArray]:
         except ValueError:
             raise _fail(text, where) from None
     if len(values) != expected:
+        raise _fail(text, where)
+    if np.isinf(values).any() and b"inf" not in text.lower():
         raise _fail(text, where)
     return values, counts
 

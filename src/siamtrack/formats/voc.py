@@ -15,7 +15,9 @@ from pathlib import PurePosixPath
 from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive, image_names, join
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
-from siamtrack.io import IMAGE_SUFFIXES
+from siamtrack.io import IMAGE_SUFFIXES, parse_number
+
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def _find_imagenet(archive: Archive, kind: str, depths: tuple[str, ...]) -> dict[str, str]:
@@ -111,7 +113,7 @@ def _box(
     thing: ET.Element, where: str, report_problem: ReportProblem, origin: int
 ) -> tuple[float, float, float, float] | None:
     try:
-        x0, y0, x1, y1 = (float(thing.findtext(f"bndbox/{name}", "?")) for name in ("xmin", "ymin", "xmax", "ymax"))
+        x0, y0, x1, y1 = (parse_number(thing.findtext(f"bndbox/{side}", "?")) for side in _SIDES)
     except ValueError:
         report_problem(Problem("unreadable annotation", where, "an object without four numbers in its bndbox"))
         return None

@@ -17,8 +17,8 @@ from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regi
 from siamtrack.formats.records import parse_column, parse_flags
 from siamtrack.geometry.regions import BoolArray
 
-_CHANNEL = re.compile(rb"^\s*channels\.color\s*=\s*(\S+)", re.MULTILINE)
-_SIZE = re.compile(rb"^\s*(width|height)\s*=\s*(\d{1,6})\s*$", re.MULTILINE)
+_CHANNEL = re.compile(rb"^[ \t]*channels\.color[ \t]*=[ \t]*(\S+)", re.MULTILINE)
+_SIZE = re.compile(rb"^[ \t]*(width|height)[ \t]*=[ \t]*(\d{1,6})[ \t\r]*$", re.MULTILINE)
 
 
 def _find(archive: Archive) -> dict[str, str]:

@@ -16,9 +16,12 @@ from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive, image_names, join
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size, text_lines
 from siamtrack.formats.voc import frame_number
+from siamtrack.io import parse_number
 
 _LISTS = ("classes.txt", "obj.names", "classes.names")
-_FRACTION = re.compile(r"0?\.\d*[1-9]\d*|[1-9](\.\d+)?e-\d+")
+_FRACTION = re.compile(r"0?\.0*[1-9]\d*|[1-9](\.\d+)?e-\d+")
+_NAMES = re.compile(r"^names:", re.MULTILINE)
+_ENTRY = re.compile(r"-|\d{1,9}:")
 _TABLES = ("data.yaml", "data.yml", "dataset.yaml")
 
 
@@ -65,7 +68,7 @@ def _read(archive: Archive, place: str, folder: str, report_problem: ReportProbl
             continue
         for number, row in enumerate(rows):
             try:
-                kind, shares = int(row[0]), [float(v) for v in row[1:]]
+                kind, shares = int(row[0]), [parse_number(v) for v in row[1:]]
                 # three points, not a box, a confidence and a track: of other folders a last 0 or 1 is a track
                 points = len(shares) == 6 and (not shares[5].is_integer() or (polygons and shares[5] in (0, 1)))
                 box = _box(shares, size, points)
@@ -117,14 +120,17 @@ def _classes(archive: Archive, report_problem: ReportProblem) -> dict[int, str]:
     except (DataError, UnicodeDecodeError) as error:
         report_problem(Problem("unreadable annotation", archive.where(), f"the names of classes: {reason(error)}"))
         return {}
-    if inline := re.search(r"^names:\s*\[(.*?)\]", text, re.MULTILINE | re.DOTALL):
-        return {i: name.strip().strip("'\"") for i, name in enumerate(inline.group(1).split(","))}
-    block = re.search(r"^names:[^\S\n]*\n((?:[^\S\n]*(?:-|\d+:).*\n?)+)", text, re.MULTILINE)
+    start = _NAMES.search(text)
+    told = text[start.end() :].lstrip() if start else ""
+    if told.startswith("["):
+        inline, closed, _ = told[1:].partition("]")
+        return {i: name.strip().strip("'\"") for i, name in enumerate(inline.split(","))} if closed else {}
     names: dict[int, str] = {}
-    for line in block.group(1).splitlines() if block else ():
-        entry = line.strip()
+    for entry in map(str.strip, told.splitlines()):
+        if not _ENTRY.match(entry):
+            break
         number, _, name = ("", "", entry[1:]) if entry.startswith("-") else entry.partition(":")
-        names[int(number[:9]) if number else len(names)] = name.strip().strip("'\"")
+        names[int(number) if number else len(names)] = name.strip().strip("'\"")
     return names
 
 

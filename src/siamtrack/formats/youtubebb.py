@@ -16,6 +16,7 @@ from typing import TextIO
 from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size
+from siamtrack.io import parse_number
 
 _COLUMNS = 10
 _STEP = 1000  # milliseconds between annotations
@@ -53,7 +54,7 @@ def _read(archive: Archive, split: str, member: str, report_problem: ReportProbl
                 if presence == "absent":
                     continue
                 try:
-                    frame, shares = int(stamp[:15]) // _STEP, [float(v) for v in row[6:]]
+                    frame, shares = int(stamp[:15]) // _STEP, [parse_number(v) for v in row[6:]]
                 except ValueError:
                     refuse(f"line {number}: a time stamp of {stamp[:20]!r} and a box of {row[6:]}")
                     continue

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from siamtrack.errors import DataError
-from siamtrack.io import append_line, parse_json, read_bytes, write_whole
+from siamtrack.io import append_line, parse_json, read_lines, write_whole
 from siamtrack.training.distributed import ProcessGroup
 
 ReportRow = Callable[[dict[str, float]], None]
@@ -36,7 +36,7 @@ class RunLog:
         self._since = step
         self._began = time.perf_counter()
         if world.main and path.exists():
-            kept = [line for line in read_bytes(path).splitlines() if _step_of(line) <= step]
+            kept = [line for line in read_lines(path) if _step_of(line) <= step]
             write_whole(path, b"".join(line + b"\n" for line in kept))
 
     def add_step(self, step: int, batch: int, rate: float, norm: float, terms: Mapping[str, Tensor]) -> None:

@@ -25,7 +25,7 @@ from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.trackers import TrackerSpec
 from siamtrack.formats.sequence import FrameList, ImageFiles, VideoSequence
 from siamtrack.geometry.inputs import Image
-from siamtrack.io import append_line, parse_json, read_bytes, write_whole
+from siamtrack.io import append_line, parse_json, read_lines, write_whole
 from siamtrack.models.weights import fold_norms
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.tracking.torch_engine import TorchEngine
@@ -185,8 +185,8 @@ class Ledger:
         if not path.exists():
             write_whole(path, json.dumps(wanted) + "\n")
             return cls(path, {})
-        first, *lines = read_bytes(path).splitlines() or [b""]
-        held = _object(first)
+        lines = read_lines(path)
+        held = _object(next(lines, b""))
         if held is None or "format" not in held:
             raise DataError(f"{path}: expected the scores of `siamtrack tune`; choose another --out")
         for key in {**wanted, **held}:

@@ -11,6 +11,7 @@ searches of all folds share what was measured.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,8 @@ Known = Callable[[Setting], FloatArray | None]
 _APPEARANCE = "model.appearance_weight"
 # A difference in a single sequence is exactly its own standard error: it must not be decided by the last bit.
 _ROUNDING = 1e-9
+_MOST_VALUES = 1000  # of a key of a grid
+_MOST_SETTINGS = 1_000_000  # of a grid, all combinations
 _TARGET = re.compile(r"[-.]\d{1,2}$")
 
 
@@ -146,6 +149,10 @@ def make_space(preset: Preset, grid: Mapping[str, Sequence[Any]]) -> Space:
     """
     known = tunable_keys(preset)
     axes = []
+    if (most := max(map(len, grid.values()), default=0)) > _MOST_VALUES:
+        raise ConfigError(f"--grid: {most} values of one key; expected at most {_MOST_VALUES}")
+    if (count := math.prod(map(len, grid.values()))) > _MOST_SETTINGS:
+        raise ConfigError(f"--grid: {count} combinations; expected at most {_MOST_SETTINGS}: give fewer values")
     for key, values in grid.items():
         if key not in known:
             keys = ", ".join(["those of [track]", *(name for name in known if name.startswith("model."))])

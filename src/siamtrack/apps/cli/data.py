@@ -107,7 +107,9 @@ def pack(
     shard: Annotated[int, typer.Option(min=1, help="Crops a shard, about.")] = 1000,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG files.")] = 92,
     seed: Annotated[int, typer.Option(min=0, help="Of the objects' order.")] = 0,
-    processes: Annotated[int | None, typer.Option(metavar="N", min=1, help="Workers; by default one a core.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1024, help="Workers; by default one a core.")
+    ] = None,
     cluster: Cluster = None,
 ) -> None:
     """Write shards of crops, from which `siamtrack train` reads: locally or from a URL."""

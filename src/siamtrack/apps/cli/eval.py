@@ -8,9 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from siamtrack.apps.cli.options import Cluster, Device, Engine, PresetName, Processes, Settings, parse_settings
+from siamtrack.apps.cli.options import (
+    Cluster,
+    Device,
+    Engine,
+    PresetName,
+    Processes,
+    Settings,
+    check_out,
+    parse_settings,
+)
 from siamtrack.apps.cli.progress import Display, EvaluationBoard, loading, print_columns
-from siamtrack.errors import ConfigError, InputError
+from siamtrack.errors import ConfigError
 
 if TYPE_CHECKING:
     from siamtrack.evaluation.evaluate import Evaluation
@@ -73,8 +82,8 @@ def eval_command(
         raise ConfigError(f"two models are called '{twice}'; their results would share a folder, rename one")
     sequences = read_suite(chosen, data)
     place = parse_place(out)
-    if isinstance(place, Path) and place.exists() and not place.is_dir():
-        raise InputError(f"--out expects a folder; '{out}' is a file")
+    if isinstance(place, Path):
+        check_out(place)
     count = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     workers = Workers(count, cluster, limit)
     found = []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, DataError, InputError
+from siamtrack.io import parse_toml
 
 Model = Annotated[str, typer.Option(help="A shipped model's name, a weights file or an exported one.")]
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="Where the network runs.")]
@@ -21,7 +22,8 @@ Engine = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option(metavar="N", min=1, help="Threads that a frame may use; by default the engine's choice.")
+    int | None,
+    typer.Option(metavar="N", min=1, max=1024, help="Threads that a frame may use; by default the engine's choice."),
 ]
 PresetName = Annotated[
     str | None,
@@ -40,6 +42,13 @@ Cluster = Annotated[
 ]
 
 _WORD = re.compile(r"[A-Za-z_][\w.+/-]*")
+
+
+def check_out(out: Path) -> None:
+    """Refuse a folder for results that is a file, or would lie in one, before anything is computed."""
+    found = next((place for place in (out, *out.parents) if place.exists() or place.is_symlink()), None)
+    if found is not None and not found.is_dir():
+        raise InputError(f"--out expects a folder; '{found}' is a file")
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -94,7 +103,7 @@ def _split(text: str, expected: str) -> tuple[str, str]:
 def _toml(text: str) -> tuple[Any] | None:
     """The value of one TOML expression or bare word; None for neither."""
     try:
-        tree = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):  # TOML's own error, and Python's of numbers with thousands of digits
+        tree = parse_toml(f"value = {text}", "a setting")
+    except DataError:
         return (text,) if _WORD.fullmatch(text) else None
     return (tree["value"],) if len(tree) == 1 else None

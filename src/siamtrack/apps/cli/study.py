@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from siamtrack.apps.cli.options import Cluster, Device, Settings, parse_settings
+from siamtrack.apps.cli.options import Cluster, Device, Settings, check_out, parse_settings
 from siamtrack.apps.cli.progress import print_columns, training
 from siamtrack.errors import InputError
 from siamtrack.studies.papers import STUDIES, Scale, find_study
@@ -57,7 +57,9 @@ def _rows_command(name: str) -> Callable[..., None]:
         frames: Annotated[
             int, typer.Option(metavar="N", min=0, help="At most so many frames of a sequence; 0: all.")
         ] = 0,
-        seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings of each row, with other seeds.")] = 1,
+        seeds: Annotated[
+            int, typer.Option(metavar="N", min=1, max=1000, help="Trainings of each row, with other seeds.")
+        ] = 1,
         row: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this row; repeatable.")] = None,
         settings: Annotated[
             list[str] | None,
@@ -69,18 +71,21 @@ def _rows_command(name: str) -> Callable[..., None]:
         ] = None,
         device: Device = "cpu",
         processes: Annotated[
-            int, typer.Option(metavar="N", min=1, help="Rows at a time, each in a process of one thread.")
+            int, typer.Option(metavar="N", min=1, max=1024, help="Rows at a time, each in a process of one thread.")
         ] = 1,
         cluster: Cluster = None,
     ) -> None:
         from siamtrack.evaluation.jobs import Workers
         from siamtrack.studies.runner import StudyRun
 
+        check_out(out)
         places: dict[str, Path] = {}
         for text in (part for given in suites for part in given.split(",")):
             suite, equals, place = text.partition("=")
             if not (suite and equals and place):
                 raise InputError(f"--suites expects NAME=DIR,NAME=DIR, as vot2018=DIR; got '{text}'")
+            if suite in places:
+                raise InputError(f"--suites names '{suite}' twice, {places[suite]} and {place}; leave one out")
             places[suite] = Path(place)
         plan = StudyRun(
             find_study(name), data, places, out, scale, steps, frames, tuple(range(seeds)),
@@ -203,11 +208,11 @@ def center_bias(
         typer.Option(metavar="DIR", help="Sequences (NAME/img/*, NAME/groundtruth.txt) to track."),
     ] = None,
     settings: Settings = None,
-    crops: Annotated[int, typer.Option(metavar="N", min=1, help="Test crops with placed targets.")] = 512,
+    crops: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="Test crops with placed targets.")] = 512,
     device: Device = "cpu",
     processes: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="Shifts trained at a time, each in a process of one thread."),
+        typer.Option(metavar="N", min=1, max=1024, help="Shifts trained at a time, each in a process of one thread."),
     ] = 1,
     cluster: Cluster = None,
 ) -> None:
@@ -219,6 +224,7 @@ def center_bias(
     from siamtrack.evaluation.jobs import Workers
     from siamtrack.studies.center_bias import ShiftStudy, open_study, plot_bias, read_results
 
+    check_out(out)
     whole = ShiftStudy(data, out, parse_settings(settings or []), val, crops, device)
     steps = whole.preset.train.steps
     # an hour without a row of the log is a hang

@@ -21,7 +21,7 @@ from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settin
 from siamtrack.apps.cli.progress import Display, loading
 from siamtrack.apps.cli.session import Outputs, Tally, run_session
 from siamtrack.errors import InputError, reason
-from siamtrack.io import IMAGE_SUFFIXES
+from siamtrack.io import IMAGE_SUFFIXES, parse_number
 from siamtrack.presets import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
         InputError: not four numbers. Whether they make a box of the frame is checked with the frame.
     """
     try:
-        x, y, w, h = map(float, re.split(r"\s*,\s*|\s+", text.strip()))
+        x, y, w, h = map(parse_number, re.split(r"\s*,\s*|\s+", text.strip()))
     except ValueError as error:
         raise InputError(f"--box expects four numbers X,Y,W,H in pixels, as 10,20,64,48; got '{text}'") from error
     return x, y, w, h
