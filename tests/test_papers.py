@@ -40,4 +40,4 @@ def test_named_settings_exist() -> None:
 def test_named_studies_exist() -> None:
     named = set(re.findall(r"\b(?:siamrpnpp|siamcar|sasiam|spm)-[a-z]+\d*[a-z]?\b", PAGE))
     assert len(named) > 20
-    assert named - STUDIES.keys() == set()
+    assert named - {name for study in STUDIES.values() for name in (study.name, *study.aliases)} == set()

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from siamtrack.apps.cli.main import app
 from siamtrack.apps.cli.options import parse_settings
-from siamtrack.config import Preset, load_preset
+from siamtrack.config import Preset, load_preset, preset_to_json
 from siamtrack.errors import ConfigError, DataError, InputError
 from siamtrack.models.families.spm import Spm
 from siamtrack.studies.figures import attention_weights, candidate_recall, candidates, channel_responses, look
@@ -52,6 +52,25 @@ def test_every_table_and_figure_is_named(paper: str) -> None:
     assert numbers(paper, "table") == tables and numbers(paper, "figure") == figures
 
 
+@pytest.mark.parametrize("paper", ITEMS)
+def test_every_table_and_figure_has_a_command(paper: str) -> None:
+    short = {"SiamRPN++": "siamrpnpp", "SiamCAR": "siamcar", "SA-Siam": "sasiam", "SPM": "spm"}[paper]
+    for kind, items in zip(("table", "figure"), ITEMS[paper], strict=True):
+        for number in items:
+            name = f"{short}-{kind}{number}"
+            found = find_study(name)
+            assert number in numbers(paper, kind) and kind in found.item
+            code, text = run("study", name, "--help")
+            assert code == 0 and found.item in " ".join(text.split())
+
+
+def test_what_other_commands_make_says_how() -> None:
+    code, text = run("study", "spm-figure10")
+    assert code == 0 and "siamtrack report" in text
+    code, text = run("study", "siamrpnpp-figure1")
+    assert code == 0 and "center-bias" in text
+
+
 def run(*words: object) -> tuple[int, str]:
     found = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
     return found.exit_code, found.output
@@ -70,6 +89,7 @@ def test_the_list_says_how_to_run_each() -> None:
 def test_every_row_is_a_preset_that_builds(name: str) -> None:
     study = STUDIES[name]
     assert len({row.name for row in study.rows}) == len(study.rows)
+    assert all(row.small is None and row.paper for row in study.rows if row.full is None)
     for scale in ("full", "small"):
         plan = StudyRun(study, "", {}, Path(), scale)
         assert plan.rows(), "no row at this scale"
@@ -100,6 +120,16 @@ def test_the_numbers_are_the_papers() -> None:
         ("spm-table1", "CM+FM, series", "vot2017", "EAO"): 0.296,
         ("spm-table2", "S-P model + GT", "vot2016", "EAO"): 0.434,
         ("siamcar-table2", "AlexNet", "uav123", "fps"): 170,
+        ("siamcar-table1", "SiamRPN++", "got10k-test", "SR0.75"): 0.325,
+        ("siamcar-table1", "THOR", "got10k-test", "AO"): 0.447,
+        ("siamrpnpp-table2", "DaSiamRPN", "vot2018-unsupervised", "accuracy"): 0.398,
+        ("siamrpnpp-table3", "SiamFC", "trackingnet", "norm_precision"): 66.3,
+        ("siamrpnpp-figure8", "ResNet-50", "vot2018", "fps"): 35,
+        ("sasiam-table4", "the paper's tracker", "vot2015", "failures"): 1.26,
+        ("sasiam-table5", "SiamAN (SiamFC)", "vot2016", "failures"): 1.91,
+        ("sasiam-table6", "Staple", "vot2017", "robustness"): 0.688,
+        ("spm-figure7", "SA-Siam", "otb50", "success_auc"): 0.610,
+        ("spm-table4", "C-COT", "vot2016", "fps"): 0.3,
     }
     for (study, name, suite, metric), value in stated.items():
         (row,) = (row for row in STUDIES[study].rows if row.name == name)
@@ -143,10 +173,10 @@ def test_each_study_runs_at_the_small_scale(name: str, tmp_path: Path) -> None:
     code, text = run(*words)
     assert code == 0, text
     lines = list(csv.reader((tmp_path / "out" / "table.csv").read_text().splitlines()))
-    rows = [row.name for row in STUDIES[name].rows if row.small is not None]
-    assert [line[0] for line in lines[1:]] == rows
+    own = {row.name: row.small is not None for row in STUDIES[name].rows if row.small is not None or row.full is None}
+    assert [line[0] for line in lines[1:]] == list(own)
     ours = lines[0].index("folder success_auc, ours")
-    assert all(0 <= float(line[ours]) <= 1 for line in lines[1:])
+    assert all(0 <= float(line[ours]) <= 1 if own[line[0]] else line[ours] == "" for line in lines[1:])
 
 
 def test_a_small_study_runs_resumes_and_writes_its_table(tmp_path: Path) -> None:
@@ -240,6 +270,34 @@ def test_a_table_has_papers_numbers_beside_ours() -> None:
     ]  # fmt: skip
     assert first == ["L4, DW", "0.678", "0.500", "", "0.250", "0.374"]
     assert second == ["L5, DW", "0.646", "", "", "", "0.320"]
+
+
+def test_a_comparison_shows_other_trackers_by_the_papers_numbers_alone() -> None:
+    study = find_study("spm-table3")
+    assert study.name == "spm-figure7"
+    plan = StudyRun(study, "", {"otb100": Path()}, Path())
+    names = [job.trained for job in jobs_of(plan)]
+    assert names == ["the paper's tracker", "SiamFC", "SiamRPN", "SA-Siam", "DaSiamRPN"]
+    head, *lines = table(plan, {"SiamFC": [{"otb100": {"success_auc": 0.5, "fps": 12.0}}]})
+    found = {line[0]: dict(zip(head, line, strict=True)) for line in lines}
+    assert len(found) == 22
+    assert found["SiamFC"]["otb100 success_auc, ours"] == "0.500"
+    assert found["LCT"]["otb100 success_auc, paper"] == "0.568" and found["LCT"]["otb100 success_auc, ours"] == ""
+    assert found["the paper's tracker"]["paper's machine"] == "P100"
+    assert row_preset(plan, "DaSiamRPN", 0).track == load_preset("dasiamrpn").track
+    with pytest.raises(ConfigError, match="has no row 'LCT' to run"):
+        jobs_of(replace(plan, only=("LCT",)))
+
+
+def test_results_of_before_a_field_was_added_are_read(tmp_path: Path) -> None:
+    plan = StudyRun(STUDIES["spm-table2"], "", {"folder": Path()}, tmp_path, only=("S-P model",))
+    stored = json.loads(preset_to_json(row_preset(plan, "S-P model", 0)))
+    stored |= {"published": [], "description": "as it was"}
+    del stored["model"]["low_score"], stored["data"]["lighting"]
+    text = json.dumps({"preset": stored, "frames": 0, "metrics": {"folder": {"success_auc": 0.5}}})
+    (tmp_path / "s-p-model" / "seed-0").mkdir(parents=True)
+    (tmp_path / "s-p-model" / "seed-0" / "result.json").write_text(text)
+    assert read_results(plan) == {"S-P model": [{"folder": {"success_auc": 0.5}}]}
 
 
 @pytest.fixture(scope="module")

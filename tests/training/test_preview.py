@@ -19,8 +19,16 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError
 from siamtrack.training.loop import build_network
 from siamtrack.training.parameters import learning_rate
-from siamtrack.training.preview import check_gaps, draw_page, measure_pace, measure_pairs, stages
-from siamtrack.training.trial import check_step
+from siamtrack.training.preview import (
+    check_gaps,
+    draw_page,
+    measure_pace,
+    measure_pairs,
+    stages,
+    trained_stages,
+    weights_problem,
+)
+from siamtrack.training.trial import check_step, try_step
 from training_toys import write_preset, write_shard
 
 
@@ -129,6 +137,31 @@ def test_the_pace_leaves_no_trace(home: Path):
     assert pace.frozen > 0 and pace.whole > 0 and pace.memory > 10**7
     first = round(preset.train.unfreeze_at * preset.train.steps)
     assert pace.hours * 3600 == pytest.approx(first * pace.frozen + (preset.train.steps - first) * pace.whole)
+    assert pace.pairs == pace.trial.pairs == 2
+
+
+def test_a_batch_that_does_not_fit_is_timed_in_parts(home: Path, monkeypatch: pytest.MonkeyPatch):
+    preset = load_preset(home / "tiny.toml", {"train.from_scratch": True, "train.batch": 10_000})
+    pairs = ResidentPairs(ResidentSet.load(home / "data"), preset.crops, preset.data)
+    net = build_network(preset, torch.device("cpu"))
+    needed = try_step(net, preset, pairs, 10_000).needed
+    monkeypatch.setattr("siamtrack.training.trial.available_memory", lambda device: needed * 4 / 10_000)
+    pace = measure_pace(pairs, preset, torch.device("cpu"), 1)
+    assert 1 <= pace.pairs <= 3 and pace.trial.count == 10_000 and pace.memory == int(needed)
+    assert pace.hours * 3600 == pytest.approx(preset.train.steps * pace.whole)
+    with pytest.raises(ConfigError, match=rf"needs .* GB of memory, .*train\.batch={pace.pairs} or less"):
+        check_step(net, preset, pairs, 10_000)
+
+
+def test_the_stages_are_named_and_missing_weights_told():
+    never, then = trained_stages(load_preset("siamrpn_r50"))
+    assert never == ["conv1 to bn1", "layer1"] and then == ["layer2", "layer3", "layer4"]
+    assert trained_stages(load_preset("siamrpn_r50_paper"))[0] == []
+    assert trained_stages(load_preset("siamrpn_mobilev2"))[0][0] == "features.0"
+    assert trained_stages(load_preset("sa_siam"))[1]
+    assert "ImageNet weights of resnet50" in weights_problem(load_preset("siamrpn_r50"))
+    assert weights_problem(load_preset("siamfc")) == ""
+    assert "S-Net" in weights_problem(load_preset("sa_siam")) or "alexnet" in weights_problem(load_preset("sa_siam"))
 
 
 def test_the_page_has_the_boxes(home: Path, tmp_path: Path):
@@ -155,6 +188,7 @@ def test_the_command(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert code == 0 and (tmp_path / "p.jpg").read_bytes()[:2] == b"\xff\xd8"
     assert "80 pairs: 20 steps of 4" in said and "made 100%" in said and said.count("learning rate") == 10
     assert re.search(r"on cpu: [\d.]+ s a step \(backbone trained\); about [\d.]+ hours and [\d.]+ GB", said)
+    assert "refuse" not in said and all(f"\n  {name} " in said for name in ("search", "template", "lighting", "blur"))
     assert list(tmp_path.iterdir()) == [tmp_path / "p.jpg"]
     code, said, _ = call(*data, "--out", tmp_path / "out", "--steps", 1)
     assert code == 0 and re.search(r"\d+% of the positive pairs show one frame twice .* show flat fill", said)

@@ -5,111 +5,33 @@ paper's text and its authors' code differ, rows follow the code, but in what the
 scale "small" the same comparison is made on EfficientNet-Lite0 with crops of half the side, a short schedule and the
 data at hand: a row's `small` settings then stand in for its `full` ones. Numbers are those of the tables; where a
 figure gives none, a row has none.
+
+Here are the ablations and the list of all; comparisons of trackers are in `studies.comparisons`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
 
 from siamtrack.errors import look_up
-
-Scale = Literal["full", "small"]
-Settings = Mapping[str, Any]
-Numbers = Mapping[tuple[str, str], float]
-"""By suite and metric, as `siamtrack eval` names them."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table.
-
-    Attributes:
-        name: as the paper has it.
-        full: settings over the study's preset, by dotted key.
-        small: the same at the small scale; None where that cannot be done.
-        paper: the paper's numbers.
-        of: name of the row whose network it tracks with, for settings of tracking alone; "" to train its own.
-    """
-
-    name: str
-    full: Settings = field(default_factory=dict)
-    small: Settings | None = field(default_factory=dict)
-    paper: Numbers = field(default_factory=dict)
-    of: str = ""
-
-
-@dataclass(frozen=True)
-class Study:
-    """A table or figure.
-
-    Attributes:
-        name: as people type it.
-        item: the paper's name for it.
-        shows: in a few words.
-        run: the command, for what is not trained row by row.
-        preset: that the rows change.
-        small: the preset at the small scale.
-        lighter: what all rows change of it: smaller crops and networks, and a short schedule.
-        rows: to train and evaluate; empty where `run` says how else.
-    """
-
-    name: str
-    item: str
-    shows: str
-    run: str = ""
-    preset: str = ""
-    small: str = ""
-    lighter: Settings = field(default_factory=dict)
-    rows: tuple[Row, ...] = ()
-
-    @property
-    def command(self) -> str:
-        """How to run it."""
-        return self.run or f"siamtrack study {self.name} --data SHARDS --suites NAME=DIR,.. --out DIR"
-
-    def base(self, scale: Scale) -> str:
-        """The preset of a scale."""
-        return self.small if scale == "small" else self.preset
-
-
-_AUC, _PREC, _EAO = "success_auc", "precision@20", "EAO"
-
-# The small scale: targets of 32 pixels in place of 64, and 3,200 pairs, so that a row costs one core a few minutes.
-_LIGHTER: Settings = {
-    "crops.template": 63, "crops.search": 127, "data.template.shift": 4, "data.search.shift": 32,
-    "train.steps": 200, "train.batch": 16, "train.compile": False,
-}  # fmt: skip
-# By family: anchors of 32 pixels at stride 8, or what else follows from the size of the crops.
-_LIGHTER_OF: Mapping[str, Settings] = {
-    "siamrpnpp_lite0": {**_LIGHTER, "model.width": 64, "model.scale": 4},
-    "siamcar_lite0": {**_LIGHTER, "model.width": 64, "model.unit": 20.0},
-    "sasiam_lite0": {**_LIGHTER, "crops.template_crop": 127, "model.width": 64, "model.template_cells": 3},
-    "spm_lite0": {**_LIGHTER, "model.width": 64, "model.scale": 4},
-}
+from siamtrack.studies.comparisons import COMPARISONS
+from siamtrack.studies.rows import AUC, EAO, LIGHTER_OF, PRECISION, Numbers, Row, Settings, Study
 
 
 def _otb_vot(otb: float, vot: float) -> Numbers:
-    return {("vot2018", _EAO): vot, ("otb100", _AUC): otb}
+    return {("vot2018", EAO): vot, ("otb100", AUC): otb}
 
 
 def _otbs(*numbers: float) -> Numbers:
     """AUC and precision on OTB-2013, OTB-50 and OTB-100."""
     suites = ("otb2013", "otb50", "otb100")
-    keys = [(suite, metric) for suite in suites for metric in (_AUC, _PREC)]
+    keys = [(suite, metric) for suite in suites for metric in (AUC, PRECISION)]
     return dict(zip(keys, numbers, strict=True))
 
 
 def _spm(otb: float, vot17: float, vot16: float) -> Numbers:
-    return {("otb100", _AUC): otb, ("vot2017", _EAO): vot17, ("vot2016", _EAO): vot16}
-
-
-def _ours(name: str, item: str, shows: str, preset: str, small: str, paper: Numbers, **full: Any) -> Study:
-    """A comparison of trackers, of which the paper's own is trained."""
-    row = Row("the paper's tracker", full, {}, paper)
-    return Study(name, item, shows, preset=preset, small=small, lighter=_LIGHTER_OF[small], rows=(row,))
+    return {("otb100", AUC): otb, ("vot2017", EAO): vot17, ("vot2016", EAO): vot16}
 
 
 _UP = {"model.correlation": "up", "model.correlation_gain": 0.001}
@@ -146,7 +68,7 @@ _WHOLE_CROPS: Settings = {
 }  # fmt: skip
 _RPNPP_TABLE1 = Study(
     "siamrpnpp-table1", "SiamRPN++, table 1", "backbone, levels, fine-tuning and correlation",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter={**_LIGHTER_OF["siamrpnpp_lite0"], **_WHOLE_CROPS}, rows=(
+    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter={**LIGHTER_OF["siamrpnpp_lite0"], **_WHOLE_CROPS}, rows=(
         Row("AlexNet, UP", {**_ALEXNET, **_UP}, {**_SMALL_ALEXNET, **_UP}, _otb_vot(0.658, 0.332)),
         Row("AlexNet, DW", _ALEXNET, _SMALL_ALEXNET, _otb_vot(0.666, 0.355)),
         _table1("L3 L4 L5, frozen, UP", (3, 4, 5), 0.664, 0.371, up=True, fine=False),
@@ -163,31 +85,45 @@ _RPNPP_TABLE1 = Study(
 )  # fmt: skip
 _RPNPP_FIGURE2 = Study(
     "siamrpnpp-figure2", "SiamRPN++, figure 2", "score by the shift of targets in training",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=_LIGHTER_OF["siamrpnpp_lite0"], rows=tuple(
+    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=LIGHTER_OF["siamrpnpp_lite0"], rows=tuple(
         Row(f"shift {shift}", {"data.search.shift": shift}, {"data.search.shift": shift / 2}, paper)
         # Section 3.1 gives shifts of 0 and 64 and the score of the first; the rows train the final network.
-        for shift, paper in ((0, {("vot2018", _EAO): 0.14}), (16, {}), (32, {}), (64, {}), (96, {}))
+        for shift, paper in ((0, {("vot2018", EAO): 0.14}), (16, {}), (32, {}), (64, {}), (96, {}))
     ),
 )  # fmt: skip
 _RPNPP_FIGURE6 = Study(
     "siamrpnpp-figure6", "SiamRPN++, figure 6", "AUC on OTB2015 by backbone",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=_LIGHTER_OF["siamrpnpp_lite0"], rows=(
-        Row("AlexNet", _ALEXNET, _SMALL_ALEXNET, {("otb100", _AUC): 0.666}),
+    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=LIGHTER_OF["siamrpnpp_lite0"], rows=(
+        Row("AlexNet", _ALEXNET, _SMALL_ALEXNET, {("otb100", AUC): 0.666}),
         Row("ResNet-18", {"model.backbone": "resnet18"}, None),
         Row("ResNet-34", {"model.backbone": "resnet34"}, None),
-        Row("ResNet-50", {}, None, {("otb100", _AUC): 0.696}),
+        Row("ResNet-50", {}, None, {("otb100", AUC): 0.696}),
         Row("MobileNetV2", {"model.backbone": "mobilenetv2"}, None),
+        Row("EfficientNet-Lite0", {"model.backbone": "efficientnet_lite0"}, _LITE),
+    ),
+)  # fmt: skip
+# The three networks of the paper; EAO of the variants is in the figure alone ("nearly the same"). The fast ones run at
+# more than 70 frames a second (section 4.4), MobileNetV2's at 70 (section 1).
+_RPNPP_FIGURE8 = Study(
+    "siamrpnpp-figure8", "SiamRPN++, figure 8", "EAO on VOT2018 by speed",
+    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=LIGHTER_OF["siamrpnpp_lite0"], rows=(
+        Row("ResNet-50", {}, None, {("vot2018", EAO): 0.414, ("vot2018", "fps"): 35}, machine="Titan Xp"),
+        Row("ResNet-18", {"model.backbone": "resnet18"}, None, {("vot2018", "fps"): 70}, machine="Titan Xp"),
+        Row("MobileNetV2", {}, None, {("vot2018", "fps"): 70}, machine="Titan Xp",
+            presets=("siamrpn_mobilev2", "siamrpnpp_lite0")),
+        Row("AlexNet", _ALEXNET, _SMALL_ALEXNET, {("vot2018", EAO): 0.355}),
         Row("EfficientNet-Lite0", {"model.backbone": "efficientnet_lite0"}, _LITE),
     ),
 )  # fmt: skip
 _CAR_TABLE2 = Study(
     "siamcar-table2", "SiamCAR, table 2", "precision on UAV123 and speed by backbone",
-    preset="siamcar_r50", small="siamcar_lite0", lighter=_LIGHTER_OF["siamcar_lite0"], rows=(
-        Row("ResNet-50", {}, None, {("uav123", _PREC): 0.76, ("uav123", "fps"): 52}),
-        Row("ResNet-34", {"model.backbone": "resnet34"}, None, {("uav123", _PREC): 0.751, ("uav123", "fps"): 77}),
+    preset="siamcar_r50", small="siamcar_lite0", lighter=LIGHTER_OF["siamcar_lite0"], rows=(
+        Row("ResNet-50", {}, None, {("uav123", PRECISION): 0.76, ("uav123", "fps"): 52}, machine="RTX 2080 Ti"),
+        Row("ResNet-34", {"model.backbone": "resnet34"}, None, {("uav123", PRECISION): 0.751, ("uav123", "fps"): 77},
+            machine="RTX 2080 Ti"),
         Row(
             "AlexNet", {**_ALEXNET, "model.levels": (3, 4, 5)}, _PADDED_ALEXNET,
-            {("uav123", _PREC): 0.713, ("uav123", "fps"): 170},
+            {("uav123", PRECISION): 0.713, ("uav123", "fps"): 170}, machine="RTX 2080 Ti",
         ),
         Row("EfficientNet-Lite0", {"model.backbone": "efficientnet_lite0", "model.light": True}, {}),
         Row("EfficientNet-Lite0, short", {"model.backbone": "efficientnet_lite0_short", "model.light": True},
@@ -203,7 +139,7 @@ def _nearest(k: int) -> Row:
 
 _CAR_FIGURE3 = Study(
     "siamcar-figure3", "SiamCAR, figure 3 and section 3.3", "the best box, or the average of k of its 8 neighbours",
-    preset="siamcar_r50", small="siamcar_lite0", lighter=_LIGHTER_OF["siamcar_lite0"], rows=(
+    preset="siamcar_r50", small="siamcar_lite0", lighter=LIGHTER_OF["siamcar_lite0"], rows=(
         Row("k = 3, weighted", {"track.select": "neighbours_weighted", "track.published_rate": False},
             {"track.select": "neighbours_weighted"}),
         *(_nearest(k) for k in (1, 2, 5, 8)),
@@ -238,7 +174,7 @@ def _alone(weight: float) -> Settings:
 
 _SA_TABLE1 = Study(
     "sasiam-table1", "SA-Siam, table 1", "branches, several levels and attention",
-    preset="sa_siam", small="sasiam_lite0", lighter=_LIGHTER_OF["sasiam_lite0"], rows=(
+    preset="sa_siam", small="sasiam_lite0", lighter=LIGHTER_OF["sasiam_lite0"], rows=(
         _sa("App.", _alone(1.0), 0.599, 0.811, 0.520, 0.718, 0.585, 0.790, of="App. Sem."),
         _sa("Sem.", _alone(0.0), 0.607, 0.821, 0.517, 0.715, 0.588, 0.791, of="App. Sem."),
         _sa("App. Sem.", _branches("both", False, False), 0.649, 0.862, 0.583, 0.792, 0.637, 0.843),
@@ -254,14 +190,14 @@ def _twice(branches: str, weight: float = 0.5) -> Settings:
 
 
 def _of_otb2013(auc: float, precision: float) -> Numbers:
-    return {("otb2013", _AUC): auc, ("otb2013", _PREC): precision}
+    return {("otb2013", AUC): auc, ("otb2013", PRECISION): precision}
 
 
 # A2 of the paper is the network that SiamFC's authors published; here all four are trained. The paper does not say how
 # the two are weighed; here each is one half.
 _SA_TABLE2 = Study(
     "sasiam-table2", "SA-Siam, table 2", "two networks of one kind, alone and blended",
-    preset="sa_siam", small="sasiam_lite0", lighter=_LIGHTER_OF["sasiam_lite0"], rows=tuple(
+    preset="sa_siam", small="sasiam_lite0", lighter=LIGHTER_OF["sasiam_lite0"], rows=tuple(
         Row(name, settings, _semantic(settings), numbers, of=of)
         for name, settings, numbers, of in (
             ("A1 A2", _twice("two_appearance"), _of_otb2013(0.608, 0.813), ""),
@@ -275,7 +211,7 @@ _SA_TABLE2 = Study(
 )  # fmt: skip
 _SA_JOINT = Study(
     "sasiam-joint", "SA-Siam, section 4.3", "branches trained apart against together",
-    preset="sa_siam", small="sasiam_lite0", lighter=_LIGHTER_OF["sasiam_lite0"], rows=(
+    preset="sa_siam", small="sasiam_lite0", lighter=LIGHTER_OF["sasiam_lite0"], rows=(
         _sa("apart", _branches("both", False, False), 0.649, 0.862, 0.583, 0.792, 0.637, 0.843),
         _sa("together", {**_branches("both", False, False), "model.joint": True},
             0.630, 0.831, 0.546, 0.739, 0.620, 0.819),
@@ -285,7 +221,7 @@ _SA_JOINT = Study(
 _NO_GT = {"data.same_category": False}
 _SPM_TABLE1 = Study(
     "spm-table1", "SPM, table 1", "the coarse stage alone, in series, and in series and parallel",
-    preset="spm", small="spm_lite0", lighter=_LIGHTER_OF["spm_lite0"], rows=(
+    preset="spm", small="spm_lite0", lighter=LIGHTER_OF["spm_lite0"], rows=(
         Row("CM only", {**_NO_GT, "model.fine": "none"}, {**_NO_GT, "model.fine": "none"}, _spm(0.643, 0.279, 0.359)),
         Row("CM+FM, series-parallel", _NO_GT, _NO_GT, _spm(0.670, 0.323, 0.391)),
         Row("CM+FM, series", {**_NO_GT, "model.fusion": "series"}, {**_NO_GT, "model.fusion": "series"},
@@ -293,7 +229,7 @@ _SPM_TABLE1 = Study(
     ),
 )  # fmt: skip
 # At the small scale half of the pairs are of two objects, as in the paper, with generalized training and without.
-_LIGHTER_GT = {**_LIGHTER_OF["spm_lite0"], "data.negative": 0.5}
+_LIGHTER_GT = {**LIGHTER_OF["spm_lite0"], "data.negative": 0.5}
 _SPM_TABLE2 = Study(
     "spm-table2", "SPM, table 2", "with and without generalized training",
     preset="spm", small="spm_lite0", lighter=_LIGHTER_GT, rows=(
@@ -303,8 +239,8 @@ _SPM_TABLE2 = Study(
 )  # fmt: skip
 _SPM_FIGURE6 = Study(
     "spm-figure6a", "SPM, figure 6 (a)", "AUC by the number K of candidate boxes",
-    preset="spm", small="spm_lite0", lighter=_LIGHTER_OF["spm_lite0"], rows=(
-        Row("K = 9", {"model.proposals": 9}, {"model.proposals": 9}, {("otb100", _AUC): 0.687}),
+    preset="spm", small="spm_lite0", lighter=LIGHTER_OF["spm_lite0"], aliases=("spm-figure6",), rows=(
+        Row("K = 9", {"model.proposals": 9}, {"model.proposals": 9}, {("otb100", AUC): 0.687}),
         *(
             Row(f"K = {k}", {"model.proposals": k}, {"model.proposals": k}, of="K = 9")
             for k in (1, 3, 5, 7, 11, 13)
@@ -313,9 +249,9 @@ _SPM_FIGURE6 = Study(
 )  # fmt: skip
 _SPM_LEVELS = Study(
     "spm-levels", "SPM, section 5.3", "which levels the fine stage pools from",
-    preset="spm", small="spm_lite0", lighter=_LIGHTER_OF["spm_lite0"], rows=tuple(
+    preset="spm", small="spm_lite0", lighter=LIGHTER_OF["spm_lite0"], rows=tuple(
         Row(name, {"model.fine_levels": full}, None if small is None else {"model.fine_levels": small},
-            {("otb100", _AUC): auc})
+            {("otb100", AUC): auc})
         for name, full, small, auc in (
             ("conv2", (2,), (2,), 0.666), ("conv3", (3,), (3,), 0.675), ("conv4", (4,), (4,), 0.676),
             ("conv2 + conv4", (2, 4), (2, 4), 0.687),
@@ -326,24 +262,18 @@ _SPM_DISTANCE = Study(
     "spm-distance", "SPM, section 5.3", "relation network against correlation in the fine stage",
     preset="spm", small="spm_lite0", lighter=_LIGHTER_GT, rows=(
         Row("coarse stage alone", {**_NO_GT, "model.fine": "none"}, {**_NO_GT, "model.fine": "none"},
-            {("otb100", _AUC): 0.643}),
+            {("otb100", AUC): 0.643}),
         Row("correlation", {**_NO_GT, "model.fine": "correlation"}, {**_NO_GT, "model.fine": "correlation"},
-            {("otb100", _AUC): 0.647}),
-        Row("relation network", _NO_GT, _NO_GT, {("otb100", _AUC): 0.670}),
+            {("otb100", AUC): 0.647}),
+        Row("relation network", _NO_GT, _NO_GT, {("otb100", AUC): 0.670}),
         Row("correlation, GT", {"model.fine": "correlation"},
-            {"data.same_category": True, "model.fine": "correlation"}, {("otb100", _AUC): 0.655}),
-        Row("relation network, GT", {}, {"data.same_category": True}, {("otb100", _AUC): 0.687}),
+            {"data.same_category": True, "model.fine": "correlation"}, {("otb100", AUC): 0.655}),
+        Row("relation network, GT", {}, {"data.same_category": True}, {("otb100", AUC): 0.687}),
     ),
 )  # fmt: skip
 
 
-def _figure(name: str, item: str, shows: str, kind: str, more: str = "") -> Study:
-    given = f"siamtrack study figure {kind} --model MODEL --clips DIR --out FILE.png{more}"
-    return Study(name, item, shows, run=given)
-
-
 _CLIPS = "siamtrack eval MODEL --suite SUITE --data DIR --out RESULTS; siamtrack report RESULTS (its clips)"
-_SPEED = "siamtrack eval MODEL --suite vot2018 --data DIR --out RESULTS; siamtrack report RESULTS (score by speed)"
 _BIAS = "siamtrack study center-bias --data SHARDS --out DIR --val CLIPS"
 _DRAWING = "nothing to run: a drawing of the method (docs/papers.md says where its parts live)"
 
@@ -353,72 +283,53 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         for study in (
             Study("siamrpnpp-figure1", "SiamRPN++, figure 1", "mean response by the shift of targets", run=_BIAS),
             _RPNPP_FIGURE2,
-            Study("siamrpnpp-figure3", "SiamRPN++, figures 3 and 4", "the network and its correlations", run=_DRAWING),
-            _figure("siamrpnpp-figure5", "SiamRPN++, figure 5", "channels of the depth-wise correlation", "channels"),
+            Study("siamrpnpp-figure3", "SiamRPN++, figures 3 and 4", "the network and its correlations", run=_DRAWING,
+                  aliases=("siamrpnpp-figure4",)),
+            Study("siamrpnpp-figure5", "SiamRPN++, figure 5", "channels of the depth-wise correlation",
+                  figure="channels"),
             _RPNPP_FIGURE6,
             _RPNPP_TABLE1,
-            _ours("siamrpnpp-table2", "SiamRPN++, table 2", "trackers on VOT2018", "siamrpn_r50", "siamrpnpp_lite0",
-                  {("vot2018", _EAO): 0.414, ("vot2018", "accuracy"): 0.600, ("vot2018", "robustness"): 0.234,
-                   ("vot2018", "fps"): 35, ("vot2018-unsupervised", "accuracy"): 0.498}),
-            _ours("siamrpnpp-figure7", "SiamRPN++, figure 7", "trackers on OTB2015", "siamrpn_r50_otb",
-                  "siamrpnpp_lite0", {("otb100", _AUC): 0.696}),
-            Study("siamrpnpp-figure8", "SiamRPN++, figure 8", "EAO on VOT2018 by speed (35 fps)", run=_SPEED),
-            _ours("siamrpnpp-figure9", "SiamRPN++, figure 9", "trackers on VOT2018-LT", "siamrpn_r50_lt",
-                  "siamrpnpp_lite0", {}),
-            _ours("siamrpnpp-figure10", "SiamRPN++, figure 10", "trackers on UAV123", "siamrpn_r50",
-                  "siamrpnpp_lite0", {("uav123", _AUC): 0.613}),
-            _ours("siamrpnpp-figure11", "SiamRPN++, figure 11", "trackers on LaSOT", "siamrpn_r50",
-                  "siamrpnpp_lite0", {("lasot", _AUC): 0.496}),
-            _ours("siamrpnpp-table3", "SiamRPN++, table 3", "trackers on TrackingNet", "siamrpn_r50",
-                  "siamrpnpp_lite0", {("trackingnet", "success"): 73.3, ("trackingnet", "precision"): 69.4,
-                                      ("trackingnet", "norm_precision"): 80.0}),
+            COMPARISONS["siamrpnpp-table2"],
+            COMPARISONS["siamrpnpp-figure7"],
+            _RPNPP_FIGURE8,
+            COMPARISONS["siamrpnpp-figure9"],
+            COMPARISONS["siamrpnpp-figure10"],
+            COMPARISONS["siamrpnpp-figure11"],
+            COMPARISONS["siamrpnpp-table3"],
             Study("siamcar-figure1", "SiamCAR, figure 1", "boxes of several trackers on frames", run=_CLIPS),
             Study("siamcar-figure2", "SiamCAR, figure 2", "the network", run=_DRAWING),
             _CAR_FIGURE3,
-            _ours("siamcar-table1", "SiamCAR, table 1 and figure 4", "trackers on GOT-10k", "siamcar_r50_got10k",
-                  "siamcar_lite0", {("got10k-test", "AO"): 0.569, ("got10k-test", "SR0.5"): 0.670,
-                                    ("got10k-test", "SR0.75"): 0.415, ("got10k-test", "fps"): 52.27}),
-            _ours("siamcar-figure5", "SiamCAR, figure 5", "trackers on LaSOT", "siamcar_r50_lasot", "siamcar_lite0",
-                  {("lasot", _AUC): 0.507}),
-            _ours("siamcar-figure6", "SiamCAR, figure 6", "trackers on OTB-50 by attribute", "siamcar_r50_otb",
-                  "siamcar_lite0", {}),
-            _ours("siamcar-figure7", "SiamCAR, figure 7", "trackers on UAV123", "siamcar_r50_uav", "siamcar_lite0",
-                  {("uav123", _AUC): 0.614, ("uav123", _PREC): 0.760}),
+            COMPARISONS["siamcar-table1"],
+            COMPARISONS["siamcar-figure5"],
+            COMPARISONS["siamcar-figure6"],
+            COMPARISONS["siamcar-figure7"],
             _CAR_TABLE2,
             Study("sasiam-figure1", "SA-Siam, figure 1", "boxes of two trackers on frames", run=_CLIPS),
-            Study("sasiam-figure2", "SA-Siam, figures 2 and 3", "the network and its attention", run=_DRAWING),
-            _figure("sasiam-figure4", "SA-Siam, figure 4", "weights of the channels in two videos", "attention"),
-            _ours("sasiam-figure5", "SA-Siam, figure 5 and table 3", "trackers on OTB", "sa_siam", "sasiam_lite0",
-                  {**_otbs(0.677, 0.896, 0.610, 0.823, 0.657, 0.865), ("otb100", "fps"): 50}),
+            Study("sasiam-figure2", "SA-Siam, figures 2 and 3", "the network and its attention", run=_DRAWING,
+                  aliases=("sasiam-figure3",)),
+            Study("sasiam-figure4", "SA-Siam, figure 4", "weights of the channels in two videos", figure="attention"),
+            COMPARISONS["sasiam-figure5"],
             Study("sasiam-figure6", "SA-Siam, figure 6", "boxes of several trackers on frames", run=_CLIPS),
             _SA_TABLE1,
             _SA_TABLE2,
             _SA_JOINT,
-            # Tables 4 and 5 count failures a sequence, table 6 weighs them as the toolkit does: the first is not shown.
-            _ours("sasiam-table4", "SA-Siam, table 4", "trackers on VOT2015", "sa_siam", "sasiam_lite0",
-                  {("vot2015", "accuracy"): 0.59, ("vot2015", _EAO): 0.31}),
-            _ours("sasiam-table5", "SA-Siam, table 5", "trackers on VOT2016", "sa_siam", "sasiam_lite0",
-                  {("vot2016", "accuracy"): 0.54, ("vot2016", _EAO): 0.2911}),
-            _ours("sasiam-table6", "SA-Siam, table 6", "trackers on VOT2017", "sa_siam", "sasiam_lite0",
-                  {("vot2017", "accuracy"): 0.500, ("vot2017", "robustness"): 0.459, ("vot2017", _EAO): 0.236}),
+            COMPARISONS["sasiam-table4"],
+            COMPARISONS["sasiam-table5"],
+            COMPARISONS["sasiam-table6"],
             Study("spm-figure1", "SPM, figures 1 to 3", "the two stages, the network, generalized training",
-                  run=_DRAWING),
-            _figure("spm-figure4", "SPM, figure 4", "responses of the coarse stage", "responses"),
-            _figure("spm-figure5", "SPM, figure 5", "best boxes and the scores of both stages", "scores"),
+                  run=_DRAWING, aliases=("spm-figure2", "spm-figure3")),
+            Study("spm-figure4", "SPM, figure 4", "responses of the coarse stage", figure="responses"),
+            Study("spm-figure5", "SPM, figure 5", "best boxes and the scores of both stages", figure="scores"),
             _SPM_FIGURE6,
-            _figure("spm-figure6b", "SPM, figure 6 (b)", "recall of candidate boxes by overlap and K", "recall"),
-            _ours("spm-figure7", "SPM, figure 7 and table 3", "trackers on OTB", "spm", "spm_lite0",
-                  {("otb2013", _AUC): 0.693, ("otb50", _AUC): 0.653, ("otb100", _AUC): 0.687, ("otb100", "fps"): 120}),
-            Study("spm-figure8", "SPM, figure 8", "AUC on OTB-100 by speed (120 fps)",
-                  run=_SPEED.replace("vot2018", "otb100")),
-            Study("spm-figure9", "SPM, figures 9 and 10", "boxes on frames, successes and failures", run=_CLIPS),
+            Study("spm-figure6b", "SPM, figure 6 (b)", "recall of candidate boxes by overlap and K", figure="recall"),
+            COMPARISONS["spm-figure7"],
+            Study("spm-figure9", "SPM, figures 9 and 10", "boxes on frames, successes and failures", run=_CLIPS,
+                  aliases=("spm-figure10",)),
             _SPM_TABLE1,
             _SPM_TABLE2,
             _SPM_LEVELS,
             _SPM_DISTANCE,
-            _ours("spm-table4", "SPM, table 4", "trackers on VOT-16 and VOT-17", "spm", "spm_lite0",
-                  {("vot2016", "accuracy"): 0.62, ("vot2016", "robustness"): 0.21, ("vot2016", _EAO): 0.434,
-                   ("vot2017", "accuracy"): 0.58, ("vot2017", "robustness"): 0.30, ("vot2017", _EAO): 0.338}),
+            COMPARISONS["spm-table4"],
         )
     }
 )  # fmt: skip
@@ -426,9 +337,10 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
 
 
 def find_study(name: str) -> Study:
-    """Return the study of this name.
+    """Return the study of this name, or of which it is an alias.
 
     Raises:
         ConfigError: an unknown name; the nearest is offered.
     """
-    return look_up(STUDIES, name, "study")
+    named = {alias: study for study in STUDIES.values() for alias in (study.name, *study.aliases)}
+    return look_up(named, name, "study")

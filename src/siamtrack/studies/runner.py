@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from siamtrack.config import Preset, load_preset, preset_to_json
+from siamtrack.config import Preset, load_preset, preset_from_json, preset_to_json
 from siamtrack.data.pair_source import PairSource, ResidentPairs, load_resident
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.streaming import StreamedPairs
@@ -30,7 +30,7 @@ from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.io import first_names, read_as, write_whole
 from siamtrack.storage import parse_place
-from siamtrack.studies.papers import Row, Scale, Settings, Study
+from siamtrack.studies.rows import Row, Scale, Study
 from siamtrack.tracking.torch_engine import check_device
 from siamtrack.training.log import ReportRow
 from siamtrack.training.loop import RunOptions, train
@@ -75,11 +75,16 @@ class StudyRun:
         Raises:
             ConfigError: a row of `only` that the study does not have.
         """
-        names = [row.name for row in self.study.rows]
+        names = [row.name for row in self.study.rows if row.full is not None]
         if unknown := [name for name in self.only if name not in names]:
-            raise ConfigError(f"{self.study.name} has no row '{unknown[0]}'; its rows: {', '.join(names)}")
-        found = [row for row in self.study.rows if self.scale == "full" or row.small is not None]
+            raise ConfigError(f"{self.study.name} has no row '{unknown[0]}' to run; its rows: {', '.join(names)}")
+        found = [row for row in self.study.rows if row.settings(self.scale) is not None]
         return [row for row in found if not self.only or row.name in self.only]
+
+    def lines(self) -> list[Row]:
+        """The rows of the table: those that are run, and of a whole study those that are the paper's numbers alone."""
+        run = self.rows()
+        return [row for row in self.study.rows if row in run or (row.full is None and not self.only)]
 
 
 @dataclass(frozen=True)
@@ -104,14 +109,10 @@ def jobs_of(plan: StudyRun) -> list[RowJob]:
     return [RowJob(name, seed, tuple(rows)) for seed in plan.seeds for name, rows in networks.items()]
 
 
-def _own(plan: StudyRun, row: Row) -> Settings:
-    return row.full if plan.scale == "full" else row.small or {}
-
-
 def _check_settings(plan: StudyRun) -> None:
     rows = plan.rows()
     for key in plan.settings:
-        if all(key in _own(plan, row) for row in rows):
+        if all(key in (row.settings(plan.scale) or {}) for row in rows):
             raise ConfigError(f"each row of {plan.study.name} sets {key} itself; leave it out of --set")
     seen: dict[str, str] = {}
     for row in rows if plan.settings else ():
@@ -127,12 +128,12 @@ def row_preset(plan: StudyRun, name: str, seed: int) -> Preset:
         ConfigError: a setting that the preset does not have.
     """
     row = next(row for row in plan.study.rows if row.name == name)
-    shared = {} if plan.scale == "full" else plan.study.lighter
-    changes: dict[str, Any] = {**shared, **plan.settings, **_own(plan, row)}
+    base, shared = plan.study.base(row, plan.scale)
+    changes: dict[str, Any] = {**shared, **plan.settings, **(row.settings(plan.scale) or {})}
     changes |= {"train.seed": seed, "name": folder_name(name)}
     if plan.steps is not None:
         changes["train.steps"] = plan.steps
-    return load_preset(plan.study.base(plan.scale), changes)
+    return load_preset(base, changes)
 
 
 def folder_name(name: str) -> str:
@@ -204,7 +205,10 @@ def _sequences(suite: str, place: Path, frames: int) -> list[VideoSequence]:
 def _evaluated(
     plan: StudyRun, preset: Preset, weights: Path, suite: str, clips: Sequence[VideoSequence], seed: int, beat: Beat
 ) -> dict[str, float]:
-    """The metrics of a network with a row's settings of tracking, and its speed as `fps`; `beat` may end it by raising.
+    """The metrics of a network with a row's settings of tracking; `beat` may end it by raising.
+
+    Two are added: `failures`, of a suite with resets, is their number a sequence (SA-Siam, tables 4 and 5); `fps` is
+    the tracker's speed here.
 
     Raises:
         DataError: a sequence has no results; a mean over the others would not compare with the paper's.
@@ -226,7 +230,10 @@ def _evaluated(
         )
     if done.scores is None:
         return {}
-    return dict(done.scores.metrics) | ({"fps": done.speed.tracker} if done.speed else {})
+    metrics = dict(done.scores.metrics)
+    if "lost_number" in metrics:
+        metrics["failures"] = metrics["lost_number"] / len(clips)
+    return metrics | ({"fps": done.speed.tracker} if done.speed else {})
 
 
 class _Stopped(BaseException):
@@ -235,13 +242,16 @@ class _Stopped(BaseException):
 
 @dataclass(frozen=True)
 class _Stored:
-    """A row's `result.json`: what it was made with, as `_made_with` has it, and its result."""
+    """A row's `result.json`: what it was made with, as `_made_with` has it, and its result.
+
+    Those of before data and suites were kept name neither.
+    """
 
     preset: dict[str, Any]
     frames: int
-    data: str
-    suites: dict[str, str]
     metrics: Result
+    data: str = ""
+    suites: dict[str, str] = field(default_factory=dict)
 
 
 def _made_with(plan: StudyRun, preset: Preset) -> dict[str, Any]:
@@ -263,11 +273,18 @@ def _known(plan: StudyRun, name: str, seed: int) -> Result | None:
         return None
     stored = read_as(path, _Stored)
     made, wanted = asdict(stored), _made_with(plan, row_preset(plan, name, seed))
+    made["preset"], wanted["preset"] = _settings(stored.preset), _settings(wanted["preset"])
     # another set of suites is evaluated anew, with the weights that are there
     wanted["suites"] = stored.suites | {key: wanted["suites"][key] for key in stored.suites.keys() & plan.suites.keys()}
-    if other := [key for key, value in wanted.items() if made[key] != value]:
+    if other := [key for key, value in wanted.items() if made[key] not in (value, "")]:
         raise ConfigError(f"{path} was made with other {first_names(other)}; give another --out")
     return stored.metrics if plan.suites.keys() <= stored.metrics.keys() else None
+
+
+def _settings(preset: Mapping[str, Any]) -> Preset:
+    """What a row's result depends on: the preset without what it says of itself; a later field has its default."""
+    table = {key: value for key, value in preset.items() if key not in ("description", "published")}
+    return preset_from_json(json.dumps(table), "a row's stored preset")
 
 
 def read_results(plan: StudyRun) -> dict[str, list[Result]]:
@@ -279,9 +296,10 @@ def read_results(plan: StudyRun) -> dict[str, list[Result]]:
 def table(plan: StudyRun, results: Mapping[str, Sequence[Result]]) -> list[list[str]]:
     """The table: a head, then a line for each row: for each metric the paper's number and ours, with their spread.
 
-    Columns are the metrics that the paper gives, and of suites that it does not name the first metric of ours.
+    Columns are the metrics that the paper gives, of suites that it does not name the first metric of ours, and the
+    machine of the paper's speeds. Lines of trackers that this project does not have show the paper's numbers alone.
     """
-    rows = plan.rows()
+    rows = plan.lines()
     columns = list(dict.fromkeys(key for row in rows for key in row.paper if key[0] in plan.suites))
     # A suite whose truth a server keeps has no metrics here.
     first = {suite: next(iter(m)) for found in results.values() for r in found for suite, m in r.items() if m}
@@ -289,13 +307,15 @@ def table(plan: StudyRun, results: Mapping[str, Sequence[Result]]) -> list[list[
     elsewhere = list(dict.fromkeys(key for row in rows for key in row.paper if key not in columns))
     head = ["row", *(f"{suite} {metric}, {who}" for suite, metric in columns for who in ("paper", "ours"))]
     head += [f"{suite} {metric}, paper" for suite, metric in elsewhere]
-    lines = [head]
+    machines = any(row.machine for row in rows)
+    lines = [[*head, "paper's machine"] if machines else head]
     for row in rows:
         line = [row.name]
         for suite, metric in columns:
             ours = [r[suite][metric] for r in results.get(row.name, ()) if metric in r.get(suite, {})]
             line += [_number(row.paper.get((suite, metric))), _with_spread(ours)]
-        lines.append(line + [_number(row.paper.get(key)) for key in elsewhere])
+        line += [_number(row.paper.get(key)) for key in elsewhere]
+        lines.append([*line, row.machine] if machines else line)
     return lines
 
 
@@ -318,7 +338,10 @@ def write_table(plan: StudyRun) -> list[list[str]]:
     rows = [f"| {' | '.join(line)} |" for line in lines]
     rows.insert(1, "|" + "---|" * len(lines[0]))
     study = plan.study
-    made = "networks of its size" if plan.scale == "full" else f"{study.small}, a small network"
+    small = list(dict.fromkeys(study.base(row, "small")[0] for row in plan.rows()))
+    made = "networks of its size" if plan.scale == "full" else f"small networks ({', '.join(small)})"
     title = f"{study.item}: {study.shows}\n\nPaper: its own numbers. Ours: {made}"
+    if lines[0][-1] == "paper's machine":
+        title += ", at the speed of the machine that ran them; paper's machines are those that it names"
     write_whole(plan.out / "table.md", "\n".join([f"{title}.", "", *rows, ""]))
     return lines

@@ -16,7 +16,7 @@ from siamtrack.config import Preset, Train
 from siamtrack.data.augment import render_batch, shows_fill
 from siamtrack.data.pair_source import PairSource
 from siamtrack.data.pairs import generator, unmet_gaps
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, SiamtrackError
 from siamtrack.geometry.crop import context_side
 from siamtrack.io import write_whole
 from siamtrack.training.loop import build_network
@@ -29,9 +29,12 @@ from siamtrack.training.parameters import (
     settings_in_force,
     unfreeze_backbone,
 )
-from siamtrack.training.trial import check_step
+from siamtrack.training.trial import StepTrial, try_step
+from siamtrack.zoo.networks import find_model
 
 _QUANTILES = (0.05, 0.5, 0.95)
+# A step is timed by a part of it where these pairs tell that it would take longer than this many seconds.
+_FEW, _LONG = 2, 20.0
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,30 @@ def stages(train: Train) -> list[Stage]:
     return [Stage(step, learning_rate(cfg, step), backbone_trains(cfg, step)) for step in steps]
 
 
+def trained_stages(preset: Preset) -> tuple[list[str], list[str]]:
+    """Names of the backbone's stages that are never trained, and of those that are once it is unfrozen, in order."""
+    backbone = preset.model.build().backbone
+    known = {module: name for name, module in backbone.named_modules()}
+    names = []
+    for stage in backbone.stages():
+        parts = [known[part] for part in ([stage] if stage in known else stage.children())]
+        names.append(parts[0] if len(parts) == 1 else f"{parts[0]} to {parts[-1]}")
+    frozen = settings_in_force(preset.train).frozen_stages
+    return names[:frozen], names[frozen:]
+
+
+def weights_problem(preset: Preset) -> str:
+    """Why training would refuse to begin for want of weights, in a line; empty where they are at hand."""
+    try:
+        if preset.train.start_from:
+            find_model(preset.train.start_from)
+        else:
+            build_network(preset, torch.device("cpu"))
+    except SiamtrackError as error:
+        return str(error)
+    return ""
+
+
 @dataclass(frozen=True)
 class Pace:
     """The cost of training steps on a device.
@@ -148,14 +175,19 @@ class Pace:
     Attributes:
         frozen: seconds a step while the backbone's later stages are frozen; nan if they never are.
         whole: seconds a step while they are trained; nan if they never are.
-        memory: peak in bytes, of the GPU or, on a CPU, of the whole process (0 on Windows).
+        memory: peak in bytes, of the GPU or, on a CPU, of the whole process (0 on Windows); of a step that was timed in
+            parts, what it is estimated to need.
         hours: for all steps of the schedule.
+        pairs: that were computed at once; fewer than the batch where it does not fit into memory, or would take long.
+        trial: what a step needs.
     """
 
     frozen: float
     whole: float
     memory: int
     hours: float
+    pairs: int
+    trial: StepTrial
 
 
 def measure_pace(
@@ -163,36 +195,55 @@ def measure_pace(
 ) -> Pace:
     """Time `steps` discarded steps, after one to warm up, of each part of the schedule.
 
+    A batch that does not fit into memory, or that would take more than some 20 seconds a step, is timed by a part of
+    it; its seconds are those of the part times what the batch is of it.
+
+    Args:
+        source: of the pairs.
+        preset: the experiment.
+        device: where it would be trained.
+        steps: number of timed steps.
+        check_memory: heed the memory that there is.
+
     Raises:
-        ConfigError: a step cannot be computed; see `check_step`.
+        ConfigError: a step cannot be computed; see `try_step`.
     """
     cfg = settings_in_force(preset.train)
     first = round(cfg.unfreeze_at * cfg.steps) if cfg.backbone_rate else cfg.steps
     net = build_network(preset, device, pretrain=False)
-    check_step(net, preset, source, cfg.batch, check_memory)
+    trial = try_step(net, preset, source, cfg.batch)
     optimiser = make_optimiser(net, cfg)
+
+    def seconds_of(pairs: int, number: int) -> float:
+        begun = time.perf_counter()
+        batch, _ = source.draw(pairs, cfg.seed, 0, number)
+        set_rates(optimiser, cfg, 0)
+        with torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
+            terms = preset.model.loss(net, batch, [generator(cfg.seed, 0, number)])
+        optimiser.zero_grad(set_to_none=True)
+        terms["total"].backward()  # type: ignore[no-untyped-call]
+        clip_gradients(net, cfg.clip)
+        optimiser.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - begun
+
+    pairs = trial.pairs if check_memory else cfg.batch
+    if pairs > _FEW:
+        unfreeze_backbone(net, cfg, cfg.steps - 1)
+        seconds_of(_FEW, 0)
+        pairs = max(_FEW, min(pairs, int(_FEW * _LONG / seconds_of(_FEW, 1))))
     seconds = {}
     for opened, count in ((False, min(first, cfg.steps)), (True, max(cfg.steps - first, 0))):
         if count:
-            times = []
             unfreeze_backbone(net, cfg, first if opened else 0)
-            for number in range(steps + 1):
-                begun = time.perf_counter()
-                batch, _ = source.draw(cfg.batch, cfg.seed, 0, number)
-                set_rates(optimiser, cfg, 0)
-                with torch.autocast(device.type, torch.bfloat16, enabled=cfg.precision == "bfloat16"):
-                    terms = preset.model.loss(net, batch, [generator(cfg.seed, 0, number)])
-                optimiser.zero_grad(set_to_none=True)
-                terms["total"].backward()  # type: ignore[no-untyped-call]
-                clip_gradients(net, cfg.clip)
-                optimiser.step()
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-                times.append(time.perf_counter() - begun)
-            seconds[opened] = float(np.median(times[1:])), count
+            times = [seconds_of(pairs, number) for number in range(steps + 1)]
+            seconds[opened] = float(np.median(times[1:])) * cfg.batch / pairs, count
     total = sum(each * count for each, count in seconds.values())
     frozen, whole = (seconds.get(opened, (float("nan"), 0))[0] for opened in (False, True))
-    if device.type == "cuda":
+    if pairs < cfg.batch:
+        memory = int(trial.needed)
+    elif device.type == "cuda":
         memory = int(torch.cuda.max_memory_allocated(device))
     elif sys.platform == "win32":
         memory = 0
@@ -200,7 +251,7 @@ def measure_pace(
         import resource
 
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Pace(frozen, whole, memory, total / 3600)
+    return Pace(frozen, whole, memory, total / 3600, pairs, trial)
 
 
 def draw_page(source: PairSource, preset: Preset, path: Path, count: int = 24) -> None:

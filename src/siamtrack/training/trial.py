@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -38,15 +39,47 @@ def check_step(net: SiameseNet, preset: Preset, data: PairSource, count: int, ch
         ConfigError: the network does not take crops of these sizes, or, with `check_memory`, what a step keeps for
             the backward pass is more than the memory that is left.
     """
+    trial = try_step(net, preset, data, count)
+    if check_memory and trial.pairs < count:
+        raise ConfigError(f"{trial}: expected --set train.batch={trial.pairs} or less, or --no-memory-check")
+
+
+@dataclass(frozen=True)
+class StepTrial:
+    """What a step would need.
+
+    Attributes:
+        count: pairs of the step.
+        needed: bytes of memory that it needs.
+        free: bytes that there are; None where that is not known.
+    """
+
+    count: int
+    needed: float
+    free: int | None
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs can be computed at once: `count`, or fewer where the memory is less."""
+        if self.free is None or self.needed <= self.free:
+            return self.count
+        return max(1, int(self.count * 0.8 * self.free / self.needed))
+
+    def __str__(self) -> str:
+        free = "" if self.free is None else f", and {self.free / 1e9:.1f} GB are free"
+        return f"a step of {self.count} pairs needs {self.needed / 1e9:.1f} GB of memory{free}"
+
+
+def try_step(net: SiameseNet, preset: Preset, data: PairSource, count: int) -> StepTrial:
+    """Take two pairs through network and loss, and say what a step of `count` needs; see `check_step`.
+
+    Raises:
+        ConfigError: the network does not take crops of these sizes.
+    """
     device = next(net.parameters()).device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         needed = _SHARE * count * _bytes_of_a_pair(copy.deepcopy(net), preset, data)
-    there = available_memory(device) if check_memory else None
-    if there is not None and needed > there:
-        raise ConfigError(
-            f"a step of {count} pairs needs {needed / 1e9:.1f} GB of memory, and {there / 1e9:.1f} GB are free: "
-            f"expected --set train.batch={max(1, int(count * 0.8 * there / needed))} or less, or --no-memory-check"
-        )
+    return StepTrial(count, needed, available_memory(device))
 
 
 def _bytes_of_a_pair(net: SiameseNet, preset: Preset, data: PairSource) -> int:

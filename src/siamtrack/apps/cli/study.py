@@ -13,7 +13,8 @@ import typer
 from siamtrack.apps.cli.options import Cluster, Device, Settings, check_out, parse_settings
 from siamtrack.apps.cli.progress import print_columns, training
 from siamtrack.errors import InputError
-from siamtrack.studies.papers import STUDIES, Scale, find_study
+from siamtrack.studies.papers import STUDIES
+from siamtrack.studies.rows import Scale, Study
 
 if TYPE_CHECKING:
     from siamtrack.evaluation.jobs import Beat, Workers
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job")
 Value = TypeVar("Value")
+_Model = Annotated[str, typer.Option(help="A shipped model's name, or a .safetensors file.")]
+_Clips = Annotated[Path, typer.Option(metavar="DIR", help="Sequences (NAME/img/*, NAME/groundtruth.txt).")]
+_Picture = Annotated[Path, typer.Option(metavar="FILE", help="The picture, .png.")]
+_Frames = Annotated[int, typer.Option(metavar="N", min=2, help="Frames of each sequence that are looked at.")]
+_Limit = Annotated[int, typer.Option(metavar="N", min=1, help="Sequences that are looked at.")]
 
 study = typer.Typer(help="The papers' tables and figures, each by one command.", no_args_is_help=True)
 
@@ -30,12 +36,16 @@ study = typer.Typer(help="The papers' tables and figures, each by one command.",
 def list_studies() -> None:
     """Name every table and figure of SiamRPN++, SiamCAR, SA-Siam and SPM: what it shows, and how to run it."""
     for found in STUDIES.values():
-        count = sum(not row.of for row in found.rows)
-        trained = f" ({count} {'network' if count == 1 else 'networks'})" if found.rows else ""
+        count = sum(not row.of for row in found.rows if row.full is not None)
+        given = sum(row.full is None for row in found.rows)
+        trained = f" ({count} {'network' if count == 1 else 'networks'}" if found.rows else ""
+        trained += (f", {given} of the paper's numbers alone)" if given else ")") if trained else ""
         typer.echo(f"{found.name:20} {found.item}: {found.shows}{trained}\n{'':20}   {found.command}")
+        if found.aliases:
+            typer.echo(f"{'':20}   also as {', '.join(found.aliases)}")
 
 
-def _rows_command(name: str) -> Callable[..., None]:
+def _rows_command(found: Study) -> Callable[..., None]:
     """The command that runs the rows of a study."""
 
     def run(
@@ -88,13 +98,12 @@ def _rows_command(name: str) -> Callable[..., None]:
                 raise InputError(f"--suites names '{suite}' twice, {places[suite]} and {place}; leave one out")
             places[suite] = Path(place)
         plan = StudyRun(
-            find_study(name), data, places, out, scale, steps, frames, tuple(range(seeds)),
+            found, data, places, out, scale, steps, frames, tuple(range(seeds)),
             parse_settings(settings or []), tuple(row or ()), device,
         )  # fmt: skip
         # an hour without a row of the log is a hang
         _run_rows(plan, Workers(processes if processes > 1 else 0, cluster, limit=3600.0))
 
-    found = find_study(name)
     run.__doc__ = (
         f"{found.item}: {found.shows}.\n\nTrains and evaluates each row, and writes table.csv and table.md with the "
         "paper's numbers beside ours. What was done is not done again when the command is given again."
@@ -102,9 +111,26 @@ def _rows_command(name: str) -> Callable[..., None]:
     return run
 
 
-for _name, _found in STUDIES.items():
-    if _found.rows:
-        study.command(_name)(_rows_command(_name))
+def _figure_command(found: Study) -> Callable[..., None]:
+    """The command that draws a figure of insides."""
+
+    def run(
+        model: _Model, clips: _Clips, out: _Picture, frames: _Frames = 6, limit: _Limit = 4, device: Device = "cpu"
+    ) -> None:
+        figure(found.figure, model, clips, out, frames, limit, device)
+
+    run.__doc__ = f"{found.item}: {found.shows}, of any model and sequences."
+    return run
+
+
+def _telling_command(found: Study) -> Callable[..., None]:
+    """The command of a table or figure that other commands make: it says how."""
+
+    def run() -> None:
+        typer.echo(f"{found.item}: {found.shows}\n   {found.run}")
+
+    run.__doc__ = f"{found.item}: {found.shows}; says how it is made."
+    return run
 
 
 def _run_rows(plan: StudyRun, workers: Workers) -> None:
@@ -181,11 +207,11 @@ def figure(
     kind: Annotated[
         str, typer.Argument(help="channels, attention, responses, scores or recall; `study list` says of which figure.")
     ],
-    model: Annotated[str, typer.Option(help="A shipped model's name, or a .safetensors file.")],
-    clips: Annotated[Path, typer.Option(metavar="DIR", help="Sequences (NAME/img/*, NAME/groundtruth.txt).")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture, .png.")],
-    frames: Annotated[int, typer.Option(metavar="N", min=2, help="Frames of each sequence that are looked at.")] = 6,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="Sequences that are looked at.")] = 4,
+    model: _Model,
+    clips: _Clips,
+    out: _Picture,
+    frames: _Frames = 6,
+    limit: _Limit = 4,
     device: Device = "cpu",
 ) -> None:
     """Draw what is inside a model: what its channels, its attention and its candidates do on some sequences."""
@@ -245,3 +271,9 @@ def center_bias(
         typer.echo(f"{bias.shift:5d}  {bias.middle:6.2f}  {hits}  {success}")
     plot_bias(results, picture)
     typer.echo(f"picture: {picture}")
+
+
+for _found in STUDIES.values():
+    _make = _rows_command if _found.rows else _figure_command if _found.figure else _telling_command
+    for _name in (_found.name, *_found.aliases):
+        study.command(_name, hidden=_name != _found.name)(_make(_found))

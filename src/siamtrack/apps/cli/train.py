@@ -20,7 +20,7 @@ from siamtrack.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-    from siamtrack.config import Preset
+    from siamtrack.config import Jitter, Preset
     from siamtrack.data.pair_source import PairSource
     from siamtrack.training.loop import RunOptions
     from siamtrack.training.preview import DrawnPairs
@@ -188,14 +188,13 @@ def _measured(preset: Preset, pairs: PairSource) -> DrawnPairs:
 
 def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: Path | None, check_memory: bool) -> None:
     """Print what training would do: pairs, augmentation, schedule, time and memory."""
-    from siamtrack.training.preview import draw_page, measure_pace, stages
+    from siamtrack.training.preview import draw_page, measure_pace, stages, trained_stages, weights_problem
 
     cfg, data = preset.train, preset.data
     drawn = _measured(preset, pairs)
     sources = ", ".join(f"{name} {_percent(share)}" for name, share in drawn.sources.items())
     chances = {
-        name: getattr(data, name)
-        for name in ("flip", "grey", "blur", "noise", "distract", "occlude", "object_part_prob")
+        name: getattr(data, name) for name in ("flip", "grey", "noise", "distract", "occlude", "object_part_prob")
     }
     typer.echo(f"{cfg.steps * cfg.batch} pairs: {cfg.steps} steps of {cfg.batch}; of {drawn.count} drawn ones:")
     for name, said in {
@@ -206,17 +205,33 @@ def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: P
         "frames apart": _range(drawn.distance, 0),
         "flat fill": f"{_percent(drawn.fill)} of the search crops, {_percent(drawn.template_fill)} of the templates",
         "other objects": f"in {_percent(drawn.others)} of the search crops",
-        "shift, pixels": f"{_range(drawn.shift, 0)} (up to {data.search.shift:g}, {data.search.law} law)",
+        "shift, pixels": _range(drawn.shift, 0),
         "scale": _range(drawn.scale, 2),
         "aspect": _range(drawn.aspect, 2),
-        "colour": f"{data.colour:g}",
+    }.items():
+        typer.echo(f"  {name:16} {said}")
+    typer.echo("how crops are changed:")
+    blurred = "both crops" if data.blur_templates else "search regions alone"
+    for name, said in {
+        "search": _jitter(data.search),
+        "template": _jitter(data.template),
+        "colour": f"brightness, contrast, saturation and balance by up to {data.colour:g}",
+        "lighting": f"{_percent(data.lighting)} with an offset along the principal components of colour",
+        "blur": f"{_percent(data.blur)}, law '{data.blur_law}', {blurred}",
         "chances": ", ".join(f"{name} {_percent(chance)}" for name, chance in chances.items()),
     }.items():
         typer.echo(f"  {name:16} {said}")
-    typer.echo("schedule:")
-    for stage in stages(cfg):
-        trained = "head and backbone" if stage.backbone else "head"
-        typer.echo(f"  step {stage.step:<10} learning rate {stage.rate:<10.3g} {trained}")
+    never, then = trained_stages(preset)
+    rates = f"weight decay {cfg.weight_decay:g}; the backbone at {cfg.backbone_rate:g} of the rate"
+    typer.echo(f"schedule ({cfg.optimiser}, {rates}):")
+    if never:
+        typer.echo(f"  never trained: the backbone's {', '.join(never)}")
+    for number, stage in enumerate(stages(cfg)):
+        part = f"epoch {number + 1:<4}" if cfg.epochs else ""
+        trained = f"head and backbone ({', '.join(then)})" if stage.backbone and then else "head"
+        typer.echo(f"  {part}step {stage.step:<10} learning rate {stage.rate:<10.3g} {trained}")
+    if problem := weights_problem(preset):
+        typer.echo(f"train will refuse to begin: {problem}")
     if picture is not None:
         draw_page(pairs, preset, picture)
         typer.echo(f"picture: {picture}")
@@ -224,6 +239,31 @@ def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: P
     parts = {"backbone frozen": pace.frozen, "backbone trained": pace.whole}
     paces = ", ".join(f"{seconds:.2f} s a step ({name})" for name, seconds in parts.items() if seconds == seconds)
     typer.echo(f"on {device}: {paces}; about {pace.hours:.1f} hours and {pace.memory / 1e9:.1f} GB of memory")
+    if pace.pairs < cfg.batch:
+        times = f"{cfg.batch / pace.pairs:g} times that"
+        typer.echo(
+            f"  timed with {pace.pairs} of {cfg.batch} pairs at once: a step is {times}, and its memory estimated"
+        )
+    if pace.trial.pairs < cfg.batch:
+        typer.echo(
+            f"train will refuse this batch: {pace.trial}; --set train.batch={pace.trial.pairs} or less fits, several "
+            "GPUs share a batch (torchrun), and --no-memory-check tries it"
+        )
+
+
+def _jitter(jitter: Jitter) -> str:
+    """The ranges of a jitter."""
+    scale, aspect = 1 + jitter.scale, 1 + jitter.aspect
+    if jitter.law == "uniform":
+        said = [f"width and height each times {1 - jitter.scale:g} to {scale:g}"]
+    elif jitter.law == "log":
+        said = [f"size times {1 / scale:.3g} to {scale:g}"]
+        said += [f"aspect times {1 / aspect:.3g} to {aspect:g}"] if jitter.aspect else []
+    else:
+        said = [f"size times {1 - jitter.scale:g} to {scale:g}, whole pixels"]
+    said += [f"turned by up to {jitter.turn:g} degrees"] if jitter.turn else []
+    said += ["inside the stored crop"] if jitter.inside else []
+    return f"shift up to {jitter.shift:g} pixels, {', '.join(said)} (law '{jitter.law}')"
 
 
 def _percent(share: float) -> str:
