@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 
+import siamtrack
 from siamtrack.config import Crops, Preset, Track
 from siamtrack.errors import ConfigError
+from siamtrack.geometry.overlap import rectangle_iou
 from siamtrack.models.families import SiamCar, SiamFc, SiamRpn, Spm
 from siamtrack.models.weights import fold_norms
 from siamtrack.tracking.state import TrackState, start, step
+from siamtrack.video.reader import open_source
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 
+DEMO = Path(siamtrack.__file__).parent / "video" / "demo"
 PARTS = ("depthwise", "pixelwise", "search")
 LITE: dict[str, Any] = {"backbone": "efficientnet_lite0", "width": 16}
 SPM: dict[str, Any] = {
@@ -146,6 +150,29 @@ def test_int8_is_near_torch(family: str, engine: str, exported: Callable[[str], 
         theirs = run.step(clip[1], run.start(clip[0], boxes))
         assert np.allclose(np.asarray(theirs.scores), ours.scores, atol=0.15)
         assert np.abs(np.asarray(theirs.boxes) - ours.boxes.numpy()).max() < 60
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_an_int8_tracker_follows_the_demo_clip_as_the_float32_one_does(tmp_path: Path) -> None:
+    from siamtrack.export import export_model
+
+    with open_source(DEMO / "clip.mp4", 0, 61) as source:
+        clip = [np.array(frame) for frame in source]
+    truth = np.loadtxt(DEMO / "clip.txt", delimiter=",")
+    path = tmp_path / "int8.onnx"
+    path.write_bytes(export_model("siamcar_pico", precision="int8", calibration=clip[:20]).SerializeToString())
+
+    def boxes(model: str | Path, engine: str) -> np.ndarray:
+        tracker = siamtrack.load(model, engine=engine, threads=1)
+        tracker.init(clip[0], tuple(truth[0]))
+        return np.array([tracker.update(frame).box for frame in clip[1:]])
+
+    wanted = boxes("siamcar_pico", "onnxruntime")
+    for engine in ("onnxruntime", "openvino"):
+        found = boxes(path, engine)
+        assert rectangle_iou(found, truth[1:61]).mean() > rectangle_iou(wanted, truth[1:61]).mean() - 0.03
+        assert np.median(np.abs(found - wanted).max(1)) < 4  # pixels of a target of 100 by 72; measured: 2.5
 
 
 @pytest.mark.filterwarnings("ignore")
