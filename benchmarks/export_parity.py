@@ -27,10 +27,9 @@ from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.overlap import rectangle_iou
 from siamtrack.io import file_sha256, write_whole
-from siamtrack.presets import preset_names
+from siamtrack.presets import packaged_export, preset_names
 from siamtrack.runtime.engine import GraphState
 from siamtrack.zoo import open_engine
-from siamtrack.zoo.packaged import packaged_export
 
 ON = 0.5
 """Overlap with the truth from which a box counts as on the target."""

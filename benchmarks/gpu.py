@@ -44,13 +44,12 @@ from siamtrack.errors import SiamtrackError
 from siamtrack.io import write_whole
 from siamtrack.models.frozen import freeze
 from siamtrack.models.weights import fold_norms
-from siamtrack.presets import preset_names
+from siamtrack.presets import packaged_export, packaged_weights, preset_names
 from siamtrack.tracking.accelerate import accelerated
 from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.video.reader import open_source
 from siamtrack.zoo import open_engine
 from siamtrack.zoo.networks import open_network
-from siamtrack.zoo.packaged import packaged_export, packaged_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIP = Path(str(resources.files("siamtrack.video"))) / "demo" / "clip.mp4"

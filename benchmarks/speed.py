@@ -35,7 +35,7 @@ from siamtrack.evaluation.opencv import opencv_tracker
 from siamtrack.evaluation.trackers import TimedMatcher
 from siamtrack.models.frozen import freeze
 from siamtrack.models.weights import fold_norms
-from siamtrack.presets import preset_names
+from siamtrack.presets import packaged_export, packaged_weights, preset_names
 from siamtrack.runtime.engine import GraphEngine
 from siamtrack.runtime.metadata import EXPORT_SUFFIXES
 from siamtrack.runtime.sessions import open_exported
@@ -45,7 +45,6 @@ from siamtrack.tracking.tracker import Tracker
 from siamtrack.video.box_writer import BoxWriter
 from siamtrack.video.reader import open_source
 from siamtrack.zoo.networks import open_network
-from siamtrack.zoo.packaged import packaged_export, packaged_weights
 
 PARTS = ("read", "crop", "network", "rank", "write", "total")
 Times = dict[str, list[float]]

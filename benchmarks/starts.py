@@ -31,9 +31,9 @@ from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.overlap import rectangle_iou
 from siamtrack.io import file_sha256, write_whole
+from siamtrack.presets import packaged_export, packaged_weights
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.video.reader import open_source
-from siamtrack.zoo.packaged import packaged_export, packaged_weights
 
 THRESHOLDS = np.linspace(0, 1, 21)
 CLIP = Path(str(resources.files("siamtrack.video"))) / "demo" / "clip.mp4"

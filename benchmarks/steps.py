@@ -30,11 +30,11 @@ from siamtrack.errors import SiamtrackError
 from siamtrack.export import export_network
 from siamtrack.models.frozen import freeze
 from siamtrack.models.weights import fold_norms
+from siamtrack.presets import packaged_weights
 from siamtrack.runtime.sessions import open_exported
 from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.video.reader import open_source
 from siamtrack.zoo.networks import open_network
-from siamtrack.zoo.packaged import packaged_weights
 
 DEMO = Path(str(resources.files("siamtrack.video"))) / "demo"
 

@@ -10,8 +10,7 @@ from siamtrack.apps.cli.options import parse_settings
 from siamtrack.config import changed_preset, load_preset, preset_from_json, preset_to_json
 from siamtrack.errors import ConfigError
 from siamtrack.models.weights import read_metadata
-from siamtrack.presets import preset_names
-from siamtrack.zoo.packaged import packaged_weights
+from siamtrack.presets import packaged_weights, preset_names
 
 
 def write(folder: Path, text: str, name: str = "mine.toml") -> Path:

@@ -20,9 +20,9 @@ from PIL import Image
 import siamtrack
 from footage import FIRST_BOX, moving_patches
 from siamtrack.errors import ConfigError
+from siamtrack.presets import packaged_weights
 from siamtrack.runtime.metadata import read_exported
 from siamtrack.zoo.hub import fetch_model
-from siamtrack.zoo.packaged import packaged_weights
 
 COMMIT = "5" * 40
 

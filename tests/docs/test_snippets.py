@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from siamtrack.zoo.packaged import packaged_export
+from siamtrack.presets import packaged_export
 
 shutil.copy("siamtrack-demo/clip.mp4", "clip.mp4")
 shutil.copy(packaged_export("siamcar_pico"), "tracker.onnx")

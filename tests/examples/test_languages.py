@@ -14,8 +14,7 @@ import pytest
 
 from footage import FIRST_BOX, SECOND_BOX, moving_patches
 from siamtrack import load_multi
-from siamtrack.presets import preset_names
-from siamtrack.zoo.packaged import packaged_export
+from siamtrack.presets import packaged_export, preset_names
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 BOXES = [",".join(f"{value:g}" for value in box) for box in (FIRST_BOX, SECOND_BOX)]

@@ -132,7 +132,7 @@ def exported(root: Path) -> None:
     import onnx
 
     from siamtrack.export import write_openvino
-    from siamtrack.zoo.packaged import packaged_export
+    from siamtrack.presets import packaged_export
 
     packed = packaged_export("siamcar_pico")
     assert packed is not None

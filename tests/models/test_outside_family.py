@@ -21,7 +21,8 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.families.siamfc import PointCoder, ScoreHead, SearchPyramid, response_labels, siamfc_loss
+from siamtrack.models.fields import SearchPyramid
+from siamtrack.models.families.siamfc import PointCoder, ScoreHead, response_labels, siamfc_loss
 from siamtrack.models.losses import weighted
 from siamtrack.models.necks import FuseLevels
 from siamtrack.models.siamese import SiameseNet

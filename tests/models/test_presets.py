@@ -10,7 +10,7 @@ import torch
 
 from references import REFERENCES
 from siamtrack.config import load_preset, preset_from_json, preset_to_json
-from siamtrack.models.families.siamfc import SearchPyramid
+from siamtrack.models.fields import SearchPyramid
 from siamtrack.presets import preset_names
 
 PARAMETERS = {

@@ -16,10 +16,10 @@ from made_exports import SHIFT, made_export, note
 
 import siamtrack
 from siamtrack.errors import ConfigError, InputError, SiamtrackError, WeightsError
+from siamtrack.presets import packaged_export
 from siamtrack.runtime.metadata import read_exported
 from siamtrack.runtime.sessions import open_exported
 from siamtrack.tracking.tracker import MultiTracker, results
-from siamtrack.zoo.packaged import packaged_export
 
 FRAME = np.zeros((60, 80, 3), np.uint8)
 BOXES = [(10.0, 12.0, 20.0, 16.0), (40.0, 8.0, 9.0, 11.0), (1.0, 2.0, 5.0, 6.0)]

@@ -11,9 +11,8 @@ import pytest
 
 import siamtrack
 from footage import FIRST_BOX, SECOND_BOX, moving_patches
-from siamtrack.presets import preset_names
+from siamtrack.presets import packaged_export, packaged_weights, preset_names
 from siamtrack.zoo import open_engine
-from siamtrack.zoo.packaged import packaged_export, packaged_weights
 
 SHIPPED = [name for name in preset_names() if packaged_export(name)]
 

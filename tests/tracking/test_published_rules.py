@@ -14,7 +14,7 @@ from siamtrack.config import Preset, Track, load_preset
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import xyxy_to_xywh
 from siamtrack.geometry.grid import grid_points, grid_positions
-from siamtrack.models.families.siamfc import SearchPyramid
+from siamtrack.models.fields import SearchPyramid
 from siamtrack.models.siamese import Candidates, Template
 from siamtrack.tracking.select import best, neighbours, rank, upsampled
 from siamtrack.tracking.state import TrackState, start, step

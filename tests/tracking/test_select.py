@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from siamtrack.config import Track
 from siamtrack.geometry.grid import grid_points, grid_positions
-from siamtrack.models.families.siamfc import SearchPyramid
+from siamtrack.models.fields import SearchPyramid
 from siamtrack.models.siamese import Candidates
 from siamtrack.tracking.select import Choice, best, neighbours, pyramid, rank, shape_penalty
 

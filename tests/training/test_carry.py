@@ -21,10 +21,10 @@ from siamtrack.models.families.siamrpnpp import SiamRpnPlusPlus
 from siamtrack.models.families.spm import Spm
 from siamtrack.models.siamese import Backbone, SiameseNet
 from siamtrack.models.weights import load_weights
+from siamtrack.presets import packaged_weights
 from siamtrack.training import loop
 from siamtrack.training.carry import carry_head, differs_in_backbone
 from siamtrack.video.reader import open_source
-from siamtrack.zoo.packaged import packaged_weights
 from training_toys import write_shards
 
 LITE = {"backbone": "efficientnet_lite0", "width": 16}

@@ -21,12 +21,12 @@ import numpy as np
 from siamtrack.errors import ConfigError, SiamtrackError, WeightsError, missing_torch
 from siamtrack.evaluation.jobs import one_line
 from siamtrack.io import file_sha256
+from siamtrack.presets import packaged_weights
 from siamtrack.runtime.engine import GraphEngine
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.zoo import open_engine
 from siamtrack.zoo.hub import HUB, fetch_model
-from siamtrack.zoo.packaged import packaged_weights
 
 if TYPE_CHECKING:
     from siamtrack.models.siamese import Matcher

@@ -26,11 +26,11 @@ from siamtrack.export.quantise import quantised
 from siamtrack.export.trace import traced
 from siamtrack.io import whole_file
 from siamtrack.models.siamese import Matcher
+from siamtrack.presets import weights_licence
 from siamtrack.runtime.engine import import_runtime
 from siamtrack.runtime.metadata import EXPORT_FORMAT, EXPORT_KEY, Precision
 from siamtrack.tracking.state import start
 from siamtrack.zoo.networks import find_model, open_network
-from siamtrack.zoo.packaged import weights_licence
 
 _CALIBRATION_FRAMES = 65
 _EXAMPLES = ((30.0, 40.0, 50.0, 60.0), (100.0, 100.0, 30.0, 40.0), (150.0, 100.0, 60.0, 40.0))

@@ -16,7 +16,7 @@ from siamtrack.config import Track
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.crop import context_side
 from siamtrack.geometry.grid import cosine_window, enlarged, grid_points
-from siamtrack.models.families.siamfc import SearchPyramid
+from siamtrack.models.fields import SearchPyramid
 from siamtrack.models.siamese import Candidates
 
 # SiamCAR, section 3.3: the n = 8 neighbours, of which the k = `track.averaged` best are averaged.

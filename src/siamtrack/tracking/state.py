@@ -13,7 +13,7 @@ from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.crop import mean_colour
 from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, frame_size
-from siamtrack.models.families.siamfc import SearchPyramid
+from siamtrack.models.fields import SearchPyramid
 from siamtrack.models.siamese import Candidates, Matcher, Template, joined
 from siamtrack.tracking import select
 from siamtrack.tracking.distractors import Memory, remember, rerank

@@ -25,7 +25,7 @@ from siamtrack.config import Preset, Track, changed_preset
 from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.models.families.sa_siam import SaSiam
-from siamtrack.models.families.siamfc import SearchPyramid
+from siamtrack.models.fields import SearchPyramid
 
 Setting = tuple[Any, ...]
 """One value for each axis of a space, in the order of the axes."""

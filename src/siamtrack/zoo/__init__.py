@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from siamtrack.errors import ConfigError, missing_torch, unknown_name
-from siamtrack.presets import DEFAULT_MODEL
+from siamtrack.presets import DEFAULT_MODEL, check_name, packaged_export
 from siamtrack.runtime.engine import check_threads
 from siamtrack.runtime.metadata import EXPORT_SUFFIXES
 from siamtrack.runtime.sessions import open_exported
 from siamtrack.tracking.interface import Engine
 from siamtrack.tracking.tracker import Colour, MultiTracker, Tracker
 from siamtrack.zoo.hub import HUB, fetch_model
-from siamtrack.zoo.packaged import check_name, packaged_export
 
 if TYPE_CHECKING:
     import torch

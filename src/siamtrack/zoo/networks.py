@@ -18,9 +18,9 @@ from siamtrack.models.frozen import freeze
 from siamtrack.models.heads import Correlation, RpnHead
 from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import fold_norms, load_weights, read_metadata
+from siamtrack.presets import check_name, packaged_weights
 from siamtrack.tracking.torch_engine import TorchEngine, check_device
 from siamtrack.zoo.hub import HUB, fetch_model
-from siamtrack.zoo.packaged import check_name, packaged_weights
 
 
 def open_network(

@@ -46,7 +46,7 @@ def export_command(
     if (precision == "int8") != (calibrate is not None):
         raise InputError("--precision int8 and --calibrate VIDEO|FOLDER go together")
     from siamtrack.io import check_writable, read_bytes, write_whole
-    from siamtrack.zoo.packaged import packaged_export
+    from siamtrack.presets import packaged_export
 
     shipped = packaged_export(model)
     if shipped and (format, precision, preset, settings) == ("onnx", "float32", None, None):
@@ -81,9 +81,9 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
     from siamtrack.export import export_model
     from siamtrack.io import check_writable, read_bytes, write_whole
     from siamtrack.models.weights import read_metadata
+    from siamtrack.presets import weights_licence
     from siamtrack.zoo.card import render_card
     from siamtrack.zoo.networks import find_model
-    from siamtrack.zoo.packaged import weights_licence
 
     preset, path = find_model(model)
     own = {f"{preset.name}.safetensors", f"{preset.name}.onnx"}  # the card comes last: with these alone it was killed
@@ -104,8 +104,8 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
 
 def _check_model(model: str) -> None:
     """Raise `ConfigError` or `WeightsError` for no model, and only then for packages that are missing."""
+    from siamtrack.presets import check_name
     from siamtrack.zoo.hub import HUB
-    from siamtrack.zoo.packaged import check_name
 
     if not model.startswith(HUB) and Path(model).suffix != ".safetensors":
         check_name(model)

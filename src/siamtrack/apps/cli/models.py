@@ -41,8 +41,8 @@ def models(
 
 def _shipped_row(name: str) -> dict[str, Any] | None:
     """What an exported model that ships says of itself; nothing is counted."""
+    from siamtrack.presets import packaged_export
     from siamtrack.runtime.metadata import read_exported
-    from siamtrack.zoo.packaged import packaged_export
 
     path = packaged_export(name)
     if path is None:
@@ -66,8 +66,8 @@ def _row(name: str, counted: dict[str, dict[str, Any]]) -> dict[str, Any]:
     from dataclasses import asdict
 
     from siamtrack.config import load_preset
+    from siamtrack.presets import packaged_weights
     from siamtrack.zoo.networks import count_cost, proposal_parameters
-    from siamtrack.zoo.packaged import packaged_weights
 
     preset = load_preset(name)
     key = repr((preset.model, preset.crops))

@@ -1,6 +1,6 @@
 """Tracker families, one file each: configuration (with its ablations), network, head and coder of its own, and loss.
 
-A family is a frozen dataclass with a literal `family`, `build()` for the network with random weights, and
+A family is a frozen dataclass with a literal `family`, a `backbone`, `build()` for the network with random weights, and
 `loss(net, batch, rngs)` for its training. Adding one is a file here, its line in `Family`, and a preset; or, in a
 package of its own, an entry point of the group `siamtrack.families`.
 """

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
-from siamtrack.models.families.siamfc import PointCoder, ScoreHead, SearchPyramid, response_labels, siamfc_loss
-from siamtrack.models.fields import STRICT, LossWeight
+from siamtrack.models.families.siamfc import PointCoder, ScoreHead, response_labels, siamfc_loss
+from siamtrack.models.fields import STRICT, LossWeight, SearchPyramid
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import centre_cells, odd_cells, optional_projection, projection, resized
 from siamtrack.models.siamese import Backbone, Head, Maps, Neck, Normalise, SiameseNet

@@ -6,7 +6,7 @@ The target's scale comes from a search pyramid. SA-Siam has the same head, coder
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,27 +17,10 @@ from torch import Tensor, nn
 from siamtrack.geometry.grid import enlarged, grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import cross
-from siamtrack.models.fields import STRICT
+from siamtrack.models.fields import STRICT, SearchPyramid
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_mean, weighted
 from siamtrack.models.necks import optional_projection
 from siamtrack.models.siamese import Candidates, Head, Maps, SiameseNet
-
-
-@pydantic.dataclass(frozen=True, config=STRICT)
-class SearchPyramid:
-    """How a family whose network finds places without sizes follows sizes: it looks at several scales.
-
-    The defaults are those of siamfc-pytorch.
-
-    Attributes:
-        scales: factors on the search region's sides, the middle one 1.
-        scale_penalty: factor on the response of every scale but the middle one (SiamFC, section 4.1).
-    """
-
-    scales: tuple[Annotated[float, Field(ge=0.1, le=10)], ...] = Field(
-        default=(1 / 1.0375, 1.0, 1.0375), min_length=1, max_length=9
-    )
-    scale_penalty: float = Field(default=0.9745, gt=0, le=1)
 
 
 @pydantic.dataclass(frozen=True, config=STRICT)
