@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from siamtrack.apps.cli.eval import _column
 from siamtrack.apps.cli.main import app
 from siamtrack.apps.cli.progress import Display, EvaluationBoard
 from siamtrack.errors import ConfigError, InputError, SiamtrackError, WeightsError
@@ -30,10 +32,11 @@ from siamtrack.evaluation.protocols import (
     TemporalRobustness,
     Unsupervised,
 )
-from siamtrack.evaluation.store import Failure
+from siamtrack.evaluation.store import Failure, Store
 from siamtrack.evaluation.suites import SUITES, find_suite, with_speed
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.datasets import read_dataset
+from siamtrack.presets import packaged_export
 from toy_sets import folder_set
 
 BASE = ["--suite", "folder", "--processes", "1"]
@@ -170,6 +173,50 @@ def test_contrib_trackers_work_or_say_what_is_missing(kind: str) -> None:
     else:
         with pytest.raises(ConfigError, match="opencv-contrib-python-headless<5"):
             opencv_tracker(kind)
+
+
+def test_numbers_of_a_column_have_as_many_digits() -> None:
+    assert _column("fps", [16.83, 6.1737, float("nan"), 120], 2) == ["fps", "16.8", "6.2", "-", "120.0"]
+    assert _column("fps", [6.1737, 0.05], 2) == ["fps", "6.17", "0.05"]
+    assert _column("success_auc", [0.61237, 1], 4) == ["success_auc", "0.6124", "1.0000"]
+
+
+def test_results_of_other_weights_and_settings_are_told_in_the_users_words(tmp_path: Path) -> None:
+    held = {"version": "1", "device": "cpu", "weights": "a", "preset": {"track": {"window": 0.3, "rate": 0.5}}}
+    Store.open(tmp_path, "ope", held)
+    for changes, words in (
+        ({"engine": "onnxruntime", "weights": "b"}, "other weights of the same name: rename the model's file"),
+        ({"engine": "onnxruntime"}, "engine = torch, now it is onnxruntime"),
+        ({"preset": {"track": {"window": 0.4, "rate": 0.5}}}, r"track\.window = 0\.3, now it is 0\.4"),
+        ({"preset": {"track": {"window": 0.3}}}, r"track\.rate = 0\.5, now it is none"),
+    ):
+        with pytest.raises(ConfigError, match=f"holds results made with {words}; choose another --out") as caught:
+            Store.open(tmp_path, "ope", held | changes)
+        assert "null" not in str(caught.value)
+
+
+def test_a_trained_network_is_compared_with_the_shipped_one_of_its_name(data: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from siamtrack.config import load_preset, preset_to_json
+    from siamtrack.models.weights import save_weights
+
+    preset = load_preset("siamcar_pico")
+    torch.manual_seed(0)
+    (tmp_path / "first").mkdir()
+    own = tmp_path / "first" / "siamcar_pico.safetensors"
+    save_weights(own, preset.model.build(), {"preset": preset_to_json(preset)})
+    command = ["eval", "siamcar_pico", str(own), *BASE, "--data", str(data), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:4]] == ["siamcar_pico", "first_siamcar_pico"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["first_siamcar_pico", "siamcar_pico"]
+    assert "[1/2] first_siamcar_pico, a: 8 frames" in result.stderr and "[1/2] siamcar_pico, a: " in result.stderr
+    again = CliRunner().invoke(app, ["eval", str(own), *command[3:]])
+    assert again.exit_code == 0 and "a: " not in again.stderr, "one name, alone and beside others"
+    shipped = packaged_export("siamcar_pico")
+    assert shipped is not None
+    shutil.copyfile(shipped, tmp_path / "first" / "siamcar_pico.onnx")
+    assert find_tracker(str(tmp_path / "first" / "siamcar_pico.onnx")).name == "siamcar_pico"
 
 
 def test_progress_is_a_live_table_on_a_terminal_and_lines_elsewhere(data: Path) -> None:

@@ -58,6 +58,30 @@ def test_mistakes_are_one_line_and_exit_code_2(
     assert hint in message and message.count("\n") == 1 and not out.exists()
 
 
+def test_what_is_known_before_the_crops_is_told_before_them(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(preset: str | Path, out: Path, *more: str) -> str:
+        """What a run says of data that cannot be read."""
+        assert call(monkeypatch, "train", preset, "--data", home / "val", "--out", out, *more) == 2
+        message = capsys.readouterr().err
+        assert message.count("\n") == 1
+        return message
+
+    used, file = tmp_path / "used", tmp_path / "file"
+    used.mkdir()
+    (used / "step-00000003.pt").touch()
+    file.touch()
+    tiny = home / "tiny.toml"
+    assert "used already holds a run (step-00000003.pt); go on with --resume" in told(tiny, used)
+    assert "file' is a file" in told(tiny, file) and "file' is a file" in told(tiny, file / "deep")
+    assert "begins with ImageNet weights of resnet50, and none are at hand" in told("siamrpn_r50", tmp_path / "out")
+    assert "no checkpoint none.pth" in told("siamcar_r50", tmp_path / "out", "--set", "train.backbone_weights=none.pth")
+    words = told(tiny, tmp_path / "out")
+    assert f"none in {home / 'val'}: `siamtrack data pack {home / 'val'} -o SHARDS` makes them from" in words
+    assert not (tmp_path / "out").exists()
+
+
 def test_train_in_pieces_validate_and_track_with_the_result(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

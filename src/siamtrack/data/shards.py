@@ -276,7 +276,10 @@ def list_shards(text: str | Path) -> Listing:
     names = list_files(place) if is_url(place) else [path.name for path in Path(place).glob("*.tar")]
     shards = sorted(name for name in names if name.endswith(".tar") and "/" not in name)
     if not shards:
-        raise DataError(f"expected a folder with WebDataset shards (*.tar); found none in {place}")
+        raise DataError(
+            f"expected a folder with WebDataset shards (*.tar); found none in {place}: "
+            f"`siamtrack data pack {place} -o SHARDS` makes them from annotated videos or pictures"
+        )
     return Listing(tuple(_unlisted(join(place, name)) for name in shards))
 
 

@@ -100,13 +100,11 @@ class Store:
             write_whole_to(path, json.dumps(wanted, indent=2) + "\n")
             return store
         held = read_json_from(path)
-        for key in {**wanted, **held}:
+        # the weights first: with them, what runs them may differ too
+        for key in {"weights": None, **wanted, **held}:
             if held.get(key) != wanted.get(key):
-                name, old, new = _first_difference(key, held.get(key), wanted.get(key))
-                raise ConfigError(
-                    f"{root} holds results made with {name} = {old}, now it is {new}; "
-                    "choose another --out or delete the folder"
-                )
+                difference = _difference(key, held.get(key), wanted.get(key))
+                raise ConfigError(f"{root} holds results made with {difference}; choose another --out or delete it")
         return store
 
     def place(self, sequence: str, key: str) -> Place:
@@ -209,15 +207,18 @@ def _failure(place: Place) -> Failure:
         raise DataError(f"{place}: {reason(error)}") from None
 
 
-def _first_difference(key: str, old: Any, new: Any) -> tuple[str, str, str]:
-    """Return the dotted name and both values of the first setting that differs, looking into sections."""
+def _difference(key: str, old: Any, new: Any) -> str:
+    """The first setting that differs, looking into sections, and both its values."""
+    if key == "weights":
+        return "other weights of the same name: rename the model's file"
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for inner in {**new, **old}:
             if old.get(inner) != new.get(inner):
-                return _first_difference(f"{key}.{inner}", old.get(inner), new.get(inner))
-    return key, _shown(old), _shown(new)
+                return _difference(inner if key == "preset" else f"{key}.{inner}", old.get(inner), new.get(inner))
+    missing = "torch" if key == "engine" else "none"
+    return f"{key} = {_shown(old, missing)}, now it is {_shown(new, missing)}"
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value)
+def _shown(value: Any, missing: str) -> str:
+    text = missing if value is None else value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -21,7 +21,7 @@ import numpy as np
 from siamtrack.errors import ConfigError, SiamtrackError, WeightsError, missing_torch
 from siamtrack.evaluation.jobs import one_line
 from siamtrack.io import file_sha256
-from siamtrack.presets import packaged_weights
+from siamtrack.presets import packaged_export, packaged_weights
 from siamtrack.runtime.engine import GraphEngine
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.tracking.tracker import Tracker
@@ -43,7 +43,8 @@ class TrackerSpec:
     """A tracker that can be built anywhere.
 
     Attributes:
-        name: of its results folder.
+        name: of its results folder: that of the shipped model, or of the file without its suffix; of a file that is
+            called like a shipped model and holds other weights, with its folder's name before it.
         model: a packaged model's name, a `.safetensors` file, an exported one, or `opencv:` and the name of one of
             OpenCV's trackers; or a tracker of another package, see `find_factory`.
         device: "cpu" or "cuda".
@@ -125,7 +126,9 @@ def find_tracker(
         source = inspect.getsourcefile(factory)
         identity |= {"device": "cpu", "factory": model, "source": file_sha256(Path(source)) if source else None}
         return TrackerSpec(model.replace(":", "_"), model, "cpu", identity, "other")
+    owner = ""
     if model.startswith(HUB):
+        owner = model.removeprefix(HUB).partition("/")[0]
         model = str(fetch_model(model))
     opened = open_engine(model, device, preset, settings, engine)
     is_file = Path(model).suffix != ""
@@ -140,6 +143,8 @@ def find_tracker(
         assert isinstance(opened, TorchEngine)
         weights = _hash(_weights_file(model))
         identity |= {"weights": weights, "preset": json.loads(preset_to_json(opened.preset))}
+    if is_file and _is_other(name, weights):  # its results are not to be taken for those of the shipped model
+        name = f"{owner or Path(place).parent.name}_{name}".strip("_")
     return TrackerSpec(name, place, device, identity, opened.name)
 
 
@@ -173,6 +178,12 @@ def _opencv() -> Any:
     except ModuleNotFoundError as error:
         raise missing_torch("a tracker of OpenCV", error) from None
     return opencv
+
+
+def _is_other(name: str, weights: str) -> bool:
+    """Whether a file with these weights is called like a shipped model and holds others."""
+    shipped = [path for path in (packaged_weights(name), packaged_export(name)) if path is not None]
+    return bool(shipped) and weights not in map(_hash, shipped)
 
 
 def _weights_file(model: str) -> Path:

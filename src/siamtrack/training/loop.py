@@ -166,6 +166,21 @@ def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = Run
         return _finish(preset, run, out, world)
 
 
+def check_start(preset: Preset, out: Path | None, resume: bool) -> None:
+    """Check what a run needs besides its crops, which may take long to decode: a free folder and first weights.
+
+    Raises:
+        ConfigError, WeightsError: as `train`.
+    """
+    newest = latest_checkpoint(out) if out is not None else None
+    if newest is not None and not resume:
+        raise ConfigError(f"{out} already holds a run ({newest.name}); go on with --resume, or use another --out")
+    if preset.train.start_from:
+        find_model(preset.train.start_from)
+    elif newest is None:
+        _load_imagenet(preset.model.build(), preset)
+
+
 def check_parts(preset: Preset, world: ProcessGroup) -> None:
     """Check that the processes can share each batch evenly.
 

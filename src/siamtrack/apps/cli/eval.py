@@ -92,10 +92,17 @@ def eval_command(
         todo = pending(store, chosen, sequences)
         with Display("frames") as display:
             board = EvaluationBoard(display, f"{spec.name} on {chosen.name}", len(todo), sum(map(len, todo)))
+            board.tracker = spec.name if len(specs) > 1 else ""
             found.append(evaluate(spec, chosen, sequences, store, workers, board.watch, rules))
     _print(found)
     if any(e.failures for e in found):
         raise typer.Exit(1)
+
+
+def _column(name: str, values: list[float], digits: int) -> list[str]:
+    """A column of the table, all numbers with as many digits: one behind the point where one of them is 10 or more."""
+    digits = 1 if any(abs(value) >= 10 for value in values) else digits
+    return [name, *("-" if value != value else f"{value:.{digits}f}" for value in values)]
 
 
 def _print(found: list[Evaluation]) -> None:
@@ -106,18 +113,14 @@ def _print(found: list[Evaluation]) -> None:
         head = scored[0].scores
         typer.echo(f"{head.suite} by {head.rules} rules, {len(head.sequences)} sequences")
 
-    def cell(value: float) -> str:
-        if value != value:
-            return "-"
-        return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
-
+    nan = float("nan")
     metrics = list(dict.fromkeys(m for e in scored if e.scores for m in e.scores.metrics))
-    rows = [["tracker", *metrics, "fps", "network fps"]]
-    for e in found:
-        values = [e.scores.metrics.get(m, float("nan")) if e.scores else float("nan") for m in metrics]
-        speeds = [e.speed.tracker, e.speed.network] if e.speed else [float("nan")] * 2
-        rows.append([e.tracker, *map(cell, [*values, *speeds])])
-    print_columns(rows, right=range(1, len(rows[0])))
+    columns = {m: [e.scores.metrics.get(m, nan) if e.scores else nan for e in found] for m in metrics}
+    shown = [_column(name, values, 4) for name, values in columns.items()]
+    shown.append(_column("fps", [e.speed.tracker if e.speed else nan for e in found], 2))
+    shown.append(_column("network fps", [e.speed.network if e.speed else nan for e in found], 2))
+    names = ["tracker", *(e.tracker for e in found)]
+    print_columns([list(row) for row in zip(names, *shown, strict=True)], right=range(1, len(shown) + 1))
     for e in found:
         typer.echo(f"results: {e.folder}")
         for failure in e.failures:

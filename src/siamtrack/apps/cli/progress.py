@@ -173,9 +173,13 @@ class EvaluationBoard:
         display: where; it counts frames.
         title: the tracker and the suite.
         total: sequences to be run, `frames` in all of them.
+
+    Attributes:
+        tracker: named in the lines where several are run; "" to leave it out.
     """
 
     def __init__(self, display: Display, title: str, total: int, frames: int) -> None:
+        self.tracker = ""
         self._display = display
         self._total = total
         self._finished = 0
@@ -222,7 +226,8 @@ class EvaluationBoard:
         if failure is not None or not self._display.live:
             done = f"{len(sequence)} frames, {seconds:.1f} s"
             what = f"failed ({failure.kind}): {failure.message}" if failure else done
-            self._display.log(f"[{self._finished}/{self._total}] {sequence.name}: {what}")
+            name = f"{self.tracker}, {sequence.name}" if self.tracker else sequence.name
+            self._display.log(f"[{self._finished}/{self._total}] {name}: {what}")
 
 
 class TuningBoard:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from siamtrack.apps.cli.options import Device, Settings, parse_settings
+from siamtrack.apps.cli.options import Device, Settings, check_out, parse_settings
 from siamtrack.apps.cli.progress import loading, training
-from siamtrack.errors import InputError
+from siamtrack.errors import InputError, SiamtrackError
 
 if TYPE_CHECKING:
     import torch
@@ -119,6 +119,7 @@ def train(
     chosen = load_preset(preset, changes)
     if steps is not None and steps > chosen.train.steps:
         chosen = load_preset(preset, changes | {"train.steps": steps})
+    _check_start(chosen, out, resume, dry_run)
     until = min(steps or chosen.train.steps, chosen.train.steps)
     with _one_line_warnings(), ExitStack() as stack:
         clips = find_clips(val, chosen.train.validate_frames) if val else ()
@@ -142,6 +143,20 @@ def train(
                 )
         options = RunOptions(device, resume, until, clips, world=world, check_memory=memory_check)
         _run(chosen, pairs, out, options, log or [])
+
+
+def _check_start(preset: Preset, out: Path | None, resume: bool, dry_run: bool) -> None:
+    """Refuse, before crops are decoded, a run that could not begin; a dry run says so and goes on."""
+    from siamtrack.training.loop import check_start
+
+    try:
+        if out is not None:
+            check_out(out)
+        check_start(preset, out, resume)
+    except SiamtrackError as error:
+        if not dry_run:
+            raise
+        typer.echo(f"siamtrack: training would not begin: {error}", err=True)
 
 
 def _run(preset: Preset, pairs: PairSource, out: Path, options: RunOptions, logs: Sequence[str]) -> None:
