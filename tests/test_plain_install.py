@@ -1,7 +1,8 @@
-"""The plain install: commands that run where torch, OpenCV and safetensors are not installed."""
+"""The plain install: commands that run where torch, OpenCV, safetensors and onnx are not installed."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ HIDE = """
 import sys
 class Hidden:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "cv2", "safetensors"):
+        if name.partition(".")[0] in ("torch", "cv2", "safetensors", "onnx", "onnxscript"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Hidden())
 """
@@ -74,6 +75,29 @@ def test_commands_run_without_torch(hidden: dict[str, str], tmp_path: Path) -> N
     all_commands(sys.executable, hidden, tmp_path, 4)
     out = run(sys.executable, hidden, tmp_path, "report", "results", "--out", "report")
     assert out.returncode == 0 and (tmp_path / "report").is_dir(), out.stderr
+
+
+def test_the_page_without_a_server_is_written_without_torch(hidden: dict[str, str], tmp_path: Path) -> None:
+    shipped = ROOT / "src" / "siamtrack" / "weights" / "siamcar_lite0.onnx"
+    own = tmp_path / "own.onnx"
+    shutil.copy(shipped, own)
+    runtime = tmp_path / "onnxruntime-web" / "dist"
+    runtime.mkdir(parents=True)
+    for name in ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
+        (runtime / name).write_text(name)
+    for model in ("siamcar_lite0", str(own)):
+        page = tmp_path / f"page of {Path(model).stem}"
+        given = ("--model", model, "--onnxruntime-web", runtime.parent, "--label", "fish", "--label", "crab")
+        out = run(sys.executable, hidden, tmp_path, "app", "--static", page, *given)
+        assert out.returncode == 0, out.stderr
+        assert (page / "model.onnx").read_bytes() == shipped.read_bytes()
+        about = json.loads((page / "page.json").read_text())
+        assert (about["model"], about["labels"]) == ("siamcar_lite0", ["fish", "crab"])
+    for model, told in (("siamcar_lite", "did you mean 'siamcar_lite0'"), ("siamcar_r50", "no weights come with")):
+        out = run(sys.executable, hidden, tmp_path, "app", "--static", "none", "--model", model)
+        assert out.returncode == 2 and told in out.stderr and out.stderr.count("\n") == 1
+    out = run(sys.executable, hidden, tmp_path, "app", "--static", "none", "--set", "track.window=0.3")
+    assert out.returncode == 2 and "needs " in out.stderr and "torch" in out.stderr and out.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,6 +198,21 @@ def test_a_writer_writes_what_the_whole_run_would_be_turned_into(tmp_path: Path,
     else:
         assert path.read_text() == only(texts)
     assert path.read_bytes() == pack_boxes(one, CLIP, kind)[1]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "jsonl"])
+def test_rows_have_a_class_where_one_is_named(kind: str) -> None:
+    def classes(labels: tuple[str, ...]) -> list[str | None]:
+        text = only(render_boxes(rows(), replace(VIDEO, labels=labels), kind))
+        if kind == "csv":
+            table = list(csv.DictReader(io.StringIO(text)))
+        else:
+            table = json.loads(text) if kind == "json" else list(map(json.loads, text.splitlines()))
+        return [row.get("label") for row in table]
+
+    odd = 'a "b", c'
+    assert classes((odd, "dog")) == [(odd, "dog")[row.target - 1] for row in rows()]
+    assert set(classes(("dog",))) == {"dog"} and set(classes(("object",))) == {None}
 
 
 def test_the_labels_of_an_earlier_run_make_place_and_other_files_stay(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, TextIO
 from siamtrack.errors import DataError, InputError, reason
 from siamtrack.io import write_whole
 from siamtrack.video.boxes import (
-    COLUMNS,
     JSON_END,
     LINES,
     BoxRow,
@@ -56,7 +55,8 @@ class BoxWriter:
     """Writes the boxes of a run while it goes; a context manager.
 
     - txt: one `x,y,w,h` line a frame, the first line the given box; one file a target.
-    - csv: a header, then a row `frame,target,x,y,w,h,score,presence,status` for each target of each frame.
+    - csv: a header, then a row `frame,target,x,y,w,h,score,presence,status` for each target of each frame, and
+      `label` at its end where classes are named.
     - jsonl: the same as one JSON object a line; json: the same objects as one list.
     - mot: `frame,id,x,y,w,h,conf,-1,-1,-1`, frames and pixels from 1; no row for a lost target.
     - coco, cvat, labelstudio, yolo: written at the end, see `render_boxes`; yolo into a folder, whose other texts in
@@ -81,7 +81,7 @@ class BoxWriter:
         self._kind = format_of(path, kind)
         self.paths = box_paths(path, targets, self._kind)
         self._targets = targets
-        self._clip = clip
+        self._clip = clip.writable() if clip else Clip("", (0, 0), 0.0)
         self._rows: list[BoxRow] | None = None if self._kind in LINES else []
         self._files: list[TextIO] = []
         self._begun = False  # whether a json file has a row
@@ -97,7 +97,7 @@ class BoxWriter:
             except OSError as error:
                 self.close()
                 raise InputError(f"cannot write '{name}': {reason(error)}") from error
-        heads = {"csv": (",".join(COLUMNS) + "\n", ""), "json": ("[", JSON_END)}
+        heads = {"csv": (",".join(self._clip.columns()) + "\n", ""), "json": ("[", JSON_END)}
         if self._kind in heads:
             try:
                 self._put(0, *heads[self._kind])
@@ -123,7 +123,7 @@ class BoxWriter:
         if self._rows is not None:
             self._rows += rows
             return
-        lines = [LINES[self._kind](row) for row in rows]
+        lines = [LINES[self._kind](row, self._clip) for row in rows]
         if self._kind == "txt":
             for n, line in enumerate(lines):
                 self._put(n, f"{line}\n")
@@ -142,7 +142,7 @@ class BoxWriter:
         for file in self._files:
             file.close()
         rows, self._rows = self._rows, None
-        if rows and self._clip is not None:
+        if rows:
             path = self.paths[0]
             if self._kind != "yolo" or path.suffix.lower() == ".zip":
                 write_whole(path, pack_boxes(rows, self._clip, self._kind)[1])

@@ -6,6 +6,7 @@ have a line a row; the others (coco, cvat, labelstudio, yolo) are documents with
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -20,7 +21,10 @@ from typing import Any, NamedTuple
 from siamtrack.errors import InputError, did_you_mean
 
 COLUMNS = ("frame", "target", "x", "y", "w", "h", "score", "presence", "status")
-"""The columns of csv, and the keys of json and jsonl."""
+"""The columns of csv, and the keys of json and jsonl; see `Clip.columns`."""
+
+UNNAMED = "object"
+"""The class of targets that were given none."""
 
 JSON_END = "\n]\n"
 """What stands behind the last row of a json file."""
@@ -71,7 +75,7 @@ class Clip:
     fps: float
     count: int | None = None
     images: Sequence[str] = ()
-    labels: Sequence[str] = ("object",)
+    labels: Sequence[str] = (UNNAMED,)
     stride: int | None = 1
 
     def label(self, target: int) -> str:
@@ -81,6 +85,10 @@ class Clip:
     def classes(self) -> list[str]:
         """The different classes, in the order in which they first come."""
         return list(dict.fromkeys(self.labels))
+
+    def columns(self) -> tuple[str, ...]:
+        """The columns of csv, and the keys of json and jsonl: with the class at the end, unless none was named."""
+        return COLUMNS if self.classes() == [UNNAMED] else (*COLUMNS, "label")
 
     def image(self, frame: int) -> str:
         """The file name of a frame; of a video's, what tools that cut it into images would call it."""
@@ -142,7 +150,7 @@ def check_images(images: Sequence[str], kind: str) -> None:
             )
 
 
-def _txt_line(row: BoxRow) -> str:
+def _txt_line(row: BoxRow, clip: Clip) -> str:
     return ",".join(map(_number, row.box))
 
 
@@ -153,19 +161,24 @@ def _txt(rows: Sequence[BoxRow], clip: Clip) -> str:
         gaps[1:] = [max(0, (row.frame - before.frame) // stride - 1) for before, row in pairwise(rows)]
     if (missing := sum(gaps)) > _MOST_MISSING:
         raise InputError(f"txt has a line for each frame, {missing} of them without a box here; choose another format")
-    return "".join("nan,nan,nan,nan\n" * gap + f"{_txt_line(row)}\n" for gap, row in zip(gaps, rows, strict=True))
+    return "".join("nan,nan,nan,nan\n" * gap + f"{_txt_line(row, clip)}\n" for gap, row in zip(gaps, rows, strict=True))
 
 
-def _csv_line(row: BoxRow) -> str:
-    return ",".join([*map(_number, (row.frame, row.target, *row.box, row.score, row.presence)), row.status])
+def _csv_line(row: BoxRow, clip: Clip) -> str:
+    numbers = map(_number, (row.frame, row.target, *row.box, row.score, row.presence))
+    line = io.StringIO()
+    cells = (*numbers, row.status, clip.label(row.target))
+    csv.writer(line, lineterminator="").writerow(cells[: len(clip.columns())])
+    return line.getvalue()
 
 
-def _json_line(row: BoxRow) -> str:
-    values = (row.frame, row.target, *map(_rounded, (*row.box, row.score, row.presence)), row.status)
-    return json.dumps(dict(zip(COLUMNS, values, strict=True)))
+def _json_line(row: BoxRow, clip: Clip) -> str:
+    numbers = map(_rounded, (*row.box, row.score, row.presence))
+    values = (row.frame, row.target, *numbers, row.status, clip.label(row.target))
+    return json.dumps(dict(zip(clip.columns(), values, strict=False)))
 
 
-def _mot_line(row: BoxRow) -> str | None:
+def _mot_line(row: BoxRow, clip: Clip) -> str | None:
     """Frames and pixels count from 1 (Leal-Taixe et al., MOTChallenge 2015, section 3.3); the lost have no row."""
     if row.status == "lost":
         return None
@@ -173,7 +186,7 @@ def _mot_line(row: BoxRow) -> str | None:
     return ",".join(map(_number, (row.frame + 1, row.target, x + 1, y + 1, w, h, row.presence, -1, -1, -1)))
 
 
-LINES: dict[str, Callable[[BoxRow], str | None]] = {
+LINES: dict[str, Callable[[BoxRow, Clip], str | None]] = {
     "txt": _txt_line,
     "csv": _csv_line,
     "json": _json_line,
@@ -386,10 +399,10 @@ def render_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> dict[str, str
     if kind == "txt":
         names = [f"boxes-{target}.txt" for target in own] if len(own) > 1 else [name]
         return dict(zip_longest(names, (_txt(some, clip) for some in own.values()), fillvalue=""))
-    lines = [line for row in rows if (line := LINES[kind](row)) is not None]
+    lines = [line for row in rows if (line := LINES[kind](row, clip)) is not None]
     if kind == "json":
         return {name: "[\n" + ",\n".join(lines) + JSON_END}
-    return {name: "".join(f"{line}\n" for line in ([",".join(COLUMNS)] if kind == "csv" else []) + lines)}
+    return {name: "".join(f"{line}\n" for line in ([",".join(clip.columns())] if kind == "csv" else []) + lines)}
 
 
 def pack_boxes(rows: Iterable[BoxRow], clip: Clip, kind: str) -> tuple[str, bytes]:

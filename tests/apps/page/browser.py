@@ -42,6 +42,30 @@ class Person:
     def wait_paused(self) -> None:
         self.page.wait_for_function("() => !document.querySelector('#play').hasAttribute('data-playing')")
 
+    def go(self, number: int) -> None:
+        """Go to a frame by typing its number."""
+        self.page.fill("#number", str(number))
+        self.press("Enter")
+        self.page.wait_for_function("n => document.querySelector('#seek').value === String(n)", arg=number)
+
+    def follow_some(self, box: tuple[float, float, float, float] = (40, 30, 72, 54)) -> int:
+        """Draw a box by its corners, let it be followed for some frames and pause; return the frame that is reached."""
+        self.page.select_option("#pace", "0.25")
+        self.drag(box[:2], box[2:])
+        self.wait_past(self.frame() + 5)
+        self.press("Space")
+        self.wait_paused()
+        self.page.select_option("#pace", "0")
+        return self.frame()
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+    def wait_text(self, selector: str, text: str) -> None:
+        """Wait until an element says this, in the middle of it or as a whole."""
+        there = "([s, t]) => document.querySelector(s)?.textContent.includes(t)"
+        self.page.wait_for_function(there, arg=[selector, text])
+
     def drag(self, *points: tuple[float, float], touch: bool = False, wait: float = 0.0) -> None:
         """Press at the first point, in frame pixels, and let go at the last one, `wait` seconds after being there.
 

@@ -25,14 +25,15 @@ pytest.importorskip("uvicorn")
 
 def test_track_without_a_box_opens_the_page_and_ctrl_c_ends_it(tmp_path: Path) -> None:
     clip = write_mp4(tmp_path / "clip.mp4", moving_patches(3)[0])
-    command = [sys.executable, "-m", "siamtrack", "track", str(clip), "--model", "siamcar_pico"]
+    command = [sys.executable, "-m", "siamtrack", "track", str(clip), "--model", "siamcar_pico", "--label", "fish"]
     environment = {**os.environ, "BROWSER": "true"}  # the program that takes the place of a browser
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as program:
         assert program.stdout is not None
         address = re.search(r"http://127\.0\.0\.1:\d+/", program.stdout.readline())
         assert address is not None
         with urllib.request.urlopen(f"{address[0]}page.json") as reply:
-            assert json.load(reply)["given"] == str(clip)
+            about = json.load(reply)
+        assert (about["given"], about["labels"]) == (str(clip), ["fish"])
         program.send_signal(signal.SIGINT)
         assert program.wait(20) == 0
 
@@ -92,7 +93,7 @@ def test_the_address_is_the_one_that_is_listened_on() -> None:
 def test_track_without_a_box_refuses_what_the_page_cannot_use(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unused = ["--output a.csv", "--format csv", "--label fish", "--video a.mp4", "--overwrite", "--no-trails"]
+    unused = ["--output a.csv", "--format csv", "--video a.mp4", "--overwrite", "--no-trails"]
     unused += ["--start 3", "--end 9", "--vid-stride 2", "--every-frame", "--hwaccel cuda"]
     monkeypatch.setattr(sys, "argv", ["siamtrack", "track", "nothing.mp4", *" ".join(unused).split()])
     with pytest.raises(SystemExit, match="2"):
@@ -127,6 +128,8 @@ def test_another_host_needs_the_token_that_is_printed(tmp_path: Path) -> None:
         (("--host", "256.0.0.1"), "cannot listen on 256.0.0.1"),
         (("--model", "siamcar_lite"), "did you mean 'siamcar_lite0'"),
         (("--port", "70000"), "'--port'"),
+        (("--label", "fish", "--label", " "), "--label expects a name"),
+        (("--static", "page", "--model", "siamcar_lite"), "did you mean 'siamcar_lite0'"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(

@@ -133,6 +133,213 @@ def test_pause_step_correct_undo_and_a_second_target(person: Person) -> None:
     assert max(frame for target, frame in ended if target == 1) == FRAMES - 1
 
 
+def test_play_follows_through_the_frames_that_were_skipped(person: Person) -> None:
+    reached = person.follow_some()
+    person.go(30)
+    assert person.text(".status") == "not followed up to here"
+    assert f"Not followed up to here: target 1 (to frame {reached}). Play to follow it" in person.text("#hint")
+    assert max(frame for _, frame in person.boxes()) == reached
+    assert person.text("#saved") == (
+        f"boxes.csv is downloaded. Not followed, so without boxes: target 1 after frame {reached}."
+    )
+    person.page.focus("#stage")
+    person.press("Space")
+    person.wait_frame(FRAMES - 1)
+    person.wait_paused()
+    found = person.boxes()
+    truth = moving_patches(FRAMES)[1][:, 0]
+    assert rectangle_iou(np.array([found[1, n] for n in range(FRAMES)]), truth).min() > 0.6
+    assert person.text("#saved") == "boxes.csv is downloaded."
+
+
+def test_a_target_is_followed_up_to_the_frame_shown_or_ended_where_it_was_left(person: Person) -> None:
+    reached = person.follow_some()
+    person.go(30)
+    assert person.text(".follow") == f"Follow from frame {reached} to here"
+    person.page.click(".follow")
+    person.wait_text(".status", "tracking")
+    person.wait_paused()
+    assert person.frame() == 30 and {frame for _, frame in person.boxes()} == set(range(31))
+    # ended where it was followed to, brought back further on: the frames between are left out on purpose
+    person.go(35)
+    assert person.text(".end") == "End in 30"
+    person.page.click(".end")
+    person.wait_text(".status", "ended in frame 30")
+    person.page.focus("#stage")
+    person.press("r")
+    person.drag((45, 35), (77, 59))
+    person.wait_text(".status", "given")
+    person.press("Space")
+    person.wait_frame(FRAMES - 1)
+    person.wait_paused()
+    assert {frame for _, frame in person.boxes()} == {*range(31), *range(35, FRAMES)}
+    assert person.text("#saved") == "boxes.csv is downloaded."
+    # followed after all
+    person.go(33)
+    person.page.click(".follow")
+    person.wait_text(".status", "tracking")
+    person.wait_paused()
+    assert {frame for _, frame in person.boxes()} == {*range(34), *range(35, FRAMES)}
+
+
+def test_a_new_box_is_followed_at_once_also_where_another_was_left_behind(person: Person) -> None:
+    reached = person.follow_some()
+    person.go(30)
+    person.press("n")
+    person.drag((96, 66), (120, 90))
+    person.wait_frame(FRAMES - 1)
+    person.wait_paused()
+    found = person.boxes()
+    assert {frame for target, frame in found if target == 1} == set(range(reached + 1))
+    assert {frame for target, frame in found if target == 2} == set(range(30, FRAMES))
+
+
+def test_the_field_shows_the_frame_that_is_shown(person: Person) -> None:
+    for typed, shown in (("9999", FRAMES - 1), ("-7", 0), ("12.4", 12), ("", 12)):
+        person.page.fill("#number", typed)
+        person.press("Enter")
+        person.wait_frame(shown)
+        person.page.wait_for_function("n => document.querySelector('#seek').value === String(n)", arg=shown)
+        assert person.frame() == shown
+
+
+def test_a_target_says_that_it_ends_in_the_frame_that_is_shown(person: Person) -> None:
+    reached = person.follow_some()
+    person.press("e")
+    person.wait_text(".status", "ends here")
+    assert person.text("#said") == f"Target 1 ends in frame {reached}."
+    assert person.text(".end") == "Go on"
+    person.press("ArrowRight")
+    person.wait_frame(reached + 1)
+    assert person.text(".status") == f"ended in frame {reached}"
+    person.press("ArrowLeft")
+    person.wait_frame(reached)
+    person.press("e")
+    person.wait_text(".status", "tracking")
+    person.press("Space")
+    person.wait_frame(FRAMES - 1)
+    assert {frame for _, frame in person.boxes()} == set(range(FRAMES))
+
+
+def test_boxes_that_were_not_downloaded_are_asked_about(person: Person, tmp_path: Path) -> None:
+    asked: list[str] = []
+    person.page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    image = tmp_path / "0.png"
+    cv2.imwrite(str(image), moving_patches(1)[0][0])
+
+    def leave() -> None:
+        """Open another source, which is asked about, and load the page again, which is too."""
+        asked.clear()
+        person.page.click("#open")
+        person.page.set_input_files("#upload", str(image))
+        person.press("Escape")
+        person.page.evaluate("setTimeout(() => location.reload())")
+        person.page.wait_for_timeout(500)
+        assert asked == ["confirm", "beforeunload"]
+        assert person.text("#source").startswith("clip.mp4")
+
+    person.follow_some()
+    leave()
+    assert person.boxes()
+    person.page.focus("#stage")
+    person.press("e")  # changed after the download
+    leave()
+    person.boxes()
+    asked.clear()
+    person.page.click("#open")
+    person.page.set_input_files("#upload", str(image))
+    person.wait_open("0.png")
+    person.page.reload()
+    person.wait_open("clip.mp4")
+    assert asked == []
+
+
+def test_a_download_is_loaded_again_and_goes_on(person: Person, tmp_path: Path) -> None:
+    person.follow_some()
+    person.press("e")
+    person.press("n")
+    reached = person.follow_some((100, 70, 128, 100))
+    person.page.fill(".target:last-child .label", 'a "big" fish, é')
+    person.press("Enter")
+    texts = {kind: person.download(kind) for kind in ("json", "jsonl", "csv", "mot")}
+    assert '"label": "a \\"big\\" fish' in texts["json"]
+    assert 'tracking,"a ""big"" fish, é"\n' in texts["csv"]
+    for kind, text in texts.items():
+        (tmp_path / f"boxes.{kind}").write_text(text)
+    person.page.reload()
+    person.wait_open("clip.mp4")
+    for kind in ("json", "jsonl"):
+        person.page.set_input_files("#load", str(tmp_path / f"boxes.{kind}"))
+        person.wait_text("#saved", f"2 targets of boxes.{kind} are loaded.")
+        person.wait_frame(reached)
+        assert {some: person.download(some) for some in texts} == texts
+    for kind in ("csv", "mot"):
+        person.page.set_input_files("#load", str(tmp_path / f"boxes.{kind}"))
+        person.page.wait_for_selector("#error:not([hidden])")
+        assert "expected boxes as Download writes them in JSON or JSON Lines" in person.text("#error")
+        person.page.click("#error")
+    ended = max(frame for target, frame in person.boxes() if target == 1)
+    person.page.focus("#stage")
+    person.press("Space")
+    person.wait_frame(FRAMES - 1)
+    person.wait_paused()
+    found = person.boxes()
+    assert {frame for target, frame in found if target == 1} == set(range(ended + 1))
+    second = np.array([found[2, n] for n in range(ended, FRAMES)])
+    assert rectangle_iou(second, moving_patches(FRAMES)[1][ended:, 1]).min() > 0.5
+    person.page.click("#undo")
+    person.page.click("#undo")
+    person.page.wait_for_function("() => document.querySelectorAll('.target').length === 0")
+
+
+def test_boxes_of_a_longer_source_are_refused(person: Person, tmp_path: Path) -> None:
+    row = {"frame": FRAMES, "target": 1, "x": 1, "y": 2, "w": 3, "h": 4, "score": 1, "presence": 1, "status": "lost"}
+    (tmp_path / "boxes.json").write_text(json.dumps([row]))
+    person.page.set_input_files("#load", str(tmp_path / "boxes.json"))
+    person.wait_text("#error", f"has a box in frame {FRAMES}, and clip.mp4 ends with frame {FRAMES - 1}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frame": -1}, {"frame": 0.5}, {"target": 0}, {"target": 10**6}, {"x": "1"}, {"w": 0}, {"score": 1.5},
+        {"presence": None}, {"status": "here"}, {"label": 3}, {"label": "x" * 300},
+    ],
+)  # fmt: skip
+def test_boxes_that_are_none_are_refused_in_a_line(person: Person, change: dict[str, Any]) -> None:
+    row = {"frame": 0, "target": 1, "x": 1, "y": 2, "w": 3, "h": 4, "score": 1, "presence": 1, "status": "lost"}
+    read = """(texts) => import("./boxes.js").then(({ readBoxes }) => Promise.all(
+      texts.map((text) => readBoxes(new File([text], "a.json")).then(() => "read", ({ message }) => message))))"""
+    texts = [json.dumps([row]), json.dumps([row, row | change]), "[]", "[null]", "{", "", "7"]
+    told = person.page.evaluate(read, texts)
+    assert told[0] == "read"
+    assert "a.json has something else in entry 2: expected boxes as Download" in told[1]
+    assert all(line.startswith("a.json ") and "\n" not in line for line in told[2:])
+
+
+def test_each_target_has_a_class(person: Person) -> None:
+    person.follow_some()
+    assert person.page.input_value(".label") == "object"
+    person.page.fill(".label", "fish")
+    person.press("Enter")
+    person.press("n")
+    person.follow_some((96, 66, 120, 90))
+    labels = person.page.locator(".label")
+    assert labels.nth(1).input_value() == "fish"  # as the one before
+    labels.nth(1).fill(" <crab> ")
+    person.press("Enter")
+    names = {row["target"]: row["label"] for row in json.loads(person.download("json"))}
+    assert names == {1: "fish", 2: "<crab>"}
+    assert [entry["name"] for entry in json.loads(person.download("coco"))["categories"]] == ["fish", "<crab>"]
+    assert 'id="1" label="&lt;crab&gt;"' in person.download("cvat")
+    person.page.focus("#stage")
+    person.press("u")
+    assert labels.nth(1).input_value() == "fish"
+    labels.nth(1).fill("")
+    person.press("Enter")
+    assert labels.nth(1).input_value() == "fish"
+
+
 def test_everything_can_be_done_with_the_keys(person: Person) -> None:
     person.page.focus("#stage")
     person.press("n", "Enter", *["ArrowLeft"] * 5, *["Shift+ArrowDown"] * 3, "Enter")
@@ -219,6 +426,7 @@ def test_a_source_that_cannot_be_opened_leaves_the_run_as_it_is(person: Person) 
     person.drag((40, 30), (72, 54))
     person.wait_frame(FRAMES - 1)
     person.wait_paused()
+    person.boxes()  # downloaded, so that nothing is asked
     person.page.click("#open")
     person.page.fill("#stream", "rtsp://127.0.0.1:1/nothing")
     person.page.click("#open-stream")
@@ -314,12 +522,13 @@ def plain(name: str, text: str) -> Any:
     if name.endswith(".json"):
         return json.loads(text)
     if name.endswith(".jsonl"):
-        return list(map(json.loads, text.splitlines()))
+        return list(map(json.loads, text.removesuffix("\n").split("\n")))
     return re.sub(r">\s+<", "><", text) if name.endswith(".xml") else text
 
 
+@pytest.mark.parametrize("labels", [["object"], ["fish", "object", "fish"], ['a "b", <c> & \u200d\u2028é\x7f', "d"]])
 @pytest.mark.parametrize("images", [[], ["a.png", "b 2.png", "c.jpg", "d.e.png"]])
-def test_the_texts_of_the_page_are_those_of_python(person: Person, images: list[str]) -> None:
+def test_the_texts_of_the_page_are_those_of_python(person: Person, images: list[str], labels: list[str]) -> None:
     rows = [
         (0, 1, (1.0, 2.0, 3.5, 4.0), 1.0, 1.0, "tracking"),
         (0, 3, (9.0, 20.0, 30.0, 40.0), 1.0, 1.0, "tracking"),
@@ -331,6 +540,7 @@ def test_the_texts_of_the_page_are_those_of_python(person: Person, images: list[
     ]
     keys = ("frame", "target", "box", "score", "presence", "status")
     about = {"name": "a <clip> & more.mp4", "width": 160, "height": 120, "fps": 29.97, "count": 4, "images": images}
+    about["labels"] = labels
     for some in (rows, [row for row in rows if row[1] == 1], [row for row in rows if row[1] == 3]):
         texts, packed = person.page.evaluate(
             """async ([rows, clip]) => {
@@ -342,7 +552,7 @@ def test_the_texts_of_the_page_are_those_of_python(person: Person, images: list[
             [[dict(zip(keys, row, strict=True)) for row in some], about],
         )
         assert list(texts) == list(FORMATS)
-        clip = Clip(about["name"], (160, 120), 29.97, 4, images)
+        clip = Clip(about["name"], (160, 120), 29.97, 4, images, labels)
         for kind, found in texts.items():
             expected = render_boxes([BoxRow(*row) for row in some], clip, kind)
             assert {name: plain(name, text) for name, text in found.items()} == {

@@ -397,6 +397,9 @@ def test_boxes_come_back_as_the_files_that_track_writes(page: TestClient, kind: 
     name, data = pack_boxes(rows, Clip("clip.mp4", (160, 120), 25.0, 3), kind)
     assert (reply.status_code, reply.content) == (200, data)
     assert reply.headers["content-disposition"] == f'attachment; filename="{name}"'
+    labels = ["fish", "crab"]
+    reply = page.post(f"/boxes/{kind}", json=RUN | {"labels": labels}, headers={"origin": HOME})
+    assert reply.content == pack_boxes(rows, Clip("clip.mp4", (160, 120), 25.0, 3, labels=labels), kind)[1]
 
 
 @pytest.mark.parametrize(
@@ -405,6 +408,7 @@ def test_boxes_come_back_as_the_files_that_track_writes(page: TestClient, kind: 
         ("exe", {}), ("csv", {"rows": [[0, 1, [1, 2, 3], 1, 1, "tracking"]]}), ("csv", {"fps": 0}),
         ("csv", {"rows": [[0, 1, [1, 2, 3, 4], 1, 1, "<script>"]]}), ("csv", {"rows": 1}), ("csv", {"more": 1}),
         ("csv", {"rows": [[0, 0, [1, 2, 3, 4], 1, 1, "lost"]]}), ("csv", {"images": [1]}),
+        ("csv", {"labels": []}), ("csv", {"labels": [1]}), ("csv", {"labels": ["x" * 300]}),
     ],
 )  # fmt: skip
 def test_boxes_that_are_none_are_refused_in_one_line(page: TestClient, kind: str, change: dict[str, Any]) -> None:

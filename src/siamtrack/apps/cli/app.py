@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from siamtrack.apps.cli.export import check_model
 from siamtrack.apps.cli.interrupts import Interrupts, ends_at_once
 from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settings, Threads, parse_settings
 from siamtrack.apps.cli.progress import loading
@@ -44,6 +45,10 @@ def app_command(
     files: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Offer the videos and folders of images in DIR too.")
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The class of new targets; repeat it for a list to choose from."),
+    ] = None,
     upload_limit: Annotated[int, typer.Option(metavar="MB", min=1, help="For all uploads together.")] = 2048,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     static: Annotated[
@@ -59,10 +64,13 @@ def app_command(
     The page is for this machine alone unless --host says otherwise; then it needs the token that is printed. With
     --static the tracker runs in the browser.
     """
+    labels = label or ["object"]
+    if not all(name.strip() and len(name) <= 100 for name in labels):
+        raise InputError("--label expects a name of 1 to 100 characters")
     if static is not None:
         if source is not None or files is not None:
             raise InputError("with --static the page opens what is on the device that shows it: leave out the source")
-        _write_static(static, model, preset, settings or [], runtime)
+        _write_static(static, model, preset, settings, runtime, labels)
         return
     with ends_at_once(), loading(model):
         try:
@@ -86,7 +94,7 @@ def app_command(
         token = None if is_loopback(host) else secrets.token_urlsafe(24)
     with listening, Interrupts() as interrupts, tempfile.TemporaryDirectory(prefix="siamtrack-") as folder:
         places = Places(source, files, Uploads(Path(folder), upload_limit << 20))
-        offer = server.Settings(Path(model).stem, places, [host], token)
+        offer = server.Settings(Path(model).stem, places, [host], token, labels)
         config = uvicorn.Config(
             server.make_app(opened, offer), log_level="warning", ws_max_size=server.LARGEST_MESSAGE, lifespan="off",
             server_header=False, timeout_graceful_shutdown=2,
@@ -104,20 +112,32 @@ def app_command(
         raise typer.Exit(128 + interrupts.came)
 
 
-def _write_static(folder: Path, model: str, preset: str | None, settings: Sequence[str], runtime: Path | None) -> None:
-    with ends_at_once(), loading("torch"):
-        from siamtrack.apps.page.static import write_static
-        from siamtrack.export import export_model
-        from siamtrack.io import check_writable, read_bytes
+def _write_static(
+    folder: Path,
+    model: str,
+    preset: str | None,
+    settings: Sequence[str] | None,
+    runtime: Path | None,
+    labels: Sequence[str],
+) -> None:
+    from siamtrack.apps.page.static import write_static
+    from siamtrack.io import check_writable, read_bytes
+    from siamtrack.zoo.packaged import packaged_export
 
     check_writable(folder / "index.html")
+    shipped = packaged_export(model)
     if Path(model).suffix == ".onnx":
         if preset or settings:
             raise InputError("an exported model has its settings in it: leave out --preset and --set")
         exported = read_bytes(Path(model))
+    elif shipped and not (preset or settings):
+        exported = read_bytes(shipped)
     else:
-        exported = export_model(model, preset, parse_settings(settings)).SerializeToString()
-    write_static(folder, exported, runtime)
+        check_model(model)
+        with ends_at_once(), loading("torch"):
+            from siamtrack.export import export_model
+        exported = export_model(model, preset, parse_settings(settings or [])).SerializeToString()
+    write_static(folder, exported, runtime, labels)
     typer.echo(f"the page is in {folder}: python -m http.server --bind 127.0.0.1 --directory {folder}")
 
 

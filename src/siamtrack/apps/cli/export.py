@@ -53,7 +53,7 @@ def export_command(
         write_whole(out, read_bytes(shipped))  # what an export writes again, byte for byte
         typer.echo(f"{out}: {shipped.stat().st_size / 1e6:.1f} MB")
         return
-    _check_model(model)
+    check_model(model)
     if format == "openvino" and find_spec("openvino") is None:
         raise missing_extra("--format openvino", "openvino")
     from siamtrack.export import export_model, write_openvino
@@ -77,7 +77,7 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
     """Write a model's weights, the same exported, and a card into a new folder."""
     if changes or precision != "float32":
         raise InputError("--format hub writes a model as it is: leave out --preset, --set, --precision and --calibrate")
-    _check_model(model)
+    check_model(model)
     from siamtrack.export import export_model
     from siamtrack.io import check_writable, read_bytes, write_whole
     from siamtrack.models.weights import read_metadata
@@ -102,7 +102,7 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
     typer.echo(f"fill in the card, then: hf upload OWNER/{preset.name} {out}; load it as hf:OWNER/{preset.name}")
 
 
-def _check_model(model: str) -> None:
+def check_model(model: str) -> None:
     """Raise `ConfigError` or `WeightsError` for no model, and only then for packages that are missing."""
     from siamtrack.presets import check_name
     from siamtrack.zoo.hub import HUB

@@ -127,7 +127,7 @@ def track(
     """
     if not box:
         given = {
-            "--output": output, "--format": formats, "--label": label, "--video": video, "--overwrite": overwrite,
+            "--output": output, "--format": formats, "--video": video, "--overwrite": overwrite,
             "--no-trails": not trails, "--start": start, "--end": end, "--vid-stride": stride > 1,
             "--every-frame": every_frame, "--hwaccel": hwaccel,
         }  # fmt: skip
@@ -136,7 +136,7 @@ def track(
                 f"without --box X,Y,W,H a page opens, to draw boxes and download them: give --box, or leave out "
                 f"{', '.join(named)}"
             )
-        app_command(source, model, preset, settings, device, engine, threads)
+        app_command(source, model, preset, settings, device, engine, threads, label=label)
         return
     targets = parse_targets(box, start)
     keyed = any(":" in text for text in box)

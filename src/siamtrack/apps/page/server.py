@@ -26,7 +26,7 @@ from siamtrack.apps.page.places import Kind, Places, TooLargeError, WrongKindErr
 from siamtrack.apps.page.session import Frames, Session
 from siamtrack.errors import InputError, SiamtrackError, printable
 from siamtrack.tracking.interface import Engine
-from siamtrack.video.boxes import FORMATS, BoxRow, Clip, pack_boxes
+from siamtrack.video.boxes import FORMATS, UNNAMED, BoxRow, Clip, pack_boxes
 
 FILES = Path(__file__).parent / "files"
 """The page: HTML, CSS and JavaScript modules."""
@@ -92,6 +92,7 @@ class _Run(BaseModel):
     fps: float = Field(gt=0, le=1e6)
     count: _Number | None
     images: list[str]
+    labels: list[Annotated[str, Field(max_length=200)]] = Field([UNNAMED], min_length=1, max_length=10_000)
     rows: list[
         tuple[
             _Number, Annotated[int, Field(ge=1, lt=1 << 20)],
@@ -102,7 +103,7 @@ class _Run(BaseModel):
 
     def packed(self, kind: str) -> tuple[str, bytes]:
         """One file's name and content; raises `InputError` for an unknown format."""
-        clip = Clip(self.name, self.size, self.fps, self.count, self.images)
+        clip = Clip(self.name, self.size, self.fps, self.count, self.images, self.labels)
         return pack_boxes([BoxRow(*row) for row in self.rows], clip, kind)
 
 
@@ -115,12 +116,14 @@ class Settings:
         places: what a page may open.
         names: host names that the server goes by besides its addresses.
         token: a secret that every request must carry, or None.
+        labels: classes of targets to choose from, the first one that of new targets.
     """
 
     model: str
     places: Places
     names: Sequence[str] = ()
     token: str | None = None
+    labels: Sequence[str] = (UNNAMED,)
 
 
 def make_app(engine: Engine[Any], settings: Settings) -> Starlette:
@@ -155,6 +158,7 @@ class _Server:
             "files": await asyncio.to_thread(places.files),
             "upload_limit": places.uploads.limit,
             "formats": list(FORMATS),
+            "labels": list(map(printable, self.settings.labels)),
         }
         return JSONResponse(about)
 

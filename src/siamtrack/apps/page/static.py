@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from siamtrack.errors import ConfigError, InputError, reason
+from siamtrack.errors import ConfigError, InputError, printable, reason
 from siamtrack.io import read_bytes, write_whole
 from siamtrack.runtime.metadata import read_exported
+from siamtrack.video.boxes import UNNAMED
 
 ORT_VERSION = "1.30.0"
 """The version of the npm package onnxruntime-web that the page was tested with."""
@@ -20,13 +22,14 @@ _PAGE = Path(__file__).parent / "files"
 _ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 
 
-def write_static(folder: Path, model: bytes, runtime: Path | None) -> None:
+def write_static(folder: Path, model: bytes, runtime: Path | None, labels: Sequence[str] = (UNNAMED,)) -> None:
     """Write the page into a folder, which any web server can serve.
 
     Args:
         folder: made if need be; files of these names are replaced.
         model: the exported tracker (ONNX).
         runtime: the folder of the npm package onnxruntime-web, or its `dist`; fetched with npm if None.
+        labels: classes of targets to choose from, the first one that of new targets.
 
     Raises:
         InputError: `runtime` does not have the files that are needed.
@@ -43,7 +46,13 @@ def write_static(folder: Path, model: bytes, runtime: Path | None) -> None:
     write_whole(folder / "model.onnx", model)
     exported = read_exported(folder / "model.onnx")
     state = {name: {"type": kind, "shape": [None, *shape]} for name, (kind, shape) in exported.state.items()}
-    about = {"engine": "wasm", "model": exported.name, "file": "model.onnx", "state": state}
+    about = {
+        "engine": "wasm",
+        "model": exported.name,
+        "file": "model.onnx",
+        "state": state,
+        "labels": list(map(printable, labels)),
+    }
     write_whole(folder / "page.json", json.dumps(about, indent=1) + "\n")
 
 

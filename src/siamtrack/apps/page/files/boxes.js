@@ -1,18 +1,34 @@
-// The boxes of a run as files. What each format says, and of which rows, is written in Python's siamtrack.video.boxes;
-// a test holds this page to it.
+// The boxes of a run as files, and back. What each format says, and of which rows, is written in Python's
+// siamtrack.video.boxes; a test holds this page to it.
 
 const COLUMNS = ["frame", "target", "x", "y", "w", "h", "score", "presence", "status"];
-const LABEL = "object";
+const UNNAMED = "object";
+const STATUSES = ["tracking", "uncertain", "lost"];
+const LARGEST = { file: 64 << 20, frame: 2 ** 40, target: 10_000, label: 200 };
 
 const rounded = (value, digits = 4) => Number(value.toFixed(digits)) + 0; // + 0 turns -0 into 0
 const lines = (rows, line) => rows.map((row) => `${line(row)}\n`).join("");
 const pretty = (value) => `${JSON.stringify(value, null, 1)}\n`;
 
-function cells({ frame, target, box, score, presence, status }) {
-  return [frame, target, ...[...box, score, presence].map((value) => rounded(value)), status];
+/** The classes of a clip's targets, in the order in which they first come, and that of one of them. */
+const classes = ({ labels }) => [...new Set(labels)];
+const labelOf = (target, { labels }) => labels[Math.min(target, labels.length) - 1];
+
+/** The columns of csv, and the keys of json and jsonl: with the class at the end, unless none was named. */
+const columns = (clip) => (classes(clip).every((name) => name === UNNAMED) ? COLUMNS : [...COLUMNS, "label"]);
+
+function cells({ frame, target, box, score, presence, status }, clip) {
+  const values = [frame, target, ...[...box, score, presence].map((value) => rounded(value)), status];
+  return columns(clip).length > values.length ? [...values, labelOf(target, clip)] : values;
 }
 
-const object = (row) => JSON.stringify(Object.fromEntries(cells(row).map((cell, at) => [COLUMNS[at], cell])));
+const quoted = (cell) => (/[",]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+const csvLine = (row, clip) => cells(row, clip).map(quoted).join(",");
+
+function object(row, clip) {
+  const names = columns(clip);
+  return JSON.stringify(Object.fromEntries(cells(row, clip).map((cell, at) => [names[at], cell])));
+}
 const seen = (rows) => rows.filter(({ status }) => status !== "lost");
 
 function byTarget(rows) {
@@ -73,11 +89,11 @@ function coco(rows, clip) {
       video_id: 1,
       frame_id: frame,
     })),
-    categories: [{ id: 1, name: LABEL, supercategory: "" }],
+    categories: classes(clip).map((category, at) => ({ id: at + 1, name: category, supercategory: "" })),
     annotations: seen(rows).map(({ frame, target, box, presence }, at) => ({
       id: at + 1,
       image_id: numbers.get(frame),
-      category_id: 1,
+      category_id: classes(clip).indexOf(labelOf(target, clip)) + 1,
       bbox: box.map((value) => rounded(value)),
       area: rounded(box[2] * box[3]),
       iscrowd: 0,
@@ -103,7 +119,7 @@ function labelstudio(rows, clip) {
       return [{ frame: number, time: rounded(number / clip.fps, 6), enabled, rotation: 0, x, y, width, height }];
     });
     if (!sequence.length) return [];
-    const value = { framesCount: count, duration: rounded(count / clip.fps, 6), sequence, labels: [LABEL] };
+    const value = { framesCount: count, duration: rounded(count / clip.fps, 6), sequence, labels: [labelOf(target, clip)] };
     const about = { type: "videorectangle", from_name: "box", to_name: "video", origin: "prediction" };
     return [{ id: `target-${target}`, ...about, score: mean(own), value }];
   });
@@ -132,12 +148,14 @@ function cvat(rows, clip) {
       const end = lost ? null : stop(row, own[at + 1], count);
       return [box(row.frame, row.box, lost), ...(end === null ? [] : [box(end, row.box, true)])];
     });
-    return `<track id="${target - 1}" label="${LABEL}" source="auto">\n${boxes.join("\n")}\n</track>\n`;
+    const label = escaped(labelOf(target, clip)).replaceAll('"', "&quot;");
+    return `<track id="${target - 1}" label="${label}" source="auto">\n${boxes.join("\n")}\n</track>\n`;
   });
-  const label = `<labels><label><name>${LABEL}</name><type>rectangle</type><attributes /></label></labels>`;
+  const label = (name) => `<label><name>${escaped(name)}</name><type>rectangle</type><attributes /></label>`;
+  const labels = `<labels>${classes(clip).map(label).join("")}</labels>`;
   const size = `<original_size><width>${clip.width}</width><height>${clip.height}</height></original_size>`;
   const facts = task.map(([name, value]) => `<${name}>${escaped(String(value))}</${name}>`).join("");
-  const meta = `<meta><task>${facts}${label}${size}<source>${escaped(clip.name)}</source></task></meta>`;
+  const meta = `<meta><task>${facts}${labels}${size}<source>${escaped(clip.name)}</source></task></meta>`;
   return `<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version>\n${meta}\n${tracks.join("")}</annotations>\n`;
 }
 
@@ -161,17 +179,25 @@ function yolo(rows, clip) {
     const inside = shares(row, clip);
     if (!inside) continue;
     const [x, y, w, h] = inside;
-    files[name] += `0 ${[x + w / 2, y + h / 2, w, h].map((share) => share.toFixed(6)).join(" ")}\n`;
+    files[name] += `${classes(clip).indexOf(labelOf(row.target, clip))} ${[x + w / 2, y + h / 2, w, h].map((share) => share.toFixed(6)).join(" ")}\n`;
   }
-  files["classes.txt"] = `${LABEL}\n`;
-  files["data.yaml"] = `path: .\ntrain: images\nval: images\nnames:\n  0: "${LABEL}"\n`;
+  const names = classes(clip);
+  files["classes.txt"] = names.map((name) => `${name}\n`).join("");
+  const listed = names.map((name, at) => `  ${at}: ${inYaml(name)}\n`).join("");
+  files["data.yaml"] = `path: .\ntrain: images\nval: images\nnames:\n${listed}`;
   return files;
 }
 
+/** A text in YAML, which has JSON's escapes, and wants some more characters escaped. */
+function inYaml(text) {
+  const code = (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return JSON.stringify(text).replace(/[\x7f-\x9f\u2028\u2029\ufeff]/g, code);
+}
+
 const FORMS = {
-  csv: [".csv", (rows) => `${COLUMNS.join(",")}\n${lines(rows, (row) => cells(row).join(","))}`],
-  json: [".json", (rows) => `[\n${rows.map(object).join(",\n")}\n]\n`],
-  jsonl: [".jsonl", (rows) => lines(rows, object)],
+  csv: [".csv", (rows, clip) => `${columns(clip).join(",")}\n${lines(rows, (row) => csvLine(row, clip))}`],
+  json: [".json", (rows, clip) => `[\n${rows.map((row) => object(row, clip)).join(",\n")}\n]\n`],
+  jsonl: [".jsonl", (rows, clip) => lines(rows, (row) => object(row, clip))],
   txt: [".txt", txt],
   mot: [".txt", mot],
   coco: [".json", coco],
@@ -194,6 +220,37 @@ export function packBoxes(kind, rows, clip) {
   const texts = Object.entries(renderBoxes(kind, rows, clip));
   if (texts.length === 1) return { name: texts[0][0], blob: new Blob([texts[0][1]]) };
   return { name: "boxes.zip", blob: zipped(texts) };
+}
+
+/**
+ * Read boxes back, from a File in the formats json or jsonl: [{frame, target, box, score, presence, status, label}].
+ * What is not such a file is told in a line.
+ */
+export async function readBoxes(file) {
+  const wrong = (why) => new Error(`${file.name} ${why}: expected boxes as Download writes them in JSON or JSON Lines.`);
+  if (file.size > LARGEST.file) throw wrong(`has more than ${LARGEST.file >> 20} MB`);
+  const text = (await file.text()).trim();
+  let found;
+  try {
+    found = text.startsWith("[") ? JSON.parse(text) : text.split("\n").map((line) => JSON.parse(line));
+  } catch {
+    throw wrong("is not JSON");
+  }
+  if (!found.length) throw wrong("has no boxes");
+  return found.map((entry, at) => {
+    const row = readRow(entry ?? {});
+    if (!row) throw wrong(`has something else in entry ${at + 1}`);
+    return row;
+  });
+}
+
+function readRow({ frame, target, x, y, w, h, score, presence, status, label = UNNAMED }) {
+  const counts = Number.isInteger(frame) && frame >= 0 && frame < LARGEST.frame && Number.isInteger(target);
+  const numbered = counts && target >= 1 && target <= LARGEST.target;
+  const boxed = [x, y, w, h].every(Number.isFinite) && w > 0 && h > 0;
+  const rated = [score, presence].every((value) => Number.isFinite(value) && value >= 0 && value <= 1);
+  const told = STATUSES.includes(status) && typeof label === "string" && label.length <= LARGEST.label;
+  return numbered && boxed && rated && told ? { frame, target, box: [x, y, w, h], score, presence, status, label } : null;
 }
 
 /** A zip file of texts, which are not compressed (APPNOTE.TXT 4.3: local headers, central directory, its end). */

@@ -7,6 +7,7 @@ export class ServerEngine {
 
   constructor(about) {
     this.model = about.model;
+    this.labels = about.labels;
     this.choices = { given: about.given, files: about.files, camera: true, stream: true, upload: true };
     this.limit = about.upload_limit;
     this.formats = about.formats;
@@ -38,9 +39,9 @@ export class ServerEngine {
   }
 
   /** A run's rows as a file of a format: {name, blob}. */
-  async pack(kind, rows, { name, width, height, fps, count, images }) {
+  async pack(kind, rows, { name, width, height, fps, count, images, labels }) {
     const listed = rows.map((row) => [row.frame, row.target, row.box, row.score, row.presence, row.status]);
-    const body = JSON.stringify({ name, size: [width, height], fps, count, images, rows: listed });
+    const body = JSON.stringify({ name, size: [width, height], fps, count, images, labels, rows: listed });
     const reply = await fetch(`boxes/${kind}`, { method: "POST", body });
     if (!reply.ok) throw new Error((await reply.json().catch(() => ({ error: reply.statusText }))).error);
     const [, file] = reply.headers.get("content-disposition").match(/filename="(.+)"/);

@@ -16,6 +16,7 @@ export class WasmEngine {
 
   constructor(about) {
     this.model = about.model;
+    this.labels = about.labels;
     this.#worker = new Worker("worker.js", { type: "module" });
     this.#worker.onmessage = ({ data }) => {
       const { done, failed } = this.#waiting.get(data.id);

@@ -1,8 +1,9 @@
-// Puts the page together: sources, playing, keys, the list of targets and downloads.
+// Puts the page together: sources, playing, keys, targets, downloads and boxes that are loaded again.
 
-import { colourOf } from "./colours.js";
+import { readBoxes } from "./boxes.js";
 import { Run } from "./run.js";
 import { Stage } from "./stage.js";
+import { TargetList } from "./targets.js";
 import { Timeline } from "./timeline.js";
 
 const $ = (id) => document.getElementById(id);
@@ -32,7 +33,11 @@ let frame = 0; // the one that is shown
 let last = 0; // the largest that was seen
 let heading = null; // the one that the user is going to
 let selected = null;
+let label = ""; // the class of the next new target
+let saved = { changes: 0, note: "" }; // the run's changes when it was downloaded last, and what was said then
+let placed = { box: null, tool: "any" }; // what the stage is busy with
 let playing = false;
+let goal = null; // the frame up to which targets that were left behind are being followed
 let loop = 0; // the number of times that playing began: of several loops the last one goes on
 let held = false; // a box is being drawn on the frame that is shown
 let resume = false; // whether it was playing when that began
@@ -57,7 +62,7 @@ const stage = new Stage($("stage"), {
     if (run !== itsRun) return; // another source was opened
     const added = !run.target(number); // none was meant, or it was removed meanwhile
     try {
-      if (added) selected = run.add(itsFrame, box);
+      if (added) selected = run.add(itsFrame, box, label);
       else run.correct(number, itsFrame, box);
     } finally {
       held = stage.busy; // with the next box
@@ -72,17 +77,36 @@ const stage = new Stage($("stage"), {
     refresh();
   },
   placing(box, tool) {
-    const hints = {
-      any: "Drag a box around what you want to follow; drag a box that is there to correct it.",
-      new: "New target: drag its box, or press Enter to place one with the keys.",
-      redraw: `Redraw target ${selected}: drag its box, or press Enter to place it with the keys.`,
-    };
-    $("hint").textContent = box
-      ? `Box ${box.map(Math.round).join(", ")}. Arrows move it, Shift and arrows resize it; Enter takes it, Esc lets it be.`
-      : hints[tool];
+    placed = { box, tool };
+    $("hint").textContent = hint();
     $("new").setAttribute("aria-pressed", String(tool === "new"));
-    if (box) say($("hint").textContent);
+    if (box) say(hint());
   },
+});
+const list = new TargetList($("targets"), $("classes"), {
+  select(number) {
+    selected = number;
+    refresh();
+  },
+  rename(number, text) {
+    if (!text.trim() || text === run.target(number).label) return;
+    change(() => run.rename(number, text, frame)).then(() => (label = run.target(number)?.label ?? label));
+  },
+  redraw,
+  end(number, last) {
+    change(() => run.end(number, last));
+    say(`Target ${number} ends in frame ${last}.`);
+  },
+  goOn(number, last) {
+    change(() => run.goOn(number, last));
+    say(`Target ${number} goes on after frame ${last}.`);
+  },
+  async follow(number, from) {
+    if (playing) await pause();
+    if (run.target(number).ends.has(from)) await change(() => run.goOn(number, from));
+    play({ from, stay: true });
+  },
+  remove: (number) => change(() => run.remove(number, frame)),
 });
 const timeline = new Timeline($("timeline"), (number) => seek(number));
 
@@ -99,12 +123,15 @@ function queued(task) {
 }
 
 async function open(choice) {
+  const question = `Boxes of ${source?.name} changed after the last download. Open another source without them?`;
+  if (unsaved() && !confirm(question)) return;
   playing = false;
   $("opening").textContent = "Opening …";
   complain("");
   const opened = await queued(async () => {
     const about = await engine.open(choice, (text) => ($("opening").textContent = text));
     run = new Run();
+    saved = { changes: 0, note: "" };
     source = about;
     selected = null;
     frame = last = 0;
@@ -119,7 +146,6 @@ async function open(choice) {
   if (!opened) return;
   $("sources").close();
   $("empty").hidden = true;
-  $("hint").textContent = "Drag a box around what you want to follow.";
   $("stage").focus({ preventScroll: true });
   say(`${opened.name} is open.`);
   refresh();
@@ -149,15 +175,28 @@ async function advance() {
   return true;
 }
 
-async function play() {
+/**
+ * Play on from the frame that is shown. With `from`, an earlier frame, targets are first followed from there up to the
+ * frame that is shown; `stay` ends it there.
+ */
+async function play({ from = null, stay = false } = {}) {
   if (playing || !source || held) return;
   playing = true;
   const own = ++loop;
   const goesOn = () => playing && own === loop;
-  pace = { from: performance.now(), frames: 0, tracker: 0 };
+  goal = from === null ? null : frame;
   refresh();
+  if (from !== null) await queued(() => goesOn() && show(from));
+  pace = { from: performance.now(), frames: 0, tracker: 0 };
   let due = performance.now();
   while (goesOn()) {
+    if (goal !== null && frame >= goal) {
+      say(`Followed up to frame ${goal}.`);
+      goal = null;
+      due = performance.now();
+      playing = !stay;
+      continue;
+    }
     const more = await queued(() => (goesOn() ? advance() : true));
     if (!goesOn()) break;
     if (!more) {
@@ -167,12 +206,19 @@ async function play() {
     pace.frames += 1;
     showSpeed();
     const rate = Number($("pace").value);
-    if (rate > 0 && !source.live && playing) {
+    if (rate > 0 && !source.live && playing && goal === null) {
       due = Math.max(due + 1000 / (source.fps * rate), performance.now() - 100);
       await new Promise((done) => setTimeout(done, due - performance.now()));
     }
   }
+  if (own === loop) goal = null;
   refresh();
+}
+
+/** Play, and follow first what was left behind; of a live source those frames are gone. */
+function start() {
+  const behind = source.live ? [] : run.behind(frame);
+  return play(behind.length ? { from: Math.min(...behind.map((some) => some.last)) } : {});
 }
 
 async function pause() {
@@ -186,17 +232,34 @@ async function pause() {
 function seek(number) {
   if (!source || held) return;
   playing = false;
-  const wanted = Math.min(Math.max(Math.round(number) || 0, 0), known() - 1);
+  const wanted = within(number);
   heading = wanted;
   return queued(async () => {
     if (heading !== wanted) return; // the user is further already
-    const reply = held ? null : await engine.show(wanted);
+    await show(wanted);
     if (heading === wanted) heading = null;
-    if (held) reply?.image?.close(); // the frame on which a box is drawn stays
-    if (held || !reply) return;
-    frame = wanted;
-    present(reply.image);
-  }).then(() => refresh());
+  }).then(() => {
+    refresh();
+    if (run.behind(frame).length) say(hint());
+  });
+}
+
+async function show(number) {
+  const reply = held ? null : await engine.show(number);
+  if (held) reply?.image?.close(); // the frame on which a box is drawn stays
+  if (held || !reply) return;
+  frame = number;
+  present(reply.image);
+}
+
+/** Go to the frame that was typed in, or the nearest that there is. */
+async function seekTyped() {
+  const field = $("number");
+  if (source && !Number.isNaN(field.valueAsNumber)) {
+    field.value = within(field.valueAsNumber);
+    await seek(field.valueAsNumber);
+  }
+  field.value = frame;
 }
 
 const back = () => seek((heading ?? frame) - 1);
@@ -220,6 +283,7 @@ function undo() {
 }
 
 const known = () => source?.count ?? last + 1;
+const within = (number) => Math.min(Math.max(Math.round(number) || 0, 0), known() - 1);
 
 function present(image) {
   last = Math.max(last, frame);
@@ -229,7 +293,7 @@ function present(image) {
 
 function marks() {
   return run.targets
-    .map(({ number, rows }) => ({ number, row: rows.get(frame) }))
+    .map(({ number, rows, ends }) => ({ number, row: rows.get(frame), ends: ends.has(frame) }))
     .filter(({ row }) => row);
 }
 
@@ -239,6 +303,7 @@ function refresh(all = true) {
   const count = known();
   $("source").textContent = $("source").title = `${source.name} · ${source.width}×${source.height} · ${engine.model}`;
   if (document.activeElement !== $("number")) $("number").value = frame;
+  $("number").max = count - 1;
   $("count").textContent = source.count ? `of ${source.count}` : "";
   $("seek").max = Math.max(count - 1, 1);
   $("seek").value = frame;
@@ -246,65 +311,37 @@ function refresh(all = true) {
   $("play-word").textContent = playing ? "Pause" : "Play";
   $("undo").disabled = !run.canUndo;
   $("download").disabled = run.targets.length === 0;
+  $("load").disabled = source.live;
+  $("saved").textContent = unsaved() ? "" : saved.note;
+  $("hint").textContent = hint();
   $("none").hidden = run.targets.length > 0;
   if (all) stage.show(null, marks(), selected);
-  listTargets();
+  list.offer(run.targets.map((target) => target.label));
+  list.show(run, frame, selected);
   if (all || performance.now() - drawnTimeline > 200) {
     timeline.show(run, frame, Math.max(count, 2));
     drawnTimeline = performance.now();
   }
 }
 
-function listTargets() {
-  const list = $("targets");
-  for (const item of [...list.children]) if (!run.target(Number(item.dataset.number))) item.remove();
-  for (const target of run.targets) {
-    const item = list.querySelector(`[data-number="${target.number}"]`) ?? addItem(target.number);
-    const row = target.rows.get(frame);
-    const status = row ? (row.given ? "given" : row.status === "lost" ? "LOST" : row.status) : "not here";
-    if (target.number === selected && !item.classList.contains("selected")) list.scrollTop = item.offsetTop;
-    item.classList.toggle("selected", target.number === selected);
-    item.classList.toggle("lost", row?.status === "lost");
-    item.querySelector(".name").setAttribute("aria-pressed", String(target.number === selected));
-    item.querySelector(".status").textContent = row && !row.given ? `${status} · ${row.presence.toFixed(2)}` : status;
-    item.querySelector("meter").value = row?.presence ?? 0;
-    item.querySelector(".end").disabled = !row;
+function hint() {
+  const { box, tool } = placed;
+  if (box) {
+    const where = box.map(Math.round).join(", ");
+    return `Box ${where}. Arrows move it, Shift and arrows resize it; Enter takes it, Esc lets it be.`;
   }
+  if (tool === "new") return "New target: drag its box, or press Enter to place one with the keys.";
+  if (tool === "redraw") return `Redraw target ${selected}: drag its box, or press Enter to place it with the keys.`;
+  if (goal !== null) return `Following up to frame ${goal} …`;
+  const behind = run.behind(frame);
+  if (!behind.length) return "Drag a box around what you want to follow; drag a box that is there to correct it.";
+  const todo = source.live
+    ? "Redraw it here, or end it there."
+    : `${playing ? "Pause and play again" : "Play"} to follow it from there; or redraw it here, or end it there.`;
+  return `Not followed up to here: ${listed(behind.map((some) => `target ${some.number} (to frame ${some.last})`))}. ${todo}`;
 }
 
-function addItem(number) {
-  const item = document.createElement("li");
-  item.className = "target";
-  item.dataset.number = number;
-  item.style.setProperty("--colour", colourOf(number));
-  const name = button("name", () => ((selected = number), refresh()));
-  name.append(`Target ${number}`, Object.assign(document.createElement("span"), { className: "status" }));
-  const meter = Object.assign(document.createElement("meter"), { min: 0, max: 1, low: 1 / 3, high: 2 / 3, optimum: 1 });
-  meter.setAttribute("aria-label", `Presence of target ${number}`);
-  const actions = document.createElement("div");
-  actions.className = "do";
-  const todo = [
-    ["redraw", "Redraw", "Redraw in this frame (r)", () => redraw(number)],
-    ["end", "End here", "This frame is its last one (e)", () => change(() => run.end(number, frame))],
-    ["remove", "Remove", "Remove it from all frames", () => change(() => run.remove(number, frame))],
-  ];
-  for (const [kind, word, title, act] of todo) {
-    const made = button(kind, act);
-    made.textContent = word;
-    made.title = title;
-    made.setAttribute("aria-label", `${word}: target ${number}`);
-    actions.append(made);
-  }
-  item.append(name, meter, actions);
-  $("targets").append(item);
-  return item;
-}
-
-function button(kind, act) {
-  const made = Object.assign(document.createElement("button"), { type: "button", className: kind });
-  made.addEventListener("click", act);
-  return made;
-}
+const listed = (texts) => [...texts.slice(0, 4), ...(texts.length > 4 ? [`${texts.length - 4} more`] : [])].join(", ");
 
 async function change(act) {
   if (stage.busy) stage.cancel(); // the box that is placed may be one of this target's
@@ -333,7 +370,8 @@ function tellLosses() {
 
 function summary() {
   const found = marks().map(({ number, row }) => `target ${number} ${row.given ? "given" : row.status}`);
-  return [`Frame ${frame}`, ...found].join(", ");
+  const behind = run.behind(frame).map(({ number }) => `target ${number} not followed up to here`);
+  return [`Frame ${frame}`, ...found, ...behind].join(", ");
 }
 
 function showSpeed() {
@@ -355,17 +393,58 @@ function complain(message) {
   ($("sources").open ? $("sources").firstElementChild : document.body).append(error);
 }
 
+const unsaved = () => run.targets.length > 0 && run.changes !== saved.changes;
+
 async function download() {
-  const kind = $("format").value;
-  const made = await queued(() => engine.pack(kind, [...run.rows()], source));
+  const [itsRun, kind] = [run, $("format").value];
+  const made = await queued(async () => {
+    const { changes } = run; // nothing is followed while a file is made
+    const file = await engine.pack(kind, [...run.rows()], { ...source, labels: run.labels });
+    return { ...file, changes, note: `${file.name} is downloaded.${missing()}` };
+  });
   if (!made) return;
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(made.blob), download: made.name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  if (run === itsRun) saved = made;
+  refresh();
+}
+
+/** What a file of the boxes lacks: frames in which a target that was not ended was not followed. */
+function missing() {
+  const count = known();
+  const told = run.gaps(count).map(({ number, after, before }) => {
+    const where = before < count ? `in frames ${after + 1} to ${before - 1}` : `after frame ${after}`;
+    return `target ${number} ${where}`;
+  });
+  return told.length ? ` Not followed, so without boxes: ${listed(told)}.` : "";
+}
+
+/** Take the boxes of a file in place of those that are there; Undo brings these back. */
+async function load(file) {
+  if (!file || !source) return;
+  if (stage.busy) stage.cancel();
+  playing = false;
+  const end = await queued(async () => {
+    const rows = await readBoxes(file);
+    const most = rows.reduce((found, row) => Math.max(found, row.frame), 0);
+    if (source.count && most >= source.count) {
+      const told = `${file.name} has a box in frame ${most}, and ${source.name} ends with frame ${source.count - 1}`;
+      throw new Error(`${told}: choose the file of this source.`);
+    }
+    run.load(rows, frame);
+    return most;
+  });
+  if (end === null) return;
+  selected = null;
+  last = Math.max(last, end);
+  saved = { changes: run.changes, note: `${run.targets.length} targets of ${file.name} are loaded.` };
+  say(saved.note);
+  await seek(end);
 }
 
 const KEYS = {
-  " ": () => (playing ? pause() : play()),
+  " ": () => (playing ? pause() : start()),
   ArrowLeft: back,
   ArrowRight: forward,
   n: () => {
@@ -373,7 +452,7 @@ const KEYS = {
     stage.use("new");
   },
   r: () => redraw(selected ?? run.targets[0]?.number),
-  e: () => run.row(selected, frame) && change(() => run.end(selected, frame)),
+  e: () => run.target(selected) && list.end(selected),
   u: undo,
 };
 
@@ -402,14 +481,18 @@ function wire() {
     $("sources").showModal();
   };
   $("open").onclick = $("open-first").onclick = choose;
-  $("play").onclick = () => (playing ? pause() : source && play());
+  $("play").onclick = () => (playing ? pause() : source && start());
   $("back").onclick = back;
   $("forward").onclick = forward;
-  $("number").onchange = () => seek($("number").valueAsNumber);
+  $("number").onchange = seekTyped;
   $("seek").oninput = () => seek($("seek").valueAsNumber);
   $("new").onclick = KEYS.n;
   $("undo").onclick = undo;
   $("download").onclick = download;
+  $("load").onchange = () => {
+    load($("load").files[0]);
+    $("load").value = ""; // so that the same file can be chosen again
+  };
   $("error").onclick = () => complain("");
   for (const kind of engine.formats) $("format").append(new Option(FORMATS[kind] ?? kind, kind));
 
@@ -427,6 +510,7 @@ function wire() {
   $("upload").onchange = () => {
     const order = new Intl.Collator("en", { numeric: true });
     const chosen = [...$("upload").files].sort((a, b) => order.compare(a.name, b.name));
+    $("upload").value = "";
     if (chosen.length) open({ kind: "upload", files: chosen });
   };
   $("open-file").onclick = () => open({ kind: "file", name: $("file").value });
@@ -439,7 +523,10 @@ async function begin() {
   const about = await (await fetch("page.json")).json();
   engine = await ENGINES[about.engine](about);
   if (!engine) return;
+  [label] = engine.labels;
+  list.offer(engine.labels);
   wire();
+  addEventListener("beforeunload", (event) => unsaved() && event.preventDefault());
   document.documentElement.dataset.ready = about.engine;
 }
 

@@ -1,6 +1,7 @@
 // The targets of one run: their boxes by frame, what has to be followed next, and undo. Knows nothing of the screen.
 
 const MOST_UNDO = 50;
+const NOT_IN_TEXT = /[\p{Cc}\p{Cs}\ufffe\uffff]/gu; // what files of text have no place for
 
 /**
  * A row is what is known of a target in one frame:
@@ -8,16 +9,17 @@ const MOST_UNDO = 50;
  * a corrected box begins a stretch with a new key, so that an engine keeps the states of the old one for undo.
  */
 export class Run {
-  targets = [];
+  targets = []; // {number, label, rows: rows by frame, ends: the frames that it was ended in}
+  changes = 0; // counts them: the boxes are others than before where this is
   #keys = 0;
   #numbers = 0;
   #begun = new Set();
   #before = [];
 
-  /** Add a target with its box in a frame; returns its number, counted from 1. */
-  add(frame, box) {
+  /** Add a target of a class with its box in a frame; returns its number, counted from 1. */
+  add(frame, box, label) {
     this.#remember(frame);
-    const target = { number: ++this.#numbers, rows: new Map(), end: null };
+    const target = { number: ++this.#numbers, label, rows: new Map(), ends: new Set() };
     this.targets.push(target);
     this.#give(target, frame, box);
     return target.number;
@@ -28,7 +30,6 @@ export class Run {
     this.#remember(frame);
     const target = this.target(number);
     dropAfter(target, frame);
-    target.end = null;
     this.#give(target, frame, box);
   }
 
@@ -37,12 +38,45 @@ export class Run {
     this.#remember(frame);
     const target = this.target(number);
     dropAfter(target, frame);
-    target.end = frame;
+    target.ends.add(frame);
+  }
+
+  /** Take it back that a target was ended in a frame. */
+  goOn(number, frame) {
+    this.#remember(frame);
+    this.target(number).ends.delete(frame);
+  }
+
+  /** Change the class of a target. */
+  rename(number, label, frame) {
+    this.#remember(frame);
+    this.target(number).label = plain(label);
   }
 
   remove(number, frame) {
     this.#remember(frame);
     this.targets = this.targets.filter((target) => target.number !== number);
+  }
+
+  /**
+   * Take the rows of a file, [{frame, target, label, box, score, presence, status}], in place of all targets.
+   *
+   * How the targets looked is not known to an engine: wherever one is followed on it begins anew, so each row has a key
+   * of its own. A target that has no box in the last frame of the file, or is lost there, ends with its last row.
+   */
+  load(rows, frame) {
+    this.#remember(frame);
+    const last = rows.reduce((most, row) => Math.max(most, row.frame), 0);
+    const found = new Map();
+    for (const { target: number, label, frame: at, ...row } of rows) {
+      if (!found.has(number)) found.set(number, { number, label: plain(label), rows: new Map(), ends: new Set() });
+      found.get(number).rows.set(at, { ...row, key: ++this.#keys, given: row.score === 1 && row.presence === 1 });
+    }
+    for (const { rows: own, ends } of found.values()) {
+      for (const [at, { status }] of own) if (!own.has(at + 1) && (at < last || status === "lost")) ends.add(at);
+    }
+    this.targets = [...found.values()].sort((a, b) => a.number - b.number);
+    this.#numbers = Math.max(this.#numbers, ...found.keys());
   }
 
   /** Take the last change back; returns the frame that it was made in, or null if there is none. */
@@ -52,11 +86,12 @@ export class Run {
     for (const target of before.targets) {
       // What the change left alone has been followed further since, and keeps that.
       for (const [frame, row] of this.target(target.number)?.rows ?? []) {
-        const goesOn = !row.given && target.end !== frame - 1 && target.rows.get(frame - 1)?.key === row.key;
+        const goesOn = !row.given && !target.ends.has(frame - 1) && target.rows.get(frame - 1)?.key === row.key;
         if (goesOn && !target.rows.has(frame)) target.rows.set(frame, row);
       }
     }
     this.targets = before.targets;
+    this.changes += 1;
     return before.frame;
   }
 
@@ -72,13 +107,44 @@ export class Run {
     return this.target(number)?.rows.get(frame);
   }
 
+  /** Why a target has no box in a frame, and the frame that this is about: ["begins" | "ended" | "behind", frame]. */
+  absence(number, frame) {
+    const { rows, ends } = this.target(number);
+    let before = -1;
+    let first = Infinity;
+    for (const known of rows.keys()) {
+      if (known < frame) before = Math.max(before, known);
+      first = Math.min(first, known);
+    }
+    if (before < 0) return ["begins", first];
+    return [ends.has(before) ? "ended" : "behind", before];
+  }
+
+  /** The targets that were neither followed to a frame nor ended before it: [{number, last}]. */
+  behind(frame) {
+    const missing = this.targets.filter(({ rows }) => !rows.has(frame));
+    const told = missing.map(({ number }) => [number, ...this.absence(number, frame)]);
+    return told.filter(([, why]) => why === "behind").map(([number, , last]) => ({ number, last }));
+  }
+
+  /** The frames without a box after which or between which a target was not ended: [{number, after, before}]. */
+  gaps(count) {
+    return this.targets.flatMap(({ number, rows, ends }) => {
+      const known = [...rows.keys()].sort((a, b) => a - b);
+      const next = [...known.slice(1), count];
+      return known
+        .map((after, at) => ({ number, after, before: next[at] }))
+        .filter(({ after, before }) => after + 1 < before && !ends.has(after));
+    });
+  }
+
   /** What an engine has to follow from a frame into the next: {given: [[key, box]], kept: [key]}. */
   due(frame) {
     const given = [];
     const kept = [];
     for (const target of this.targets) {
       const row = target.rows.get(frame);
-      if (!row || target.end === frame || target.rows.has(frame + 1)) continue;
+      if (!row || target.ends.has(frame) || target.rows.has(frame + 1)) continue;
       if (this.#begun.has(row.key)) kept.push(row.key);
       else given.push([row.key, row.box]);
     }
@@ -91,9 +157,16 @@ export class Run {
       this.#begun.add(key);
       // A target that was corrected, ended or removed meanwhile has no such row before this one.
       const target = this.targets.find(({ rows }) => rows.get(frame - 1)?.key === key);
-      if (!target || target.end === frame - 1 || target.rows.has(frame)) continue;
+      if (!target || target.ends.has(frame - 1) || target.rows.has(frame)) continue;
+      this.changes += 1;
       target.rows.set(frame, { box: [x, y, w, h], score, presence, status, key, given: false });
     }
+  }
+
+  /** The classes as the downloads have them: of targets 1, 2, ... in turn; a removed one has that of the first left. */
+  get labels() {
+    const most = Math.max(...this.targets.map(({ number }) => number));
+    return Array.from({ length: most }, (_, at) => (this.target(at + 1) ?? this.targets[0]).label);
   }
 
   /** Every row as the downloads have it, by frame and then by target. */
@@ -113,13 +186,19 @@ export class Run {
   }
 
   #remember(frame) {
-    const targets = this.targets.map((target) => ({ ...target, rows: new Map(target.rows) }));
+    this.changes += 1;
+    const copied = ({ rows, ends, ...target }) => ({ ...target, rows: new Map(rows), ends: new Set(ends) });
+    const targets = this.targets.map(copied);
     this.#before.push({ targets: this.targets, frame });
     this.targets = targets;
     if (this.#before.length > MOST_UNDO) this.#before.shift();
   }
 }
 
-function dropAfter(target, frame) {
-  for (const known of [...target.rows.keys()]) if (known > frame) target.rows.delete(known);
+const plain = (label) => label.replace(NOT_IN_TEXT, "").trim() || "object";
+
+/** Drop what is known of a target after a frame, and that it was ended there or later. */
+function dropAfter({ rows, ends }, frame) {
+  for (const known of [...rows.keys()]) if (known > frame) rows.delete(known);
+  for (const known of [...ends]) if (known >= frame) ends.delete(known);
 }

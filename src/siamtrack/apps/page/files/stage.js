@@ -50,7 +50,7 @@ export class Stage {
     this.cancel();
   }
 
-  /** Show a frame (an ImageBitmap, or null to keep the one shown) and marks [{number, row}]. */
+  /** Show a frame (an ImageBitmap, or null to keep the one shown) and marks [{number, row, ends}]. */
   show(image, marks, selected) {
     if (image) {
       this.#image?.close();
@@ -121,9 +121,9 @@ export class Stage {
     if (this.#image) context.drawImage(this.#image, 0, 0, width, height);
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const edited = this.#drag ?? this.#typed;
-    for (const { number, row } of this.#marks) {
+    for (const { number, row, ends } of this.#marks) {
       if (edited?.number === number) continue;
-      this.#drawBox(row.box, colourOf(number), label(number, row), row.status !== "tracking", number === this.#selected);
+      this.#drawBox(row.box, colourOf(number), label(number, row, ends), row.status !== "tracking", number === this.#selected);
     }
     if (edited?.box) this.#drawBox(edited.box, edited.number ? colourOf(edited.number) : "#ffffff", "", false, true);
   }
@@ -269,7 +269,8 @@ function spanned([ax, ay], [bx, by]) {
   return [Math.min(ax, bx), Math.min(ay, by), Math.abs(bx - ax), Math.abs(by - ay)];
 }
 
-function label(number, row) {
+function label(number, row, ends) {
+  if (ends) return `${number} ends here`;
   if (row.status === "lost") return `${number} LOST`;
   return row.given ? `${number}` : `${number}  ${row.presence.toFixed(2)}`;
 }

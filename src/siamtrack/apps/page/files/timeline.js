@@ -1,4 +1,4 @@
-// A row for each target: where it is known, its presence as a line, where it is lost and where its box was given.
+// A row for each target: where it is known, its presence as a line, where it is lost, was given and was ended.
 
 import { colourOf } from "./colours.js";
 
@@ -93,6 +93,7 @@ export class Timeline {
     context.globalAlpha = 1;
     context.stroke();
     context.fillStyle = colour;
+    for (const frame of target.ends) context.fillRect(Math.max(at(frame) + wide - 3, 0), top - 2, 3, high + 4);
     for (const [frame, row] of target.rows) {
       if (!row.given) continue;
       const x = Math.max(at(frame) + wide / 2, 5);
