@@ -270,7 +270,7 @@ def test_a_download_is_loaded_again_and_goes_on(person: Person, tmp_path: Path) 
     person.wait_open("clip.mp4")
     for kind in ("json", "jsonl"):
         person.page.set_input_files("#load", str(tmp_path / f"boxes.{kind}"))
-        person.wait_text("#saved", f"2 targets of boxes.{kind} are loaded.")
+        person.wait_text("#saved", f"Loaded from boxes.{kind}: 2 targets.")
         person.wait_frame(reached)
         assert {some: person.download(some) for some in texts} == texts
     for kind in ("csv", "mot"):

@@ -179,7 +179,8 @@ function yolo(rows, clip) {
     const inside = shares(row, clip);
     if (!inside) continue;
     const [x, y, w, h] = inside;
-    files[name] += `${classes(clip).indexOf(labelOf(row.target, clip))} ${[x + w / 2, y + h / 2, w, h].map((share) => share.toFixed(6)).join(" ")}\n`;
+    const number = classes(clip).indexOf(labelOf(row.target, clip));
+    files[name] += `${number} ${[x + w / 2, y + h / 2, w, h].map((share) => share.toFixed(6)).join(" ")}\n`;
   }
   const names = classes(clip);
   files["classes.txt"] = names.map((name) => `${name}\n`).join("");

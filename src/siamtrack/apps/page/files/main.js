@@ -5,6 +5,7 @@ import { Run } from "./run.js";
 import { Stage } from "./stage.js";
 import { TargetList } from "./targets.js";
 import { Timeline } from "./timeline.js";
+import { hint, losses, missing, summary } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const FORMATS = {
@@ -78,9 +79,9 @@ const stage = new Stage($("stage"), {
   },
   placing(box, tool) {
     placed = { box, tool };
-    $("hint").textContent = hint();
+    showHint();
     $("new").setAttribute("aria-pressed", String(tool === "new"));
-    if (box) say(hint());
+    if (box) say($("hint").textContent);
   },
 });
 const list = new TargetList($("targets"), $("classes"), {
@@ -170,7 +171,7 @@ async function advance() {
     return true;
   }
   frame += 1;
-  tellLosses();
+  for (const told of losses(run, frame)) say(told);
   present(reply.image);
   return true;
 }
@@ -225,7 +226,7 @@ async function pause() {
   playing = false;
   await work; // the step that is under way
   refresh();
-  say(summary());
+  say(summary(run, frame));
 }
 
 /** Show a frame; a live source goes no further back than its server remembers. */
@@ -240,7 +241,7 @@ function seek(number) {
     if (heading === wanted) heading = null;
   }).then(() => {
     refresh();
-    if (run.behind(frame).length) say(hint());
+    if (run.behind(frame).length) say($("hint").textContent);
   });
 }
 
@@ -270,7 +271,7 @@ async function forward() {
   playing = false;
   await queued(advance);
   refresh();
-  say(summary());
+  say(summary(run, frame));
 }
 
 function undo() {
@@ -313,7 +314,7 @@ function refresh(all = true) {
   $("download").disabled = run.targets.length === 0;
   $("load").disabled = source.live;
   $("saved").textContent = unsaved() ? "" : saved.note;
-  $("hint").textContent = hint();
+  showHint();
   $("none").hidden = run.targets.length > 0;
   if (all) stage.show(null, marks(), selected);
   list.offer(run.targets.map((target) => target.label));
@@ -323,25 +324,6 @@ function refresh(all = true) {
     drawnTimeline = performance.now();
   }
 }
-
-function hint() {
-  const { box, tool } = placed;
-  if (box) {
-    const where = box.map(Math.round).join(", ");
-    return `Box ${where}. Arrows move it, Shift and arrows resize it; Enter takes it, Esc lets it be.`;
-  }
-  if (tool === "new") return "New target: drag its box, or press Enter to place one with the keys.";
-  if (tool === "redraw") return `Redraw target ${selected}: drag its box, or press Enter to place it with the keys.`;
-  if (goal !== null) return `Following up to frame ${goal} …`;
-  const behind = run.behind(frame);
-  if (!behind.length) return "Drag a box around what you want to follow; drag a box that is there to correct it.";
-  const todo = source.live
-    ? "Redraw it here, or end it there."
-    : `${playing ? "Pause and play again" : "Play"} to follow it from there; or redraw it here, or end it there.`;
-  return `Not followed up to here: ${listed(behind.map((some) => `target ${some.number} (to frame ${some.last})`))}. ${todo}`;
-}
-
-const listed = (texts) => [...texts.slice(0, 4), ...(texts.length > 4 ? [`${texts.length - 4} more`] : [])].join(", ");
 
 async function change(act) {
   if (stage.busy) stage.cancel(); // the box that is placed may be one of this target's
@@ -359,19 +341,9 @@ function redraw(number) {
   refresh();
 }
 
-function tellLosses() {
-  for (const { number, rows } of run.targets) {
-    const [before, now] = [rows.get(frame - 1), rows.get(frame)];
-    if (!before || !now || before.status === now.status) continue;
-    if (now.status === "lost") say(`Target ${number} is lost in frame ${frame}.`);
-    else if (before.status === "lost") say(`Target ${number} is found again in frame ${frame}.`);
-  }
-}
-
-function summary() {
-  const found = marks().map(({ number, row }) => `target ${number} ${row.given ? "given" : row.status}`);
-  const behind = run.behind(frame).map(({ number }) => `target ${number} not followed up to here`);
-  return [`Frame ${frame}`, ...found, ...behind].join(", ");
+function showHint() {
+  const text = hint(run, { frame, selected, placed, goal, playing, live: source?.live });
+  if ($("hint").textContent !== text) $("hint").textContent = text;
 }
 
 function showSpeed() {
@@ -400,7 +372,7 @@ async function download() {
   const made = await queued(async () => {
     const { changes } = run; // nothing is followed while a file is made
     const file = await engine.pack(kind, [...run.rows()], { ...source, labels: run.labels });
-    return { ...file, changes, note: `${file.name} is downloaded.${missing()}` };
+    return { ...file, changes, note: `${file.name} is downloaded.${missing(run, known())}` };
   });
   if (!made) return;
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(made.blob), download: made.name });
@@ -408,16 +380,6 @@ async function download() {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   if (run === itsRun) saved = made;
   refresh();
-}
-
-/** What a file of the boxes lacks: frames in which a target that was not ended was not followed. */
-function missing() {
-  const count = known();
-  const told = run.gaps(count).map(({ number, after, before }) => {
-    const where = before < count ? `in frames ${after + 1} to ${before - 1}` : `after frame ${after}`;
-    return `target ${number} ${where}`;
-  });
-  return told.length ? ` Not followed, so without boxes: ${listed(told)}.` : "";
 }
 
 /** Take the boxes of a file in place of those that are there; Undo brings these back. */
@@ -438,7 +400,8 @@ async function load(file) {
   if (end === null) return;
   selected = null;
   last = Math.max(last, end);
-  saved = { changes: run.changes, note: `${run.targets.length} targets of ${file.name} are loaded.` };
+  const many = run.targets.length > 1 ? "s" : "";
+  saved = { changes: run.changes, note: `Loaded from ${file.name}: ${run.targets.length} target${many}.` };
   say(saved.note);
   await seek(end);
 }
