@@ -23,7 +23,7 @@ from footage import moving_patches, noise, write_mp4
 from siamtrack.apps.page.static import ORT_VERSION, fetch_runtime, write_static
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.overlap import rectangle_iou
-from siamtrack.zoo.packaged import packaged_export
+from siamtrack.presets import packaged_export
 
 COUNT = 16
 ROOT = Path(__file__).resolve().parents[3]

@@ -21,7 +21,7 @@ from siamtrack.apps.cli.interrupts import Interrupts, ends_at_once
 from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settings, Threads, parse_settings
 from siamtrack.apps.cli.progress import loading
 from siamtrack.errors import InputError, missing_package, reason
-from siamtrack.presets import DEFAULT_MODEL
+from siamtrack.presets import DEFAULT_MODEL, packaged_export
 
 _PORT = 8447
 
@@ -122,7 +122,6 @@ def _write_static(
 ) -> None:
     from siamtrack.apps.page.static import write_static
     from siamtrack.io import check_writable, read_bytes
-    from siamtrack.zoo.packaged import packaged_export
 
     check_writable(folder / "index.html")
     shipped = packaged_export(model)
