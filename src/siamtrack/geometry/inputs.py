@@ -39,6 +39,11 @@ class Box(NamedTuple):
     w: float
     h: float
 
+    @property
+    def xyxy(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom."""
+        return self.x, self.y, self.x + self.w, self.y + self.h
+
 
 def checked_boxes(boxes: Boxes, size: tuple[int, int]) -> npt.NDArray[np.float64]:
     """Check boxes that a person gave.
