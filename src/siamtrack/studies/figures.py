@@ -147,6 +147,17 @@ def candidates(seen: Seen, count: int) -> tuple[Tensor, Tensor, Tensor]:
     return boxes[0, chosen], found.scores[0, chosen], box_iou(boxes[0, chosen], box)
 
 
+def fine_scores(seen: Seen, boxes: Tensor) -> Tensor | None:
+    """(K,) scores of SPM's fine stage for boxes (K, 4) xyxy of the search region; None where there is no such stage."""
+    if not isinstance(seen.net, SpmNet) or (fine := seen.net.head.fine) is None:
+        return None
+    template = seen.net.embed(seen.template, seen.template_sizes)
+    features = seen.net.features(seen.search, False)
+    pooled = seen.net.pool(features[1:], boxes[None], seen.search.shape[-1])
+    scores: Tensor = fine(template[1], pooled)[0].float().softmax(-1)[0, :, 1]
+    return scores
+
+
 def candidate_recall(looks: Sequence[Seen], counts: Sequence[int] = _COUNTS) -> dict[int, np.ndarray]:
     """By K, the share of frames in which one of the K best candidates overlaps the target by each threshold.
 
@@ -234,12 +245,8 @@ def _scores(looks: Sequence[Seen]) -> Figure:
         upper.set_title(seen.clip[:18], fontsize=7)
         boxes, scores, overlaps = candidates(seen, 9)
         across, label = overlaps, "overlap with the target"
-        if isinstance(seen.net, SpmNet) and (fine := seen.net.head.fine) is not None:
-            template = seen.net.embed(seen.template, seen.template_sizes)
-            features = seen.net.features(seen.search, False)
-            pooled = seen.net.pool(features[1:], boxes[None], seen.search.shape[-1])
-            across = fine(template[1], pooled)[0].float().softmax(-1)[0, :, 1]
-            label = "fine score"
+        if (fine := fine_scores(seen, boxes)) is not None:
+            across, label = fine, "fine score"
         for box, overlap in zip(boxes.tolist(), overlaps.tolist(), strict=True):
             _outlined(upper, box, "red" if overlap < _OVERLAP else "deepskyblue", 0.8)
         _outlined(upper, seen.box.tolist(), "lime")
