@@ -27,6 +27,7 @@ from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel
 from siamtrack.formats.objects import find_object_layout
 from siamtrack.geometry.crop import target_region
+from siamtrack.presets import preset_names
 
 COUNT = 20_000
 SHARE = 500
@@ -112,10 +113,14 @@ def spm(made: Made, rng: random.Random) -> Drawn:
     return Drawn((source, video, track, rng.choice(near)), (source, video, track, search), True)
 
 
-def pysot_change(rng: random.Random) -> tuple[float, float, float, float]:
-    """pysot/datasets/augmentation.py: sides times 1 ± 0.18 apart, moved by up to 64 pixels of the unscaled crop."""
-    wide, high = (1 + rng.uniform(-0.18, 0.18) for _ in range(2))
-    return -rng.uniform(-64, 64) / wide, -rng.uniform(-64, 64) / high, wide, high
+def pysot_change(shift: float, scale: float) -> Change:
+    """pysot/datasets/augmentation.py: sides times 1 ± scale apart, moved by up to `shift` pixels of the plain crop."""
+
+    def change(rng: random.Random) -> tuple[float, float, float, float]:
+        wide, high = (1 + rng.uniform(-scale, scale) for _ in range(2))
+        return -rng.uniform(-shift, shift) / wide, -rng.uniform(-shift, shift) / high, wide, high
+
+    return change
 
 
 def stretch_change(exact: bool) -> Change:
@@ -143,23 +148,32 @@ RANGES = {"vid": 100, "youtubebb": 3, "got10k": 50, "lasot": 100}
 BAN: dict[str, int | None] = {
     "vid": 100_000, "youtubebb": 200_000, "coco": 100_000, "det": 200_000, "got10k": 200_000, "lasot": 200_000
 }  # fmt: skip
-PUBLISHED: dict[str, tuple[Oracle, Change]] = {
-    "siamrpn_r50": (pysot(RANGES, FOUR, 0.2), pysot_change),
-    "siamrpn_r50_paper": (pysot(RANGES, FOUR, 0.2), pysot_change),
-    "siamrpn_alex": (pysot(RANGES, FOUR, 0.05), pysot_change),
-    "siamcar_r50": (pysot(RANGES, FOUR, 0.0), pysot_change),
-    "siamcar_r50_paper": (pysot(RANGES, FOUR, 0.0), pysot_change),
-    "siamcar_r50_got10k": (pysot(RANGES, {"got10k": 100_000}, 0.0), pysot_change),
-    "siamcar_r50_lasot": (pysot(RANGES, {"lasot": 100_000}, 0.0), pysot_change),
-    "siamban_r50": (pysot(RANGES | {"got10k": 100}, BAN, 0.2), pysot_change),
+# Of search region and template: DATASET.SEARCH and DATASET.TEMPLATE in PySOT; the others change both alike.
+PYSOT = pysot_change(64, 0.18), pysot_change(4, 0.05)
+SIAMFC, SA_SIAM = (stretch_change(exact=True),) * 2, (stretch_change(exact=False),) * 2
+RPNPP, ALEX, CAR = pysot(RANGES, FOUR, 0.2), pysot(RANGES, FOUR, 0.05), pysot(RANGES, FOUR, 0.0)
+PUBLISHED: dict[str, tuple[Oracle, tuple[Change, Change]]] = {
+    **dict.fromkeys(
+        ("siamrpn_r50", "siamrpn_r50_paper", "siamrpn_r50_otb", "siamrpn_r50_lt", "siamrpn_mobilev2"), (RPNPP, PYSOT)
+    ),
+    **dict.fromkeys(("siamrpn_alex", "siamrpn_alex_otb"), (ALEX, PYSOT)),
+    **dict.fromkeys(("siamcar_r50", "siamcar_r50_paper", "siamcar_r50_otb", "siamcar_r50_uav"), (CAR, PYSOT)),
+    "siamcar_r50_got10k": (pysot(RANGES, {"got10k": 100_000}, 0.0), PYSOT),
+    "siamcar_r50_lasot": (pysot(RANGES, {"lasot": 100_000}, 0.0), PYSOT),
+    "siamban_r50": (pysot(RANGES | {"got10k": 100}, BAN, 0.2), PYSOT),
     # SiamRPN, section 5.1, and DaSiamRPN, section 3.2, drawn as in the same authors' PySOT.
-    "siamrpn": (pysot(RANGES, {"vid": 100_000, "youtubebb": None}, 0.0), pysot_change),
-    "dasiamrpn": (pysot(RANGES, FOUR, 0.2), pysot_change),
-    "spm": (spm, pysot_change),
-    "sa_siam": (sa_siam, stretch_change(exact=False)),
-    "sa_siam_paper": (sa_siam_text, no_change),
-    "siamfc": (siamfc_pytorch, stretch_change(exact=True)),
+    "siamrpn": (pysot(RANGES, {"vid": 100_000, "youtubebb": None}, 0.0), PYSOT),
+    "dasiamrpn": (RPNPP, PYSOT),
+    "spm": (spm, PYSOT),
+    "sa_siam": (sa_siam, SA_SIAM),
+    "sa_siam_paper": (sa_siam_text, (no_change, no_change)),
+    "siamfc": (siamfc_pytorch, SIAMFC),
 }
+
+
+def test_every_paper_preset_is_here() -> None:
+    ours = {name for name in preset_names() if name.endswith(("_lite0", "_pico"))}
+    assert PUBLISHED.keys() == set(preset_names()) - ours
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +245,7 @@ def same_values(ours: np.ndarray, theirs: np.ndarray, what: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_pairs_are_drawn_as_published(name: str, made: Made, indexes) -> None:
-    oracle, change = PUBLISHED[name]
+    oracle, changes = PUBLISHED[name]
     preset = scaled(name)
     how = Packing.for_preset(load_preset(name))
     crops, places = listed(indexes, how)
@@ -259,22 +273,26 @@ def test_pairs_are_drawn_as_published(name: str, made: Made, indexes) -> None:
         same_counts((apart[0] == 0).tolist(), (apart[1] == 0).tolist(), f"one frame, {source}")
 
     plan = plan_batch(crops, pairs, preset.crops, preset.data, rng)
-    region, size = plan.search.region, preset.crops.search
-    plain = target_region(crops.boxes[pairs.search], preset.crops.context, size / preset.crops.template).side
-    scales = (region.extent().abs() / plain[:, None]).double().numpy()  # negative where a crop is mirrored
-    away = ((plan.boxes[:, :2] + plan.boxes[:, 2:] - size) / 2).double().numpy()
-    drawn = np.array([change(chance) for _ in range(COUNT)])
-    for values, expected, what in (
-        (away[:, 0], drawn[:, 0], "shift in x"), (away[:, 1], drawn[:, 1], "shift in y"),
-        (scales[:, 0], drawn[:, 2], "scale of the width"), (scales[:, 1], drawn[:, 3], "scale of the height"),
-        (scales[:, 0] / scales[:, 1], drawn[:, 2] / drawn[:, 3], "aspect"),
-    ):  # fmt: skip
-        same_values(np.round(values, 3), np.round(expected, 3), what)
-    if drawn[:, 0].std() > 0:
-        pairs_of = (away[:, 0], scales[:, 0]), (drawn[:, 0], drawn[:, 2])
-        together = [float(np.corrcoef(shift, scale)[0, 1]) for shift, scale in pairs_of]
-        assert abs(together[0] - together[1]) < 0.04, "how shift and scale depend on each other"
-    assert not shows_fill(region, how.size).any() and not shows_fill(plan.template.region, how.size).any()
+    sides = (
+        ("search", plan.search.region, plan.boxes, pairs.search, preset.crops.search),
+        ("template", plan.template.region, plan.template_boxes, pairs.template, preset.crops.template_side),
+    )
+    for (what, region, boxes, index, size), change in zip(sides, changes, strict=True):
+        plain = target_region(crops.boxes[index], preset.crops.context, size / preset.crops.template).side
+        scales = (region.extent().abs() / plain[:, None]).double().numpy()  # negative where a crop is mirrored
+        away = ((boxes[:, :2] + boxes[:, 2:] - size) / 2).double().numpy()
+        drawn = np.array([change(chance) for _ in range(COUNT)])
+        for values, expected, kind in (
+            (away[:, 0], drawn[:, 0], "shift in x"), (away[:, 1], drawn[:, 1], "shift in y"),
+            (scales[:, 0], drawn[:, 2], "scale of the width"), (scales[:, 1], drawn[:, 3], "scale of the height"),
+            (scales[:, 0] / scales[:, 1], drawn[:, 2] / drawn[:, 3], "aspect"),
+        ):  # fmt: skip
+            same_values(np.round(values, 3), np.round(expected, 3), f"{what}: {kind}")
+        if drawn[:, 0].std() > 0:
+            pairs_of = (away[:, 0], scales[:, 0]), (drawn[:, 0], drawn[:, 2])
+            together = [float(np.corrcoef(shift, scale)[0, 1]) for shift, scale in pairs_of]
+            assert abs(together[0] - together[1]) < 0.04, f"{what}: how shift and scale depend on each other"
+        assert not shows_fill(region, how.size).any()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
