@@ -6,7 +6,7 @@ where it is stated; files are those of the repository named above the table.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -150,6 +150,17 @@ SA_SIAM_PAPER: Recipe = {
 # which publishes settings of the training but no training.
 SPM: Recipe = {
     "crops.template": 127,  # section 4.1
+    "crops.template_crop": 271,  # init_tracker in siam_tracker/spm_tracker/inference.py
+    "model.squeeze_kernel": 3,  # SiamFeatFusion in siam_tracker/spm_tracker/modules/spm_tracker_fm.py
+    "model.cls_weight": 0.5,  # INFERENCE.FM_SCORE_INFLUENCE of configs/spm_tracker/alexnet_c42_otb.yaml
+    "model.box_weight": 3,  # INFERENCE.FM_BBOX_INFLUENCE, as above; section 4.3: 2 or 3
+    "model.low_score": 0.1,  # INFERENCE.SCORE_THRESH_FACTOR, as above
+    "track.window": 0.5,  # INFERENCE.WINDOWS_INFLUENCE, as above
+    "track.rate": 0.5,  # INFERENCE.LR, as above
+    "track.lost_search": 271,  # as the usual side: a lost target is searched for as any other
+    "track.search_lost_below": 0.2,  # INFERENCE.MAX_SCORE_THRESHOLD, as above
+    "track.found_above": 0.2,  # as above
+    "track.smallest_side": 10,  # linear_inter in siam_tracker/spm_tracker/inference.py
     "crops.search": 271,  # section 4.3
     "model.ratios": (0.33, 0.5, 1, 2, 3),  # section 4.3
     "model.scale": 8,  # MODEL.ANCHOR_SCALES
@@ -170,6 +181,13 @@ SPM: Recipe = {
     "rate in epoch 50": 0.0001,  # section 4.2
     "epochs of the heads alone": 0,  # section 4.2: end-to-end
     "train.frozen_stages": 0,  # section 4.2
+}
+
+# SPM-Tracker, CVPR 2019: the text, where it differs.
+SPM_PAPER: Recipe = {
+    "crops.template_crop": 0,  # section 4.1
+    "model.squeeze_kernel": 1,  # section 3.3
+    "track.lost_search": 0,  # section 4.3 keeps no box
 }
 
 # hqucv/siamban: experiments/siamban_r50_l234/config.yaml ("yaml") and siamban/core/config.py ("config").
@@ -199,8 +217,9 @@ TWINS = {
     "siamrpn_r50": (SIAMRPN, SIAMRPN_PAPER),
     "siamcar_r50": (SIAMCAR, SIAMCAR_PAPER),
     "sa_siam": (SA_SIAM, SA_SIAM_PAPER),
+    "spm": (SPM, SPM_PAPER),
 }
-RECIPES = {"spm": SPM, "siamban_r50": SIAMBAN, "siamrpn_alex": SIAMRPN_ALEX} | {
+RECIPES = {"siamban_r50": SIAMBAN, "siamrpn_alex": SIAMRPN_ALEX} | {
     name: recipe
     for base, (code, paper) in TWINS.items()
     for name, recipe in ((base, code), (f"{base}_paper", code | paper))
@@ -248,6 +267,15 @@ def test_a_twin_differs_in_what_the_text_says_and_in_nothing_else(name: str) -> 
     named = {key for key in TWINS[name][1] if "." in key}
     assert named <= differing <= named | FOLLOWS
     assert all(TWINS[name][0].get(key) != value for key, value in TWINS[name][1].items() if key != "rate in epoch 1")
+
+
+@pytest.mark.parametrize("benchmark", ["got10k", "lasot"])
+def test_a_benchmark_s_twin_is_the_text_s_recipe_with_the_benchmark_s_numbers(benchmark: str) -> None:
+    code, text = load_preset(f"siamcar_r50_{benchmark}"), load_preset("siamcar_r50_paper")
+    twin = load_preset(f"siamcar_r50_{benchmark}_paper")
+    assert (twin.model, twin.crops, twin.train, twin.data) == (text.model, text.crops, text.train, code.data)
+    kept = {"window": code.track.window, "penalty": code.track.penalty, "rate": code.track.rate}
+    assert twin.track == replace(text.track, **kept)
 
 
 def _flat(prefix: str, table: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from siamtrack.models.families.spm import (
 )
 from siamtrack.models.heads import LightRpnHead, RpnHead
 from siamtrack.models.roi_align import roi_align
+from siamtrack.tracking.state import TrackState, believed, search_sides
 from small_spm import answer, build, patches
 
 
@@ -70,15 +72,33 @@ def test_the_nearest_proposal_is_always_kept() -> None:
 # -------------------------------------------------------------------------------------- the two stages
 def test_the_published_geometry() -> None:
     """Of 16 x 16 template cells the middle 6 x 6, of 34 x 34 search cells 24 x 24; 640 channels pooled to 6 x 6."""
-    with torch.device("meta"), torch.inference_mode():
-        net = load_preset("spm").model.build().eval()
-        features = net.backbone(torch.empty(1, 3, 127, 127))
-        template = embed(net, torch.empty(1, 3, 127, 127))
-        maps = net.respond(template, torch.empty(1, 3, 271, 271))
-    assert [tuple(x.shape[1:]) for x in features] == [(256, 16, 16), (384, 16, 16), (256, 16, 16)]
-    assert [tuple(t.shape[1:]) for t in template] == [(256, 6, 6), (640, 6, 6)]
-    assert maps["cls"].shape == (1, 10, 19, 19)
-    assert net.coder.shapes().shape == (5, 2)
+    for name, side, kernel in (("spm_paper", 127, 1), ("spm", 271, 3)):
+        preset = load_preset(name)
+        assert preset.crops.template_side == side
+        with torch.device("meta"), torch.inference_mode():
+            net = preset.model.build().eval()
+            features = net.backbone(torch.empty(1, 3, 127, 127))
+            template = embed(net, torch.empty(1, 3, side, side))
+            maps = net.respond(template, torch.empty(1, 3, 271, 271))
+        assert [tuple(x.shape[1:]) for x in features] == [(256, 16, 16), (384, 16, 16), (256, 16, 16)]
+        assert [tuple(t.shape[1:]) for t in template] == [(256, 6, 6), (640, 6, 6)]
+        assert maps["cls"].shape == (1, 10, 19, 19)
+        assert net.coder.shapes().shape == (5, 2)
+        assert net.head.fine.compare.squeezing.kernel_size == (kernel, kernel)
+
+
+def test_the_published_code_keeps_the_box_of_a_low_score() -> None:
+    """A score below 0.2 leaves the box and the size of the next search region; the text knows no such limit."""
+    preset = load_preset("spm")
+    before = TrackState(
+        torch.tensor([[10.0, 10, 50, 50]] * 2), torch.ones(2), torch.ones(2), (torch.zeros(2, 1),), torch.zeros(2, 3),
+        torch.tensor([False, True]), (100, 100), torch.tensor([0, 3]),
+    )  # fmt: skip
+    moved = replace(before, boxes=before.boxes + 5, scores=torch.tensor([0.19, 0.21]))
+    after = believed(preset, before, moved)
+    assert after.boxes[:, 0].tolist() == [10, 15] and after.lost.tolist() == [True, False]
+    assert search_sides(preset, after).tolist() == [271, 271]
+    assert load_preset("spm_paper").track.lost_search == 0
 
 
 def test_offsets_lead_back() -> None:

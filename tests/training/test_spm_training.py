@@ -135,7 +135,7 @@ def test_generalized_training_teaches_the_two_stages_opposite_things() -> None:
 
 def test_the_published_network_s_first_steps_are_finite() -> None:
     """AlexNet with random weights and up-channel correlation: proposals of any size come out of it."""
-    preset = load_preset("spm")
+    preset = load_preset("spm_paper")  # of a template of 127 pixels
     torch.manual_seed(0)
     net = preset.model.build().train()
     rng = torch.Generator().manual_seed(0)

@@ -95,7 +95,8 @@ class Spm:
         template_cells: side of the coarse template's middle: 6, or 7 with a projection.
         search_cells: side of the coarse search features' middle; 0 for all. The paper's coarse stage uses "central
             features without padding" (section 4.1): 24 of 34 cells in the published code.
-        squeeze: channels after the relation network's 1 x 1 convolution.
+        squeeze: channels after the relation network's convolution.
+        squeeze_kernel: that convolution's side: 1 (section 3.3), or 3 with padding (published code).
         ratios: height / width of the anchors.
         scale: side of the anchors in strides.
         loss_weights: of the coarse stage's classification and box terms, then the fine stage's (section 4.2, the
@@ -121,6 +122,7 @@ class Spm:
     template_cells: int = Field(default=6, ge=3, le=64)
     search_cells: int = Field(default=0, ge=0, le=128)
     squeeze: int = Field(default=256, ge=1, le=1024)
+    squeeze_kernel: Literal[1, 3] = 1
     ratios: tuple[AnchorRatio, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: AnchorScale = 8
     loss_weights: tuple[LossWeight, LossWeight, LossWeight, LossWeight] = (1.0, 2.0, 1.0, 1.0)
@@ -153,7 +155,7 @@ class Spm:
         second = None
         if self.fine != "none":
             inputs, steps = tuple(channels[i] for i in fine_levels), tuple(strides[i] for i in fine_levels)
-            second = FineStage(inputs, steps, self.fine, self.squeeze)
+            second = FineStage(inputs, steps, self.fine, self.squeeze, self.squeeze_kernel)
         coder = AnchorCoder(stride=min(strides[i] for i in self.levels), scale=self.scale, ratios=self.ratios)
         return SpmNet(normalisation(self.backbone), backbone, neck, SpmHead(first, second), coder, self)
 
@@ -319,23 +321,24 @@ def centred(sizes: Tensor, crop: int) -> Tensor:
 
 
 class RelationNetwork(nn.Module):
-    """A learned distance: both sides concatenated, one 1 x 1 convolution, two fully connected layers.
+    """A learned distance: both sides concatenated, one convolution, two fully connected layers.
 
     Args:
         channels: of the pooled features.
         cells: their side.
         squeeze: channels after the convolution.
         hidden: width of the fully connected layers.
+        kernel: side of the convolution, an odd number; it pads.
     """
 
-    def __init__(self, channels: int, cells: int, squeeze: int, hidden: int) -> None:
+    def __init__(self, channels: int, cells: int, squeeze: int, hidden: int, kernel: int = 1) -> None:
         super().__init__()
-        self.squeeze = nn.Sequential(nn.Conv2d(2 * channels, squeeze, 1), nn.ReLU())
+        self.squeeze = nn.Sequential(nn.Conv2d(2 * channels, squeeze, kernel, padding=kernel // 2), nn.ReLU())
         self.fully = _fully(squeeze * cells**2, hidden)
 
     @property
     def squeezing(self) -> nn.Conv2d:
-        """The 1 x 1 convolution, which reads the pooled features."""
+        """The convolution that reads the pooled features."""
         found = self.squeeze[0]
         assert isinstance(found, nn.Conv2d)
         return found
@@ -380,7 +383,8 @@ class FineStage(nn.Module):
         channels: of the feature levels; each has a BatchNorm, for they differ in scale (published code).
         strides: of the feature levels in pixels.
         kind: "relation" or "correlation".
-        squeeze: channels after the 1 x 1 convolution.
+        squeeze: channels after the first convolution.
+        kernel: side of the relation network's; the correlation's is 1.
         hidden: width of the fully connected layers.
         cells: side of the pooled features.
     """
@@ -391,6 +395,7 @@ class FineStage(nn.Module):
         strides: tuple[int, ...],
         kind: FineKind = "relation",
         squeeze: int = 256,
+        kernel: int = 1,
         hidden: int = 256,
         cells: int = 6,
     ) -> None:
@@ -398,8 +403,12 @@ class FineStage(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels)
         self.strides = strides
         self.cells = cells
-        network = RelationNetwork if kind == "relation" else CorrelationNetwork
-        self.compare = network(sum(channels), cells, squeeze, hidden)
+        count = sum(channels)
+        self.compare: RelationNetwork | CorrelationNetwork = (
+            RelationNetwork(count, cells, squeeze, hidden, kernel)
+            if kind == "relation"
+            else CorrelationNetwork(count, cells, squeeze, hidden)
+        )
         self.cls = nn.Linear(hidden, 2)
         self.loc = nn.Linear(hidden, 4)
         init_outputs(self.cls, self.loc)
@@ -417,13 +426,14 @@ class FineStage(nn.Module):
             norm.load_state_dict({"running_mean": level.mean, "running_var": level.variance}, strict=False)
         change, constant = torch.block_diag(*kernels), torch.cat(constants)  # type: ignore[no-untyped-call]
         own, first = self.compare.squeezing, other.compare.squeezing
-        # In the relation network both sides of a pair lie one after the other, with the same levels.
-        sides = first.weight[..., 0, 0].chunk(first.in_channels // len(change), 1)
+        # In the relation network both sides of a pair lie one after the other, with the same levels. What a kernel of 3
+        # sees beyond the pooled cells has no constant: at the border the two agree but nearly.
+        sides = [side.movedim(1, -1) for side in first.weight.chunk(first.in_channels // len(change), 1)]
         bias = first.bias if first.bias is not None else torch.zeros(first.out_channels)
         own.load_state_dict(
             {
-                "weight": torch.cat([side @ change for side in sides], 1)[..., None, None],
-                "bias": bias + torch.stack([side @ constant for side in sides]).sum(0),
+                "weight": torch.cat([(side @ change).movedim(-1, 1) for side in sides], 1),
+                "bias": bias + torch.stack([(side @ constant).sum((1, 2)) for side in sides]).sum(0),
             }
         )
 
