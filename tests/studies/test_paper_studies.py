@@ -196,6 +196,17 @@ def test_a_small_study_runs_resumes_and_writes_its_table(tmp_path: Path) -> None
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/*/*.json")}
     assert len(before) == 16 and run(*words)[0] == 0
     assert before == {path: path.stat().st_mtime_ns for path in before}
+    # What was measured of another suite stays beside what is missing.
+    path = next((tmp_path / "out").glob("*/seed-0/result.json"))
+    stored = json.loads(path.read_text())
+    wanted = stored["metrics"]["folder"]["success_auc"]
+    for key in ("metrics", "suites"):
+        stored[key]["other"] = stored[key].pop("folder")
+    path.write_text(json.dumps(stored))
+    assert run(*words)[0] == 0
+    stored = json.loads(path.read_text())
+    assert stored["metrics"].keys() == stored["suites"].keys() == {"folder", "other"}
+    assert stored["metrics"]["folder"]["success_auc"] == wanted
     with pytest.raises(ConfigError, match="made with other preset"):
         run(*words, "--set", "track.window=0.9")
     (tmp_path / "data").rename(tmp_path / "moved")

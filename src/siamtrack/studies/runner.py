@@ -185,13 +185,16 @@ def open_rows(
         for name in waiting:
             if stop():
                 return False
-            own = row_preset(plan, name, job.seed)
+            own, before = row_preset(plan, name, job.seed), _stored(plan, name, job.seed)
+            made, found = _made_with(plan, own), {}
+            if before:
+                made["suites"], found = before.suites | made["suites"], dict(before.metrics)
             try:
-                found = {suite: _evaluated(plan, own, weights, suite, clips[suite], job.seed, alive) for suite in clips}
+                for suite in clips.keys() - found.keys():
+                    found[suite] = _evaluated(plan, own, weights, suite, clips[suite], job.seed, alive)
             except _Stopped:
                 return False
-            text = json.dumps({**_made_with(plan, own), "metrics": found})
-            write_whole(_place(plan, name, job.seed) / "result.json", text)
+            write_whole(_place(plan, name, job.seed) / "result.json", json.dumps({**made, "metrics": found}))
         return True
 
     return work
@@ -261,8 +264,8 @@ def _made_with(plan: StudyRun, preset: Preset) -> dict[str, Any]:
     return {"preset": json.loads(preset_to_json(preset)), "frames": plan.frames, "data": data, "suites": suites}
 
 
-def _known(plan: StudyRun, name: str, seed: int) -> Result | None:
-    """A row's result, if all of the plan's suites are in it.
+def _stored(plan: StudyRun, name: str, seed: int) -> _Stored | None:
+    """A row's result so far, perhaps of other suites than the plan's.
 
     Raises:
         ConfigError: it was made with other settings, shards or sequences.
@@ -274,11 +277,16 @@ def _known(plan: StudyRun, name: str, seed: int) -> Result | None:
     stored = read_as(path, _Stored)
     made, wanted = asdict(stored), _made_with(plan, row_preset(plan, name, seed))
     made["preset"], wanted["preset"] = _settings(stored.preset), _settings(wanted["preset"])
-    # another set of suites is evaluated anew, with the weights that are there
     wanted["suites"] = stored.suites | {key: wanted["suites"][key] for key in stored.suites.keys() & plan.suites.keys()}
     if other := [key for key, value in wanted.items() if made[key] not in (value, "")]:
         raise ConfigError(f"{path} was made with other {first_names(other)}; give another --out")
-    return stored.metrics if plan.suites.keys() <= stored.metrics.keys() else None
+    return stored
+
+
+def _known(plan: StudyRun, name: str, seed: int) -> Result | None:
+    """A row's result, if all of the plan's suites are in it; errors as of `_stored`."""
+    stored = _stored(plan, name, seed)
+    return stored.metrics if stored and plan.suites.keys() <= stored.metrics.keys() else None
 
 
 def _settings(preset: Mapping[str, Any]) -> Preset:
