@@ -230,6 +230,7 @@ def test_a_camera_is_opened_and_what_it_sees_is_followed(launch: Any, address: s
     fake = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
     page = launch(*fake, f"--use-file-for-fake-video-capture={seen}").new_page()
     person = Person(page, address)
+    page.set_default_timeout(60_000)
     page.click("#open")
     assert person.text("#camera-label") == "The camera of this device"
     page.click("#open-camera")
@@ -249,6 +250,7 @@ def test_a_camera_is_opened_and_what_it_sees_is_followed(launch: Any, address: s
         found, there = person.boxes()[1, person.frame()], blue(person)
         assert rectangle_iou(np.array([found]), np.array([there], dtype=float)).min() > 0.5
         places.append(found[0])
+        page.focus("#stage")
         person.press("Space")
     assert max(places) - min(places) > 20
     page.close()
