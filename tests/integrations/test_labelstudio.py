@@ -116,6 +116,12 @@ def test_a_model_that_is_none_is_one_line_and_code_2(module: str) -> None:
     assert ended.stderr.startswith("siamtrack: ") and ended.stderr.count("\n") == 1
 
 
+def test_a_folder_that_is_none_is_one_line_and_code_2() -> None:
+    command = [sys.executable, "-m", "siamtrack.integrations.labelstudio", "--files", "nowhere", "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (2, "siamtrack: --files expects a folder; got 'nowhere'\n")
+
+
 def test_videos_of_label_studio_are_fetched_with_its_key_which_no_other_host_gets(
     address: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

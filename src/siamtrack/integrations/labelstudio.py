@@ -239,6 +239,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9090)
     given = parser.parse_args()
     try:
+        if not given.files.is_dir():
+            raise InputError(f"--files expects a folder; got '{given.files}'")
         uvicorn = require("uvicorn", "the backend for Label Studio", "starlette uvicorn", "app")
         app = backend(load_multi(given.model, given.device), given.files)
     except SiamtrackError as error:
