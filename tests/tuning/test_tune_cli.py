@@ -40,7 +40,13 @@ def test_it_writes_a_section_to_paste_and_everything_that_it_found(
     assert call(monkeypatch, "tune", *arguments) == 0
     told = capsys.readouterr()
     assert "track.window = 0.4" in told.out and "held out, 3 folds" in told.out
-    assert "a: done" in told.err
+    assert "a: done" in told.err and "3 settings, grid search" in told.out
+    assert told.out.splitlines()[-2] == (
+        "the gain is more than its standard error, but 3 sequences are few: measure on more before a preset is changed"
+    )
+    assert (
+        told.out.splitlines()[-1] == f"written: {out}, {out.with_suffix('.json')}, {out.with_suffix('.scores.jsonl')}"
+    )
     text = out.read_text()
     assert tomllib.loads(text) == {"track": {"window": 0.4}}
     pasted = tmp_path / "pasted.toml"
@@ -53,6 +59,8 @@ def test_it_writes_a_section_to_paste_and_everything_that_it_found(
     assert len(out.with_suffix(".scores.jsonl").read_text().splitlines()) == 1 + 9
     assert call(monkeypatch, "tune", *arguments) == 0
     assert "done" not in capsys.readouterr().err and out.read_text() == text
+    assert call(monkeypatch, "tune", *arguments, "--grid", "track.rate=0.1") == 0
+    assert "3 settings and the preset's own, grid search" in capsys.readouterr().out
 
 
 def test_ctrl_c_keeps_the_scores_and_the_same_command_goes_on(

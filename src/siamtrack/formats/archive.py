@@ -64,7 +64,7 @@ class Archive:
             if path.is_dir():
                 self._root: Path | None = path / below
             elif not path.is_file():
-                raise DataError(f"{path}: expected a folder or a zip file; there is none")
+                raise DataError(f"{path}: expected a folder or a zip file; nothing of that name is there")
             elif _is_zip(path):
                 self._root = None
                 self._zip = zipfile.ZipFile(path)

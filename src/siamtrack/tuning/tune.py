@@ -254,19 +254,24 @@ def as_toml(found: Tuning, model: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+_FEW = 10  # sequences, of which a standard error says little
+
+
 def as_lines(found: Tuning) -> list[str]:
     """A summary for the terminal, the chosen setting first."""
     gain, error = found.gain
-    tried = len(found.table)
+    own = "" if found.default in found._tried else " and the preset's own"
+    few = f", but {len(found.names)} sequences are few: measure on more before a preset is changed"
     return [
         _shown(found, found.choice),
-        f"success AUC over {len(found.names)} sequences, rules otb; {tried} settings, {found.plan.kind} search",
+        f"success AUC over {len(found.names)} sequences, rules otb; "
+        f"{len(found._tried)} settings{own}, {found.plan.kind} search",
         f"chosen {_mean(found, found.choice)} (on the sequences that it was chosen on), "
         f"best {_mean(found, found.best)}, plateau of {len(found.plateau)}",
         f"preset {_mean(found, found.default)}: {_shown(found, found.default)}",
         f"held out, {len(found.folds)} folds: {found.held_out.mean():.4f}, "
         f"{gain:+.4f} to the preset with a standard error of {error:.4f}",
-        "the gain is more than its standard error"
+        "the gain is more than its standard error" + (few if len(found.names) < _FEW else "")
         if found.worth_it
         else "the gain is not more than its standard error: keep the preset's values",
     ]

@@ -76,7 +76,7 @@ def tune_command(
     write_whole(out, as_toml(found, variants.name))
     for line in as_lines(found):
         typer.echo(line)
-    typer.echo(f"written: {out}")
+    typer.echo(f"written: {out}, {table}, {kept}")
 
 
 def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: TuningPlan, kept: Path) -> Tuning:
