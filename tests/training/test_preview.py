@@ -17,7 +17,7 @@ from siamtrack.config import Data, Jitter, Preset, Train, load_preset
 from siamtrack.data.pair_source import ResidentPairs, open_pairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.errors import ConfigError
-from siamtrack.training.loop import build_network
+from siamtrack.training.loop import build_network, check_start
 from siamtrack.training.parameters import learning_rate
 from siamtrack.training.preview import (
     check_gaps,
@@ -26,7 +26,6 @@ from siamtrack.training.preview import (
     measure_pairs,
     stages,
     trained_stages,
-    weights_problem,
 )
 from siamtrack.training.trial import check_step, try_step
 from training_toys import write_preset, write_shard
@@ -126,6 +125,9 @@ def test_stages_are_epochs_or_tenths():
     assert [stage.step for stage in by_epoch] == list(range(0, 100, 5))
     assert [stage.backbone for stage in by_epoch] == [False] * 10 + [True] * 10
     assert [stage.rate for stage in by_epoch] == [learning_rate(train, step) for step in range(0, 100, 5)]
+    paper = load_preset("siamrpn_r50").train  # 53,571 steps do not divide into 20 epochs
+    assert [stage.backbone for stage in stages(paper)] == [False] * 10 + [True] * 10
+    assert len({stage.rate for stage in stages(paper)}) == 20
     assert len(stages(Train(steps=1000))) == 10 and len(stages(Train(steps=3))) == 3
     assert all(stage.backbone for stage in stages(replace(train, from_scratch=True)))
 
@@ -159,9 +161,10 @@ def test_the_stages_are_named_and_missing_weights_told():
     assert trained_stages(load_preset("siamrpn_r50_paper"))[0] == []
     assert trained_stages(load_preset("siamrpn_mobilev2"))[0][0] == "features.0"
     assert trained_stages(load_preset("sa_siam"))[1]
-    assert "ImageNet weights of resnet50" in weights_problem(load_preset("siamrpn_r50"))
-    assert weights_problem(load_preset("siamfc")) == ""
-    assert "S-Net" in weights_problem(load_preset("sa_siam")) or "alexnet" in weights_problem(load_preset("sa_siam"))
+    check_start(load_preset("siamfc"), None, False)
+    for name, backbone in (("siamrpn_r50", "resnet50"), ("sa_siam", "alexnet_relu")):
+        with pytest.raises(ConfigError, match=rf"ImageNet weights.*{backbone}|{backbone}.*ImageNet weights"):
+            check_start(load_preset(name), None, False)
 
 
 def test_the_page_has_the_boxes(home: Path, tmp_path: Path):

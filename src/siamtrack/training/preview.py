@@ -16,7 +16,7 @@ from siamtrack.config import Preset, Train
 from siamtrack.data.augment import render_batch, shows_fill
 from siamtrack.data.pair_source import PairSource
 from siamtrack.data.pairs import generator, unmet_gaps
-from siamtrack.errors import ConfigError, SiamtrackError
+from siamtrack.errors import ConfigError
 from siamtrack.geometry.crop import context_side
 from siamtrack.io import write_whole
 from siamtrack.training.loop import build_network
@@ -30,7 +30,6 @@ from siamtrack.training.parameters import (
     unfreeze_backbone,
 )
 from siamtrack.training.trial import StepTrial, try_step
-from siamtrack.zoo.networks import find_model
 
 _QUANTILES = (0.05, 0.5, 0.95)
 # A step is timed by a part of it where these pairs tell that it would take longer than this many seconds.
@@ -140,7 +139,7 @@ def stages(train: Train) -> list[Stage]:
     """The schedule by epoch, or by tenth of the steps where there are no epochs."""
     cfg = settings_in_force(train)
     parts = cfg.epochs or min(10, cfg.steps)
-    steps = [number * cfg.steps // parts for number in range(parts)]
+    steps = [-(-number * cfg.steps // parts) for number in range(parts)]
     return [Stage(step, learning_rate(cfg, step), backbone_trains(cfg, step)) for step in steps]
 
 
@@ -154,18 +153,6 @@ def trained_stages(preset: Preset) -> tuple[list[str], list[str]]:
         names.append(parts[0] if len(parts) == 1 else f"{parts[0]} to {parts[-1]}")
     frozen = settings_in_force(preset.train).frozen_stages
     return names[:frozen], names[frozen:]
-
-
-def weights_problem(preset: Preset) -> str:
-    """Why training would refuse to begin for want of weights, in a line; empty where they are at hand."""
-    try:
-        if preset.train.start_from:
-            find_model(preset.train.start_from)
-        else:
-            build_network(preset, torch.device("cpu"))
-    except SiamtrackError as error:
-        return str(error)
-    return ""
 
 
 @dataclass(frozen=True)

@@ -203,7 +203,7 @@ def _measured(preset: Preset, pairs: PairSource) -> DrawnPairs:
 
 def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: Path | None, check_memory: bool) -> None:
     """Print what training would do: pairs, augmentation, schedule, time and memory."""
-    from siamtrack.training.preview import draw_page, measure_pace, stages, trained_stages, weights_problem
+    from siamtrack.training.preview import draw_page, measure_pace, stages, trained_stages
 
     cfg, data = preset.train, preset.data
     drawn = _measured(preset, pairs)
@@ -245,8 +245,6 @@ def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: P
         part = f"epoch {number + 1:<4}" if cfg.epochs else ""
         trained = f"head and backbone ({', '.join(then)})" if stage.backbone and then else "head"
         typer.echo(f"  {part}step {stage.step:<10} learning rate {stage.rate:<10.3g} {trained}")
-    if problem := weights_problem(preset):
-        typer.echo(f"train will refuse to begin: {problem}")
     if picture is not None:
         draw_page(pairs, preset, picture)
         typer.echo(f"picture: {picture}")
