@@ -97,7 +97,7 @@ def test_the_page_without_a_server_is_written_without_torch(hidden: dict[str, st
         out = run(sys.executable, hidden, tmp_path, "app", "--static", "none", "--model", model)
         assert out.returncode == 2 and told in out.stderr and out.stderr.count("\n") == 1
     out = run(sys.executable, hidden, tmp_path, "app", "--static", "none", "--set", "track.window=0.3")
-    assert out.returncode == 2 and "needs " in out.stderr and "torch" in out.stderr and out.stderr.count("\n") == 1
+    assert out.returncode == 2 and "'.[export,opencv]'" in out.stderr and out.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_what_needs_torch_says_how_to_get_it(
         (tmp_path / "demo" / "clip.mp4").write_bytes(source.read_bytes())
     out = run(sys.executable, hidden, tmp_path, *arguments)
     assert out.returncode == 2, out.stderr
-    # what is found missing first, and all that the command needs of it
-    extra = {"train": "train", "eval": "opencv", "tune": "opencv"}.get(arguments[0], "torch")
-    assert out.stderr.count("\n") == 1 and f"pip install -e '.[{extra}]'" in out.stderr
+    # all that the command needs, not torch alone
+    extras = {"train": "train,opencv", "eval": "opencv"}.get(arguments[0], "torch,opencv")
+    assert out.stderr.count("\n") == 1 and f"pip install -e '.[{extras}]'" in out.stderr
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,8 @@ def test_what_needs_torch_says_how_to_get_it(
         ("tracker.onnx", "unknown model 'tracker.onnx'"),
         (
             "mine.safetensors",
-            "needs siamtrack's extra 'export': in a clone of siamtrack, pip install -e '.[export]'",
+            "an export needs siamtrack's extras 'export' and 'opencv': "
+            "in a clone of siamtrack, pip install -e '.[export,opencv]'",
         ),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -126,17 +127,36 @@ def require(module: str, what: str, package: str, extra: str) -> Any:
         raise missing_package(what, package, extra) from error
 
 
+def is_installed(module: str) -> bool:
+    """Whether a package can be found; it is not imported."""
+    try:
+        return find_spec(module) is not None
+    except ImportError:
+        return False
+
+
 def missing_extra(what: str, extra: str) -> ConfigError:
-    """Return the error for what needs several packages, those of an extra; `what` begins the message: "an export"."""
+    """Return the error for what needs several packages, those of an extra.
+
+    `opencv` is named with it where there is none: no other extra brings OpenCV, as its packages replace each other's
+    files, and one may be there already.
+
+    Args:
+        what: what cannot be done without them, to begin the message: "an export".
+        extra: of siamtrack's; "torch", "train" and "export" need OpenCV besides.
+    """
+    names = [extra]
+    if extra in ("torch", "train", "export") and not is_installed("cv2"):
+        names.append("opencv")
+    known = " and ".join(f"'{name}'" for name in names)
     return ConfigError(
-        f"{what} needs siamtrack's extra '{extra}': in a clone of siamtrack, pip install -e '.[{extra}]'"
+        f"{what} needs siamtrack's extra{'s' * (len(names) > 1)} {known}: "
+        f"in a clone of siamtrack, pip install -e '.[{','.join(names)}]'"
     )
 
 
 def missing_torch(what: str, error: ModuleNotFoundError, extra: str = "torch") -> Exception:
     """Return the error for what cannot be done without torch and the packages that come with it, or without OpenCV.
-
-    No extra but `opencv` brings OpenCV: of its packages, which replace each other's files, one may be there already.
 
     Args:
         what: what cannot be done, to begin the message: "training".
@@ -144,7 +164,6 @@ def missing_torch(what: str, error: ModuleNotFoundError, extra: str = "torch") -
         extra: the one that has all that is needed.
     """
     package = (error.name or "").partition(".")[0]
-    if package == "cv2":
+    if package == "cv2" and is_installed("torch"):
         return missing_package(what, "opencv-python-headless", "opencv")
-    needed = package in ("pydantic", "safetensors", "torch")
-    return missing_extra(what, extra) if needed else error
+    return missing_extra(what, extra) if package in ("cv2", "pydantic", "safetensors", "torch") else error

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from siamtrack.errors import ConfigError, SiamtrackError, WeightsError, missing_torch
+from siamtrack.errors import ConfigError, SiamtrackError, WeightsError, missing_package
 from siamtrack.evaluation.jobs import one_line
 from siamtrack.io import file_sha256
 from siamtrack.presets import packaged_export, packaged_weights
@@ -176,7 +176,7 @@ def _opencv() -> Any:
     try:
         from siamtrack.evaluation import opencv
     except ModuleNotFoundError as error:
-        raise missing_torch("a tracker of OpenCV", error) from None
+        raise missing_package("a tracker of OpenCV", "opencv-python-headless", "opencv") from error
     return opencv
 
 

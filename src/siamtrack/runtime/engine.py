@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import cast
@@ -16,7 +15,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import ConfigError, InputError, WeightsError, missing_package, reason
+from siamtrack.errors import ConfigError, InputError, WeightsError, is_installed, missing_package, reason
 from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, checked_boxes, frame_size
 from siamtrack.io import first_names
 from siamtrack.runtime.metadata import Exported
@@ -190,7 +189,7 @@ def installed_runtimes() -> list[str]:
 
     ONNX Runtime is first: every family gives the boxes of torch in it, and OpenVINO is hardly faster in float32.
     """
-    return [name for name in ("onnxruntime", "openvino") if find_spec(name)]
+    return [name for name in ("onnxruntime", "openvino") if is_installed(name)]
 
 
 def import_runtime(name: str, path: Path) -> ModuleType:

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
-from siamtrack.errors import ConfigError, WeightsError, reason, require
+from siamtrack.errors import ConfigError, WeightsError, is_installed, reason, require
 from siamtrack.io import first_names, parse_json
 
 HUB = "hf:"
@@ -112,7 +111,7 @@ def _size(folder: Path) -> int:
 
 
 def _only(name: str, files: list[str]) -> str:
-    for kind in _KINDS if find_spec("torch") else reversed(_KINDS):
+    for kind in _KINDS if is_installed("torch") else reversed(_KINDS):
         some = [file for file in files if file.endswith(kind)]
         if len(some) == 1:
             return some[0]

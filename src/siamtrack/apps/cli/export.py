@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from siamtrack.apps.cli.options import PresetName, Settings, parse_settings
-from siamtrack.errors import InputError, missing_extra, require
+from siamtrack.errors import InputError, is_installed, missing_extra, require
 from siamtrack.runtime.metadata import Precision
 
 _SUFFIX = {"onnx": ".onnx", "openvino": ".xml"}
@@ -54,7 +53,7 @@ def export_command(
         typer.echo(f"{out}: {shipped.stat().st_size / 1e6:.1f} MB")
         return
     check_model(model)
-    if format == "openvino" and find_spec("openvino") is None:
+    if format == "openvino" and not is_installed("openvino"):
         raise missing_extra("--format openvino", "openvino")
     from siamtrack.export import export_model, write_openvino
     from siamtrack.video.reader import open_source
@@ -109,6 +108,6 @@ def check_model(model: str) -> None:
 
     if not model.startswith(HUB) and Path(model).suffix != ".safetensors":
         check_name(model)
-    if not all(find_spec(package) for package in ("torch", "safetensors", "onnx", "onnxscript")):
+    if not all(is_installed(package) for package in ("torch", "safetensors", "onnx", "onnxscript")):
         raise missing_extra("an export", "export")
     require("cv2", "an export", "opencv-python-headless", "opencv")
