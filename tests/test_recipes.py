@@ -151,7 +151,7 @@ SA_SIAM_PAPER: Recipe = {
 SPM: Recipe = {
     "crops.template": 127,  # section 4.1
     "crops.template_crop": 271,  # init_tracker in siam_tracker/spm_tracker/inference.py
-    "model.squeeze_kernel": 3,  # SiamFeatFusion in siam_tracker/spm_tracker/modules/spm_tracker_fm.py
+    "model.fine": "relation_3x3",  # SiamFeatFusion in siam_tracker/spm_tracker/modules/spm_tracker_fm.py
     "model.cls_weight": 0.5,  # INFERENCE.FM_SCORE_INFLUENCE of configs/spm_tracker/alexnet_c42_otb.yaml
     "model.box_weight": 3,  # INFERENCE.FM_BBOX_INFLUENCE, as above; section 4.3: 2 or 3
     "model.low_score": 0.1,  # INFERENCE.SCORE_THRESH_FACTOR, as above
@@ -186,7 +186,7 @@ SPM: Recipe = {
 # SPM-Tracker, CVPR 2019: the text, where it differs.
 SPM_PAPER: Recipe = {
     "crops.template_crop": 0,  # section 4.1
-    "model.squeeze_kernel": 1,  # section 3.3
+    "model.fine": "relation",  # section 3.3
     "track.lost_search": 0,  # section 4.3 keeps no box
 }
 

@@ -46,7 +46,7 @@ from siamtrack.models.siamese import (
 )
 from siamtrack.models.weights import scale_and_shift
 
-FineKind = Literal["relation", "correlation"]
+FineKind = Literal["relation", "relation_3x3", "correlation"]
 
 # Offsets are learned in these units, so that they are of the order of one (published code).
 _UNITS = (5.0, 5.0, 10.0, 10.0)
@@ -79,7 +79,8 @@ class Spm:
         backbone: its name; see `build_backbone`.
         levels: of the coarse stage; several are merged at the finest stride and need a `width`.
         fine_levels: which the fine stage pools from.
-        fine: how the pair is compared, "relation" network or "correlation"; "none" for the coarse stage alone.
+        fine: how the pair is compared: by a "relation" network, whose convolution is 1 x 1 (section 3.3), or, as
+            "relation_3x3", 3 x 3 with padding (published code); by "correlation"; "none" for the coarse stage alone.
         fusion: "series", the fine stage's result, or "series_parallel", blended with the coarse one (equation 2).
         proposals: K.
         overlap: of the suppression among proposals.
@@ -96,7 +97,6 @@ class Spm:
         search_cells: side of the coarse search features' middle; 0 for all. The paper's coarse stage uses "central
             features without padding" (section 4.1): 24 of 34 cells in the published code.
         squeeze: channels after the relation network's convolution.
-        squeeze_kernel: that convolution's side: 1 (section 3.3), or 3 with padding (published code).
         ratios: height / width of the anchors.
         scale: side of the anchors in strides.
         loss_weights: of the coarse stage's classification and box terms, then the fine stage's (section 4.2, the
@@ -122,7 +122,6 @@ class Spm:
     template_cells: int = Field(default=6, ge=3, le=64)
     search_cells: int = Field(default=0, ge=0, le=128)
     squeeze: int = Field(default=256, ge=1, le=1024)
-    squeeze_kernel: Literal[1, 3] = 1
     ratios: tuple[AnchorRatio, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: AnchorScale = 8
     loss_weights: tuple[LossWeight, LossWeight, LossWeight, LossWeight] = (1.0, 2.0, 1.0, 1.0)
@@ -155,7 +154,7 @@ class Spm:
         second = None
         if self.fine != "none":
             inputs, steps = tuple(channels[i] for i in fine_levels), tuple(strides[i] for i in fine_levels)
-            second = FineStage(inputs, steps, self.fine, self.squeeze, self.squeeze_kernel)
+            second = FineStage(inputs, steps, self.fine, self.squeeze)
         coder = AnchorCoder(stride=min(strides[i] for i in self.levels), scale=self.scale, ratios=self.ratios)
         return SpmNet(normalisation(self.backbone), backbone, neck, SpmHead(first, second), coder, self)
 
@@ -382,9 +381,8 @@ class FineStage(nn.Module):
     Args:
         channels: of the feature levels; each has a BatchNorm, for they differ in scale (published code).
         strides: of the feature levels in pixels.
-        kind: "relation" or "correlation".
+        kind: see `Spm.fine`.
         squeeze: channels after the first convolution.
-        kernel: side of the relation network's; the correlation's is 1.
         hidden: width of the fully connected layers.
         cells: side of the pooled features.
     """
@@ -395,7 +393,6 @@ class FineStage(nn.Module):
         strides: tuple[int, ...],
         kind: FineKind = "relation",
         squeeze: int = 256,
-        kernel: int = 1,
         hidden: int = 256,
         cells: int = 6,
     ) -> None:
@@ -405,9 +402,9 @@ class FineStage(nn.Module):
         self.cells = cells
         count = sum(channels)
         self.compare: RelationNetwork | CorrelationNetwork = (
-            RelationNetwork(count, cells, squeeze, hidden, kernel)
-            if kind == "relation"
-            else CorrelationNetwork(count, cells, squeeze, hidden)
+            CorrelationNetwork(count, cells, squeeze, hidden)
+            if kind == "correlation"
+            else RelationNetwork(count, cells, squeeze, hidden, 3 if kind == "relation_3x3" else 1)
         )
         self.cls = nn.Linear(hidden, 2)
         self.loc = nn.Linear(hidden, 4)
