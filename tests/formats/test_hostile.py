@@ -278,3 +278,11 @@ def test_a_table_in_a_zip_file_that_unpacks_to_a_multiple_is_not_opened(tmp_path
         packed.writestr("yt_bb.csv", b"id,1,2\n" * (10 << 20))
     with Archive(tmp_path / "x.zip") as archive, pytest.raises(DataError, match="unpacks to more"):
         archive.open("yt_bb.csv")
+
+
+def test_a_file_of_a_million_lines_that_mean_nothing_is_given_up(tmp_path: Path) -> None:
+    LAYOUTS["yolo_stills"][1](tmp_path)
+    (tmp_path / "labels/train/a.txt").write_bytes(b"a\n" * 100_000)
+    with pytest.raises(DataError, match=r"a\.txt: more than 20000 annotations that cannot be read") as caught:
+        build_index(tmp_path, OBJECT_LAYOUTS["yolo"])
+    assert_one_line(str(caught.value))

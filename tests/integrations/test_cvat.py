@@ -18,6 +18,7 @@ from footage import moving_patches
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.integrations.cvat import create, track_shapes
 from siamtrack.integrations.states import pack_state, unpack_state
+from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.tracker import results
 from siamtrack.zoo import open_engine
 
@@ -40,6 +41,10 @@ def engine() -> Any:
 
 @pytest.fixture(scope="module")
 def expected(engine: Any) -> list[list[float]]:
+    return followed(engine)
+
+
+def followed(engine: Any) -> list[list[float]]:
     """The rectangles of an ordinary run."""
     state, found = engine.start(FRAMES[0], BOX), []
     for frame in FRAMES[1:]:
@@ -90,13 +95,13 @@ def test_a_serverless_tracker_keeps_nothing_and_follows_as_ever(engine: Any, exp
             track_shapes(engine, wrong)
 
 
-def test_the_nuclio_function_answers_as_cvat_expects(expected: list[list[float]]) -> None:
+def test_the_nuclio_function_answers_as_cvat_expects() -> None:
     nuclio = pytest.importorskip("nuclio_sdk", reason="nuclio-sdk is not installed")
     main = runpy.run_path(str(ROOT / "examples" / "cvat_nuclio" / "main.py"))
     context = nuclio.Context()
     main["init_context"](context)
     body: dict[str, Any] = {"shapes": [POINTS], "states": []}
-    for frame, points in zip(FRAMES, [POINTS, *expected], strict=True):
+    for frame, points in zip(FRAMES, [POINTS, *followed(open_engine(DEFAULT_MODEL))], strict=True):
         event = nuclio.Event(body={"image": png(frame), **body}, content_type="application/json")
         response = main["handler"](context, event)
         assert response.status_code == 200

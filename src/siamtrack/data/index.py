@@ -12,6 +12,7 @@ import math
 import tokenize
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from siamtrack.video.reader import open_source
 
 _VERSION = 1
 _LONGEST = 400  # characters of a problem
+_MOST_UNREADABLE = 20_000  # annotations of one file
 _FARTHEST = 1e7  # pixels; no image is as wide
 _COLUMNS = ("image", "track", "frame", "category", "boxes")
 _NAMES = ("image_names", "track_names", "category_names", "track_videos")
@@ -87,11 +89,19 @@ def build_index(
 
     Returns:
         The index, and what was wrong: with the annotations, and images that are not there, whose boxes are left out.
+
+    Raises:
+        DataError: no such folder or file, or one with thousands of annotations that cannot be read.
     """
     problems: list[Problem] = []
+    unreadable: Counter[str] = Counter()
 
     def report_problem(problem: Problem) -> None:
-        """Files may hold anything: what is told of them is one line."""
+        """Files may hold anything: what is told of them is one line, and not of millions of places."""
+        unreadable[problem.path] += problem.kind == "unreadable annotation"
+        if unreadable[problem.path] > _MOST_UNREADABLE:
+            most = f"more than {_MOST_UNREADABLE} annotations that cannot be read"
+            raise DataError(f"{_one_line(problem.path)}: {most}; this is no file of the layout {layout.name}")
         problems.append(Problem(problem.kind, _one_line(problem.path), _one_line(problem.detail)))
 
     with Archive(root) as archive:
