@@ -141,7 +141,7 @@ def _replay(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path, de
         part = row * len(random) // count  # the part of the batch that the pair was drawn in
         total = loss_terms(pick(batch, slice(row, row + 1)), random[part : part + 1])["total"]
         alone.append((key, float(total.detach())))
-    recorded = {name: float(value) for name, value in notes["terms"].items()}
+    recorded = {name: float(notes["terms"][name]) for name in terms}
     values = {name: float(value.detach()) for name, value in terms.items()}
     return Replay(notes["step"], recorded, values, alone, norm, found[0] if found else None)
 
