@@ -220,6 +220,7 @@ def measure_pace(
         unfreeze_backbone(net, cfg, cfg.steps - 1)
         seconds_of(_FEW, 0)
         pairs = max(_FEW, min(pairs, int(_FEW * _LONG / seconds_of(_FEW, 1))))
+        steps = steps if pairs > _FEW else 1
     seconds = {}
     for opened, count in ((False, min(first, cfg.steps)), (True, max(cfg.steps - first, 0))):
         if count:
