@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from siamtrack.errors import look_up
 from siamtrack.studies.comparisons import COMPARISONS
 from siamtrack.studies.rows import AUC, EAO, LIGHTER_OF, PRECISION, Numbers, Row, Settings, Study
 
@@ -334,13 +333,3 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
     }
 )  # fmt: skip
 """The studies by name, paper by paper."""
-
-
-def find_study(name: str) -> Study:
-    """Return the study of this name, or of which it is an alias.
-
-    Raises:
-        ConfigError: an unknown name; the nearest is offered.
-    """
-    named = {alias: study for study in STUDIES.values() for alias in (study.name, *study.aliases)}
-    return look_up(named, name, "study")
