@@ -7,10 +7,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from siamtrack.config import Track
+from siamtrack.errors import ConfigError
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.fields import SearchPyramid
 from siamtrack.models.siamese import Candidates
 from siamtrack.tracking.select import Choice, best, neighbours, pyramid, rank, shape_penalty
+from siamtrack.zoo.networks import open_network
 
 CELLS = 25
 
@@ -151,3 +153,8 @@ def test_a_corner_s_three_neighbours_are_all_there_is() -> None:
     track = Track(window=0, penalty=0, select="neighbours_weighted")
     chosen = choose(found, torch.tensor([[40.0, 40.0]]), track)
     assert float(chosen.sizes[0, 0]) == pytest.approx(40 + 2 * (1 + 5 + 6) / 3)
+
+
+def test_a_way_of_selecting_that_a_network_cannot_do_is_told_when_it_is_loaded() -> None:
+    with pytest.raises(ConfigError, match="needs a network with one box a cell"):
+        open_network("siamrpn_lite0", settings={"track.select": "neighbours"})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,6 +20,7 @@ from siamtrack.models.heads import Correlation, RpnHead
 from siamtrack.models.siamese import Matcher
 from siamtrack.models.weights import fold_norms, load_weights, read_metadata
 from siamtrack.presets import check_name, packaged_weights
+from siamtrack.tracking.state import start, step
 from siamtrack.tracking.torch_engine import TorchEngine, check_device
 from siamtrack.zoo.hub import HUB, fetch_model
 
@@ -49,7 +51,7 @@ def open_network(
     net = chosen.model.build()
     load_weights(path, net)
     fold_norms(net)
-    _check_crops(net.eval(), chosen, str(path))
+    _check_step(net.eval(), chosen, str(path))
     freeze(net, precision)
     return TorchEngine(net, chosen, device)
 
@@ -75,20 +77,20 @@ def find_model(model: str | Path) -> tuple[Preset, Path]:
     return load_preset(str(model)), found
 
 
-def _check_crops(net: Matcher, preset: Preset, where: str) -> None:
-    """Run a network on one black pair, and raise WeightsError where its layers do not take crops of these sizes."""
-    crops = preset.crops
-    # The smallest crop that it will see; a larger one for lost targets fits where a smaller one does.
-    template, search = crops.template_side, min(crops.search, preset.track.lost_search or crops.search)
-    sizes = torch.full((1, 2), crops.template / 2)
+def _check_step(net: Matcher, preset: Preset, where: str) -> None:
+    """Run a first step on a black frame.
+
+    Raises:
+        WeightsError: the network's layers do not take crops of these sizes.
+        ConfigError: its candidates do not fit the preset's way of selecting.
+    """
+    crops, black = preset.crops, np.zeros((64, 64, 3), np.uint8)
     try:
-        with torch.inference_mode():
-            features = net.embed(torch.zeros(1, 3, template, template), sizes)
-            net.match(features, torch.zeros(1, 3, search, search), sizes)
+        step(net, preset, black, start(net, preset, black, (16, 16, 32, 32)))
     except RuntimeError as error:
         raise WeightsError(
-            f"{where}: its network does not take crops of {template} (template) and {search} pixels (search); make it "
-            f"again with crops that fit its layers ({' '.join(str(error).split())[:200]})"
+            f"{where}: its network does not take crops of {crops.template_side} (template) and {crops.search} pixels "
+            f"(search); make it again with crops that fit its layers ({' '.join(str(error).split())[:200]})"
         ) from None
 
 
