@@ -70,7 +70,7 @@ def test_eval_with_other_settings(
     assert (track["window"], track["rate"]) == (0, 0)
     capsys.readouterr()
     assert call(monkeypatch, *command, "--engine", "torch") == 2  # results of other settings are not mixed with these
-    assert "preset" in capsys.readouterr().err
+    assert f"holds results made with name = still, now it is {MODEL};" in capsys.readouterr().err
 
 
 def test_tune_around_other_settings(

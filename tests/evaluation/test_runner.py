@@ -180,12 +180,12 @@ def _command(process: Path) -> bytes:
 def test_other_settings_are_refused_by_name(data: Path, tmp_path: Path) -> None:
     run(ToySpec(), data, tmp_path)
     other = ToySpec(identity={"version": "0", "device": "cpu", "preset": {"track": {"window": 0.4}}})
-    with pytest.raises(ConfigError, match="preset = null"):
+    with pytest.raises(ConfigError, match="preset = none"):
         open_store(other, FOLDER, tmp_path)
     one = ToySpec(name="two", identity={"preset": {"track": {"window": 0.3}}})
     two = ToySpec(name="two", identity={"preset": {"track": {"window": 0.4}}})
     open_store(one, FOLDER, tmp_path)
-    with pytest.raises(ConfigError, match=r"preset\.track\.window = 0\.3, now it is 0\.4"):
+    with pytest.raises(ConfigError, match=r"made with track\.window = 0\.3, now it is 0\.4"):
         open_store(two, FOLDER, tmp_path)
     with pytest.raises(ConfigError, match="seed = 0, now it is 1"):
         open_store(ToySpec(), FOLDER, tmp_path, seed=1)

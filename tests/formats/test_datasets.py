@@ -315,7 +315,7 @@ def test_nfs(tmp_path: Path, rate: str, every: int, surplus: int) -> None:
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'lasot'"):
         read_dataset("lasott", tmp_path)
-    with pytest.raises(DataError, match="there is none"):
+    with pytest.raises(DataError, match="nothing of that name is there"):
         read_dataset("otb", tmp_path / "nowhere")
     for name in LAYOUTS:
         with pytest.raises(DataError) as caught:

@@ -201,7 +201,7 @@ def test_no_layout(tmp_path: Path):
         find_object_layout(tmp_path)
     with pytest.raises(ConfigError, match=r"unknown layout 'got1k'; did you mean 'got10k'"):
         find_object_layout(tmp_path, "got1k")
-    with pytest.raises(DataError, match="there is none"):
+    with pytest.raises(DataError, match="nothing of that name is there"):
         find_object_layout(tmp_path / "nothing")
 
 

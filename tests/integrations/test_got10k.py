@@ -88,7 +88,8 @@ def test_got10k(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) 
         (split / name / "cut_by_image.label").write_text("\n".join("0" * count))
         (split / name / "meta_info.ini").write_text(META)
     (split / "list.txt").write_text("\n".join(names))
-    (shown,) = ["\n".join(b.lines) for b in blocks(ROOT / "docs" / "integrations.md") if b.language == "py"]
+    written = ["\n".join(b.lines) for b in blocks(ROOT / "docs" / "integrations.md") if b.language == "py"]
+    (shown,) = [text for text in written if "got10k" in text]
     monkeypatch.chdir(tmp_path)
     here: dict[str, Any] = {}
     exec(shown.replace('"siamcar_lite0"', repr(str(weights))), here)

@@ -173,8 +173,9 @@ def check_start(preset: Preset, out: Path | None, resume: bool) -> None:
         ConfigError, WeightsError: as `train`.
     """
     newest = latest_checkpoint(out) if out is not None else None
-    if newest is not None and not resume:
-        raise ConfigError(f"{out} already holds a run ({newest.name}); go on with --resume, or use another --out")
+    if out is not None and newest is not None and not resume:
+        with lock_folder(out):  # a process that still writes it is told first
+            raise ConfigError(f"{out} already holds a run ({newest.name}); go on with --resume, or use another --out")
     if preset.train.start_from:
         find_model(preset.train.start_from)
     elif newest is None:
