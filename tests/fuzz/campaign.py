@@ -108,7 +108,7 @@ def _campaign(args: argparse.Namespace, root: Path) -> int:
                 print(f"FAILS {path}: {shlex.join(case.argv)!a:.200}\n    {'; '.join(wrong)[:600]}", flush=True)
         number += 1
         if number % 1000 == 0:
-            print(f"{number - args.first} cases in {time.monotonic() - began:.0f} s, {kinds.total()} failed", flush=True)
+            print(f"{number - args.first} in {time.monotonic() - began:.0f} s, {kinds.total()} failed", flush=True)
     for kind, times in kinds.most_common():
         print(f"{times:5d}  {kind}")
     done, seconds = number - args.first, time.monotonic() - began
