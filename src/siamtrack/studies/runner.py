@@ -190,7 +190,7 @@ def open_rows(
             if before:
                 made["suites"], found = before.suites | made["suites"], dict(before.metrics)
             try:
-                for suite in clips.keys() - found.keys():
+                for suite in [suite for suite in clips if suite not in found]:  # in the plan's order
                     found[suite] = _evaluated(plan, own, weights, suite, clips[suite], job.seed, alive)
             except _Stopped:
                 return False
