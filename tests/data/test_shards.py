@@ -69,6 +69,8 @@ def test_others_are_padded_with_nan():
         ({"box": [1, 2, float("inf"), 4]}, "x0 < x1"),
         ({"frame": "first"}, "whole frame number"),
         ({"frame": float("inf")}, "whole frame number"),
+        ({"frame": 2**64}, "a frame number of at most"),
+        ({"frame": int("9" * 400)}, "a frame number of at most"),
         ({"others": {"a": 1}}, "list of at most 6"),
         ({"others": [[1, 2, 3, 4, "cat"]] * 7}, "list of at most 6"),
         ({"others": [[1, 2, 3, 4]]}, "category"),

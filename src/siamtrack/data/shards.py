@@ -53,6 +53,7 @@ UNFINISHED = "unfinished.json"
 _PATTERN = re.compile(r"\{(\d{1,12})\.\.(\d{1,12})\}")
 _MOST_SHARDS = 100_000
 _LARGEST_CROP = 256 << 20  # bytes of a member
+_LARGEST_FRAME = 10**15 - 1  # the digits that a frame's number in a file's name may have
 
 Corners = tuple[float, float, float, float]
 """Left, top, right and bottom of a box, in pixels."""
@@ -204,7 +205,9 @@ def _label(fields: Any, what: str) -> CropLabel:
     try:
         frame = int(fields["frame"])
     except (TypeError, ValueError, OverflowError):
-        raise DataError(f"{what}: expected a whole frame number; got {fields['frame']!r}") from None
+        raise DataError(f"{what}: expected a whole frame number; got {fields['frame']!r:.80}") from None
+    if abs(frame) > _LARGEST_FRAME:
+        raise DataError(f"{what}: expected a frame number of at most {_LARGEST_FRAME}; got {fields['frame']!r:.40}")
     box, rows = _box(fields["box"], what), fields.get("others", [])
     if not isinstance(rows, list) or len(rows) > MOST_OTHERS:
         raise DataError(f"{what}: expected others as a list of at most {MOST_OTHERS} objects")

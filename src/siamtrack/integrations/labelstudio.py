@@ -193,7 +193,9 @@ def _predict(tracker: MultiTracker, files: Path, task: Mapping[str, Any], drawn:
     regions = drawn or (kept[-1]["result"] if kept else [])
     if not regions:
         return {"model_version": _VERSION, "score": 0.0, "result": []}
-    address = str(task["data"].get("video") or next(iter(task["data"].values())))
+    address = str(task["data"].get("video") or next(iter(task["data"].values()), ""))
+    if not address:
+        raise InputError("a task's data have the address of its video; got none")
     with tempfile.TemporaryDirectory(prefix="siamtrack-") as folder:
         return follow_regions(tracker, _fetched(address, files, Path(folder)), regions)
 
