@@ -13,8 +13,7 @@ from typing import Any
 
 from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive
-from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
-from siamtrack.formats.voc import frame_number
+from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_number
 from siamtrack.io import VIDEO_SUFFIXES, parse_json
 
 _NOT_INSTANCES = ("captions_", "person_keypoints_", "shards")

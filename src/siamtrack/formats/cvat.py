@@ -6,8 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
 from siamtrack.formats.archive import Archive
-from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_names
-from siamtrack.formats.voc import read_xml
+from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_names, read_xml
 from siamtrack.io import parse_number
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from siamtrack.errors import DataError, SiamtrackError
+from siamtrack.errors import DataError, SiamtrackError, reason
 from siamtrack.formats.archive import Archive, join
 from siamtrack.formats.records import parse_flags, parse_truth
 from siamtrack.formats.sequence import (
@@ -255,6 +256,21 @@ def video_of(frame: str) -> tuple[str, int] | None:
     """Return the video and the number of its frame that a name as `clip.mp4#12` means, or None for an image file."""
     path, mark, number = frame.rpartition("#")
     return (path, int(number)) if mark and re.fullmatch(r"[0-9]{1,15}", number) else None
+
+
+def read_xml(archive: Archive, member: str, report_problem: ReportProblem) -> ET.Element | None:
+    """Parse an XML file; None and a problem where that fails."""
+    try:
+        return ET.fromstring(archive.read(member))
+    except (ET.ParseError, DataError, ValueError, LookupError) as error:
+        report_problem(Problem("unreadable annotation", archive.where(member), reason(error)))
+        return None
+
+
+def frame_number(stem: str) -> int:
+    """Return the last run of digits in a name, the number of the frame; 0 without one."""
+    digits = re.findall(r"\d+", stem)
+    return int(digits[-1][-15:]) if digits else 0
 
 
 def file_of(frame: str) -> str:

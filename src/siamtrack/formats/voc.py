@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePosixPath
 
-from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive, image_names, join
-from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem
+from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_number, read_xml
 from siamtrack.io import IMAGE_SUFFIXES, parse_number
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -92,21 +91,6 @@ def _image(archive: Archive, folder: str, stem: str, told: str) -> str:
     names = [told] if PurePosixPath(told).suffix.lower() in IMAGE_SUFFIXES else []
     candidates = [join(place, name) for name in [*names, *image_names(stem)] for place in places]
     return next((name for name in candidates if archive.has(name)), candidates[0])
-
-
-def read_xml(archive: Archive, member: str, report_problem: ReportProblem) -> ET.Element | None:
-    """Parse an XML file; None and a problem where that fails."""
-    try:
-        return ET.fromstring(archive.read(member))
-    except (ET.ParseError, DataError, ValueError, LookupError) as error:
-        report_problem(Problem("unreadable annotation", archive.where(member), reason(error)))
-        return None
-
-
-def frame_number(stem: str) -> int:
-    """Return the last run of digits in a name, the number of the frame; 0 without one."""
-    digits = re.findall(r"\d+", stem)
-    return int(digits[-1][-15:]) if digits else 0
 
 
 def _box(

@@ -14,8 +14,15 @@ from functools import partial
 
 from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive, image_names, join
-from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size, text_lines
-from siamtrack.formats.voc import frame_number
+from siamtrack.formats.layout import (
+    ObjectBox,
+    ObjectLayout,
+    Problem,
+    ReportProblem,
+    frame_number,
+    picture_size,
+    text_lines,
+)
 from siamtrack.io import parse_number
 
 _LISTS = ("classes.txt", "obj.names", "classes.names")
