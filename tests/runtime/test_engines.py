@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +108,14 @@ def test_trackers_in_threads_share_one_engine(engine: Any) -> None:
 
 def test_frames_and_boxes_are_refused_in_the_words_of_torchs_engine(engine: Any) -> None:
     network = siamtrack.load(engine="torch").engine
-    boxes: list[Any] = [(1, 2, 3), (1, 2, 0, 4), (1, 2, np.nan, 4), (500, 500, 3, 3), "box", None, []]
-    frames: list[Any] = [FRAME[..., 0], FRAME.astype(np.float32), FRAME.tolist(), None, torch.zeros(3, 6, 8) > 0]
+    boxes: list[Any] = [
+        (1, 2, 3), (1, 2, 0, 4), (1, 2, np.nan, 4), (500, 500, 3, 3), "box", None, [], torch.ones(4, device="meta"),
+    ]  # fmt: skip
+    whole = torch.zeros(3, 60, 80, dtype=torch.uint8)
+    frames: list[Any] = [
+        FRAME[..., 0], FRAME.astype(np.float32), FRAME.tolist(), None, torch.zeros(3, 6, 8) > 0, whole.to_sparse(),
+        whole.to("meta"), np.broadcast_to(np.uint8(1), (1 << 20, 1 << 20, 3)), whole[:, :1, :1].expand(3, 40000, 40000),
+    ]  # fmt: skip
 
     def said(run: Any, *arguments: Any) -> str:
         with pytest.raises(InputError) as caught:
@@ -123,8 +130,16 @@ def test_frames_and_boxes_are_refused_in_the_words_of_torchs_engine(engine: Any)
     ours, theirs = engine.start(FRAME, BOXES), network.start(FRAME, BOXES)
     assert said(engine.step, other, ours) == said(network.step, other, theirs)
     assert "expected a frame of 80x60" in said(engine.step, other, ours)
-    whole = engine.start(torch.zeros(3, 60, 80, dtype=torch.uint8), BOXES)
-    np.testing.assert_array_equal(whole.boxes, ours.boxes)
+    np.testing.assert_array_equal(engine.start(whole, BOXES).boxes, ours.boxes)
+    rows: list[Any] = [None, 0, "0", [3], [-4], [10**30], [0.5], [True, False], [[0]], {0}, slice(None), [None]]
+    for row in rows:
+        assert said(ours.rows, row) == said(theirs.rows, row)
+    for state in (None, 3, "state"):
+        for run in (ours.join, theirs.join, partial(engine.step, FRAME), partial(network.step, FRAME)):
+            assert said(run, state).startswith("expected a state that this engine made")
+    assert said(engine.step, FRAME, theirs) == "expected a state that this engine made; got TrackState"
+    with pytest.raises(InputError, match="at most 134217728 pixels"):
+        siamtrack.Tracker(engine, "bgr").init(frames[-2], BOXES[0])
     with pytest.raises(InputError, match="uint8; got a tensor of floats"):
         engine.start(torch.zeros(3, 60, 80), BOXES)
 

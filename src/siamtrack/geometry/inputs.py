@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from siamtrack.errors import InputError
+from siamtrack.io import MOST_PIXELS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +61,7 @@ def checked_boxes(boxes: Boxes, size: tuple[int, int]) -> npt.NDArray[np.float64
     """
     try:
         rows = np.asarray(boxes.detach().cpu() if _is_tensor(boxes) else boxes, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # RuntimeError: a tensor without numbers
         raise InputError(f"a box is four numbers x,y,w,h; got {str(boxes)[:200]}") from error
     if rows.ndim == 1:
         rows = rows[None]
@@ -84,7 +85,7 @@ def frame_size(frame: Frame) -> tuple[int, int]:
     """Check one frame and return its (width, height).
 
     Raises:
-        InputError: not a (H, W, 3) uint8 array or a (3, H, W) tensor of uint8 or float.
+        InputError: not a (H, W, 3) uint8 array or a (3, H, W) tensor of uint8 or float, or more than 2^27 pixels.
     """
     if isinstance(frame, np.ndarray):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or 0 in frame.shape:
@@ -94,23 +95,34 @@ def frame_size(frame: Frame) -> tuple[int, int]:
                 f"a frame is an RGB array of shape (H, W, 3) and type uint8; got shape {frame.shape}, "
                 f"{frame.dtype}{hint}"
             )
-        return frame.shape[1], frame.shape[0]
+        return _checked_size(*size_of(frame))
     if _is_tensor(frame):
         numbers = str(frame.dtype) == "torch.uint8" or frame.is_floating_point()
+        if frame.is_meta or str(frame.layout) != "torch.strided":
+            raise InputError("a frame tensor holds all of its pixels; got one without numbers, or a sparse one")
         if frame.ndim != 3 or frame.shape[0] != 3 or 0 in frame.shape or not numbers:
             raise InputError(
                 f"a frame tensor is RGB of shape (3, H, W), uint8 or float; got {tuple(frame.shape)}, {frame.dtype}"
             )
-        return frame.shape[2], frame.shape[1]
+        return _checked_size(*size_of(frame))
     raise InputError(f"a frame is a numpy array or a tensor; got {type(frame).__name__}")
+
+
+def size_of(frame: Frame) -> tuple[int, int]:
+    """The (width, height) of a frame that was checked; runs in an exported graph, too."""
+    height, width = frame.shape[:2] if isinstance(frame, np.ndarray) else frame.shape[1:]
+    return width, height
 
 
 def bgr_to_rgb(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return a frame of OpenCV's, BGR (H, W, 3), BGRA (H, W, 4) or grey (H, W) or (H, W, 1), as RGB (H, W, 3).
 
     Raises:
-        InputError: no uint8 array of such a shape.
+        InputError: no uint8 array of such a shape, or more than 2^27 pixels.
     """
+    if isinstance(frame, np.ndarray) and frame.ndim in (2, 3):
+        _checked_size(*size_of(frame))
+        frame = np.asarray(frame)  # a matrix, which is never of one more dimension
     kind = _like_a_picture(frame) if isinstance(frame, np.ndarray) else ""
     if kind == "grey":
         return np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=2)
@@ -118,6 +130,13 @@ def bgr_to_rgb(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         return np.ascontiguousarray(frame[..., 2::-1])
     got = f"shape {frame.shape}, {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
     raise InputError(f"a frame of OpenCV's is a BGR, BGRA or grey array of type uint8; got {got}")
+
+
+def _checked_size(width: int, height: int) -> tuple[int, int]:
+    """Return (width, height) of a frame. An array may be larger than all memory, a single pixel shown many times."""
+    if width * height > MOST_PIXELS:
+        raise InputError(f"a frame has at most {MOST_PIXELS} pixels; got {width}x{height}")
+    return width, height
 
 
 def _like_a_picture(frame: npt.NDArray[np.uint8]) -> str:
@@ -132,6 +151,30 @@ def check_same_size(size: tuple[int, int], first: tuple[int, int]) -> None:
     """Raise `InputError` unless a frame of (width, height) `size` is as large as the first of its video."""
     if size != first:
         raise InputError(f"expected a frame of {first[0]}x{first[1]} pixels as the first; got {size[0]}x{size[1]}")
+
+
+def checked_rows(rows: Sequence[int] | npt.NDArray[np.int64] | Tensor, count: int) -> npt.NDArray[np.int64]:
+    """Return the numbers of some of `count` targets; a negative one counts from the end.
+
+    Raises:
+        InputError: not a list of whole numbers, or one that no target has.
+    """
+    try:
+        found = np.asarray(rows.detach().cpu() if _is_tensor(rows) else rows)
+        whole = found.ndim == 1 and (found.dtype.kind in "iu" or not found.size)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        whole = False
+    if not whole:
+        raise InputError(f"rows are a list of targets' numbers, as [0, 2]; got {str(rows)[:80]}")
+    if found.size and not (-count <= found.min() and found.max() < count):
+        raise InputError(f"rows are numbers of the {count} targets, counted from 0; got {str(rows)[:80]}")
+    return found.astype(np.int64)
+
+
+def check_state(state: object, kind: type) -> None:
+    """Raise `InputError` unless a state of targets is of the kind that an engine makes."""
+    if not isinstance(state, kind):
+        raise InputError(f"expected a state that this engine made; got {type(state).__name__}")
 
 
 def _is_tensor(value: object) -> TypeGuard[Tensor]:

@@ -16,7 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from siamtrack.errors import ConfigError, InputError, WeightsError, is_installed, missing_package, reason
-from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, checked_boxes, frame_size
+from siamtrack.geometry.inputs import (
+    Boxes,
+    Frame,
+    check_same_size,
+    check_state,
+    checked_boxes,
+    checked_rows,
+    frame_size,
+)
 from siamtrack.io import first_names
 from siamtrack.runtime.metadata import Exported
 
@@ -52,8 +60,12 @@ class GraphState:
     size: tuple[int, int]
 
     def rows(self, index: Sequence[int] | npt.NDArray[np.int64]) -> GraphState:
-        """The state of the targets `index` alone, in that order."""
-        at = np.asarray(index, dtype=np.int64)
+        """The state of the targets `index` alone, in that order.
+
+        Raises:
+            InputError: numbers that no target has.
+        """
+        at = checked_rows(index, len(self.boxes))
         tensors = {name: value[at] for name, value in self.tensors.items()}
         return GraphState(self.boxes[at], self.scores[at], self.presence[at], tensors, self.size)
 
@@ -61,8 +73,9 @@ class GraphState:
         """These targets, and after them those of another state of the same video.
 
         Raises:
-            InputError: the other state's frames have another size.
+            InputError: the other state's frames have another size, or it is of another engine.
         """
+        check_state(other, GraphState)
         check_same_size(other.size, self.size)
         tensors = {name: np.concatenate([value, other.tensors[name]]) for name, value in self.tensors.items()}
         return replace(
@@ -104,8 +117,9 @@ class GraphEngine:
         """Follow all targets into the next frame; `state` is not changed.
 
         Raises:
-            InputError: the frame cannot be used, or has another size than the first.
+            InputError: the frame cannot be used, or has another size than the first; the state is of another engine.
         """
+        check_state(state, GraphState)
         size = frame_size(frame)
         check_same_size(size, state.size)
         if len(state.boxes) == 0:  # without targets the graph would begin anew
@@ -169,7 +183,7 @@ def _pixels(frame: Frame) -> npt.NDArray[np.uint8]:
 def check_threads(threads: int | None) -> None:
     """Raise `ConfigError` for a number of threads that no machine has: a runtime would begin to start them."""
     most = max(64, os.cpu_count() or 1)
-    if threads is not None and not (isinstance(threads, int) and 1 <= threads <= most):
+    if threads is not None and not (type(threads) is int and 1 <= threads <= most):
         raise ConfigError(f"threads: expected a number from 1 to {most}; got {threads}")
 
 

@@ -12,7 +12,7 @@ from siamtrack.config import Preset, Track
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.crop import mean_colour
-from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, frame_size
+from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, check_state, checked_rows, frame_size, size_of
 from siamtrack.models.fields import SearchPyramid
 from siamtrack.models.siamese import Candidates, Matcher, Template, joined
 from siamtrack.tracking import select
@@ -54,8 +54,12 @@ class TrackState:
     memory: Memory | None = None
 
     def rows(self, index: Sequence[int] | Tensor) -> TrackState:
-        """The state of the targets `index` alone, in that order."""
-        at = torch.as_tensor(index, dtype=torch.long)
+        """The state of the targets `index` alone, in that order.
+
+        Raises:
+            InputError: numbers that no target has.
+        """
+        at = torch.from_numpy(checked_rows(index, len(self.boxes)))
         template = tuple(level[at.to(level.device)] for level in self.template)
         return replace(
             self, boxes=self.boxes[at], scores=self.scores[at], presence=self.presence[at], template=template,
@@ -67,8 +71,9 @@ class TrackState:
         """These targets, and after them those of another state of the same video.
 
         Raises:
-            InputError: the other state's frames have another size.
+            InputError: the other state's frames have another size, or it is of another engine.
         """
+        check_state(other, TrackState)
         check_same_size(other.size, self.size)
         template = tuple(torch.cat(levels) for levels in zip(self.template, other.template, strict=True))
         return replace(
@@ -111,7 +116,7 @@ def begin(net: Matcher, preset: Preset, frame: Frame, boxes: Tensor, device: tor
     template = net.embed(view.pixels(), view.sizes_of(boxes))
     memory = remember(template, preset.track.memory_rate) if preset.track.rerank else None
     none, sure = torch.zeros(count, dtype=torch.long), torch.ones(count)
-    return TrackState(boxes, sure, sure, template, fill, none.bool(), frame_size(frame), none, memory)
+    return TrackState(boxes, sure, sure, template, fill, none.bool(), size_of(frame), none, memory)
 
 
 def step(
@@ -122,8 +127,9 @@ def step(
     A pure function: `state` is not changed and the network keeps nothing.
 
     Raises:
-        InputError: the frame cannot be used, or has another size than the first.
+        InputError: the frame cannot be used, or has another size than the first; the state is of another engine.
     """
+    check_state(state, TrackState)
     size = frame_size(frame)
     check_same_size(size, state.size)
     if not len(state.boxes):
