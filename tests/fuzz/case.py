@@ -150,7 +150,9 @@ def difference(before: bytes, path: Path) -> dict[str, Any]:
     if stat.S_ISFIFO(path.stat().st_mode):
         return {"pipe": True}
     if path.stat().st_size == mutate.SPARSE:
-        return {"zeros": mutate.SPARSE}
+        with path.open("rb") as file:
+            head = file.read(1 << 22).rstrip(b"\0")
+        return {"zeros": mutate.SPARSE, "after": _packed(head)}
     after = path.read_bytes()
     most = min(len(before), len(after))
     start = next((n for n in range(most) if before[n] != after[n]), most)
@@ -158,7 +160,11 @@ def difference(before: bytes, path: Path) -> dict[str, Any]:
     while end < most - start and before[-1 - end] == after[-1 - end]:
         end += 1
     new = after[start : len(after) - end]
-    return {"at": start, "removed": len(before) - start - end, "new": base64.b85encode(zlib.compress(new, 9)).decode()}
+    return {"at": start, "removed": len(before) - start - end, "new": _packed(new)}
+
+
+def _packed(data: bytes) -> str:
+    return base64.b85encode(zlib.compress(data, 9)).decode()
 
 
 def apply(path: Path, edit: dict[str, Any]) -> None:
@@ -172,7 +178,7 @@ def apply(path: Path, edit: dict[str, Any]) -> None:
     elif "pipe" in edit:
         os.mkfifo(path)
     elif "zeros" in edit:
-        path.touch()
+        path.write_bytes(zlib.decompress(base64.b85decode(edit["after"])) if "after" in edit else b"")
         os.truncate(path, edit["zeros"])
     elif "new" in edit:
         new = zlib.decompress(base64.b85decode(edit["new"]))

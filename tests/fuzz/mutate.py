@@ -69,6 +69,16 @@ _BOMB = (
     + b'<!ENTITY z SYSTEM "file:///etc/passwd">]><annotation><object><name>&j;&z;</name></object></annotation>'
 )
 
+_LISTS = [
+    b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nnone.ts\n",
+    b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nclip.mp4\n",
+    b"ffconcat version 1.0\nfile in.fifo\n",
+    b"ffconcat version 1.0\nfile clip.mp4\nfile clip.mp4\n",
+    b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 49170 RTP/AVP 96\r\n",
+]
+"""Texts in place of a video that send a reader elsewhere."""
+_VIDEOS = {".mp4", ".mkv", ".avi", ".ts", ".mov"}
+
 Draw = random.Random
 
 SPARSE = 20 << 30
@@ -101,7 +111,13 @@ def break_file(path: Path, draw: Draw, others: list[Path]) -> None:
     if roll < 0.07 and others:
         path.write_bytes(draw.choice(others).read_bytes()[: 1 << 22])
         return
-    path.write_bytes(change(path.suffix.lower(), data, draw))
+    suffix, roll = path.suffix.lower(), draw.random()
+    if suffix in _VIDEOS and roll < 0.03:
+        path.write_bytes(draw.choice(_LISTS))
+        return
+    path.write_bytes(change(suffix, data, draw))
+    if suffix in _VIDEOS and roll > 0.97:  # nothing follows, for longer than any disk
+        os.truncate(path, SPARSE)
 
 
 def _replace(path: Path, draw: Draw, others: list[Path]) -> None:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import os
 import re
 import struct
+import subprocess
+import sys
+import time
 import zlib
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -157,6 +162,66 @@ def test_what_is_no_video_gets_one_clear_line(tmp_path: Path) -> None:
         open_source(tmp_path / "nothing.mp4")
     with pytest.raises(InputError, match="cannot open the stream 'http://127"):
         open_source("http://127.0.0.1:9/nothing.mp4")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nnone.ts\n",
+        "ffconcat version 1.0\nfile pipe\n",
+        "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video 49170 RTP/AVP 96\r\n",
+    ],
+    ids=["segments that never come", "a pipe", "packets that nobody sends"],
+)
+@pytest.mark.parametrize("name", ["a.m3u8", "a.sdp", "a.mp4"])
+def test_lists_of_other_places_are_not_waited_for(name: str, text: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    path = tmp_path / name
+    path.write_text(text)
+    for source in (path, path.as_uri()):
+        read = "import sys; from siamtrack.video.reader import open_source; open_source(sys.argv[1])"
+        done = subprocess.run([sys.executable, "-c", read, str(source)], capture_output=True, text=True, timeout=60)
+        assert "InputError" in done.stderr
+
+
+def test_a_single_picture_is_a_video_of_one_frame(tmp_path: Path) -> None:
+    save(tmp_path / "a.jpg", noise((32, 24), 0))
+    with open_source(tmp_path / "a.jpg") as source:
+        assert source.size == (32, 24) and len(list(source)) == 1
+
+
+def test_nothing_is_looked_for_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("siamtrack.video.feeds._FILE_PATIENCE", (0.5, 0.5))
+    path = tmp_path / "a.mpg"
+    with av.open(str(path), "w") as out:
+        coded = out.add_stream("mpeg2video", rate=10)
+        coded.width, coded.height, coded.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(5):
+            out.mux(coded.encode(av.VideoFrame.from_ndarray(noise((64, 48), 0), format="rgb24")))
+        out.mux(coded.encode(None))
+    os.truncate(path, 1 << 40)
+    began = time.monotonic()
+    with open_source(path) as source:
+        assert len(list(source)) >= 3
+    assert "is cut short" in str(source.warning) and time.monotonic() - began < 10
+
+
+def test_of_large_frames_few_are_in_memory(tmp_path: Path) -> None:
+    width, height, count = 8192, 4100, 12  # 34 million pixels, of zeros that take no place on the disk
+    with (tmp_path / "large.y4m").open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F25:1\n".encode())
+        for _ in range(count):
+            file.write(b"FRAME\n")
+            file.seek(width * height * 3 // 2, 1)
+        file.truncate(file.tell())
+    read = (
+        "import sys, time; from siamtrack.video.reader import open_source\n"
+        "for n, frame in enumerate(open_source(sys.argv[1])): time.sleep(0.3 if n < 3 else 0)\n"
+        "print(n + 1, open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
+    )
+    done = subprocess.run([sys.executable, "-c", read, str(tmp_path / "large.y4m")], capture_output=True, check=True)
+    frames, kilobytes = map(int, done.stdout.split())
+    assert frames == count and kilobytes >> 10 < 560  # two frames of 96 MB, and what they are made from
 
 
 def test_folder_without_images_names_the_folder_below_that_has_some(tmp_path: Path) -> None:

@@ -106,6 +106,13 @@ def test_bad_targets_and_frames_are_refused(tmp_path: Path) -> None:
             writer.write(np.zeros((32, 32, 3)))
 
 
+@pytest.mark.parametrize("size", [(64, 2_000_000), (16386, 16), (8192, 4098), (11_000, 11_000)])
+def test_pictures_that_h264_has_no_level_for_are_refused_at_once(size: tuple[int, int], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a video in h264 has at most"):
+        VideoWriter(tmp_path / "a.mp4", size, 25)
+    assert not list(tmp_path.iterdir())
+
+
 def test_full_disk_keeps_what_was_written_and_says_so_once(tmp_path: Path) -> None:
     """A limit on the size of files stands in for a full disk: the same calls fail in the same places."""
     path = tmp_path / "out.mp4"

@@ -26,7 +26,7 @@ CLIPPED = frozenset({"ope", "reset", "longterm", "unsupervised"})
 """The kinds of protocol that run from the first frame to the last."""
 
 _FPS = 30.0
-_WIDEST = 640
+_WIDEST, _HIGHEST = 640, 2560
 _DARK, _WHITE = (16, 16, 16), (255, 255, 255)
 
 
@@ -78,14 +78,14 @@ def read_trajectories(trackers: Sequence[Scored], sequence: VideoSequence, style
 def render_clip(sequence: VideoSequence, trajectories: Sequence[Trajectory], path: Path) -> None:
     """Write an h264 mp4 of a sequence: truth in white and dashed, trackers in their colours, names below.
 
-    Frames wider than 640 pixels are made smaller. The file is there whole or not at all.
+    Frames wider than 640 pixels, or higher than 2560, are made smaller. The file is there whole or not at all.
 
     Raises:
         DataError: a frame that cannot be read.
         InputError: the file cannot be written.
     """
     width, height = sequence.size
-    scale = min(1.0, _WIDEST / width)
+    scale = min(1.0, _WIDEST / width, _HIGHEST / height)
     size = max(2, round(width * scale)), max(2, round(height * scale))
     truth = corners(widen(sequence.truth)) * scale
     answers = [(trajectory.colour, corners(trajectory.regions) * scale) for trajectory in trajectories]

@@ -23,10 +23,16 @@ from siamtrack.video.writer import is_cut, top_atoms
 # The rate where none is known: folders of images, and cameras that do not tell theirs.
 _DEFAULT_FPS = 30.0
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
+_PLAYLISTS = frozenset({"concat", "dash", "hls", "imf", "lavfi", "rtsp", "sap", "sdp", "webm_dash_manifest"})
+"""Formats of files that name other places, which FFmpeg would go and wait for: a pipe, a segment that never comes."""
 _TEXT_FORMATS = frozenset({"tty", "ass", "srt", "webvtt", "microdvd", "bin", "xbin", "adf", "idf"})
+MOST_AT_ONCE = 1 << 25
+"""Pixels of frames of which several may be decoded at once, as 8192x4096; of larger ones each takes 200 MB and more."""
 _LAST_CAMERA = 99
 _OPEN_TIMEOUT = 10.0  # seconds
 _STALL = 5.0  # seconds without a packet, after which a stream counts as broken
+# Seconds of looking for a file's streams, and for its next packet: some have terabytes of nothing between two.
+_FILE_PATIENCE = (8.0, 10.0)
 _GIVE_UP = 60.0  # seconds of attempts to open a broken stream again
 
 Picture = Callable[[], np.ndarray]
@@ -125,7 +131,7 @@ def _file_feed(source: str, hardware: Any = None) -> Feed:
     """Frames of a video file, decoded by FFmpeg and turned upright."""
     try:
         # A path is given with its protocol, so that a colon in a file's name is not taken for one.
-        container: Any = _opened(f"file:{source}", hardware)
+        container: Any = _opened(f"file:{source}", hardware, options=_files_only(), timeout=_FILE_PATIENCE)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         kinds = {atom.kind for atom in top_atoms(Path(source))}
         if "ftyp" in kinds and "moov" not in kinds:
@@ -136,6 +142,11 @@ def _file_feed(source: str, hardware: Any = None) -> Feed:
             "expected a video file, a folder of images, a camera number or a URL"
         ) from error
     return _decoded(container, Path(source).name, is_cut(Path(source)))
+
+
+def _files_only() -> dict[str, str]:
+    """Options with which FFmpeg reads no file that names other places."""
+    return {"format_whitelist": ",".join(sorted(av.formats_available - _PLAYLISTS))}
 
 
 def _opened(place: str, hardware: Any, **options: Any) -> Any:
@@ -163,7 +174,8 @@ def _opened(place: str, hardware: Any, **options: Any) -> Any:
 def _decoded(container: Any, name: str, cut: bool = False) -> Feed:
     """Frames of an open file."""
     stream = _picture_stream(container, name)
-    stream.thread_type = "AUTO"
+    large = stream.width * stream.height > MOST_AT_ONCE
+    stream.thread_type = "SLICE" if large else "AUTO"
     notes: list[str] = []
     frames = _Decoder(container, stream, name, cut, notes).frames()
     return Feed(name, _rate(stream), stream.frames or None, frames, container.close, notes)
@@ -188,6 +200,8 @@ def _url_feed(url: str, hardware: Any = None) -> Feed:
     """Frames of a URL: of a file that lies there, or of a stream, which is opened again when it breaks."""
     # Over UDP, RTSP loses packets, and a lost packet is a smeared frame.
     options = {"rtsp_transport": "tcp"} if url.startswith(("rtsp://", "rtsps://")) else {}
+    if url.startswith("file:"):
+        options = _files_only()
 
     def connect() -> Any:
         return _opened(url, hardware, options=options, timeout=(_OPEN_TIMEOUT, _STALL))
@@ -331,8 +345,12 @@ class _Decoder:
         last_is_half = False
         while True:
             try:
+                began = time.monotonic()
                 packet = next(packets, None)
             except (av.error.FFmpegError, OSError):
+                self.cut = True
+                break
+            if time.monotonic() - began > _FILE_PATIENCE[1]:  # some formats then still hand out what they hold
                 self.cut = True
                 break
             if packet is None:

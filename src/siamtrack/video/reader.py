@@ -13,14 +13,14 @@ import numpy as np
 from siamtrack.errors import InputError, reason
 from siamtrack.video.ahead import AheadOf, NewestOf
 from siamtrack.video.boxes import Clip
-from siamtrack.video.feeds import Feed, Picture, open_feed
+from siamtrack.video.feeds import MOST_AT_ONCE, Feed, Picture, open_feed
 
 
 class FrameSource:
     """Frames one after the other, RGB uint8 (H, W, 3), to be read once; a context manager.
 
-    While a frame is worked on, a thread decodes the next ones, two at most; not of live sources, and not where there is
-    one processor only.
+    While a frame is worked on, a thread decodes the next ones, two at most; not of live sources, not of frames
+    of more than 2^25 pixels, and not where there is one processor only.
 
     Attributes:
         name: the file's or folder's name, `camera 0`, or the URL.
@@ -84,7 +84,8 @@ class FrameSource:
         """
         if self._first is not None and self._newest is not None:
             self._first = self._read_now() or self._first
-        if self._ahead is None and not self.live and _processors() > 1:
+        few = self.size[0] * self.size[1] <= MOST_AT_ONCE
+        if self._ahead is None and not self.live and few and _processors() > 1:
             self._frames = self._ahead = AheadOf(self._frames)
             weakref.finalize(self, self._ahead.close)  # a source that is dropped leaves no thread behind
         while True:

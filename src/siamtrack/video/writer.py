@@ -31,6 +31,9 @@ _FRAGMENTED = {
     "flush_packets": "1",
 }
 # No B frames and a short look ahead: frames are written soon after they come, for the same reason.
+_LARGEST = 1 << 25
+"""Pixels of a picture, as 8192x4096: what h264 has levels for. Several wait in memory while it is encoded."""
+_LONGEST_SIDE = 16384
 _X264 = {"preset": "veryfast", "crf": "21", "bf": "0", "rc-lookahead": "5"}
 
 
@@ -51,7 +54,8 @@ class VideoWriter:
             fps: frames a second, finite and above 0.
 
         Raises:
-            InputError: another suffix, no such folder, a folder without permission, or a rate that is none.
+            InputError: another suffix, no such folder, a folder without permission, a rate that is none, or pictures
+                that are too large for h264.
             DataError: a pipe or a device is there.
         """
         self.path = Path(path)
@@ -71,6 +75,11 @@ class VideoWriter:
             raise InputError(f"cannot write the video: '{self.path}' is a folder")
         if not math.isfinite(fps) or fps <= 0:
             raise InputError(f"expected a frame rate above 0; got {fps}")
+        if size[0] * size[1] > _LARGEST or max(size) > _LONGEST_SIDE:
+            raise InputError(
+                f"cannot write '{self.path}': a video in h264 has at most {_LARGEST} pixels, and sides of at most "
+                f"{_LONGEST_SIDE}; got {size[0]}x{size[1]}"
+            )
         # Absolute, because FFmpeg takes what stands before a colon for a protocol.
         self._place = real_path(self.path.absolute())
         self._draft = contextlib.ExitStack()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -79,6 +80,8 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A file's name may hold what the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
+    # Pillow's, of pictures that are large: too large ones are refused.
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     try:
         _check_folder()
         with ends_while_importing():
