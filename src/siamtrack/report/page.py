@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections import Counter
@@ -166,7 +167,7 @@ def _read_store(folder: Place) -> Scored:
             folder,
             kind,
             manifest,
-            {str(name): float(fps) for name, fps in measured.get("fps", {}).items() if fps is not None},
+            {str(name): _speed(fps) for name, fps in measured.get("fps", {}).items() if fps is not None},
             _machine(measured),
             Store(folder, kind).failures(),
         )
@@ -174,6 +175,12 @@ def _read_store(folder: Place) -> Scored:
         raise DataError(
             f"{folder}: not as `siamtrack eval` writes it ({reason(error)}); score it again by the same command"
         ) from None
+
+
+def _speed(fps: Any) -> float:
+    if not math.isfinite(found := float(fps)):
+        raise ValueError("a speed that is no finite number")
+    return found
 
 
 def _machine(measured: Mapping[str, Any]) -> str:
