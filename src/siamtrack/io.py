@@ -186,6 +186,34 @@ def lock(handle: int, path: Path) -> bool:
         return False
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let one program at a time into blocks of this kind for a folder, which is made if missing; others wait.
+
+    In it a program looks whether a file is there and else begins it, so that of two that come at once the second one
+    sees what the first has begun. Where folders cannot be locked nobody waits.
+
+    Raises:
+        DataError: the folder cannot be made or opened.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise DataError(f"cannot write {folder}: {reason(error)}") from None
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 def check_regular(path: Path) -> int:
     """Return the size in bytes of a file that is no folder, pipe or device, which could be read without end.
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from siamtrack.errors import ConfigError, DataError, missing_package, reason
-from siamtrack.io import check_regular, parse_json, read_bytes, utf8, write_whole
+from siamtrack.io import alone_in, check_regular, parse_json, read_bytes, utf8, write_whole
 
 PATIENCE = 15.0
 """Seconds to wait for a web server before the next byte comes; for S3 its own library has 60."""
@@ -109,6 +109,11 @@ def write_whole_to(place: Place, data: str | bytes | memoryview) -> None:
     system, path = _connect(place)
     with _told(place, "cannot be written"):
         system.pipe_file(path, utf8(data) if isinstance(data, str) else bytes(data))
+
+
+def alone_at(place: Place) -> AbstractContextManager[None]:
+    """`alone_in` for a folder on this machine; object storage locks nothing."""
+    return nullcontext() if is_url(place) else alone_in(Path(place))
 
 
 def exists(place: Place) -> bool:

@@ -8,6 +8,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -36,6 +37,7 @@ from siamtrack.errors import DataError
 from siamtrack.evaluation.jobs import Workers
 from siamtrack.formats.objects import find_object_layout
 from siamtrack.geometry.crop import cut, mean_colour, target_region
+from siamtrack.io import alone_in
 from siamtrack.storage import read_from
 
 
@@ -429,6 +431,19 @@ def test_pack_for_a_preset_from_the_command_line(tmp_path: Path):
         out = tmp_path / "-".join(options)
         assert run("data", "pack", tmp_path / "d", "-o", out, *options)[0] == 0
         assert ResidentSet.load(out).images.shape[-1] == size
+
+
+def test_of_two_packs_that_begin_at_once_the_second_sees_the_first(tmp_path: Path) -> None:
+    LAYOUTS["sequences"][1](tmp_path / "data")
+    index, _ = build_index(tmp_path / "data", find_object_layout(tmp_path / "data", "folder"))
+    how, out = Packing(size=64, smallest=1), tmp_path / "out"
+    with ThreadPoolExecutor(1) as other:
+        with alone_in(out):
+            late = other.submit(pack, [index], out, how)
+            assert not wait([late], 0.3).done
+            (out / "unfinished.json").write_text('{"made_of": "other data"}')
+        with pytest.raises(DataError, match="half-made set of other data or settings"):
+            late.result(60)
 
 
 def test_a_pack_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:

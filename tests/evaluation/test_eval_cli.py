@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import cv2
@@ -36,6 +37,7 @@ from siamtrack.evaluation.store import Failure, Store
 from siamtrack.evaluation.suites import SUITES, find_suite, with_speed
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.datasets import read_dataset
+from siamtrack.io import alone_in
 from siamtrack.presets import packaged_export
 from toy_sets import folder_set
 
@@ -193,6 +195,17 @@ def test_results_of_other_weights_and_settings_are_told_in_the_users_words(tmp_p
         with pytest.raises(ConfigError, match=f"holds results made with {words}; choose another --out") as caught:
             Store.open(tmp_path, "ope", held | changes)
         assert "null" not in str(caught.value)
+
+
+def test_of_two_stores_that_begin_at_once_the_second_sees_the_first(tmp_path: Path) -> None:
+    held = {"version": "1", "weights": "a"}
+    with ThreadPoolExecutor(1) as other:
+        with alone_in(tmp_path):
+            late = other.submit(Store.open, tmp_path, "ope", held | {"version": "2"})
+            assert not wait([late], 0.3).done
+            (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, **held}))
+        with pytest.raises(ConfigError, match="version = 1, now it is 2"):
+            late.result(20)
 
 
 def test_a_trained_network_is_compared_with_the_shipped_one_of_its_name(data: Path, tmp_path: Path) -> None:

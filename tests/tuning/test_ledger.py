@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from quick import sequences
 
 from siamtrack.errors import ConfigError, DataError
+from siamtrack.io import alone_in
 from siamtrack.tuning.scores import Ledger, sequence_digest
 
 MODEL = {"weights": "abc", "preset": {"track": {"window": 0.4, "scales": (1.0,)}}}
@@ -65,3 +67,14 @@ def test_another_truth_is_another_sequence(tmp_path: Path) -> None:
     (one,) = sequences(tmp_path, {"a": 0.4})
     assert sequence_digest(one) == sequence_digest(replace(one, name="b"))
     assert sequence_digest(one) != sequence_digest(replace(one, truth=one.truth + 1))
+
+
+def test_of_two_that_begin_at_once_the_second_sees_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "scores.jsonl"
+    with ThreadPoolExecutor(1) as other:
+        with alone_in(tmp_path):
+            late = other.submit(Ledger.open, path, MODEL | {"weights": "new"})
+            assert not wait([late], 0.3).done
+            path.write_text(json.dumps({"format": 1, **MODEL}) + "\n")
+        with pytest.raises(ConfigError, match="another weights"):
+            late.result(20)

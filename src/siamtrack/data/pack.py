@@ -46,6 +46,7 @@ from siamtrack.geometry.inputs import Image
 from siamtrack.io import sweep_drafts
 from siamtrack.storage import (
     Place,
+    alone_at,
     exists,
     is_url,
     join,
@@ -196,12 +197,13 @@ class _Progress:
         """
         if not is_url(self.place):
             sweep_drafts(Path(self.place))
-        if not (self.kept and exists(self.path)):
-            names = [name for name in list_files(self.place) if "/" not in name] if self.kept else []
-            if any(name == MANIFEST or name.endswith(".tar") for name in names):
-                raise DataError(f"{self.place} holds shards already; give a new folder, or delete them")
-            self.save(written)
-            return
+        with alone_at(self.place):
+            if not (self.kept and exists(self.path)):
+                names = [name for name in list_files(self.place) if "/" not in name] if self.kept else []
+                if any(name == MANIFEST or name.endswith(".tar") for name in names):
+                    raise DataError(f"{self.place} holds shards already; give a new folder, or delete them")
+                self.save(written)
+                return
         held = read_json_from(self.path)
         if held.get("made_of") != self.made_of:
             raise DataError(

@@ -34,6 +34,7 @@ from siamtrack.geometry.regions import FloatArray
 from siamtrack.io import sweep_drafts
 from siamtrack.storage import (
     Place,
+    alone_at,
     exists,
     join,
     list_files,
@@ -94,11 +95,13 @@ class Store:
             sweep_drafts(root)
         path = join(root, "manifest.json")
         wanted = {"format": _FORMAT, **manifest}
-        if not exists(path):
-            if store.done():
-                raise DataError(f"{root} holds results without a manifest; delete the folder or choose another --out")
-            write_whole_to(path, json.dumps(wanted, indent=2) + "\n")
-            return store
+        with alone_at(root):
+            if not exists(path):
+                if store.done():
+                    why = "holds results without a manifest; delete the folder or choose another --out"
+                    raise DataError(f"{root} {why}")
+                write_whole_to(path, json.dumps(wanted, indent=2) + "\n")
+                return store
         held = read_json_from(path)
         # the weights first: with them, what runs them may differ too
         for key in {"weights": None, **wanted, **held}:

@@ -25,7 +25,7 @@ from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.trackers import TrackerSpec
 from siamtrack.formats.sequence import FrameList, ImageFiles, VideoSequence
 from siamtrack.geometry.inputs import Image
-from siamtrack.io import append_line, parse_json, read_lines, write_whole
+from siamtrack.io import alone_in, append_line, parse_json, read_lines, write_whole
 from siamtrack.models.weights import fold_norms
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.tracking.torch_engine import TorchEngine
@@ -182,9 +182,10 @@ class Ledger:
             DataError: it is no such file, or cannot be read or written.
         """
         wanted = json.loads(json.dumps({"format": _LEDGER_FORMAT, **identity}))
-        if not path.exists():
-            write_whole(path, json.dumps(wanted) + "\n")
-            return cls(path, {})
+        with alone_in(path.parent):
+            if not path.exists():
+                write_whole(path, json.dumps(wanted) + "\n")
+                return cls(path, {})
         lines = read_lines(path)
         held = _object(next(lines, b""))
         if held is None or "format" not in held:
