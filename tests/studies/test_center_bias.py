@@ -64,6 +64,7 @@ def test_the_measures_tell_a_biased_network_from_one_that_looks(crops: ResidentS
     assert blind.hits[0] == 1 and blind.hits[1:] == [0, 0]
     assert min(looks.hits) > 0.6
     assert sum(map(sum, blind.heat)) == pytest.approx(1, abs=1e-3)
+    assert measure(Known(blind=True), preset, crops, 64, stop=lambda: True) is None
 
 
 def test_heat_maps_keep_the_best_of_a_cell_in_its_place() -> None:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,23 @@ def test_the_best_of_a_resumed_run_is_that_of_the_whole_one(
     train(preset, crops, tmp_path / "again", RunOptions(resume=True, until=12, clips=clips))
     files = [{p.name: p.read_bytes() for p in (tmp_path / out).glob("*.pt")} for out in ("whole", "again")]
     assert files[0].keys() == {"best.pt", "step-00000009.pt", "step-00000012.pt"} and files[0] == files[1]
+
+
+@pytest.mark.parametrize("last", [4, 12], ids=["at the end", "on the way"])
+def test_a_validation_that_was_stopped_is_the_first_thing_that_is_done_again(
+    last: int, preset: Preset, crops: ResidentPairs, tmp_path: Path
+) -> None:
+    clips = find_clips(write_sequence(tmp_path / "val"), 3)
+    train(preset, crops, tmp_path / "whole", RunOptions(until=last, clips=clips))
+    for moment in (5, 6):  # the calls after four steps are of frames
+        out, answers = tmp_path / f"again-{moment}", iter([False] * (moment - 1))
+        train(preset, crops, out, RunOptions(until=last, clips=clips, stop=partial(next, answers, True)))
+        assert latest_state(out)["step"] == 4 and not (out / "best.pt").exists()  # type: ignore[index]
+        train(preset, crops, out, RunOptions(resume=True, until=last, clips=clips))
+        for name in ("tiny.safetensors", "best.pt", f"step-{last:08d}.pt"):
+            assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        scores = [[row for row in _rows(place) if "success" in row] for place in (out, tmp_path / "whole")]
+        assert scores[0] == scores[1]
 
 
 def test_pieces_keep_the_best_that_the_whole_run_keeps(

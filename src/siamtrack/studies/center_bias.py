@@ -143,14 +143,20 @@ def heat_map(found: Candidates) -> Tensor:
 
 @torch.inference_mode()
 def measure(
-    net: Matcher, preset: Preset, crops: ResidentSet, count: int = 512, device: torch.device | str = "cpu"
-) -> Bias:
-    """Test on `count` crops with uniformly placed targets; `success` is left None."""
+    net: Matcher, preset: Preset, crops: ResidentSet, count: int = 512, device: torch.device | str = "cpu",
+    stop: Callable[[], bool] = lambda: False,
+) -> Bias | None:  # fmt: skip
+    """Test on `count` crops with uniformly placed targets; `success` is left None.
+
+    `stop` is called before every batch: once it returns True, there is no result.
+    """
     if isinstance(net, nn.Module):
         net.eval().to(device)
     maps, found, wanted, stride, size = [], [], [], 0.0, preset.train.batch
     with closing(ResidentPairs(crops.to(device), preset.crops, replace(preset.data, **_PLAIN))) as pairs:
         for number, first in enumerate(range(0, count, size)):
+            if stop():
+                return None
             batch, _ = pairs.draw(min(size, count - first), preset.train.seed, 0, number)
             sizes = batch.boxes[:, 2:] - batch.boxes[:, :2]
             candidates = net.match(net.embed(batch.template, batch.template_sizes), batch.search, sizes)
@@ -229,13 +235,14 @@ def open_study(
         folder = study.out / preset.name
         with closing(ResidentPairs(kept.to(study.device), preset.crops, preset.data)) as pairs:
             weights = train(preset, pairs, folder, RunOptions(study.device, resume=True, report=tell, stop=stop))
-        if stop():
-            return None
         net = preset.model.build()
         load_weights(weights, net)
-        found = measure(net, preset, tested, study.crops, study.device)
-        if clips:
-            found = replace(found, success=validate(net, preset, clips, torch.device(study.device)))
+        found = measure(net, preset, tested, study.crops, study.device, stop)
+        if found is not None and clips:
+            success = validate(net, preset, clips, torch.device(study.device), stop=stop)
+            found = None if success is None else replace(found, success=success)
+        if found is None:
+            return None
         write_whole(folder / "result.json", json.dumps(asdict(found)))
         return found
 

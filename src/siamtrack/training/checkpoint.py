@@ -46,6 +46,7 @@ class TrainState:
         average: the moving average of the weights, or None.
         step: steps done.
         best: the best validation score, negative before the first.
+        unscored: whether this step's validation was stopped; the run that resumes begins with it.
     """
 
     net: SiameseNet
@@ -53,6 +54,7 @@ class TrainState:
     average: Average | None
     step: int = 0
     best: float = -1.0
+    unscored: bool = False
 
     def pack(self, preset: Preset) -> dict[str, Any]:
         """Return the state as tensors, numbers and text."""
@@ -66,6 +68,7 @@ class TrainState:
             "average": self.average.values if self.average else {},
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if _cuda() else None,
+            **({"unscored": True} if self.unscored else {}),
         }
 
     def restore(self, state: dict[str, Any], preset: Preset) -> None:
@@ -91,6 +94,7 @@ class TrainState:
             if self.average:
                 self.average.load(state["average"])
             self.step, self.best = int(state["step"]), float(state.get("best", -1.0))
+            self.unscored = bool(state.get("unscored", False))
             if "random" in state:
                 torch.set_rng_state(state["random"])
             if state.get("random_cuda") is not None and _cuda():

@@ -72,7 +72,8 @@ class RunOptions:
         clips: sequences to track every `validate_every` steps and at the end; at the end of a piece (`until`) the score
             is logged, but its weights are not among those of which the best are kept.
         report: called with each row of the log, in the first process.
-        stop: called after every step; the run ends, with a checkpoint, once it returns True.
+        stop: called after every step, and every frame of `clips`; the run ends, with a checkpoint, once it returns
+            True.
         world: this process among several; see `join_processes`.
         check_memory: refuse a batch that needs more memory than there is.
     """
@@ -119,6 +120,11 @@ def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = Run
         cfg = settings_in_force(preset.train)
         log = RunLog(out / "log.jsonl", run.step, options.report, world)
         opened, stopped = None, False
+        if clips and run.unscored:
+            _score(run, preset, out, place, options, log)
+            stopped = run.unscored
+            if world.main and not stopped:
+                save_checkpoint(out, run.step, run.pack(preset))
         while run.step < last and not stopped:
             if opened != backbone_trains(cfg, run.step):
                 opened = backbone_trains(cfg, run.step)
@@ -142,7 +148,7 @@ def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = Run
             run.optimiser.step()
             if run.average:
                 run.average.update(run.step)
-            run.step += 1
+            run.step, run.unscored = run.step + 1, False
 
             stopped = world.any(options.stop(), place)
             ending = stopped or run.step == last
@@ -150,18 +156,12 @@ def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = Run
             if run.step % cfg.log_every == 0 or ending:
                 log.add_step(run.step, cfg.batch, learning_rate(cfg, run.step - 1), norm, terms)
             if clips and (run.step % cfg.validate_every == 0 or run.step == last):
-                score = validate(_kept_weights(run), preset, clips, place, world)
-                log.add({"step": run.step, "success": score})
-                # the end of a piece is scored, but what is kept must not depend on where a run is cut into pieces
-                candidate = run.step % cfg.validate_every == 0 or run.step == cfg.steps
-                if candidate and score > run.best:
-                    run.best = score
-                    if world.main:
-                        write_checkpoint(out / "best.pt", run.pack(preset))
+                _score(run, preset, out, place, options, log)
+                stopped = stopped or run.unscored
             if world.main and cfg.keep_every and run.step % cfg.keep_every == 0:
                 path = out / f"{preset.name}-{run.step:08d}.safetensors"
                 save_weights(path, _kept_weights(run), _notes(preset, run.step))
-            if world.main and (run.step % cfg.checkpoint_every == 0 or ending):
+            if world.main and (run.step % cfg.checkpoint_every == 0 or ending or stopped):
                 save_checkpoint(out, run.step, run.pack(preset))
         return _finish(preset, run, out, world)
 
@@ -309,6 +309,21 @@ def _kept_weights(run: TrainState) -> SiameseNet:
     if run.average:
         net.load_state_dict(run.average.values)
     return net
+
+
+def _score(run: TrainState, preset: Preset, out: Path, place: torch.device, options: RunOptions, log: RunLog) -> None:
+    """Validate, and keep the weights if they are the best; `run.unscored` says whether that was stopped."""
+    score = validate(_kept_weights(run), preset, options.clips, place, options.world, options.stop)
+    run.unscored = score is None
+    if score is None:
+        return
+    log.add({"step": run.step, "success": score})
+    # the end of a piece is scored, but what is kept must not depend on where a run is cut into pieces
+    candidate = run.step % settings_in_force(preset.train).validate_every == 0 or run.step == preset.train.steps
+    if candidate and score > run.best:
+        run.best = score
+        if options.world.main:
+            write_checkpoint(out / "best.pt", run.pack(preset))
 
 
 def _finish(preset: Preset, run: TrainState, out: Path, world: ProcessGroup) -> Path:

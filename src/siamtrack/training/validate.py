@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +19,10 @@ from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.torch_engine import TorchEngine
 from siamtrack.tracking.tracker import Tracker
 from siamtrack.training.distributed import ProcessGroup
+
+
+class _StoppedError(Exception):
+    """It was told to stop in the middle of a sequence."""
 
 
 def find_clips(folder: Path, limit: int) -> tuple[VideoSequence, ...]:
@@ -44,17 +48,30 @@ def validate(
     clips: Sequence[VideoSequence],
     device: torch.device,
     world: ProcessGroup | None = None,
-) -> float:
-    """The mean area under the success curve over clips, divided among the processes.
+    stop: Callable[[], bool] = lambda: False,
+) -> float | None:
+    """The mean area under the success curve over clips, divided among the processes; None if it was stopped.
 
-    Puts the network into evaluation mode.
+    Puts the network into evaluation mode. `stop` is called after every frame; it ends once that is True in any process.
 
     Raises:
         DataError: a frame that cannot be read.
     """
     world = world or ProcessGroup()
     tracker = Tracker(TorchEngine(cast(Matcher, net), preset, device))
-    scores = [score_sequence(tracker, clip) for clip in clips[world.rank :: world.size]]
+
+    def beat() -> None:
+        if stop():
+            raise _StoppedError
+
+    scores, stopped = [], False
+    try:
+        for clip in clips[world.rank :: world.size]:
+            scores.append(score_sequence(tracker, clip, beat))
+    except _StoppedError:
+        stopped = True
+    if world.any(stopped, device):
+        return None
     sums = {"score": float(sum(scores)), "count": float(len(scores))}
     joint = world.mean({name: torch.tensor(value, device=device) for name, value in sums.items()})
     return joint["score"] / joint["count"]
