@@ -203,6 +203,11 @@ def test_shards_are_packed_to_a_url_and_read_from_it(tmp_path: Path, store: tupl
         assert isinstance(pairs, kind)
         assert pairs.draw(2, 0, 0, 0)[0].search.shape == (2, 3, 255, 255)
         pairs.close()
+    before = (folder / "train-000000.tar").read_bytes()
+    with pytest.raises(DataError, match="/yes holds shards already"):
+        pack([index], f"{url}/yes", Packing(size=64))
+    assert (folder / "train-000000.tar").read_bytes() == before
+    (folder / "shards.json").write_text("<html>no such page</html>")
     with pytest.raises(DataError, match=r"/no/train-000000\.tar cannot be written: .*403"):
         pack([index], f"{url}/no")
 

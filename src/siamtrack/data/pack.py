@@ -12,6 +12,7 @@ import io
 import json
 import math
 import tarfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -45,6 +46,7 @@ from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.geometry.inputs import Image
 from siamtrack.io import sweep_drafts
 from siamtrack.storage import (
+    PATIENCE,
     Place,
     alone_at,
     exists,
@@ -200,7 +202,8 @@ class _Progress:
         with alone_at(self.place):
             if not (self.kept and exists(self.path)):
                 names = [name for name in list_files(self.place) if "/" not in name] if self.kept else []
-                if any(name == MANIFEST or name.endswith(".tar") for name in names):
+                taken = any(name == MANIFEST or name.endswith(".tar") for name in names)
+                if taken or (not self.kept and _is_listed(self.place)):
                     raise DataError(f"{self.place} holds shards already; give a new folder, or delete them")
                 self.save(written)
                 return
@@ -236,6 +239,21 @@ class _Progress:
         """All is packed, and listed."""
         if self.kept:
             remove(self.path)
+
+
+def _is_listed(place: Place) -> bool:
+    """Whether a web server has a list of shards; one that gives no files, or something else, has none.
+
+    Raises:
+        DataError: it does not answer; what is sent to it would be waited for as long again.
+    """
+    began = time.monotonic()
+    try:
+        return "shards" in read_json_from(join(place, MANIFEST))
+    except DataError:
+        if time.monotonic() - began > PATIENCE / 2:
+            raise
+        return False
 
 
 def _digest(indexes: Sequence[Index], how: Packing) -> str:
