@@ -122,3 +122,12 @@ def test_check_says_why(
     assert says in result.output
     good = CliRunner().invoke(app, ["submit", str(packed), "--check", "--data", str(data / "got")])
     assert good.exit_code == 0, good.output
+
+
+def test_files_that_the_server_does_not_know_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "sent.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("notes/1.txt", "some notes")
+    path.write_bytes(path.read_bytes().replace(b"some notes", b"SOME NOTES"))  # whose check sum is wrong
+    for server in SERVERS.values():
+        assert "notes/1.txt" in check_submission(path, server)[0]
