@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,11 @@ def test_weights_and_biases_keeps_the_rows_offline(tmp_path: Path, monkeypatch: 
         for row in ROWS:
             write(dict(row))
     (path,) = (tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb")
+    texts, ends = (b"total", b"1.25", b"lr", b"0.05"), time.monotonic() + 20
+    while not all(text in path.read_bytes() for text in texts) and time.monotonic() < ends:
+        time.sleep(0.1)  # a process of wandb's own writes the file, and goes on for a moment after the run's end
     kept = path.read_bytes()
-    assert all(text in kept for text in (b"total", b"1.25", b"lr", b"0.05")) and kept.index(b"1.5") < kept.index(
-        b"1.25"
-    )
+    assert all(text in kept for text in texts) and kept.index(b"1.5") < kept.index(b"1.25")
 
 
 def test_trackio_keeps_the_rows(tmp_path: Path) -> None:
