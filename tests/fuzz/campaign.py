@@ -10,10 +10,12 @@ import argparse
 import collections
 import hashlib
 import io
+import multiprocessing
 import shlex
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import sandbox
@@ -38,9 +40,9 @@ def main() -> int:
     sandbox.preload()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names that are no UTF-8
+    if args.cases:
+        return _replay(args.cases)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as root:
-        if args.cases:
-            return _replay(args.cases, Path(root))
         return _kill(args, Path(root)) if args.kills else _campaign(args, Path(root))
 
 
@@ -62,20 +64,34 @@ def _kill(args: argparse.Namespace, root: Path) -> int:
     return int(failed > 0)
 
 
-def _replay(named: list[Path], root: Path) -> int:
-    from case import Workshop, load_case
+def _replay(named: list[Path]) -> int:
+    from case import load_case
 
-    workshop, failed = Workshop(root), 0
     files = [file for path in named for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
+    subjects = collections.defaultdict[str, list[Path]](list)
     for file in files:
-        outcome, wrong = workshop.run(load_case(file))
-        failed += bool(wrong)
-        last = (outcome.errors.strip() or outcome.printed.strip() or "-").splitlines()[-1]
-        print(f"{'FAILS' if wrong else 'holds'} {file.name}: {outcome.code}, {outcome.seconds:.1f} s: {last[:300]}")
-        for line in wrong:
-            print(f"    {line}")
+        subjects[load_case(file).subject].append(file)
+    # Three subjects at a time: some cases wait, for what never comes.
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("fork")) as pool:
+        failed = sum(pool.map(_replay_subject, subjects.values()))
     print(f"{len(files)} cases, {failed} failed")
     return int(failed > 0)
+
+
+def _replay_subject(files: list[Path]) -> int:
+    """Run the cases of one subject; return how many failed."""
+    from case import Workshop, load_case
+
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as root:
+        workshop = Workshop(Path(root))
+        for file in files:
+            outcome, wrong = workshop.run(load_case(file))
+            failed += bool(wrong)
+            last = (outcome.errors.strip() or outcome.printed.strip() or "-").splitlines()[-1]
+            said = f"{'FAILS' if wrong else 'holds'} {file.name}: {outcome.code}, {outcome.seconds:.1f} s: {last[:300]}"
+            print("\n    ".join([said, *wrong]), flush=True)
+    return failed
 
 
 def _campaign(args: argparse.Namespace, root: Path) -> int:

@@ -80,7 +80,7 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
     from siamtrack.export import export_model
     from siamtrack.io import check_writable, read_bytes, write_whole
     from siamtrack.models.weights import read_metadata
-    from siamtrack.presets import weights_licence
+    from siamtrack.presets import packaged_export, weights_licence
     from siamtrack.zoo.card import render_card
     from siamtrack.zoo.networks import find_model
 
@@ -89,9 +89,10 @@ def _export_repository(model: str, out: Path, changes: object, precision: Precis
     if out.exists() and not (out.is_dir() and all(p.name in own or p.name[:6] == ".part-" for p in out.iterdir())):
         raise InputError(f"--out: '{out}' is there already; --format hub makes a new folder")
     check_writable(out / "README.md")
+    shipped = packaged_export(model)  # what an export writes again, byte for byte
     files = {
         f"{preset.name}.safetensors": read_bytes(path),
-        f"{preset.name}.onnx": export_model(model).SerializeToString(),
+        f"{preset.name}.onnx": read_bytes(shipped) if shipped else export_model(model).SerializeToString(),
     }
     sizes = {name: len(data) for name, data in files.items()}
     card = render_card(preset, read_metadata(path), sizes, weights_licence(path).lower())
