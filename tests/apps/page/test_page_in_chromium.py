@@ -6,8 +6,6 @@ import base64
 import io
 import json
 import re
-import socket
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -17,44 +15,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import uvicorn
-from browser import Person
+from browser import FRAMES, Person
 
 import siamtrack
 from footage import moving_patches, write_mp4
-from siamtrack.apps.page.places import Places, Uploads
-from siamtrack.apps.page.server import FILES, Settings, make_app
+from siamtrack.apps.page.server import FILES
 from siamtrack.apps.page.session import Frames
 from siamtrack.errors import InputError
 from siamtrack.geometry.overlap import rectangle_iou
 from siamtrack.video.boxes import FORMATS, BoxRow, Clip, render_boxes
 from siamtrack.video.reader import open_source
 
-FRAMES = 40
 STRANGERS = re.compile(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//|(?:import|fetch|url)\s*\(?\s*["']?(?:https?:)?//""")
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_mp4(tmp_path_factory.mktemp("clip") / "clip.mp4", moving_patches(FRAMES)[0])
-
-
-@pytest.fixture(scope="module")
-def tracker() -> siamtrack.MultiTracker:
-    return siamtrack.load_multi("siamcar_pico")
-
-
-@pytest.fixture(scope="module")
-def address(clip: Path, tracker: siamtrack.MultiTracker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    places = Places(str(clip), None, Uploads(tmp_path_factory.mktemp("uploads"), 1 << 24))
-    app = make_app(tracker.engine, Settings("siamcar_pico", places))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        server.should_exit = True
-        thread.join(10)
 
 
 @pytest.fixture

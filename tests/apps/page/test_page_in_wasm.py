@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,11 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from browser import Person
+from browser import Person, serve_folder
 
 import siamtrack
 from footage import moving_patches, noise, write_mp4
-from siamtrack.apps.page.static import ORT_VERSION, fetch_runtime, write_static
+from siamtrack.apps.page.static import write_static
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.overlap import rectangle_iou
 from siamtrack.presets import packaged_export
@@ -28,19 +25,6 @@ from siamtrack.presets import packaged_export
 COUNT = 16
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def runtime(request: pytest.FixtureRequest) -> Path:
-    """The npm package onnxruntime-web, which npm fetches once into pytest's cache."""
-    folder = Path(request.config.cache.mkdir("onnxruntime-web")) / ORT_VERSION
-    if not (folder / "package").is_dir():
-        folder.mkdir(exist_ok=True)
-        try:
-            fetch_runtime(folder)
-        except ConfigError as error:
-            pytest.skip(str(error))
-    return folder / "package"
 
 
 @pytest.fixture(scope="module")
@@ -60,18 +44,10 @@ def folder(model: Path, runtime: Path, tmp_path_factory: pytest.TempPathFactory)
     return folder
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-        server.shutdown()
+    with serve_folder(folder) as found:
+        yield found
 
 
 @pytest.fixture
