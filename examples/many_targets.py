@@ -17,7 +17,7 @@ from siamtrack.video.writer import VideoWriter
 parser = argparse.ArgumentParser(description="Follow several boxes through a video.")
 parser.add_argument("source", help="a video file, a folder of images, or a stream's URL")
 parser.add_argument("--box", action="append", required=True, help="left, top, width, height; once for each target")
-parser.add_argument("--model", default="spm_lite0", help="a shipped model, or a .safetensors file")
+parser.add_argument("--model", default="spmcar_lite0", help="a shipped model, or a .safetensors file")
 parser.add_argument("--out", default="tracked.mp4", help="the video to write")
 args = parser.parse_args()
 

@@ -17,7 +17,7 @@ from siamtrack.video.writer import VideoWriter
 parser = argparse.ArgumentParser(description="Follow one box through a video.")
 parser.add_argument("source", help="a video file, a folder of images, or a stream's URL")
 parser.add_argument("--box", required=True, help="left, top, width, height in the first frame, as 10,20,64,48")
-parser.add_argument("--model", default="spm_lite0", help="a shipped model, or a .safetensors file")
+parser.add_argument("--model", default="spmcar_lite0", help="a shipped model, or a .safetensors file")
 parser.add_argument("--out", type=Path, default=Path("tracked"), help="folder for boxes.csv and tracked.mp4")
 args = parser.parse_args()
 

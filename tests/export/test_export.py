@@ -45,6 +45,7 @@ SETTINGS: dict[str, tuple[Any, Track, Crops]] = {
     ),
     "spm": (Spm(**SPM), Track(), CROPS),
     "spm_correlation": (Spm(**SPM, fine="correlation"), Track(), CROPS),
+    "spm_sides": (Spm(**SPM, coarse="sides", tower=1, unit=16.0), Track(penalty=0.1), CROPS),
     "spm_coarse": (Spm(**SPM, fine="none"), Track(), CROPS),
 }  # fmt: skip
 FAST = ("siamcar",)

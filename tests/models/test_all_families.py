@@ -44,10 +44,11 @@ from training_toys import small_model
 
 LIGHT = {
     "siamcar_lite0": 21, "siamcar_pico": 13, "siamrpnpp_lite0": 25, "siamrpn_lite0": 9, "siamfc_lite0": 9,
-    "sasiam_lite0": 9, "spm_lite0": 25, "siamban_lite0": 21,
+    "sasiam_lite0": 9, "spm_lite0": 25, "spmcar_lite0": 21, "siamban_lite0": 21,
 }  # fmt: skip
 _OWN = {
     "siamcar_pico": {"frozen_stages", "backbone_rate", "unfreeze_at"}, "spm_lite0": {"unfreeze_at"},
+    "spmcar_lite0": {"unfreeze_at"},
     "sasiam_lite0": {"from_scratch", "backbone_rate"},
 }  # fmt: skip
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from references import embed, match
 from siamtrack.config import load_preset
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, xyxy_to_cxcywh
-from siamtrack.models.families import spm
+from siamtrack.models.families import SiamCar, spm
 from siamtrack.models.families.spm import FineSamples, Spm, SpmNet, fine_loss, fine_samples, refine_boxes
 from siamtrack.models.heads import AnchorCoder, AnchorTargets, anchor_terms
 from siamtrack.models.losses import Terms, TrainingBatch
@@ -72,15 +73,41 @@ def loss(net: SpmNet, given: TrainingBatch, seed: int = 0, **changes: Any) -> Te
     )
 
 
-def test_both_stages_teach_the_backbone() -> None:
-    """End to end: each of the four terms has a gradient in the features that both stages share."""
-    net = build(scale=6).train()
-    terms = loss(net, batch(None))
-    assert list(terms) == ["cls", "loc", "fine_cls", "fine_loc", "total"]
+@pytest.mark.parametrize(
+    "change, coarse", [({"scale": 6}, ["cls", "loc"]), ({"coarse": "sides"}, ["cls", "cen", "loc"])]
+)
+def test_both_stages_teach_the_backbone(change: dict[str, Any], coarse: list[str]) -> None:
+    """End to end: each of the terms has a gradient in the features that both stages share."""
+    net = build(**change).train()
+    terms = loss(net, batch(None), **change)
+    assert list(terms) == [*coarse, "fine_cls", "fine_loc", "total"]
+    weights = {"cls": 1, "cen": 1, "loc": 1, "fine_cls": 2, "fine_loc": 2}
+    torch.testing.assert_close(terms["total"], sum(weights[name] * terms[name] for name in [*terms][:-1]))
     stem = net.backbone.conv_stem.weight
-    for name in ("cls", "loc", "fine_cls", "fine_loc"):
+    for name in [*terms][:-1]:
         (gradient,) = torch.autograd.grad(terms[name], stem, retain_graph=True)
         assert float(gradient.abs().max()) > 0, name
+
+
+def test_sides_are_siamcar_s() -> None:
+    """Without a fine stage, and with the same weights, the coarse stage proposes and learns as SiamCAR's light form."""
+    shared = {"backbone": "efficientnet_lite0", "levels": (3, 4), "width": 16, "correlations": ("depthwise", "search")}
+    car = SiamCar(**shared, tower=1, light=True, template_cells=5, unit=20.0, loss_weights=(1.5, 1.5, 3.0))
+    both = Spm(**shared, coarse="sides", fine="none", tower=1, template_cells=5, unit=20.0, loss_weights=(1.5, 3, 1, 1))
+    torch.manual_seed(0)
+    theirs = car.build().eval()
+    state = {
+        name.replace("neck.", "neck.coarse.").replace("head.", "head.coarse."): t
+        for name, t in theirs.state_dict().items()
+    }
+    own = both.build().eval()
+    own.load_state_dict(state)
+    z, x = patches()
+    with torch.inference_mode():
+        found, expected = (match(net, embed(net, z), x) for net in (own, theirs))
+    assert torch.equal(found.centres, expected.centres) and torch.equal(found.scores, expected.scores)
+    losses = [family.loss(net, batch(None), [torch.Generator()]) for family, net in ((both, own), (car, theirs))]
+    assert losses[0] == losses[1] and list(losses[0]) == ["cls", "cen", "loc", "total"]
 
 
 def test_a_pair_of_one_category_is_positive_for_the_coarse_stage_alone() -> None:

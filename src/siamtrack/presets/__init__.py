@@ -11,7 +11,7 @@ from pathlib import Path
 
 from siamtrack.errors import ConfigError, WeightsError, did_you_mean
 
-DEFAULT_MODEL = "spm_lite0"
+DEFAULT_MODEL = "spmcar_lite0"
 """The packaged model that is loaded where none is named."""
 
 

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, nms, xyxy_to_cxcywh
 from siamtrack.models.backbones import build_backbone, check_levels, normalisation
-from siamtrack.models.correlation import CorrelationPart
+from siamtrack.models.correlation import CorrelationMerge, CorrelationPart
+from siamtrack.models.families.siamcar import CarHead, SidesCoder, car_loss
 from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
 from siamtrack.models.heads import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms, init_outputs
 from siamtrack.models.losses import (
@@ -46,6 +47,7 @@ from siamtrack.models.siamese import (
 )
 from siamtrack.models.weights import scale_and_shift
 
+CoarseKind = Literal["anchors", "sides"]
 FineKind = Literal["relation", "relation_3x3", "correlation"]
 
 # Offsets are learned in these units, so that they are of the order of one (published code).
@@ -77,6 +79,8 @@ class Spm:
 
     Attributes:
         backbone: its name; see `build_backbone`.
+        coarse: what proposes: "anchors" as SiamRPN's (section 3.2), or "sides", SiamCAR's head in its light form, a
+            choice of this project.
         levels: of the coarse stage; several are merged at the finest stride and need a `width`.
         fine_levels: which the fine stage pools from.
         fine: how the pair is compared: by a "relation" network, whose convolution is 1 x 1 (section 3.3), or, as
@@ -99,13 +103,16 @@ class Spm:
         squeeze: channels after the relation network's convolution.
         ratios: height / width of the anchors.
         scale: side of the anchors in strides.
+        tower: of "sides": number of convolutions of each tower.
+        unit: of "sides": pixels that an untrained head predicts for each side.
         loss_weights: of the coarse stage's classification and box terms, then the fine stage's (section 4.2, the
-            lambdas of equation 1).
+            lambdas of equation 1). Centre-ness, which "sides" has, counts as the classification does.
         smooth_l1: the coarse stage's offsets are compared by smooth L1 (section 4.2), not by L1, as in PySOT.
     """
 
     family: Literal["spm"] = "spm"
     backbone: str = "alexnet_padded"
+    coarse: CoarseKind = "anchors"
     levels: tuple[int, ...] = Field(default=(5,), min_length=1)
     fine_levels: tuple[int, ...] = Field(default=(2, 4), min_length=1)
     fine: FineKind | Literal["none"] = "relation"
@@ -124,6 +131,8 @@ class Spm:
     squeeze: int = Field(default=256, ge=1, le=1024)
     ratios: tuple[AnchorRatio, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: AnchorScale = 8
+    tower: int = Field(default=3, ge=0, le=8)
+    unit: float = Field(default=1.0, gt=0)
     loss_weights: tuple[LossWeight, LossWeight, LossWeight, LossWeight] = (1.0, 2.0, 1.0, 1.0)
     smooth_l1: bool = False
 
@@ -131,12 +140,15 @@ class Spm:
         """The network with random weights.
 
         Raises:
-            ConfigError: an unknown backbone or level, or several levels without a `width`.
+            ConfigError: an unknown backbone or level, several levels without a `width`, or "sides" without
+                `correlations`.
         """
         check_levels(self.levels)
         check_levels(self.fine_levels)
         if len(self.levels) > 1 and not self.width:
             raise ConfigError(f"levels {self.levels} are merged, which needs a width above 0")
+        if self.coarse == "sides" and not self.correlations:
+            raise ConfigError('coarse "sides" needs correlations, as ["depthwise"]')
         fine_levels = () if self.fine == "none" else self.fine_levels
         levels = tuple(sorted({*self.levels, *fine_levels}))
         backbone = build_backbone(self.backbone, levels)
@@ -147,16 +159,23 @@ class Spm:
         at = {level: i for i, level in enumerate(levels)}
         first_maps, second_maps = tuple(at[i] for i in self.levels), tuple(at[i] for i in fine_levels)
         neck = SpmNeck(coarse, first_maps, second_maps, self.template_cells, self.search_cells)
-        anchors = len(self.ratios)
-        first: Head = RpnHead((width,), anchors, self.correlation, gain=self.correlation_gain)
-        if self.correlations:
-            first = LightRpnHead(width, anchors, self.correlations, self.template_cells)
+        first, coder = self._coarse_stage(width, min(strides[i] for i in self.levels))
         second = None
         if self.fine != "none":
             inputs, steps = tuple(channels[i] for i in fine_levels), tuple(strides[i] for i in fine_levels)
             second = FineStage(inputs, steps, self.fine, self.squeeze)
-        coder = AnchorCoder(stride=min(strides[i] for i in self.levels), scale=self.scale, ratios=self.ratios)
         return SpmNet(normalisation(self.backbone), backbone, neck, SpmHead(first, second), coder, self)
+
+    def _coarse_stage(self, width: int, stride: int) -> tuple[Head, AnchorCoder | SidesCoder]:
+        """What proposes boxes from maps of `width` channels, and the code of its maps."""
+        if self.coarse == "sides":
+            merge = CorrelationMerge(width, 1, width, self.correlations, self.template_cells, norm=True)
+            return CarHead(merge, width, self.tower, separable=True, unit=self.unit), SidesCoder(float(stride))
+        anchors = len(self.ratios)
+        coder = AnchorCoder(stride=stride, scale=self.scale, ratios=self.ratios)
+        if self.correlations:
+            return LightRpnHead(width, anchors, self.correlations, self.template_cells), coder
+        return RpnHead((width,), anchors, self.correlation, gain=self.correlation_gain), coder
 
     def fuse(self, coarse: Tensor, fine: Tensor, boxes: Tensor, refined: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (B, K) and boxes (B, K, 4) of both stages -> the final ones (equation 2)."""
@@ -171,25 +190,31 @@ class Spm:
         """Forward pass and loss of one batch: `cls`, `loc`, with a fine stage `fine_cls`, `fine_loc`, and `total`.
 
         Both stages train the backbone; no gradient flows through the proposals' boxes. In generalized training
-        (`data.same_category`), all objects of the template's category are targets of the coarse stage (figure 3), only
-        the object itself of the fine stage. `rngs` draw the anchors and proposals to learn from.
+        (`data.same_category`), all objects of the template's category are targets of a coarse stage of "anchors"
+        (figure 3), only the object itself of the fine stage, and of "sides". `rngs` draw the anchors and proposals to
+        learn from.
         """
         if not isinstance(net, SpmNet):
             raise TypeError(f"expected the network that this family builds; got {type(net).__name__}")
         size = batch.search.shape[-1]
         template, search = net.embed_boxes(batch.template, batch.template_boxes), net.features(batch.search, False)
         maps, fine = net.head(template, search), net.head.fine
-        terms = anchor_terms(maps, net.coder, batch, rngs, self.smooth_l1, alike=True)
+        if isinstance(net.coder, SidesCoder):
+            cells = maps["cls"].shape[-1]
+            terms: Terms = car_loss(maps, net.coder.encode(batch.boxes, batch.present, cells, size))
+        else:
+            terms = anchor_terms(maps, net.coder, batch, rngs, self.smooth_l1, alike=True)
         if fine is not None:
             with torch.no_grad():
                 found = net.coder.decode(maps, size)
-            assert found.sizes is not None  # anchors have sizes
+            assert found.sizes is not None  # both kinds of coarse stage have sizes
             proposals = torch.cat([found.centres, found.sizes], -1)
             samples = by_part(fine_samples, rngs, proposals, found.scores, batch.boxes, batch.present)
             pooled = net.pool(search[1:], cxcywh_to_xyxy(samples.boxes), size)
             logits, offsets = fine(template[1], pooled)
             terms |= fine_loss(logits, offsets, samples)
         weights = dict(zip(("cls", "loc", "fine_cls", "fine_loc"), self.loss_weights, strict=True))
+        weights["cen"] = weights["cls"]
         return weighted(terms, [weights[name] for name in terms])
 
 
@@ -233,7 +258,7 @@ class SpmNeck(Neck):
 
 
 class SpmHead(Head):
-    """The two stages' learned parts, whose maps are those of the coarse one (`RpnHead`); `fine` may be None."""
+    """The two stages' learned parts, whose maps are those of the coarse one; `fine` may be None."""
 
     def __init__(self, coarse: Head, fine: FineStage | None) -> None:
         super().__init__()
@@ -253,7 +278,7 @@ class SpmNet(SiameseNet):
     """
 
     head: SpmHead
-    coder: AnchorCoder
+    coder: AnchorCoder | SidesCoder
 
     def __init__(
         self,
@@ -261,7 +286,7 @@ class SpmNet(SiameseNet):
         backbone: Backbone,
         neck: SpmNeck,
         head: SpmHead,
-        coder: AnchorCoder,
+        coder: AnchorCoder | SidesCoder,
         config: Spm,
     ) -> None:
         super().__init__(normalise, backbone, neck, head, coder)
@@ -299,7 +324,7 @@ class SpmNet(SiameseNet):
             return super().match(template, patch, sizes)
         size, features = patch.shape[-1], self.features(patch, template=False)
         found = self.coder.decode(self.head(template, features), size)
-        assert found.sizes is not None  # anchors have sizes
+        assert found.sizes is not None  # both kinds of coarse stage have sizes
         boxes = torch.cat([found.centres, found.sizes], -1)
         last = centred(sizes, size)
         index = propose(cxcywh_to_xyxy(boxes), found.scores, last, self.config.proposals, self.config.overlap)
