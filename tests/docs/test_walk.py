@@ -31,7 +31,7 @@ CLIP = ROOT / "src/siamtrack/video/demo/clip.mp4"
 
 ELSEWHERE = {
     r"(\. |source )\S+/activate|export |cd ": "the shell's own",
-    r"(scripts/(demo|test|test-tools|test-apart|setup|docs)|\.ci/run)( -m slow)?$": "the project's own; .ci/run runs them",
+    r"(scripts/(demo|test(-tools|-apart)?|setup|docs)|\.ci/run)( -m slow)?$": "the project's own; .ci/run runs them",
     r"(uv venv|python3 -m venv|conda (create|activate)|(uv |\S+/)?pip (install|wheel)|npm install) ?": "installs; "
     "tests/test_plain_install.py, and test_snippets.py for the names of extras",
     r"python benchmarks/|OMP_WAIT_POLICY=passive python benchmarks/": "measurements; their options are checked below",
