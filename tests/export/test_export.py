@@ -176,6 +176,26 @@ def test_an_int8_tracker_follows_the_demo_clip_as_the_float32_one_does(tmp_path:
         assert np.median(np.abs(found - wanted).max(1)) < 4  # pixels of a target of 100 by 72; measured: 2.5
 
 
+def test_logits_keep_float32_also_before_a_second_stage() -> None:
+    """Of an int8 export: boxes are decoded from the first stage's maps, and the second one sees what lies there."""
+    from onnx import helper
+
+    from siamtrack.export.graph import Graph
+    from siamtrack.export.quantise import kept_in_float32
+
+    def node(kind: str, inputs: str, output: str) -> Any:
+        return helper.make_node(kind, inputs.split(), [output], name=output)
+
+    nodes = [
+        node("Conv", "frame w", "features"), node("Relu", "features", "active"),
+        node("Conv", "active w", "logits"), node("Exp", "logits", "sides"),
+        node("Conv", "active state", "correlation"), node("Conv", "correlation w", "tower"),
+        node("Gather", "tower sides", "pooled"), node("Conv", "pooled w", "squeezed"), node("Relu", "squeezed", "next"),
+    ]  # fmt: skip
+    step = Graph(nodes, {"w": np.zeros((1, 1, 1, 1), np.float32)}, ["frame", "state"], ["next"])
+    assert kept_in_float32(step) == ["logits", "correlation", "squeezed"]
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_pixels_are_cut_as_opencv_cuts_them() -> None:
     from siamtrack.geometry import crop

@@ -17,6 +17,8 @@ from siamtrack.export.graph import Graph, Types, read_graph, standalone
 # Boxes are tracked from one frame to the next to see what the network's values are like; their sides are shares of
 # the frame's shorter one.
 _SHARES = (0.1, 0.4)
+# What turns logits into scores and sides; the networks' own activations are none of these.
+_DECODING = ("Exp", "Sigmoid", "Softmax")
 
 
 def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarray], targets: int) -> Graph:
@@ -42,24 +44,31 @@ def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarr
         onnx.save(standalone(step, types), before)
         quantize_static(
             before, after, feeds, quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True,
-            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=_ends(step),
+            activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=kept_in_float32(step),
         )  # fmt: skip
         return read_graph(onnx.load(after), step.inputs, step.outputs)
 
 
-def _ends(step: Graph) -> list[str]:
-    """The convolutions that stay in float32.
+def kept_in_float32(step: Graph) -> list[str]:
+    """Names of the convolutions that stay in float32.
 
-    Those whose maps are decoded, for their errors would be boxes' errors; and correlations, whose kernels are not known
-    yet. The first ones are not among them: pixels have 8 bits.
+    Those whose maps are decoded, for their errors would be boxes' errors, also where a second stage follows; and
+    correlations, whose kernels are not known yet. The first ones are not among them: pixels have 8 bits.
     """
-    after: dict[str, bool] = {}
+    after: dict[str, bool] = {}  # by name of a value: a convolution follows
+    decoded: dict[str, bool] = {}  # logits: they are decoded before a convolution follows
     for node in reversed(step.nodes):
-        seen = any(after.get(name, False) for name in node.output)
+        convolves = node.op_type in ("Conv", "Scan")
+        follows = convolves or any(after.get(name, False) for name in node.output)
+        decodes = node.op_type in _DECODING or (not convolves and any(decoded.get(name, False) for name in node.output))
         for name in node.input:
-            after[name] = after.get(name, False) or seen or node.op_type in ("Conv", "Scan")
+            after[name] = after.get(name, False) or follows
+            decoded[name] = decoded.get(name, False) or decodes
     convolutions = [node for node in step.nodes if node.op_type == "Conv"]
-    stay = [n for n in convolutions if not after.get(n.output[0], False) or n.input[1] not in step.constants]
+    stay = [
+        n for n in convolutions
+        if not after.get(n.output[0], False) or decoded.get(n.output[0], False) or n.input[1] not in step.constants
+    ]  # fmt: skip
     return [node.name for node in stay]
 
 
