@@ -31,10 +31,10 @@ _FRAGMENTED = {
     "flush_packets": "1",
 }
 # No B frames and a short look ahead: frames are written soon after they come, for the same reason.
+_X264 = {"preset": "veryfast", "crf": "21", "bf": "0", "rc-lookahead": "5"}
 _LARGEST = 1 << 25
 """Pixels of a picture, as 8192x4096: what h264 has levels for. Several wait in memory while it is encoded."""
 _LONGEST_SIDE = 16384
-_X264 = {"preset": "veryfast", "crf": "21", "bf": "0", "rc-lookahead": "5"}
 
 
 class VideoWriter:
