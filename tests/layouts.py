@@ -78,6 +78,40 @@ def det(root: Path) -> Truth:
     }
 
 
+def widerface(root: Path) -> Truth:
+    """One face; an image without any, whose line is zeros; a face marked as invalid."""
+    face, lines = " ".join(f"{v:g}" for v in xywh(0)), ""
+    for split in ("train", "val"):
+        event = "0--Parade/0_Parade_marchingband_1_"
+        lines = f"{event}849.jpg\n2\n{face} 0 0 0 0 0 0 \n1 2 3 4 2 0 0 1 2 0 \n"
+        lines += f"{event}452.jpg\n0\n0 0 0 0 0 0 0 0 0 0 \n{event}799.jpg\n1\n{face} 1 0 1 0 2 1 \n"
+        write(root / f"wider_face_split/wider_face_{split}_bbx_gt.txt", lines)
+        for number in ("849", "452", "799"):
+            save(root / f"WIDER_{split}/images/{event}{number}.jpg")
+    write(root / "wider_face_split/wider_face_test_filelist.txt", f"{event}1.jpg\n")
+    names = [f"{split}/{event}{number}/0" for split in ("train", "val") for number in ("849", "799")]
+    return {name: {0: box(0)} for name in names}
+
+
+def citypersons(root: Path) -> Truth:
+    """The whole body of a rider and of one who is partly hidden; a poster and a group; a street without persons."""
+    truth: Truth = {}
+    seen, none = [20, 40, 30, 12], [0, 0, 50, 50]
+    for place in ("train/aachen/aachen_000000_000019", "val/frankfurt/frankfurt_000001_005898"):
+        things = [
+            {"instanceId": 24000, "bbox": xywh(0), "bboxVis": seen, "label": "pedestrian"},
+            {"instanceId": 24000, "bbox": none, "bboxVis": none, "label": "ignore"},
+            {"instanceId": 25000, "bbox": xywh(1), "bboxVis": xywh(1), "label": "rider"},
+            {"instanceId": 24001, "bbox": none, "bboxVis": none, "label": "person group"},
+        ]
+        for number, objects in ((place, things), (place[:-1] + "7", [])):
+            save(root / f"leftImg8bit/{number}_leftImg8bit.png")
+            table = {"imgHeight": HEIGHT, "imgWidth": WIDTH, "objects": objects}
+            write(root / f"gtBboxCityPersons/{number}_gtBboxCityPersons.json", json.dumps(table))
+        truth |= {f"{place}/0": {0: box(0)}, f"{place}/2": {0: box(1)}}
+    return truth
+
+
 def coco(root: Path) -> Truth:
     save(root / "train2017/000000000009.jpg")
     x0, y0, x1, y1 = box(0)
@@ -363,6 +397,8 @@ LAYOUTS = {
     "got10k": ("got10k", got10k, "lioness"),
     "lasot": ("lasot", lasot, "airplane"),
     "trackingnet": ("trackingnet", trackingnet, ""),
+    "widerface": ("widerface", widerface, "face"),
+    "citypersons": ("citypersons", citypersons, "pedestrian"),
     "mot": ("mot", mot, "class 1"),
     "coco_film": ("coco", coco_film, "cup"),
     "mot_video": ("mot", mot_video, "class 1"),

@@ -1,4 +1,4 @@
-"""Small copies of the six training sets of the papers, as they are distributed, with the published proportions.
+"""Small copies of the eight training sets of the papers, as they are distributed, with the published proportions.
 
     python tests/published_sets.py FOLDER [--share 500]
 
@@ -12,8 +12,11 @@ writes them for a look or for `siamtrack data index`. A copy has one video or st
 | ImageNet DET, training | 333,474 with boxes | 478,807 | stills |
 | GOT-10k, training | 9,335 | 9,335 | 1,400,000 |
 | LaSOT, training | 1,120 | 1,120 | 2,830,000 |
+| WIDER FACE, training | 12,880 | 159,424 | stills |
+| CityPersons, training | 2,975 | 19,654 | stills |
 
-Each frame is the same small picture under another name (a hard link). LaSOT has three videos, to have a choice.
+Each frame is the same small picture under another name (a hard link). LaSOT has three videos, to have a choice. Faces
+that are invalid, regions to ignore and groups are there besides, and no objects.
 """
 
 from __future__ import annotations
@@ -53,22 +56,24 @@ class Made:
 
     @cached_property
     def films_and_stills(self) -> tuple[list[tuple[str, str, str, int]], list[tuple[str, str, str, int]]]:
-        """Objects with several frames and with one, of the four sets that SPM trains on."""
-        four = [thing for source in ("vid", "youtubebb", "coco", "det") for thing in self.objects[source]]
-        return [thing for thing in four if thing[3] > 1], [thing for thing in four if thing[3] == 1]
+        """Objects with several frames and with one, of the six sets that SPM trains on."""
+        six = ("vid", "youtubebb", "coco", "det", "citypersons", "widerface")
+        things = [thing for source in six for thing in self.objects[source]]
+        return [thing for thing in things if thing[3] > 1], [thing for thing in things if thing[3] == 1]
 
 
 class _Writer:
     def __init__(self, root: Path, seed: int) -> None:
         self.root, self.rng = root, np.random.default_rng(seed)
         root.mkdir(parents=True, exist_ok=True)
-        self.picture = root / "picture.jpg"
-        cv2.imwrite(str(self.picture), np.full((HEIGHT, WIDTH, 3), 128, np.uint8))
+        self.pictures = {suffix: root / f"picture{suffix}" for suffix in (".jpg", ".png")}
+        for picture in self.pictures.values():
+            cv2.imwrite(str(picture), np.full((HEIGHT, WIDTH, 3), 128, np.uint8))
         self.folders: set[Path] = set()
 
     def frame(self, path: Path) -> None:
         self.folder(path.parent)
-        os.link(self.picture, path)
+        os.link(self.pictures.get(path.suffix, self.pictures[".jpg"]), path)
 
     def text(self, path: Path, text: str) -> None:
         self.folder(path.parent)
@@ -173,6 +178,43 @@ def _det(to: _Writer, count: int) -> dict[str, Tracks]:
     return found
 
 
+def _widerface(to: _Writer, count: int) -> dict[str, Tracks]:
+    """Each image has an invalid face first, and every tenth has no other."""
+    found: dict[str, Tracks] = {}
+    text = ""
+    for number in range(count):
+        stem = f"0--Parade/0_Parade_{number}"
+        faces = 0 if number % 10 == 9 else min(int(to.rng.geometric(1 / 12.4)), 80)
+        corners = [to.box() for _ in range(1 + faces)]
+        rows = [f"{a} {b} {c - a} {d - b} 0 0 0 {int(n == 0)} 0 0 \n" for n, (a, b, c, d) in enumerate(corners)]
+        text += f"{stem}.jpg\n{len(rows)}\n{''.join(rows)}"
+        to.frame(to.root / f"WIDER_train/images/{stem}.jpg")
+        if faces:
+            found[f"WIDER_train/images/{stem}.jpg"] = {f"train/{stem}/{n}": [0] for n in range(1, 1 + faces)}
+    to.text(to.root / "wider_face_split/wider_face_train_bbx_gt.txt", text)
+    return found
+
+
+def _citypersons(to: _Writer, count: int) -> dict[str, Tracks]:
+    """Each image has a region to ignore first and a group last."""
+    found: dict[str, Tracks] = {}
+    kinds = ("pedestrian", "rider", "sitting person", "person (other)")
+    for number in range(count):
+        stem = f"train/aachen/aachen_{number:06d}_000019"
+        people = min(int(to.rng.geometric(1 / 6.6)), 40)
+        labels = ["ignore", *(kinds[n % 4] for n in range(people)), "person group"]
+        objects = []
+        for label in labels:
+            x0, y0, x1, y1 = to.box()
+            bbox = [x0, y0, x1 - x0, y1 - y0]
+            objects.append({"instanceId": 24000, "bbox": bbox, "bboxVis": bbox, "label": label})
+        table = {"imgHeight": HEIGHT, "imgWidth": WIDTH, "objects": objects}
+        to.text(to.root / f"gtBboxCityPersons/{stem}_gtBboxCityPersons.json", json.dumps(table))
+        to.frame(to.root / f"leftImg8bit/{stem}_leftImg8bit.png")
+        found[f"leftImg8bit/{stem}_leftImg8bit.png"] = {f"{stem}/{n}": [0] for n in range(1, 1 + people)}
+    return found
+
+
 def _sequences(to: _Writer, places: dict[str, int], extra: dict[str, str], images: str) -> dict[str, Tracks]:
     """One object a video, seen in every frame: GOT-10k and LaSOT."""
     for place, length in places.items():
@@ -191,6 +233,7 @@ def write_published_sets(root: Path, share: int = 500, seed: int = 0) -> Made:
     made = Made(root)
     for name, write, real in (
         ("vid", _vid, 3_862), ("youtubebb", _youtubebb, 240_000), ("coco", _coco, 118_287), ("det", _det, 333_474),
+        ("widerface", _widerface, 12_880), ("citypersons", _citypersons, 2_975),
     ):  # fmt: skip
         made.videos[name] = write(_Writer(root / name, seed), max(3, round(real / share)))
     to = _Writer(root / "got10k", seed)

@@ -175,6 +175,7 @@ SPM: Recipe = {
     "data.negative": 0.5,  # section 4.2: 2 : 1 : 1, of which the half is of two objects
     "data.negative_same": 0.5,  # section 4.2: and the half of those of one category
     "data.same_category": True,  # section 3.2
+    "data.source_weights": {"got10k": 0, "lasot": 0},  # section 4.2 names the other six
     "train.epochs": 50,  # section 4.2
     "pairs an epoch": 160_000,  # section 4.2
     "rate in epoch 1": 0.01,  # section 4.2

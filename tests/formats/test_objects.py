@@ -10,7 +10,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from layouts import BY_NAME, HEIGHT, LAYOUTS, WIDTH, got10k, lasot, mot, save, sequences, trackingnet, write
+from layouts import (
+    BY_NAME,
+    HEIGHT,
+    LAYOUTS,
+    WIDTH,
+    citypersons,
+    got10k,
+    lasot,
+    mot,
+    save,
+    sequences,
+    trackingnet,
+    widerface,
+    write,
+)
 from made_crops import picture
 from siamtrack.data.index import Index, build_index, load_index, read_pictures, save_index
 from siamtrack.errors import ConfigError, DataError
@@ -246,7 +260,86 @@ def test_got10k_validation_is_not_taken_for_ones_own_clips(tmp_path: Path):
         find_object_layout(tmp_path)
 
 
-@pytest.mark.parametrize("case", ["got10k", "lasot", "trackingnet", "coco", "vid", "youtubebb", "cvat_images", "mot"])
+@pytest.mark.parametrize("make", [widerface, citypersons])
+def test_a_missing_image_of_faces_or_persons_is_told(tmp_path: Path, make):
+    truth = make(tmp_path)
+    victim = min(path for path in tmp_path.rglob("*") if "_799.jpg" in path.name or "_000019_left" in path.name)
+    victim.unlink()
+    index, (problem,) = read(tmp_path)
+    assert (problem.kind, problem.path) == ("missing file", str(victim))
+    assert problem.detail == f"{len(truth) - len(index)} boxes" and len(index) > 0
+    assert str(victim.relative_to(tmp_path)) not in index.image_names
+
+
+@pytest.mark.parametrize("zeros", ["", "0 0 0 0 0 0 0 0 0 0 \n"])
+def test_an_image_without_faces_has_no_box_and_needs_no_file(tmp_path: Path, zeros: str):
+    save(tmp_path / "WIDER_train/images/1--A/b.png")
+    text = f"1--A/a.jpg\n0\n{zeros}1--A/b.png\n1\n20 40 30 24 0 0 0 0 0 0\n"
+    write(tmp_path / "wider_face_split/wider_face_train_bbx_gt.txt", text)
+    index, problems = read(tmp_path)
+    assert problems == []
+    assert boxes(index) == {"train/1--A/b/0": {0: (20, 40, 50, 64)}}
+    assert index.image_names == ("WIDER_train/images/1--A/b.png",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "kept"),
+    [
+        ("a.jpg\n2\n{face}\nb.jpg\n1\n{face}\n", "a.jpg: 1 lines of faces; expected as many as told, '2'", 2),
+        ("a.jpg\n1\n{face}\n{face}\n", "a.jpg: 2 lines of faces; expected as many as told, '1'", 2),
+        ("a.jpg\n0\n{face}\n", "a.jpg: 1 lines of faces; expected as many as told, '0'", 1),
+        ("a.jpg\n{face}\n{face}\n", "a.jpg: 1 lines of faces; expected as many as told, '{face}'", 1),
+        ("a.jpg", "a.jpg: 0 lines of faces; expected as many as told, ''", 0),
+        ("1\n{face}\n", "expected the name of an image, got '1'", 0),
+        ("", "expected the name of an image, got ''", 0),
+        ("a.jpg\n2\n20 40 30 24\n{face}\n", "a.jpg, face 1: 4 numbers; expected 10", 1),
+        ("a.jpg\n2\n{face}\n20 40 x 24 0 0 0 0 0 0\n", "a.jpg, face 2: could not convert string to float: 'x'", 1),
+        ("a.jpg\n1\n20 40 nan 24 0 0 0 0 0 0\n", "a.jpg, face 1: a box of numbers that are not finite", 0),
+    ],
+)
+def test_a_broken_list_of_faces_is_told_and_the_rest_is_read(tmp_path: Path, text: str, said: str, kept: int):
+    face = "20 40 30 24 0 0 0 0 0 0"
+    for name in ("a.jpg", "b.jpg"):
+        save(tmp_path / f"WIDER_val/images/{name}")
+    place = tmp_path / "wider_face_split/wider_face_val_bbx_gt.txt"
+    write(place, text.format(face=face))
+    index, (problem,) = read(tmp_path)
+    assert problem == Problem("unreadable annotation", str(place), said.format(face=face))
+    assert index.boxes.tolist() == [[20, 40, 50, 64]] * kept
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"objects": [{"label": "rider"}, THING]}', "object 0: 'bbox' is missing"),
+        ('{"objects": [{"bbox": [1, 2, 3, 4]}, THING]}', "object 0: 'label' is missing"),
+        ('{"objects": [THING, {"label": "rider", "bbox": [1, 2, 3]}]}', "object 1: not enough values"),
+        ('{"objects": [THING, {"label": "rider", "bbox": "1234"}]}', "object 1: a value of another kind"),
+        ('{"objects": [THING, {"label": "rider", "bbox": [1, 2, 1e999, 4]}]}', "object 1: a box of numbers"),
+        ('{"objects": [THING, {"label": 7, "bbox": [1, 2, 3, 4]}]}', "object 1: a value of another kind"),
+        ('{"objects": [THING, 5]}', "object 1: a value of another kind"),
+        ('{"imgHeight": 1024}', "not CityPersons' objects: 'objects' is missing"),
+        ('{"objects": 5}', "not CityPersons' objects: a value of another kind"),
+        ("[", "not CityPersons' objects: expected JSON"),
+    ],
+)
+def test_a_broken_file_of_persons_is_told_and_the_rest_is_read(tmp_path: Path, content: str, said: str):
+    citypersons(tmp_path)
+    (victim,) = tmp_path.glob("gtBboxCityPersons/train/*/*_000019_*")
+    thing = '{"label": "sitting person", "bbox": [20, 40, 30, 24]}'
+    write(victim, content.replace("THING", thing))
+    index, (problem,) = read(tmp_path)
+    assert (problem.kind, problem.path) == ("unreadable annotation", str(victim))
+    assert problem.detail.startswith(said) and "\n" not in problem.detail
+    assert len(index) == 2 + ("THING" in content)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "got10k", "lasot", "trackingnet", "coco", "vid", "youtubebb", "cvat_images", "mot", "widerface", "citypersons",
+    ],
+)  # fmt: skip
 def test_zip_files_are_read_as_folders(tmp_path: Path, case: str):
     truth = LAYOUTS[case][1](tmp_path / "data")
     packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "data"))

@@ -6,14 +6,13 @@ Frames are image files, or frame `frame_id` (from 0) of the video file that `vid
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
 from siamtrack.errors import DataError, reason
 from siamtrack.formats.archive import Archive
-from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, frame_number
+from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, corners_of, frame_number
 from siamtrack.io import VIDEO_SUFFIXES, parse_json
 
 _NOT_INSTANCES = ("captions_", "person_keypoints_", "shards")
@@ -59,11 +58,7 @@ def _object(
 ) -> ObjectBox:
     """One annotation as a box; KeyError, TypeError, ValueError, OverflowError or AttributeError if it is malformed."""
     image = images[annotation["image_id"]]
-    if not isinstance(annotation["bbox"], list):
-        raise TypeError("the box is not a list")
-    x, y, w, h = (float(v) for v in annotation["bbox"])
-    if not math.isfinite(x + y + w + h):
-        raise ValueError("a box of numbers that are not finite")
+    box = corners_of(annotation["bbox"])
     track, frame = f"{stem}/{int(annotation['id'])}", image.get("frame_id", image.get("frame_index"))
     attributes = annotation.get("attributes")
     inner = attributes.get("track_id") if isinstance(attributes, dict) else None
@@ -75,7 +70,7 @@ def _object(
     film = films.get(image.get("video_id"))
     name = f"{film}#{int(frame or 0)}" if film is not None else f"{folder}{image['file_name']}"
     category = names.get(annotation.get("category_id"), "")
-    return ObjectBox(name, track, int(frame or 0), (x, y, x + w, y + h), category)
+    return ObjectBox(name, track, int(frame or 0), box, category)
 
 
 def _film(archive: Archive, name: str) -> str | None:

@@ -7,6 +7,7 @@ visible, and what may be trained on. Evaluation, scoring and training all use it
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
@@ -265,6 +266,20 @@ def read_xml(archive: Archive, member: str, report_problem: ReportProblem) -> ET
     except (ET.ParseError, DataError, ValueError, LookupError) as error:
         report_problem(Problem("unreadable annotation", archive.where(member), reason(error)))
         return None
+
+
+def corners_of(box: object) -> tuple[float, float, float, float]:
+    """Return a list of x, y, w, h in pixels as xyxy.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is no list of four finite numbers.
+    """
+    if not isinstance(box, list):
+        raise TypeError("the box is not a list")
+    x, y, w, h = (float(v) for v in box)
+    if not math.isfinite(x + y + w + h):
+        raise ValueError("a box of numbers that are not finite")
+    return x, y, x + w, y + h
 
 
 def frame_number(stem: str) -> int:

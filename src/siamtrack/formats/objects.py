@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from siamtrack.errors import DataError, look_up
 from siamtrack.formats.archive import Archive
+from siamtrack.formats.citypersons import CITYPERSONS
 from siamtrack.formats.coco import COCO
 from siamtrack.formats.cvat import CVAT
 from siamtrack.formats.folder import FOLDER
@@ -18,6 +19,7 @@ from siamtrack.formats.masks import MASKS
 from siamtrack.formats.mot import MOT
 from siamtrack.formats.trackingnet import TRACKINGNET
 from siamtrack.formats.voc import DET, VID, VOC, VOC_VIDEO
+from siamtrack.formats.widerface import WIDERFACE
 from siamtrack.formats.yolo import YOLO, YOLO_VIDEO
 from siamtrack.formats.youtubebb import YOUTUBEBB
 
@@ -25,8 +27,8 @@ OBJECT_LAYOUTS: Mapping[str, ObjectLayout] = MappingProxyType(
     {
         layout.name: layout
         for layout in (
-            VID, DET, YOUTUBEBB, GOT10K.objects(), LASOT.objects(), TRACKINGNET.objects(), MOT, CVAT, COCO, MASKS, VOC,
-            YOLO, FOLDER.objects(), VOC_VIDEO, YOLO_VIDEO,
+            VID, DET, YOUTUBEBB, CITYPERSONS, WIDERFACE, GOT10K.objects(), LASOT.objects(), TRACKINGNET.objects(), MOT,
+            CVAT, COCO, MASKS, VOC, YOLO, FOLDER.objects(), VOC_VIDEO, YOLO_VIDEO,
         )
     }
 )  # fmt: skip

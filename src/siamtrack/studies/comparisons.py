@@ -133,7 +133,7 @@ _RPNPP_FIGURES = (
 # Section 4.2: all trackers learn from GOT-10k's own training set.
 _GOT10K_ALONE: Settings = {
     f"data.source_weights.{name}": int(name == "got10k")
-    for name in ("vid", "youtubebb", "coco", "det", "lasot", "got10k")
+    for name in ("vid", "youtubebb", "coco", "det", "citypersons", "widerface", "lasot", "got10k")
 }
 _GOT10K = _compared(
     Study("siamcar-table1", "SiamCAR, table 1 and figure 4", "trackers on GOT-10k", preset="siamcar_r50_got10k",

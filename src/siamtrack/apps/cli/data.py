@@ -25,8 +25,8 @@ _Layout = Annotated[
     typer.Option(
         "--as",
         metavar="LAYOUT",
-        help="vid, det, youtubebb, got10k, lasot, trackingnet, mot, cvat, coco, masks, voc, yolo, folder, voc-video or "
-        "yolo-video; found out by default.",
+        help="vid, det, youtubebb, citypersons, widerface, got10k, lasot, trackingnet, mot, cvat, coco, masks, voc, "
+        "yolo, folder, voc-video or yolo-video; found out by default.",
     ),
 ]
 
