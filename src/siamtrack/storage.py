@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -48,22 +49,20 @@ def join(place: Place, *names: str) -> Place:
 
 @contextmanager
 def open_for_reading(place: Place) -> Iterator[IO[bytes]]:
-    """Open a file as a stream of bytes.
+    """Open a file as a stream of bytes; one that is not local is fetched first, in one request.
 
     Raises:
-        DataError: it cannot be opened; errors while reading are the storage's own.
+        DataError: it cannot be opened or fetched; errors while reading a local one are the system's own.
         ConfigError: a URL, and the library that reads it is not installed.
     """
     if is_url(place):
-        system, path = _connect(place)
-        with _told(place, "cannot be opened"):
-            stream: IO[bytes] = system.open(path, "rb")
-    else:
-        check_regular(Path(place))
-        try:
-            stream = Path(place).open("rb")  # noqa: SIM115 - closed by the block below
-        except OSError as error:
-            raise DataError(f"{place}: {reason(error)}") from None
+        yield BytesIO(read_from(place))
+        return
+    check_regular(Path(place))
+    try:
+        stream = Path(place).open("rb")  # noqa: SIM115 - closed by the block below
+    except OSError as error:
+        raise DataError(f"{place}: {reason(error)}") from None
     with stream:
         yield stream
 

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 
 from siamtrack.data.index import Index, Progress, read_pictures
-from siamtrack.data.shards import CropLabel, decode, iterate_shard, list_shards, open_shard
+from siamtrack.data.shards import CropLabel, decode, iterate_shard, list_shards
 from siamtrack.errors import DataError
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.layout import Problem
 from siamtrack.geometry.inputs import Image
 from siamtrack.io import write_whole
+from siamtrack.storage import open_for_reading
 
 _TILE = 240  # pixels of a crop on the picture
 
@@ -72,7 +73,7 @@ def check_shards(place: str, report: Progress = lambda done, total: None) -> Ite
         report(done, len(shards))
         count = 0
         try:
-            with open_shard(shard) as stream:
+            with open_for_reading(shard.place) as stream:
                 for key, jpeg, label in iterate_shard(stream, str(shard.place)):
                     count += 1
                     where = f"{shard.place}: {key}"
@@ -108,7 +109,7 @@ def draw_crops(place: str, out: Path, count: int = 24) -> None:
     each = -(-count // len(shards))
     tiles: list[Image] = []
     for shard in shards:
-        with open_shard(shard) as stream:
+        with open_for_reading(shard.place) as stream:
             rows = ((decode(jpeg), label) for _, jpeg, label in iterate_shard(stream, str(shard.place)))
             tiles += [_tile(shown, label) for shown, label in islice(rows, each) if shown is not None]
         if len(tiles) >= count:

@@ -18,7 +18,6 @@ import re
 import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -239,26 +238,12 @@ def read_shard(shard: ShardFile) -> Rows:
     stem, began = shard.name.removesuffix(".tar"), time.monotonic()
     for left in reversed(range(_TRIES if is_url(shard.place) else 1)):
         try:
-            with open_shard(shard) as stream:
+            with open_for_reading(shard.place) as stream:
                 return [(f"{stem}/{key}", jpeg, label) for key, jpeg, label in iterate_shard(stream, str(shard.place))]
         except DataError:
             if not left or time.monotonic() - began > _PATIENCE:
                 raise
     raise AssertionError("unreachable")
-
-
-@contextmanager
-def open_shard(shard: ShardFile) -> Iterator[IO[bytes]]:
-    """Open a shard for reading from its beginning to its end; one that is not local is fetched first, in one request.
-
-    Raises:
-        DataError: it cannot be opened or fetched.
-    """
-    if is_url(shard.place):
-        yield BytesIO(read_from(shard.place))
-        return
-    with open_for_reading(shard.place) as stream:
-        yield stream
 
 
 def list_shards(text: str | Path) -> Listing:
