@@ -26,12 +26,7 @@ STRETCHED = 255
 
 @dataclass(frozen=True, kw_only=True)
 class Batch(TrainingBatch):
-    """B training pairs, with their names for the report of a loss that is not finite.
-
-    Attributes:
-        pairs: where they came from.
-        keys: the crops' names, as `template/search`.
-    """
+    """B training pairs, with the names of their crops, `template/search`, for messages of a loss that is not finite."""
 
     pairs: Pairs
     keys: tuple[str, ...] = ()
@@ -41,11 +36,7 @@ class Batch(TrainingBatch):
 class BatchPlan:
     """B training pairs, fully drawn but not rendered; all of it on the CPU.
 
-    Attributes:
-        template: the templates.
-        search: the search regions.
-        boxes, template_boxes, others, others_alike: as in `TrainingBatch`.
-        pairs, keys: as in `Batch`.
+    `boxes`, `template_boxes`, `others` and `others_alike` are as in `TrainingBatch`, `pairs` and `keys` as in `Batch`.
     """
 
     template: View
@@ -63,7 +54,6 @@ class Preview:
     """Planned pairs with what is known of their crops.
 
     Attributes:
-        plan: of the pairs.
         crops: that the plan's indices count.
         listed: all crops that could be drawn, without their pixels in a stream, where it is the first window; its
             tracks, sources and categories have the numbers of those of `crops`.
@@ -114,11 +104,8 @@ def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: 
 def jittered(region: Region, size: int, jitter: Jitter, u: Tensor) -> Region:
     """Change N regions at random.
 
-    Args:
-        region: squares that show `size` crop pixels.
-        size: side of the crops in pixels; the shift is stated in these.
-        jitter: how much.
-        u: (N, 4) uniform in [-1, 1]: shift in x and y, and two numbers for scale and aspect.
+    They are squares that show `size` crop pixels, in which the jitter's shift is stated. `u` (N, 4) is uniform in [-1,
+    1]: shift in x and y, and two numbers for scale and aspect.
     """
     if jitter.law == "uniform":
         # PySOT's augmentation: a factor each for width and height, and a shift that does not know of them.

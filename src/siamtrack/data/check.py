@@ -97,10 +97,7 @@ def check_shards(place: str, report: Progress = lambda done, total: None) -> Ite
 def draw_crops(place: str, out: Path, count: int = 24) -> None:
     """Draw some crops of shards on one picture: the object's box in green, other labelled objects' in orange.
 
-    Args:
-        place: as `check_shards`.
-        out: the picture, .png or .jpg.
-        count: crops, taken from as many shards as there are.
+    They are taken from as many shards as there are.
 
     Raises:
         DataError: no shards, no crop that can be decoded, or a name that is no picture's.

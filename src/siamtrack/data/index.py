@@ -79,13 +79,9 @@ Progress = Callable[[int, int], None]
 def build_index(
     root: Path, layout: ObjectLayout, name: str = "", report: Progress = lambda done, total: None
 ) -> tuple[Index, list[Problem]]:
-    """Read the annotations of a data set.
+    """Read the annotations of a data set, a folder or zip file, with the reader of its layout.
 
-    Args:
-        root: its folder or zip file.
-        layout: its reader.
-        name: what to call it; by default as its layout.
-        report: called with the numbers of annotations that are done, and of all.
+    It is called `name`, by default as its layout. `report` hears the numbers of annotations that are done, and of all.
 
     Returns:
         The index, and what was wrong: with the annotations, and images that are not there, whose boxes are left out.
@@ -241,11 +237,8 @@ def _check(index: Index) -> None:
 def read_pictures(root: Path, names: Iterable[str]) -> Iterator[tuple[str, Image | None, str]]:
     """Decode pictures: (name, RGB (H, W, 3) or None, what was wrong: "missing file" or "unreadable frame").
 
-    Frames of one video that follow each other, in rising order, are decoded in one go.
-
-    Args:
-        root: a data set's folder, or a zip file of it.
-        names: members of it, `clip.mp4#12` for a frame of a video.
+    They are members of a data set's folder or zip file, or frames of a video as `clip.mp4#12`: those of one video that
+    follow each other, in rising order, are decoded in one go.
     """
     run: list[tuple[str, int]] = []
     video = ""

@@ -168,12 +168,8 @@ class _Written:
 class _Progress:
     """What a pack that was stopped has done, as a file beside its shards tells it: it goes on from there.
 
-    Attributes:
-        place: the folder.
-        made_of: a hash of the indexes and the `Packing`.
-        groups: how many groups of objects are in the shards.
-        objects: how many objects of the next group are in them too.
-        problems: of these groups.
+    It is `made_of` a hash of the indexes and the `Packing`. So many `groups` of objects are in the shards, and so many
+    `objects` of the next group; the problems are those of these groups.
     """
 
     place: Place

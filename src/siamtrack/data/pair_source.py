@@ -87,12 +87,7 @@ def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device
     """Open a set of shards for training: resident where it fits into `data.resident_memory`, else streaming.
 
     The choice depends on the shards and the setting alone, not on the machine: a run that resumes makes it again.
-
-    Args:
-        place: folder or URL of shards; see `list_shards`.
-        sizes: the preset's crops.
-        data: the preset's rules for pairs.
-        device: where the batches are made.
+    `place` is as for `list_shards`; batches are made on `device`.
 
     Raises:
         DataError: no shards there, or unreadable ones.

@@ -60,13 +60,9 @@ class PhotometricParams:
 
 
 def draw_photometric(grey: Tensor, data: Data, rng: torch.Generator, template: bool = False) -> PhotometricParams:
-    """Draw brightness, contrast, saturation, colour balance, lighting, blur and noise.
+    """Draw brightness, contrast, saturation, colour balance, lighting, blur and noise for crops, templates or not.
 
-    Args:
-        grey: (B,) bool, on the CPU: without colour.
-        data: how much and how often.
-        rng: the source of all chance.
-        template: the crops are templates.
+    Those of `grey`, (B,) bool on the CPU, are without colour.
     """
     count = len(grey)
     u = torch.rand(count, 11, generator=rng).numpy()
@@ -112,13 +108,10 @@ def recolour(x: Tensor, photometric: PhotometricParams) -> None:
 
 
 def recolour_one(cut: Image, photometric: PhotometricParams, row: int, made: Float32Array) -> None:
-    """Write crop number `row` of them, changed, into `made`: what `recolour` does, but for the noise's own values.
+    """Write crop number `row`, changed, into `made`: what `recolour` does, but for the noise's own values.
 
-    Args:
-        cut: (S, S, 3) the crop as it was cut; it is changed too.
-        photometric: what becomes of it.
-        row: its number.
-        made: (S, S, 3) float32. A crop that is neither blurred nor noisy has whole grey levels, as every image has.
+    `cut` (S, S, 3) is the crop as it was cut; it is changed too. `made` (S, S, 3) is float32, but a crop that is
+    neither blurred nor noisy has whole grey levels, as every image has.
     """
     blurred, noisy = photometric.blurred[row], photometric.noisy[row]
     if photometric.coloured:
@@ -170,9 +163,7 @@ def _kernels(direction: Float32Array, width: Float32Array, motion: BoolArray) ->
 def _crosses(width: Float32Array, upright: Float32Array) -> Float32Array:
     """(K, 45, 45) means over a vertical and a horizontal line, 5 to 45 pixels long (pysot/datasets/augmentation.py).
 
-    Args:
-        width: (K,) in [0, 1), which of the 21 odd lengths.
-        upright: (K,) in [0, 1), the weight of the vertical line.
+    Both (K,) in [0, 1): `width` is which of the 21 odd lengths, `upright` the weight of the vertical line.
     """
     radius = _RADIUS["cross"]
     halves = 2 + (width * 21).astype(int)

@@ -108,13 +108,8 @@ def draw_paste(
 ) -> PasteSpec | None:
     """Draw which search crops show another object, beside their target or over a part of it; None if none does.
 
-    Args:
-        boxes: (B, 4) xyxy of the targets in search crops.
-        size: side of these in pixels.
-        crops: where the pieces come from.
-        other: (B,) the crop whose object is pasted, -1 for none.
-        data: how often.
-        rng: the source of all chance.
+    `boxes` (B, 4) are xyxy of the targets in search crops of `size` pixels; `other` (B,) is the crop whose object is
+    pasted, -1 for none.
     """
     u = torch.rand(len(boxes), 5, generator=rng)
     beside = (u[:, 0] < data.distract) & (other >= 0)
@@ -202,12 +197,11 @@ def _places(targets: Tensor, taken: Tensor, u: Tensor, over: Tensor, scale: floa
 
 @dataclass(frozen=True)
 class View:
-    """What B crops of a batch show; all of it on the CPU.
+    """What B crops of a batch show, each of `size` pixels; all of it on the CPU.
 
     Attributes:
         index: (B,) of which pictures.
         region: B regions of these; a negative stretch mirrors.
-        size: side of the crops in pixels.
         photometric: what becomes of their pixels.
         pasted: what is pasted into them.
     """

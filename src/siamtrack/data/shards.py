@@ -77,7 +77,6 @@ class CropLabel:
         track: name of the object; crops with one name show the same object.
         frame: its number within the video, 0 for stills.
         box: of the object, xyxy in crop pixels.
-        category: of the object.
         source: the data set that it comes from.
         others: other labelled objects in the crop, nearest first, at most `MOST_OTHERS`.
         video: name of the video or still that the object was taken from; "" if the track is the whole of it.
@@ -118,12 +117,9 @@ class ShardFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The shards of a place in the order of their names, and, where known, what their crops come from.
+    """The shards of a place in the order of their names, and, where known, the sources of all crops.
 
-    Attributes:
-        shards: in the order of their names.
-        sources: of all crops.
-        videos: number of videos and stills of each source.
+    `videos` are the numbers of videos and stills of each source.
     """
 
     shards: tuple[ShardFile, ...]

@@ -63,8 +63,7 @@ class _Drawn:
 class Prefetch(Generic[T]):
     """Prepares the next step of each part in a thread; a step that was not prepared is prepared when it is taken.
 
-    Args:
-        prepare: a function of its arguments alone, called from one thread at a time.
+    `prepare` is a function of its arguments alone, called from one thread at a time.
     """
 
     def __init__(self, prepare: Callable[[int, int, int, int], T]) -> None:
@@ -93,14 +92,8 @@ class Prefetch(Generic[T]):
 class StreamedPairs:
     """Pairs of a streaming set; fulfils `PairSource`.
 
-    Crops that cannot be decoded are counted in `skipped`, and their pairs replaced by others of the same batch.
-
-    Args:
-        place: folder or URL of shards; see `list_shards`.
-        sizes: the preset's crops.
-        data: the preset's rules for pairs; `data.stream_memory` bounds the window.
-        device: where the batches are made.
-        workers: threads that decode; by default one for each core, at most 16.
+    Crops that cannot be decoded are counted in `skipped`, and their pairs replaced by others of the same batch. The
+    place is as for `list_shards`; `workers` are threads that decode, by default one for each core, at most 16.
 
     Raises:
         DataError: no shards there, or a shard that alone is larger than `data.stream_memory`.

@@ -17,7 +17,7 @@ OPENCV_TRACKERS = ("csrt", "kcf", "mil", "nano")
 
 
 class OpenCvTracker:
-    """One of OpenCV's trackers behind siamtrack's interface, to compare with.
+    """One of OpenCV's trackers behind siamtrack's interface; `make` gives a fresh one for every `init`.
 
     CSRT and KCF are in builds of OpenCV with its contrib modules (`opencv-contrib-python`, 4.x); MIL is in all
     builds; Nano is in all builds and needs two network files from OpenCV's model zoo. MIL seeds its random
@@ -25,9 +25,6 @@ class OpenCvTracker:
 
     Frames are RGB and boxes continuous; OpenCV takes BGR and whole pixels. Where OpenCV reports a failure the
     last box is repeated, since one-pass benchmarks want a box for every frame; `found` tells.
-
-    Args:
-        make: makes a fresh OpenCV tracker; one is made for every `init`.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:

@@ -42,13 +42,9 @@ _LOOK_EVERY = 0.5
 def run_jobs(
     open_work: OpenWork[Job, Value], jobs: Iterable[Job], workers: Workers, on_event: Told[Job, Value]
 ) -> None:
-    """Run jobs, begun in their order, and report each one's result.
+    """Run jobs, values that can be sent to another process, begun in their order, and report each one's result.
 
-    Args:
-        open_work: called once in each worker; see `OpenWork`.
-        jobs: values that can be sent to another process.
-        workers: where they run.
-        on_event: called here with every event. An exception that it raises ends the run.
+    `on_event` is called here with every event; an exception that it raises ends the run.
 
     Raises:
         SiamtrackError: what opening the work raised.

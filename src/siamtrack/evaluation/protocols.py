@@ -28,12 +28,10 @@ _STARTED, _FAILED = 1, 2
 
 @dataclass(frozen=True)
 class TimedRun:
-    """One finished run.
+    """One finished run: what the tracker reported, in continuous pixels, a row a frame.
 
     Attributes:
-        run: what the tracker reported, in continuous pixels, a row a frame.
-        seconds: (N,) of the tracker's call for each row, without reading the frame; 0 where it was not
-            called.
+        seconds: (N,) of the tracker's call for each row, without reading the frame; 0 where it was not called.
         network: seconds in the network alone, nan if the tracker does not tell; the session knows, as the next.
         reading: seconds of reading and decoding frames. Neither has the first call, which starts the tracker.
     """
@@ -231,9 +229,7 @@ class SpatialRobustness:
 class Reset:
     """VOT 2013-2019's supervised protocol: started anew `skip` frames after the overlap has fallen to 0.
 
-    Attributes:
-        repetitions: runs of a sequence; deterministic trackers need one.
-        skip: frames between a failure and the next start.
+    Of the runs of a sequence, `repetitions`, deterministic trackers need one.
     """
 
     repetitions: int = 1
@@ -372,12 +368,8 @@ class _Delayed:
 class RealTime:
     """Any of VOT's protocols against the clock: a slow tracker's last answer is repeated.
 
-    Attributes:
-        protocol: how the tracker is run.
-        fps: frames a second that come in.
-        grace: calls after each start that may be late.
-        speed: frames a second that the tracker is taken to make, for a run that can be repeated; 0 measures
-            it.
+    `fps` frames a second come in, and `grace` calls after each start may be late. `speed`, in frames a second, is what
+    the tracker is taken to make, for a run that can be repeated; 0 measures it.
     """
 
     protocol: EvaluationProtocol = field(default_factory=Reset)

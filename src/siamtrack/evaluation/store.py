@@ -71,10 +71,7 @@ class Timing:
 class Store:
     """The results of one tracker on one suite. A small value that can be sent to another process.
 
-    Args:
-        root: its folder, a path or a URL.
-        kind: the suite's protocol, which decides where files lie.
-        seed: of the random numbers that trackers may draw.
+    The `kind` of the suite's protocol decides where files lie; `seed` is of the random numbers that trackers may draw.
     """
 
     def __init__(self, root: Place, kind: str, seed: int = 0) -> None:

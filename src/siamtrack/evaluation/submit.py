@@ -82,12 +82,9 @@ def guess_server(path: Path) -> Server:
 
 
 def pack(root: Place, out: Path, lengths: Mapping[str, int] | None = None) -> Server:
-    """Pack a store for its server; a file that the server would reject is not written.
+    """Pack a store, `OUT/<tracker>/<suite>`, for its server; a file that the server would reject is not written.
 
-    Args:
-        root: `OUT/<tracker>/<suite>` of an evaluation, a path or a URL.
-        out: the .zip file.
-        lengths: the frames of every sequence, if known.
+    `lengths` are the frames of every sequence, if known.
 
     Raises:
         ConfigError: results of a suite that has no server.
@@ -117,12 +114,9 @@ def pack(root: Place, out: Path, lengths: Mapping[str, int] | None = None) -> Se
 
 
 def check_submission(path: Path, server: Server, lengths: Mapping[str, int] | None = None) -> list[str]:
-    """Return why a server would reject a file, one line each; nothing if it would take it.
+    """Return why a server would reject a .zip file, or the folder that one would be made of, one line each.
 
-    Args:
-        path: a .zip file, or the folder that one would be made of.
-        server: the server.
-        lengths: the frames of every sequence, if known; without them the numbers of lines are not checked.
+    Nothing if it would take it. Without `lengths`, the frames of every sequence, numbers of lines are not checked.
 
     Raises:
         DataError: there is no such file, or it cannot be read.

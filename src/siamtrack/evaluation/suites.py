@@ -44,9 +44,7 @@ class Suite:
     """A named evaluation.
 
     Attributes:
-        name: as people type it.
         data: the data set's layout, a name that `read_dataset` knows.
-        protocol: how a tracker is run.
         rules: the scorer used where none is named (see `metrics.rules.RULES`).
         only: the sequences of a subset of the data set; empty for all.
         stack: what VOT sets for the year.

@@ -87,9 +87,7 @@ class SessionLike(Protocol):
 class Session:
     """A tracker at work on one run: what it was asked, what it answered and how long it took.
 
-    Args:
-        tracker: the tracker.
-        beat: called after every frame, so that a watcher can tell work from a hang.
+    `beat` is called after every frame, so that a watcher can tell work from a hang.
 
     Attributes:
         reading: seconds spent on reading frames, but for the first one, in which the tracker is started.

@@ -92,12 +92,7 @@ def find_tracker(
 ) -> TrackerSpec:
     """Resolve a tracker's name, and refuse one that cannot be built before anything is run.
 
-    Args:
-        model: see `TrackerSpec`; or `hf:owner/name`, a model of the Hugging Face Hub.
-        device: "cpu" or "cuda".
-        preset: over the settings stored with the weights; see `siamtrack.load`.
-        settings: values by dotted key over those; see `siamtrack.load`.
-        engine: what runs it; see `siamtrack.load`.
+    The name is a `TrackerSpec.model`, or `hf:owner/name` of the Hugging Face Hub; the rest is as for `siamtrack.load`.
 
     Raises:
         ConfigError: an unknown name, device, engine or setting, or settings for one of OpenCV's trackers.

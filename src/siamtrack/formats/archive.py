@@ -42,12 +42,8 @@ _BROKEN = (
 class Archive:
     """A folder, a zip file or a single file as a tree of members named with `/`; a context manager.
 
-    Args:
-        path: the folder or file.
-        below: look only at this folder of it; member names are relative to it.
-
-    Attributes:
-        shared: the same archive for those who read from it after this one is closed.
+    Only the folder `below` in it is looked at, which member names are relative to. `shared` is the same archive for
+    those who read from it after this one is closed.
 
     Raises:
         DataError: there is no such folder or file, or the zip file is damaged.

@@ -65,11 +65,7 @@ def find_layout(name: str) -> Layout:
 
 
 def read_dataset(name: str, root: str | Path) -> list[VideoSequence]:
-    """Read a data set by the name of its layout.
-
-    Args:
-        name: one of `LAYOUTS`.
-        root: the folder that its distribution unpacks to, or a zip file of it.
+    """Read a data set by the name of its layout, from the folder that its distribution unpacks to, or a zip file of it.
 
     Returns:
         At least one sequence, in a fixed order. Frames are read lazily.
@@ -89,16 +85,13 @@ def read_dataset(name: str, root: str | Path) -> list[VideoSequence]:
 def read_truths(
     place: str | Path, layout: str, *, only: Sequence[str] = (), needs_size: bool = False
 ) -> dict[str, Truth]:
-    """Read the truth of the sequences of a data set, whose frames need not be there.
+    """Read the truth of the sequences of a data set, whose frames need not be there, by name.
 
     Args:
         place: a folder, a zip file, or a PySOT JSON file.
         layout: the data set's layout, one of `LAYOUTS`.
         only: the sequences to read, in any common spelling; all by default.
         needs_size: refuse a sequence if the size of its frames is not known.
-
-    Returns:
-        The truths by sequence name, as `VideoSequence.annotation` gives them.
 
     Raises:
         ConfigError: an unknown layout.

@@ -40,10 +40,8 @@ _EXPERIMENT_NAMES = frozenset({"baseline", "longterm", "unsupervised", "realtime
 def result_path(protocol: str, sequence: str, key: str) -> PurePosixPath:
     """Return the path of a run's result below a tracker's folder, where `read_results` finds it.
 
-    Args:
-        protocol: ope, tre, sre, reset, multistart, unsupervised or longterm.
-        sequence: its name.
-        key: VOT's repetition or anchor, or the name of OTB's pass; unused for one pass.
+    The protocol is ope, tre, sre, reset, multistart, unsupervised or longterm; the key, unused for ope, VOT's
+    repetition or anchor, or the name of OTB's pass.
     """
     if protocol == "ope":
         return PurePosixPath(f"{sequence}.txt")

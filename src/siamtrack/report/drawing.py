@@ -126,11 +126,9 @@ def _with_legend(figure: Figure) -> Figure:
 
 @dataclass(frozen=True)
 class Axis:
-    """The axes of a curve.
+    """The axes of a curve, with their labels `x` and `y`.
 
     Attributes:
-        x: the label of the abscissa.
-        y: the label of the ordinate.
         first: the x of the first value.
         last: the x of the last value; None where the values are 1 apart.
         shade: an interval of x to shade, and its name.

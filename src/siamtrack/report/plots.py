@@ -23,7 +23,6 @@ class Plot:
 
     Attributes:
         key: the name of its files.
-        title: its heading.
         caption: what it shows and how it was made.
         summary: the picture in words, for those who cannot see it.
         draw: makes the figure, within `drawing.drawing()`.

@@ -33,7 +33,6 @@ class Scored:
         manifest: what the results depend on; empty without a store.
         speed: frames a second, `tracker`, `network` and `end_to_end`, as far as measured.
         machine: what they were measured on, in words; "" where unknown.
-        failures: the sequences that could not be finished.
     """
 
     tracker: str
@@ -258,12 +257,6 @@ def paired_bootstrap(
     sequence hard for both cancels (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
     Values that are not finite are left out with their partner. Without a common sequence all three numbers
     are nan; a single one gives an interval of no width, from which nothing is clear.
-
-    Args:
-        ours: a metric by sequence.
-        theirs: the same metric of the other tracker.
-        resamples: the number of draws.
-        seed: of the draws.
     """
     pairs = np.array([(ours[name], theirs[name]) for name in ours if name in theirs]).reshape(-1, 2)
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
@@ -289,10 +282,7 @@ def label(metric: str) -> str:
 def is_loss(metric: str, rules: str, beside: Iterable[str] = ()) -> bool:
     """Whether less is better. Robustness counts failures by PySOT's and vot-toolkit's reset rules.
 
-    Args:
-        metric: its name in the store.
-        rules: the scorer.
-        beside: the other metrics of the same scores.
+    The latter are known by the other metrics of the same scores, `beside`.
     """
     if metric == "robustness":
         return rules == "vot-pysot" or "lost_number" in beside

@@ -90,7 +90,6 @@ class Bias:
 
     Attributes:
         shift: of the training targets, in pixels, at most, along each axis.
-        steps: of training.
         crops: number of test crops.
         heat: (R, R) mean response, each crop's scaled to a sum of 1.
         middle: mean response within 16 px of the middle over that of the map's cells within 64 px. The study's own
@@ -190,11 +189,9 @@ class ShiftStudy:
 
     Attributes:
         data: a folder of shards, of whose crops the last tenth is tested on.
-        out: a folder for networks, numbers and the picture.
         overrides: settings of the preset by dotted key.
         val: a folder of sequences to track, or None.
         crops: how many test crops are looked at.
-        device: "cpu" or "cuda".
     """
 
     data: Path
@@ -215,12 +212,8 @@ def open_study(
 ) -> Callable[[int, Beat], Bias | None]:
     """Load crops and sequences in a worker; return the work of `pool.run_jobs`.
 
-    The work trains with a shift in pixels, resuming a stopped call, then measures and writes `result.json`.
-
-    Args:
-        study: what all shifts have in common.
-        report: called with each row of the training's log.
-        stop: as in `RunOptions`; once it returns True, the work returns None.
+    The work trains with a shift in pixels, resuming a stopped call, then measures and writes `result.json`. It gives
+    each row of the training's log to `report`, and returns None once `stop` returns True.
     """
     check_device(study.device)
     clips = find_clips(study.val, study.preset.train.validate_frames) if study.val else ()

@@ -34,14 +34,9 @@ _TRACKERS: Mapping[str, tuple[str, str, Settings]] = {
 def _compared(
     study: Study, keys: Sequence[Key], ours: Line, others: Sequence[Line] = (), changes: Settings | None = None
 ) -> Study:
-    """A study's rows: the paper's own tracker, then the others.
+    """A study's rows: the paper's own tracker, then the others; `keys` are of a line's numbers.
 
-    Args:
-        study: without rows.
-        keys: of the numbers of a line.
-        ours: the paper's tracker.
-        others: in the paper's order.
-        changes: what those that are trained change at the full scale, as the training set that a benchmark asks for.
+    Those that are trained make the `changes` at the full scale, as the training set that a benchmark asks for.
     """
     name, values, machine = ours
     rows = [Row(name, {}, {}, _numbers(keys, values), machine=machine)]

@@ -47,8 +47,6 @@ class Seen:
     """A network and one of its inputs.
 
     Attributes:
-        net: the network.
-        preset: its preset.
         clip: name of the sequence.
         template: (1, 3, T, T) RGB 0..255.
         template_sizes: (1, 2) the target's size in it.
@@ -279,16 +277,9 @@ FIGURES: Mapping[str, Callable[[Sequence[Seen]], Figure]] = MappingProxyType(
 
 
 def draw_figure(kind: str, model: str, clips: Path, out: Path, frames: int, limit: int, device: str = "cpu") -> None:
-    """Draw a figure of `FIGURES` from a model and a folder of sequences, as a PNG file.
+    """Draw a figure of `FIGURES` from a model and a folder of sequences (see `find_clips`), as a PNG file.
 
-    Args:
-        kind: its name.
-        model: as for `siamtrack.load`.
-        clips: a folder of sequences; see `find_clips`.
-        out: the picture.
-        frames: how many of each sequence are looked at; `recall` looks at 20 times as many.
-        limit: the most sequences.
-        device: "cpu" or "cuda".
+    At most `limit` sequences are looked at, and `frames` of each; for `recall` 20 times as many.
 
     Raises:
         ConfigError: an unknown figure, one that the model has not what it shows for, or matplotlib is missing.

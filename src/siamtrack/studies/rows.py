@@ -17,11 +17,9 @@ class Row:
     """One line of a table.
 
     Attributes:
-        name: as the paper has it.
         full: settings over the preset, by dotted key; None of a tracker that this project does not have, whose line
             shows the paper's numbers alone.
         small: the same at the small scale; None where that cannot be done.
-        paper: the paper's numbers.
         of: name of the row whose network it tracks with, for settings of tracking alone; "" to train its own.
         presets: of the two scales, full and small; empty for the study's.
         machine: that the paper's speed was measured on, if the paper names it.
@@ -47,10 +45,8 @@ class Study:
     Attributes:
         name: as people type it.
         item: the paper's name for it.
-        shows: in a few words.
         run: the command, for what is not trained row by row.
-        preset: that the rows change.
-        small: the preset at the small scale.
+        preset: that the rows change; `small` at the small scale.
         lighter: what all rows change of it: smaller crops and networks, and a short schedule.
         rows: to train and evaluate; empty where `run` says how else.
         figure: the kind of picture that `siamtrack study figure` draws of a model, for a figure of insides.

@@ -44,17 +44,15 @@ class StudyRun:
     """How a study is run; a value that can be sent to another process.
 
     Attributes:
-        study: what to run.
         data: shards; see `list_shards`.
         suites: data set by suite.
         out: a folder for networks, results and the table.
         scale: "full" for the paper's networks, "small" for the light backbone.
         steps: length of each training, in place of the presets' own.
         frames: the most frames of each sequence; 0 for all.
-        seeds: numbers of the trainings of each row.
+        seeds: of the trainings of each row.
         settings: further values for all rows, by dotted key; what a row sets itself stays.
         only: rows to run; empty for all.
-        device: "cpu" or "cuda".
     """
 
     study: Study

@@ -29,10 +29,8 @@ def differs_in_backbone(old: Family, new: Family) -> bool:
 def carry_head(old: SiameseNet, new: SiameseNet, crops: Iterable[Tensor]) -> tuple[float, ...]:
     """Give `new` the neck and head of `old`, fitted to its own backbone, which is left as it is.
 
-    Args:
-        old: a trained network.
-        new: one that differs in its backbone alone, whose levels have the same strides and cells.
-        crops: batches (B, 3, S, S) of RGB, 0..255, to fit the maps on; some hundred crops are enough.
+    The two differ in their backbones alone, whose levels have the same strides and cells. The maps are fitted on
+    `crops`, batches (B, 3, S, S) of RGB, 0..255; some hundred crops are enough.
 
     Returns:
         Of each level, the share of the variance of `old`'s features that a linear map of `new`'s explains.

@@ -38,13 +38,10 @@ _FREE = {
 
 @dataclass
 class TrainState:
-    """What changes while a network is trained.
+    """What changes while a network is trained; `step` counts the steps done.
 
     Attributes:
-        net: the network.
-        optimiser: with its moments.
         average: the moving average of the weights, or None.
-        step: steps done.
         best: the best validation score, negative before the first.
         unscored: whether this step's validation was stopped; the run that resumes begins with it.
     """

@@ -36,7 +36,6 @@ class Replay:
     """The result of replaying a failed step.
 
     Attributes:
-        step: of the failure.
         recorded: the terms as they were.
         terms: the terms now.
         alone: each pair's name and its loss as a batch of its own.
@@ -56,12 +55,8 @@ class Replay:
 class FailedStep:
     """One process's part of a step that failed.
 
-    Attributes:
-        step: counted from 0.
-        batch: the pairs.
-        terms: of the loss.
-        norm: of the gradient.
-        random: (P, bytes) states of the loss's generators, one for each part of the batch.
+    `step` counts from 0, `norm` is of the gradient, and `random` (P, bytes) are the states of the loss's generators,
+    one for each part of the batch.
     """
 
     step: int

@@ -19,13 +19,9 @@ ReportRow = Callable[[dict[str, float]], None]
 
 
 class RunLog:
-    """Appends rows to a file and reports them, in the first process only.
+    """Appends rows to a `.jsonl` file and reports them, in the first process only.
 
-    Args:
-        path: of the log, `.jsonl`.
-        step: where the run resumes; rows of later steps, and a truncated last line, are dropped.
-        report: called with each new row.
-        world: this process among several.
+    A run resumes at `step`: rows of later steps, and a truncated last line, are dropped.
     """
 
     def __init__(self, path: Path, step: int, report: ReportRow, world: ProcessGroup) -> None:

@@ -91,11 +91,7 @@ class RunOptions:
 def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = RunOptions()) -> Path:
     """Train a preset's network and write its weights.
 
-    Args:
-        preset: the experiment.
-        data: where pairs come from; see `open_pairs`.
-        out: folder for checkpoints, `log.jsonl` and the weights; one run at a time may use it.
-        options: where, how far, and who is told.
+    `out` is a folder for checkpoints, `log.jsonl` and the weights; one run at a time may use it.
 
     Returns:
         The safetensors file of the weights (their moving average, if the preset keeps one): those that
@@ -225,13 +221,8 @@ def build_network(
     """Build a preset's network for training, seeded, its first stages frozen.
 
     It begins with the weights of `train.start_from`, else with ImageNet weights for its backbone; with both, where the
-    file differs in its backbone alone (`carry_head`).
-
-    Args:
-        preset: the experiment.
-        device: where it is trained.
-        pretrain: load these weights; they are not needed where a checkpoint follows.
-        data: search crops to fit a head to another backbone on; the same ones in every process.
+    file differs in its backbone alone (`carry_head`): the head is then fitted on search crops of `data`, the same ones
+    in every process. Where a checkpoint follows, there is no need to `pretrain`.
 
     Raises:
         ConfigError: there are no ImageNet weights for the backbone, and `train.from_scratch` is not set.

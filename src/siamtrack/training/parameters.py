@@ -103,8 +103,7 @@ def unfreeze_backbone(net: nn.Module, cfg: Train, step: int) -> None:
 def clip_gradients(net: SiameseNet, limit: float) -> float:
     """Scale gradients down to a norm of `limit`, those of branches that are trained apart each on their own.
 
-    Returns:
-        The norm of all of them before.
+    Returns the norm of all of them before.
     """
     groups: dict[str, list[nn.Parameter]] = {}
     for name, parameter in net.named_parameters():
@@ -128,9 +127,8 @@ def _stages(net: nn.Module) -> list[nn.Module]:
 class Average:
     """The exponential moving average of a network's weights and statistics; counters are copied.
 
-    Args:
-        net: the network; its tensors have to stay where they are.
-        decay: of the average; it begins smaller, at (step + 1) / (step + 10), so that early weights fade.
+    The network's tensors have to stay where they are. The decay begins smaller, at (step + 1) / (step + 10), so that
+    early weights fade.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:

@@ -182,15 +182,8 @@ def measure_pace(
 ) -> Pace:
     """Time `steps` discarded steps, after one to warm up, of each part of the schedule.
 
-    A batch that does not fit into memory, or that would take more than some 20 seconds a step, is timed by a part of
-    it; its seconds are those of the part times what the batch is of it.
-
-    Args:
-        source: of the pairs.
-        preset: the experiment.
-        device: where it would be trained.
-        steps: number of timed steps.
-        check_memory: heed the memory that there is.
+    A batch that does not fit into memory (see `check_memory`), or that would take more than some 20 seconds a step, is
+    timed by a part of it; its seconds are those of the part times what the batch is of it.
 
     Raises:
         ConfigError: a step cannot be computed; see `try_step`.

@@ -26,14 +26,7 @@ _UNFIT = (RuntimeError, ValueError, IndexError, ZeroDivisionError, OverflowError
 
 
 def check_step(net: SiameseNet, preset: Preset, data: PairSource, count: int, check_memory: bool = True) -> None:
-    """Check that a step can be computed. Network, data and torch's generator stay as they are.
-
-    Args:
-        net: the preset's network, on its device.
-        preset: the experiment.
-        data: where pairs come from.
-        count: pairs that are computed at once.
-        check_memory: refuse a step that needs more memory than there is.
+    """Check that a step of `count` pairs can be computed. Network, data and torch's generator stay as they are.
 
     Raises:
         ConfigError: the network does not take crops of these sizes, or, with `check_memory`, what a step keeps for
@@ -46,13 +39,7 @@ def check_step(net: SiameseNet, preset: Preset, data: PairSource, count: int, ch
 
 @dataclass(frozen=True)
 class StepTrial:
-    """What a step would need.
-
-    Attributes:
-        count: pairs of the step.
-        needed: bytes of memory that it needs.
-        free: bytes that there are; None where that is not known.
-    """
+    """What a step of `count` pairs would need, in bytes of memory; `free` is None where that is not known."""
 
     count: int
     needed: float

@@ -28,9 +28,7 @@ class _StoppedError(Exception):
 def find_clips(folder: Path, limit: int) -> tuple[VideoSequence, ...]:
     """The beginnings of a folder's sequences: `<name>/img/*` and `<name>/groundtruth.txt` (x,y,w,h a line).
 
-    Args:
-        folder: with one folder per sequence.
-        limit: the most frames of each.
+    They have at most `limit` frames.
 
     Raises:
         DataError: no sequence, one without frames, with boxes that do not fit them or none in its first frame.

@@ -69,11 +69,8 @@ class BoxWriter:
     def __init__(self, path: str | Path, targets: int, kind: str | None = None, clip: Clip | None = None) -> None:
         """Create the file or files, replacing those of an earlier run.
 
-        Args:
-            path: of the file; of a folder for yolo, unless it ends in .zip.
-            targets: how many results each frame has.
-            kind: the format; by the suffix if left out.
-            clip: what the boxes belong to; the formats that are written at the end need it.
+        The path is of a folder for yolo, unless it ends in .zip. The formats that are written at the end need the
+        `clip`.
 
         Raises:
             InputError: as `format_of`, no clip where one is needed, or a file that cannot be written.
@@ -108,11 +105,7 @@ class BoxWriter:
                 raise
 
     def write(self, frame: int, results: Sequence[Result]) -> None:
-        """Append the boxes of one frame.
-
-        Args:
-            frame: its number in the source, from 0.
-            results: one for each target, with boxes in continuous pixels.
+        """Append the boxes of frame number `frame` of the source, from 0, in continuous pixels, one for each target.
 
         Raises:
             InputError: another number of results; or the disk is full: whole lines written before are kept.

@@ -12,14 +12,10 @@ from siamtrack.io import MOST_PIXELS
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
-    """Decode an image file's content to RGB uint8 (H, W, 3).
+    """Decode an image file's content to RGB uint8 (H, W, 3); messages call it by `name`.
 
     Grey images are repeated to three channels, alpha is dropped, of 16 bits the upper 8 are kept, and the picture is
     turned as EXIF says. The pixels of a JPEG are those that OpenCV decodes: both use libjpeg-turbo.
-
-    Args:
-        data: the content.
-        name: how messages call it.
 
     Raises:
         InputError: no image, damaged, too large to decode, or of float values.

@@ -92,12 +92,8 @@ class Bar:
 class Display:
     """The bars of a command; a context manager that clears them at its end.
 
-    Attributes:
-        live: whether bars are shown: stderr is a terminal.
-
-    Args:
-        unit: what is counted, as "frames"; "" shows neither speed nor time left.
-        console: where to show; stderr if left out.
+    The `unit` is what is counted, as "frames"; "" shows neither speed nor time left. Bars are shown, on stderr by
+    default, where it is a terminal: then it is `live`.
     """
 
     def __init__(self, unit: str = "", console: Console | None = None) -> None:
@@ -169,13 +165,7 @@ def training(last: int) -> Iterator[Callable[[dict[str, float]], None]]:
 class EvaluationBoard:
     """Shows an evaluation: a bar for all frames and one for each running sequence, or a line a finished sequence.
 
-    Args:
-        display: where; it counts frames.
-        title: the tracker and the suite.
-        total: sequences to be run, `frames` in all of them.
-
-    Attributes:
-        tracker: named in the lines where several are run; "" to leave it out.
+    There are `total` sequences to be run with `frames` in all of them. Lines name the `tracker` where several are run.
     """
 
     def __init__(self, display: Display, title: str, total: int, frames: int) -> None:

@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files of a run.
+    """The files of a run: boxes, each with its format, and a drawn video, perhaps with the path of each target.
 
-    Attributes:
-        boxes: files of boxes, each with its format.
-        video: a drawn video, or None.
-        trails: whether it shows the path of each target.
-        labels: the classes of the targets, see `Clip`.
+    `labels` are the classes of the targets, see `Clip`.
     """
 
     boxes: Sequence[tuple[Path, str]] = ()

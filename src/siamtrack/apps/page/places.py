@@ -24,10 +24,7 @@ Kind = Literal["given", "camera", "stream", "file", "upload"]
 class Places:
     """Turns what a page wants to open into a source for `open_source`.
 
-    Args:
-        given: the source of the command line, which may be anything.
-        folder: whose videos, and folders of images, the page may name; None for none.
-        uploads: where uploaded files lie.
+    That is what the command line has `given`, anything; a video or folder of images in `folder`; or an upload.
     """
 
     def __init__(self, given: str | None, folder: Path | None, uploads: Uploads) -> None:
@@ -109,11 +106,9 @@ class WrongKindError(InputError):
 
 @dataclass
 class Uploads:
-    """Files that a page sent: one video, or the images of a folder, for each id.
+    """Files that a page sent: one video, or the images of a folder, for each id; in `folder`, under names of our own.
 
-    Attributes:
-        folder: where they lie, under names of our own.
-        limit: bytes that all uploads together may have; the oldest make place for new ones.
+    All together have `limit` bytes at most; the oldest make place for new ones.
     """
 
     folder: Path
@@ -133,11 +128,7 @@ class Uploads:
         return self.folder / name if files[0].suffix in IMAGE_SUFFIXES else files[0]
 
     async def take(self, chunks: AsyncIterator[bytes], into: str | None = None) -> str:
-        """Store one file and return the id of its upload.
-
-        Args:
-            chunks: its bytes.
-            into: the id of an upload of images that this one is added to.
+        """Store one file, given in chunks, and return the id of its upload; an image may be added to the upload `into`.
 
         Raises:
             TooLargeError: more bytes than the limit, or too many images.

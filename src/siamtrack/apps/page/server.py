@@ -113,7 +113,6 @@ class Settings:
 
     Attributes:
         model: the model's name, to be shown.
-        places: what a page may open.
         names: host names that the server goes by besides its addresses.
         token: a secret that every request must carry, or None.
         labels: classes of targets to choose from, the first one that of new targets.

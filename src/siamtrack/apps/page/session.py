@@ -29,12 +29,7 @@ _BACKWARDS = 48
 class Frames:
     """The frames of a source by number, RGB uint8 (H, W, 3); the last ones read are kept.
 
-    A file or folder is read again for a frame before those; of a camera or stream such a frame is gone.
-
-    Attributes:
-        source: what was opened.
-        clip: the source's name, size and rate, and how many frames it has.
-        live: whether it is a camera or a stream.
+    A file or folder is read again for a frame before those; of a camera or stream, a `live` source, it is gone.
     """
 
     def __init__(self, source: str | Path | int) -> None:
@@ -108,10 +103,8 @@ class Session:
     ) -> tuple[np.ndarray, dict[int, Result], float] | None:
         """Follow targets from frame `number` into the next one.
 
-        Args:
-            number: of the frame that they are in now.
-            given: boxes x, y, w, h in that frame that begin here, by key.
-            kept: keys of the targets that were followed to that frame.
+        Of each target there is either a box x, y, w, h in that frame, `given` by key, or the key is `kept`: it was
+        followed to that frame.
 
         Returns:
             The next frame, RGB uint8 (H, W, 3), the result of each key, and the seconds that the tracker took; None

@@ -23,10 +23,10 @@ _ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-t
 
 
 def write_static(folder: Path, model: bytes, runtime: Path | None, labels: Sequence[str] = (UNNAMED,)) -> None:
-    """Write the page into a folder, which any web server can serve.
+    """Write the page into a folder, which any web server can serve; files of these names are replaced.
 
     Args:
-        folder: made if need be; files of these names are replaced.
+        folder: made if need be.
         model: the exported tracker (ONNX).
         runtime: the folder of the npm package onnxruntime-web, or its `dist`; fetched with npm if None.
         labels: classes of targets to choose from, the first one that of new targets.
