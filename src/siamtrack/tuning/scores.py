@@ -34,8 +34,7 @@ from siamtrack.tuning.search import Setting
 from siamtrack.zoo.networks import open_network
 
 _LEDGER_FORMAT = 1
-MEMORY = 512 * 2**20
-"""Bytes of decoded frames that a worker keeps of its current sequence."""
+_MEMORY = 512 * 2**20  # bytes of decoded frames that a worker keeps of its current sequence
 
 Make = Callable[[Preset], TrackerLike]
 
@@ -115,22 +114,16 @@ class Decoded:
 
 
 class Scorer:
-    """Scores settings in this process, sequence by sequence.
+    """Scores settings in this process, sequence by sequence; keeps decoded frames of the current one."""
 
-    Args:
-        variants: the model.
-        memory: bytes of decoded frames to keep.
-    """
-
-    def __init__(self, variants: ModelVariants, memory: int = MEMORY) -> None:
+    def __init__(self, variants: ModelVariants) -> None:
         self._make = variants.open()
-        self._memory = memory
         self._at: VideoSequence | None = None
 
     def score(self, preset: Preset, sequence: VideoSequence, beat: Beat | None = None) -> float:
         """Return the score of a setting on a sequence; see `score_sequence`, also for its errors."""
         if self._at is None or self._at.name != sequence.name:
-            self._at = replace(sequence, frames=Decoded(sequence.frames, self._memory))
+            self._at = replace(sequence, frames=Decoded(sequence.frames, _MEMORY))
         return score_sequence(self._make(preset), self._at, beat)
 
 
@@ -143,9 +136,9 @@ class TuningJob:
     sequence: VideoSequence
 
 
-def open_scorer(variants: ModelVariants, memory: int) -> Callable[[TuningJob, Beat], float]:
+def open_scorer(variants: ModelVariants) -> Callable[[TuningJob, Beat], float]:
     """Load a model in a worker; return the work, which scores a setting on a sequence."""
-    scorer = Scorer(variants, memory)
+    scorer = Scorer(variants)
     return lambda job, beat: scorer.score(job.preset, job.sequence, beat)
 
 
@@ -158,12 +151,7 @@ def sequence_digest(sequence: VideoSequence) -> str:
 
 
 class Ledger:
-    """Scores by setting and sequence; made by `Ledger.open`.
-
-    Args:
-        path: of the file, `.jsonl`.
-        scores: what it holds.
-    """
+    """Scores by setting and sequence; made by `Ledger.open`."""
 
     def __init__(self, path: Path, scores: dict[tuple[str, str, str], float]) -> None:
         self.path = path
@@ -171,11 +159,9 @@ class Ledger:
 
     @classmethod
     def open(cls, path: Path, identity: Mapping[str, Any]) -> Ledger:
-        """Begin a file, or go on with one of the same model.
+        """Begin a `.jsonl` file, or go on with one of the same model.
 
-        Args:
-            path: of the file.
-            identity: what the scores depend on besides setting and sequence, as JSON.
+        `identity` is what the scores depend on besides setting and sequence, as JSON.
 
         Raises:
             ConfigError: the scores in it are of another model, device or version; the difference is named.

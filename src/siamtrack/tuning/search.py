@@ -137,11 +137,7 @@ def default_grid(preset: Preset) -> dict[str, list[Any]]:
 
 
 def make_space(preset: Preset, grid: Mapping[str, Sequence[Any]]) -> Space:
-    """Check a grid against a preset.
-
-    Args:
-        preset: of the model.
-        grid: the values to be tried by dotted key.
+    """Check a grid, the values to be tried by dotted key, against a model's preset.
 
     Raises:
         ConfigError: a key that cannot be tuned (the nearest is named), a value of the wrong type or out of
@@ -264,15 +260,10 @@ def choose(space: Space, settings: Sequence[Setting], scores: FloatArray) -> int
 
 
 def fold_names(names: Sequence[str], folds: int | None = None, seed: int = 0) -> list[list[str]]:
-    """Share sequences out into folds, the same ones for the same names and seed.
+    """Share sequences out into folds, the same ones for the same names and seed; by default 5.
 
     Names that differ only in a final -1, -2 or .1, .2 are targets of one video (as OTB's Jogging) and stay
-    together, unless that would leave a single group.
-
-    Args:
-        names: of the sequences.
-        folds: their number; by default 5, or the number of groups where that is less.
-        seed: of the shuffle.
+    together, unless that would leave a single group. Of fewer than 5 groups each is a fold by default.
 
     Raises:
         DataError: fewer groups than folds, or fewer than 2.

@@ -20,7 +20,7 @@ from siamtrack.evaluation.jobs import Event, Failed, Finished, Workers
 from siamtrack.evaluation.pool import run_jobs
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.regions import FloatArray
-from siamtrack.tuning.scores import MEMORY, Ledger, ModelVariants, TuningJob, open_scorer, sequence_digest
+from siamtrack.tuning.scores import Ledger, ModelVariants, TuningJob, open_scorer, sequence_digest
 from siamtrack.tuning.search import (
     Outcome,
     SearchKind,
@@ -38,12 +38,10 @@ class TuningPlan:
     """How to search.
 
     Attributes:
-        space: the settings to try.
         kind: "grid" or "coordinate".
         folds: of the cross-validation; None for 5, or fewer where there are fewer videos.
         seed: of the sharing out into folds.
         workers: where the runs are made; does not change a score.
-        memory: bytes of decoded frames that each worker may keep.
     """
 
     space: Space
@@ -51,7 +49,6 @@ class TuningPlan:
     folds: int | None = None
     seed: int = 0
     workers: Workers = field(default_factory=lambda: Workers(processes=0))
-    memory: int = MEMORY
 
 
 class TuningWatcher(Protocol):
@@ -78,11 +75,9 @@ class Tuning:
     """The result.
 
     Attributes:
-        plan: how it was searched.
         names: of the N sequences, sorted.
         table: (N,) scores of every setting that was tried, the preset's own among them.
         choice: the setting chosen on all sequences.
-        folds: the cross-validation.
     """
 
     plan: TuningPlan
@@ -137,14 +132,9 @@ def tune(
     ledger: Ledger,
     watcher: TuningWatcher,
 ) -> Tuning:
-    """Tune a model on a development set. The same call goes on with one that was stopped.
+    """Tune a model on sequences with a target in the first frame. The same call goes on with one that was stopped.
 
-    Args:
-        variants: the model.
-        sequences: with a target in the first frame.
-        plan: how to search.
-        ledger: of this model; each score is kept in it at once.
-        watcher: called with progress.
+    Each score is kept in the model's `ledger` at once; `watcher` is called with progress.
 
     Raises:
         DataError: two sequences of one name, one that cannot be started, or too few for the folds.
@@ -175,7 +165,7 @@ def tune(
                 known.add(event.job.setting, event.job.sequence.name, event.value)
                 watcher.scored(event.job, event.value)
 
-        run_jobs(partial(open_scorer, variants, plan.memory), jobs, plan.workers, on_event)
+        run_jobs(partial(open_scorer, variants), jobs, plan.workers, on_event)
     return _result(plan, known, folds, outcomes)
 
 
