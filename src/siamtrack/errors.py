@@ -51,10 +51,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def unknown_name(what: str, name: str, known: Iterable[str]) -> ConfigError:
     """Return the error for a name that is none of the known ones: the nearest is offered, and all are listed.
 
-    Args:
-        what: what it should be a name of, for the message: "suite".
-        name: what was given.
-        known: the names that there are.
+    `what` is what it should be a name of, for the message: "suite".
     """
     names = list(known)
     return ConfigError(f"unknown {what} '{name}'{did_you_mean(name, names)} Known: {', '.join(names)}")
@@ -136,14 +133,10 @@ def is_installed(module: str) -> bool:
 
 
 def missing_extra(what: str, extra: str) -> ConfigError:
-    """Return the error for what needs several packages, those of an extra.
+    """Return the error for what needs several packages, those of an extra of siamtrack's.
 
-    `opencv` is named with it where there is none: no other extra brings OpenCV, as its packages replace each other's
-    files, and one may be there already.
-
-    Args:
-        what: what cannot be done without them, to begin the message: "an export".
-        extra: of siamtrack's; "torch", "train" and "export" need OpenCV besides.
+    `what` begins the message: "an export". `opencv` is named with "torch", "train" and "export" where there is none: no
+    other extra brings OpenCV, as its packages replace each other's files, and one may be there already.
     """
     names = [extra]
     if extra in ("torch", "train", "export") and not is_installed("cv2"):
@@ -158,10 +151,7 @@ def missing_extra(what: str, extra: str) -> ConfigError:
 def missing_torch(what: str, error: ModuleNotFoundError, extra: str = "torch") -> Exception:
     """Return the error for what cannot be done without torch and the packages that come with it, or without OpenCV.
 
-    Args:
-        what: what cannot be done, to begin the message: "training".
-        error: raised by the import; returned as it is if another package is missing.
-        extra: the one that has all that is needed.
+    `what` begins the message: "training". The import's error is returned as it is if another package is missing.
     """
     package = (error.name or "").partition(".")[0]
     if package == "cv2" and is_installed("torch"):

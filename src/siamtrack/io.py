@@ -247,10 +247,7 @@ def read_bytes(path: Path, largest: int = _LARGEST) -> bytes:
 def append_line(path: Path, line: str, *, sync: bool = False) -> None:
     """Append a line to a file, which is made if missing. After a half line, left by a kill, it begins on its own.
 
-    Args:
-        path: the file.
-        line: without its end.
-        sync: return only when it is on the disk.
+    With `sync` it is on the disk when this returns.
 
     Raises:
         DataError: it cannot be written.

@@ -21,17 +21,14 @@ class PairSource(Protocol):
     @property
     def source_names(self) -> tuple[str, ...] | None:
         """The sources of all crops; None where nothing lists them."""
-        ...
 
     @property
     def skipped(self) -> tuple[str, ...]:
         """Keys of the crops that could not be decoded so far."""
-        ...
 
     @property
     def about(self) -> str:
         """How many crops or shards there are, in words."""
-        ...
 
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
         """Draw `count` pairs, and give the generator on, for what the loss draws itself.
@@ -39,15 +36,12 @@ class PairSource(Protocol):
         Raises:
             DataError: more crops are unreadable than `data.max_skipped` allows.
         """
-        ...
 
     def preview(self, count: int, seed: int) -> Preview:
         """Plan `count` pairs of the first step for a look at them; what is drawn for training stays as it is."""
-        ...
 
     def close(self) -> None:
         """Stop preparing batches."""
-        ...
 
 
 class ResidentPairs:

@@ -19,14 +19,7 @@ _IR = 9
 
 
 class Graph:
-    """Nodes and constants of one traced call.
-
-    Attributes:
-        nodes: in order.
-        constants: arrays by name.
-        inputs: names.
-        outputs: names.
-    """
+    """Nodes, in order, and constants, by name, of one traced call."""
 
     def __init__(
         self, nodes: list[NodeProto], constants: dict[str, np.ndarray], inputs: list[str], outputs: list[str]

@@ -26,11 +26,8 @@ def search_sizes(preset: Preset) -> list[int]:
 def longterm_step(preset: Preset, steps: Mapping[int, Graph], types: Types, store: SharedConstants) -> Graph:
     """One step in which each target is looked for in crops of its own size.
 
-    Args:
-        preset: of the model.
-        steps: the step of targets that are all looked for in crops of one size, by that size.
-        types: element type and shape of the steps' inputs and outputs.
-        store: keeps the constants.
+    `steps` has, by the size of the crops, the step of targets that are all looked for in crops of one size; `types` are
+    the element types and shapes of their inputs and outputs; `store` keeps the constants.
     """
     boxes, lost_for = torch.ones(3, 4), torch.ones(3)
     given = {"state.boxes": boxes, "state.lost_for": lost_for}

@@ -59,11 +59,8 @@ class Begin(nn.Module):
 class Step(nn.Module):
     """`advance`: frame uint8 (H, W, 3) and the state's tensors -> boxes, scores, presence, then the next state.
 
-    Args:
-        net: the network.
-        preset: its preset.
-        names: of the state's tensors, in the order in which they are given.
-        search: side of the search crops in pixels.
+    `names` are those of the state's tensors, in the order in which they are given; `search` is the side of the search
+    crops in pixels.
     """
 
     def __init__(self, net: Matcher, preset: Preset, names: tuple[str, ...], search: int) -> None:

@@ -51,11 +51,8 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 def nms(boxes: Tensor, scores: Tensor, count: int, overlap: float = 0.5) -> Tensor:
     """Greedy non-maximum suppression, batched: the best box, then the best that overlaps none of those before.
 
-    Args:
-        boxes: (B, P, 4) xyxy.
-        scores: (B, P), finite.
-        count: boxes to return for each row, at most P.
-        overlap: boxes that overlap a chosen one by more are dropped.
+    Of `boxes` (B, P, 4) xyxy with finite `scores` (B, P), those that overlap a chosen one by more than `overlap` are
+    dropped.
 
     Returns:
         (B, count) indices, best first. If too few are left, dropped boxes follow: those that overlap the fewest of the

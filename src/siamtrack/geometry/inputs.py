@@ -47,14 +47,9 @@ class Box(NamedTuple):
 
 
 def checked_boxes(boxes: Boxes, size: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Check boxes that a person gave.
+    """Check boxes that a person gave: one (x, y, w, h) or N of them, in continuous pixels; return (N, 4).
 
-    Args:
-        boxes: one (x, y, w, h) or N of them, continuous pixels.
-        size: (width, height) of the frame that they belong to.
-
-    Returns:
-        (N, 4) x, y, w, h.
+    `size` is (width, height) of the frame that they belong to.
 
     Raises:
         InputError: not four finite numbers a box, no area, sides out of range, or wholly outside the frame.

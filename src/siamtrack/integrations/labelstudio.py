@@ -46,15 +46,11 @@ _STRANGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, Overflo
 
 
 def follow_regions(tracker: MultiTracker, source: str | Path, regions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Follow Label Studio's video rectangles through a video.
+    """Follow Label Studio's video rectangles through a video file.
 
     A rectangle is followed from each of its key frames to the next ones; after one whose `enabled` is false only from
-    the next one on, as Label Studio draws it. Of a turned rectangle the bounds are taken.
-
-    Args:
-        tracker: of any model.
-        source: a video file.
-        regions: of an annotation; those of other types are left alone.
+    the next one on, as Label Studio draws it. Of a turned rectangle the bounds are taken. Regions of other types are
+    left alone.
 
     Returns:
         A prediction: `model_version`, `score` and `result`, the regions under their old ids.

@@ -40,11 +40,9 @@ class VotTracker:
         self._tracker: TrackerLike = load(model, device) if factory is None else factory()
 
     def init(self, frame: Any, new: tuple[Sequence[float], Mapping[str, Any]]) -> ObjectStatus:
-        """Begin with a region x, y, w, h; returns it as the status.
+        """Begin with a region x, y, w, h, to which properties may belong; returns it as the status.
 
-        Args:
-            frame: the image's file name, or a mapping of channels to file names or pixels.
-            new: the region and its properties.
+        A frame is the image's file name, or a mapping of channels to file names or pixels.
         """
         region = tuple(float(value) for value in new[0])
         self._tracker.init(_pixels(frame), region)

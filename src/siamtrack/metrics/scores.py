@@ -75,10 +75,8 @@ class Scores:
         metrics: numbers of the whole data set by name.
         sequences: numbers of each sequence.
         attributes: numbers of the sequences or frames with an attribute.
-        curves: for plots.
-        attribute_curves: for plots by attribute.
+        curves: for plots; `attribute_curves` by attribute.
         suite: the name of what was scored.
-        rules: the name of the rules.
         left_out: sequences left out on request.
     """
 

@@ -18,13 +18,8 @@ _Graph = Callable[[Tensor], tuple[Tensor, ...]]
 def freeze(net: nn.Module, precision: torch.dtype = torch.float32) -> nn.Module:
     """Let a network that will not be trained any more compute its search features by `FrozenFeatures`, if it can.
 
-    Args:
-        net: in evaluation mode, with its final weights (`fold_norms` first); networks of another kind stay as they
-            are.
-        precision: `torch.bfloat16` computes backbone and neck in it, on a processor and on a GPU.
-
-    Returns:
-        `net`.
+    It is returned. It is in evaluation mode, with its final weights (`fold_norms` first). With `torch.bfloat16`
+    backbone and neck compute in it, on a processor and on a GPU.
     """
     if isinstance(net, SiameseNet):
         net.quick = FrozenFeatures(net, precision)

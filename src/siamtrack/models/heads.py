@@ -56,11 +56,8 @@ def separable_tower(width: int, depth: int) -> nn.Sequential:
 class UpChannelBranch(nn.Module):
     """UP-XCorr: the template becomes one kernel of all channels for each output (SiamRPN, section 3.2).
 
-    Args:
-        channels: of the features on both sides.
-        outputs: channels of the response.
-        adjust: add a 1 x 1 convolution after the correlation; the published code does so for the offsets only.
-        gain: factor on the correlation, a sum over all channels and cells of the kernel.
+    With `adjust` a 1 x 1 convolution follows; the published code does so for the offsets only. `gain` is a factor on
+    the correlation, a sum over all channels and cells of the kernel.
     """
 
     def __init__(self, channels: int, outputs: int, adjust: bool, gain: float = 1.0) -> None:
@@ -82,13 +79,7 @@ def _adapter(inputs: int, hidden: int) -> nn.Sequential:
 
 
 class DepthwiseBranch(nn.Module):
-    """DW-XCorr and two 1 x 1 convolutions (SiamRPN++, section 3.4 and figure 4c).
-
-    Args:
-        channels: of the features on both sides.
-        hidden: channels of the correlation.
-        outputs: channels of the response.
-    """
+    """DW-XCorr, of `hidden` channels, and two 1 x 1 convolutions (SiamRPN++, section 3.4 and figure 4c)."""
 
     def __init__(self, channels: int, hidden: int, outputs: int) -> None:
         super().__init__()
@@ -159,16 +150,10 @@ def aggregate(maps: list[Tensor], weight: Tensor | None) -> Tensor:
 
 
 class LightRpnHead(Head):
-    """Anchors on the merged correlation of one level; maps as `RpnHead`.
+    """Anchors on the merged correlation of one level; maps as `RpnHead`, `parts` as `CorrelationMerge`.
 
     Beyond the papers: small networks learn an order of magnitude faster from what `CorrelationMerge` concatenates than
     from the depth-wise response alone.
-
-    Args:
-        width: channels of the features and of the towers.
-        anchors: number of anchors a cell.
-        parts: of the concatenation; see `CorrelationMerge`.
-        template_cells: side of the template's features.
     """
 
     def __init__(self, width: int, anchors: int, parts: tuple[CorrelationPart, ...], template_cells: int = 7) -> None:
@@ -333,12 +318,7 @@ def rpn_loss(maps: Maps, targets: AnchorTargets, smooth: bool = False) -> Terms:
 
     Positive and negative anchors each make up half of the classification term, whatever their number, counted over
     all processes. The offsets' distance is averaged over the positives of each pair, summed over the four offsets and
-    averaged over the pairs.
-
-    Args:
-        maps: `cls` and `loc` of `RpnHead`.
-        targets: of the same A and R.
-        smooth: use smooth L1 with its bend at 1 (SiamRPN, section 3.2) instead of L1 (PySOT's code).
+    averaged over the pairs: L1 (PySOT's code), or `smooth` L1 with its bend at 1 (SiamRPN, section 3.2).
     """
     labels = targets.labels
     logits = maps["cls"].float().reshape(len(labels), 2, *labels.shape[1:])

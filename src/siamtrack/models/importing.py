@@ -90,8 +90,7 @@ class ImportReport:
     """What an import did.
 
     Attributes:
-        source: the project that the checkpoint came from.
-        names: pairs of its name and ours, one for each tensor.
+        names: pairs of the checkpoint's name and ours, one for each tensor.
         transposed: its names of tensors whose first two dimensions were swapped.
         absent: our BatchNorm counters that the checkpoint did not have; tracking does not use them.
         parameters: number of values that were read.
@@ -155,12 +154,9 @@ def _is_plain(value: object) -> bool:
 
 
 def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) -> ImportReport:
-    """Copy another project's weights into a network of ours.
+    """Copy another project's weights, as `read_checkpoint` gives them, into a network of ours.
 
-    Args:
-        state: its tensors by name, as `read_checkpoint` gives them.
-        source: "pysot", "siamcar" or "siamfc-pytorch".
-        net: the network of the preset; it is left untouched where the checkpoint does not fit.
+    It is left untouched where the checkpoint does not fit. The source is "pysot", "siamcar" or "siamfc-pytorch".
 
     Raises:
         ConfigError: an unknown source.

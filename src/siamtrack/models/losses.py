@@ -69,12 +69,8 @@ def weighted(terms: Terms, weights: Sequence[float]) -> Terms:
 def joint_count(count: Tensor, floor: float = 1.0) -> Tensor:
     """Divisor of a loss's sum, so that the mean over the processes is the loss of the joint batch.
 
-    Args:
-        count: a number or sum of weights in this process's part of the batch, a scalar.
-        floor: lower limit of the joint count.
-
-    Returns:
-        The joint count divided by the number of processes.
+    It is the joint count, at least `floor`, over the number of processes; `count` is a number or sum of weights in this
+    process's part of the batch, a scalar.
     """
     if not (dist.is_available() and dist.is_initialized()):
         return count.clamp(min=floor)

@@ -65,11 +65,8 @@ class IdentityNeck(Neck):
 class ProjectLevels(Neck):
     """1 x 1 convolution and BatchNorm to one width, level by level (SiamRPN++, section 3.2).
 
-    Args:
-        channels: of the backbone's levels.
-        widths: channels of each level after the projection.
-        template_cells: side of the template's middle part (7: SiamRPN++, section 3.2).
-        centred: as the backbone's; the template's middle is then one cell smaller if needed to stay centred.
+    Of the template the middle `template_cells` are kept (7: SiamRPN++, section 3.2), of a `centred` backbone one fewer
+    if needed to stay centred.
     """
 
     def __init__(
@@ -136,13 +133,8 @@ def level_neck(
 ) -> tuple[Neck, tuple[int, ...]]:
     """The neck of a backbone's levels, and the channels of each of its maps.
 
-    Levels of one stride are projected each (`ProjectLevels`); others are merged (`FuseLevels`).
-
-    Args:
-        backbone: gives the levels.
-        width: channels after the projection, one number for all levels or one for each.
-        template_cells: side of the template's middle part.
-        merged: `model.correlations` is set, which needs a single map.
+    Levels of one stride are projected each (`ProjectLevels`); others are merged (`FuseLevels`). `width` is one number
+    for all levels or one for each; `merged` says that `model.correlations` is set, which needs a single map.
 
     Raises:
         ConfigError: widths that do not fit the levels, or levels that should be merged and are of one stride.

@@ -9,22 +9,12 @@ from torch import Tensor
 def roi_align(
     features: Tensor, boxes: Tensor, stride: float, cells: int = 6, samples: int = 2, first: float | None = None
 ) -> Tensor:
-    """Features of boxes, pooled to a fixed size.
+    """Features (B, C, H, W) of boxes (B, K, 4), xyxy in the images' pixels, pooled to float32 (B, K, C, cells, cells).
 
-    Each of `cells` x `cells` bins is the mean of `samples` x `samples` even bilinear samples, nowhere rounded.
-    The middle of the map's cell i lies at `first` + i * `stride` pixels. Samples beyond the map take the edge's value.
-
-    Args:
-        features: (B, C, H, W) of B images.
-        boxes: (B, K, 4) xyxy in pixels of those images.
-        stride: of the map in pixels.
-        cells: side of the result.
-        samples: along each side of a bin.
-        first: the middle of the first cell in pixels, where pixel i covers [i, i + 1); by default half a stride, as if
-            cell i covered the pixels [i * stride, (i + 1) * stride).
-
-    Returns:
-        (B, K, C, cells, cells), float32.
+    Each of `cells` x `cells` bins is the mean of `samples` x `samples` even bilinear samples, nowhere rounded. The
+    middle of the map's cell i lies at `first` + i * `stride` pixels, where pixel i covers [i, i + 1); by default
+    `first` is half a stride, as if cell i covered the pixels [i * stride, (i + 1) * stride). Samples beyond the map
+    take the edge's value.
     """
     batch, channels, height, width = features.shape
     ends = boxes.float() / stride

@@ -67,13 +67,9 @@ def joined(parts: Sequence[Candidates]) -> Candidates:
 
 @dataclass(frozen=True)
 class LinearMap:
-    """From one backbone's features of a level to those of another.
+    """From one backbone's features of a level, x (C,), to those of another, y (D,) = weight @ x + bias.
 
-    Attributes:
-        weight: (D, C): y = weight @ x + bias.
-        bias: (D,).
-        mean: (C,) of x.
-        variance: (C,) of x.
+    `mean` and `variance` (C,) are of x.
     """
 
     weight: Tensor

@@ -18,16 +18,11 @@ from siamtrack.io import first_names, write_whole
 
 
 def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], half: bool = True) -> None:
-    """Write a network's weights; the file appears whole or not at all.
+    """Write a network's weights as a `.safetensors` file, which appears whole or not at all.
 
-    Kernels are stored in half precision. Vectors stay in single precision: they are small, and a BatchNorm's variance
-    of pixels in 0..255 does not fit into half precision.
-
-    Args:
-        path: of the new file, `.safetensors`.
-        net: the network.
-        metadata: text by name; `preset` holds the resolved preset as JSON.
-        half: kernels in half precision; imported weights are kept as they are.
+    Kernels are stored in half precision unless `half` is false, as for imported weights. Vectors stay in single
+    precision: they are small, and a BatchNorm's variance of pixels in 0..255 does not fit into half precision. In the
+    metadata, `preset` holds the resolved preset as JSON.
 
     Raises:
         WeightsError: a weight is not finite, or the file cannot be written.
@@ -62,10 +57,7 @@ def pack_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> 
 
 
 def load_weights(path: str | Path, net: nn.Module) -> dict[str, str]:
-    """Read a weights file into a network, which must have exactly the tensors of the file.
-
-    Returns:
-        The file's metadata.
+    """Read a weights file into a network, which must have exactly the tensors of the file; return the file's metadata.
 
     Raises:
         WeightsError: no such file, not a safetensors file, or tensors that are missing, unknown or of another
@@ -132,10 +124,7 @@ def fold_norms(net: nn.Module) -> nn.Module:
 
     Two modules belong together when one parent holds them one after the other (the later one may begin a
     Sequential) and their channels agree. A norm before a convolution is folded only where the convolution does not
-    pad. The folded network can be neither trained nor saved as weights.
-
-    Returns:
-        `net`, in evaluation mode.
+    pad. The folded network, which is returned, can be neither trained nor saved as weights.
     """
     net.eval()
     for parent in list(net.modules()):

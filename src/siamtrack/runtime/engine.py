@@ -85,13 +85,7 @@ class GraphState:
 
 
 class GraphEngine:
-    """An exported tracker in a runtime.
-
-    Args:
-        name: of the runtime, "onnxruntime" or "openvino".
-        exported: what the file says of itself.
-        run: runs its graph.
-    """
+    """An exported tracker in a runtime, whose graph `run` computes: "onnxruntime" or "openvino" by name."""
 
     def __init__(self, name: str, exported: Exported, run: Run) -> None:
         self.name = name

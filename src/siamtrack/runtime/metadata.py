@@ -34,13 +34,10 @@ class Exported:
     """An exported tracker's metadata.
 
     Attributes:
-        path: of the file.
-        name: the model's.
         precision: "float32", "float16", "bfloat16" or "int8".
         preset: the resolved preset that it tracks with, as JSON tables.
         state: by name the type and shape of each state tensor without its leading dimension of targets.
         licence: of the weights.
-        description: of the model.
     """
 
     path: Path

@@ -138,10 +138,9 @@ def _leave_out_norms(net: nn.Module) -> None:
 
 
 def proposal_parameters(model: Family) -> dict[str, int]:
-    """Parameters of the proposal head with each kind of correlation, whichever the model has (SiamRPN++, section 3.4).
+    """Parameters of the proposal head with either correlation, whichever the model has (SiamRPN++, section 3.4).
 
-    Returns:
-        By `model.correlation`: "up", "depthwise"; empty for families without that choice.
+    By `model.correlation`, "up" and "depthwise"; empty for families without that choice.
     """
     if not hasattr(model, "correlation") or getattr(model, "correlations", False):
         return {}
