@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from siamtrack import storage
 from siamtrack.config import Jitter, Preset
 from siamtrack.data.augment import STRETCHED
 from siamtrack.data.index import Index, Progress, read_pictures
@@ -45,19 +46,6 @@ from siamtrack.geometry.boxes import box_iou
 from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.geometry.inputs import Image
 from siamtrack.io import sweep_drafts
-from siamtrack.storage import (
-    PATIENCE,
-    Place,
-    alone_at,
-    exists,
-    is_url,
-    join,
-    list_files,
-    parse_place,
-    read_json_from,
-    remove,
-    write_whole_to,
-)
 
 _ALIKE = 0.9
 """Boxes that overlap by this much (IoU) are the same box as far as `Packing.least_change` goes."""
@@ -136,7 +124,7 @@ def _shard_name(number: int) -> str:
 class _Written:
     """The shard that is being filled, and those that are done."""
 
-    place: Place
+    place: storage.Place
     rows: list[tuple[bytes, CropLabel]] = field(default_factory=list)
     done: list[ShardFile] = field(default_factory=list)
     videos: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -153,8 +141,8 @@ class _Written:
                     member = tarfile.TarInfo(f"{number:09d}.{kind}")
                     member.size = len(blob)
                     tar.addfile(member, io.BytesIO(blob))
-        write_whole_to(join(self.place, name), content.getbuffer())
-        self.done.append(ShardFile(name, join(self.place, name), len(self.rows), content.getbuffer().nbytes))
+        storage.write_whole_to(storage.join(self.place, name), content.getbuffer())
+        self.done.append(ShardFile(name, storage.join(self.place, name), len(self.rows), content.getbuffer().nbytes))
         self.note(label for _, label in self.rows)
         self.rows.clear()
 
@@ -172,15 +160,15 @@ class _Progress:
     `objects` of the next group; the problems are those of these groups.
     """
 
-    place: Place
+    place: storage.Place
     made_of: str
     groups: int = 0
     objects: int = 0
     problems: list[Problem] = field(default_factory=list)
 
     @property
-    def path(self) -> Place:
-        return join(self.place, UNFINISHED)
+    def path(self) -> storage.Place:
+        return storage.join(self.place, UNFINISHED)
 
     @property
     def kept(self) -> bool:
@@ -193,17 +181,17 @@ class _Progress:
         Raises:
             DataError: the folder holds other shards.
         """
-        if not is_url(self.place):
+        if not storage.is_url(self.place):
             sweep_drafts(Path(self.place))
-        with alone_at(self.place):
-            if not (self.kept and exists(self.path)):
-                names = [name for name in list_files(self.place) if "/" not in name] if self.kept else []
+        with storage.alone_at(self.place):
+            if not (self.kept and storage.exists(self.path)):
+                names = [name for name in storage.list_files(self.place) if "/" not in name] if self.kept else []
                 taken = any(name == MANIFEST or name.endswith(".tar") for name in names)
                 if taken or (not self.kept and _is_listed(self.place)):
                     raise DataError(f"{self.place} holds shards already; give a new folder, or delete them")
                 self.save(written)
                 return
-        held = read_json_from(self.path)
+        held = storage.read_json_from(self.path)
         if held.get("made_of") != self.made_of:
             raise DataError(
                 f"{self.place} holds a half-made set of other data or settings; give a new folder, or delete it"
@@ -213,7 +201,7 @@ class _Progress:
             self.problems = [Problem(*map(str, row)) for row in held["problems"]]
             for number, (crops, size) in enumerate(held["shards"]):
                 name = _shard_name(number)
-                written.done.append(ShardFile(name, join(self.place, name), int(crops), int(size)))
+                written.done.append(ShardFile(name, storage.join(self.place, name), int(crops), int(size)))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{self.path}: not as `siamtrack data pack` writes it: {reason(error)}") from None
         for shard in written.done:
@@ -229,15 +217,15 @@ class _Progress:
                 "problems": self.problems,
                 "shards": [(shard.crops, shard.size) for shard in written.done],
             }
-            write_whole_to(self.path, json.dumps(row))
+            storage.write_whole_to(self.path, json.dumps(row))
 
     def end(self) -> None:
         """All is packed, and listed."""
         if self.kept:
-            remove(self.path)
+            storage.remove(self.path)
 
 
-def _is_listed(place: Place) -> bool:
+def _is_listed(place: storage.Place) -> bool:
     """Whether a web server has a list of shards; one that gives no files, or something else, has none.
 
     Raises:
@@ -245,9 +233,9 @@ def _is_listed(place: Place) -> bool:
     """
     began = time.monotonic()
     try:
-        return "shards" in read_json_from(join(place, MANIFEST))
+        return "shards" in storage.read_json_from(storage.join(place, MANIFEST))
     except DataError:
-        if time.monotonic() - began > PATIENCE / 2:
+        if time.monotonic() - began > storage.PATIENCE / 2:
             raise
         return False
 
@@ -265,7 +253,7 @@ def _digest(indexes: Sequence[Index], how: Packing) -> str:
 
 def pack(
     indexes: Sequence[Index],
-    out: Place,
+    out: storage.Place,
     how: Packing = Packing(),
     report: Progress = lambda done, total: None,
     workers: Workers | None = None,
@@ -289,7 +277,7 @@ def pack(
         DataError: shards are there already, two indexes have one name, or nothing can be packed.
         SiamtrackError: a worker was lost or hung.
     """
-    place = parse_place(str(out))
+    place = storage.parse_place(str(out))
     if len({index.source for index in indexes}) != len(indexes):
         raise DataError("two indexes have one name, which would mix their tracks; make one again with another --name")
     groups = [(number, rows) for number, index in enumerate(indexes) for rows in chosen_rows(index, how)]

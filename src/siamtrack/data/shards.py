@@ -27,20 +27,10 @@ import cv2
 import numpy as np
 from PIL import Image as Pictures
 
+from siamtrack import storage
 from siamtrack.errors import DataError, reason
 from siamtrack.geometry.inputs import Image
 from siamtrack.io import MOST_PIXELS, first_names, image_size
-from siamtrack.storage import (
-    Place,
-    exists,
-    is_url,
-    join,
-    list_files,
-    open_for_reading,
-    parse_place,
-    read_from,
-    write_whole_to,
-)
 
 _FIELDS = ("track_id", "frame", "box", "category", "source")
 _TRIES = 3
@@ -110,7 +100,7 @@ class ShardFile:
     """One shard: its name, its path or URL, and, where known, how many crops and bytes it holds."""
 
     name: str
-    place: Place
+    place: storage.Place
     crops: int | None = None
     size: int | None = None
 
@@ -232,9 +222,9 @@ def read_shard(shard: ShardFile) -> Rows:
         DataError: see `iterate_shard`.
     """
     stem, began = shard.name.removesuffix(".tar"), time.monotonic()
-    for left in reversed(range(_TRIES if is_url(shard.place) else 1)):
+    for left in reversed(range(_TRIES if storage.is_url(shard.place) else 1)):
         try:
-            with open_for_reading(shard.place) as stream:
+            with storage.open_for_reading(shard.place) as stream:
                 return [(f"{stem}/{key}", jpeg, label) for key, jpeg, label in iterate_shard(stream, str(shard.place))]
         except DataError:
             if not left or time.monotonic() - began > _PATIENCE:
@@ -248,29 +238,29 @@ def list_shards(text: str | Path) -> Listing:
     Raises:
         DataError: nothing there, or a broken `shards.json`.
     """
-    place = parse_place(str(text))
+    place = storage.parse_place(str(text))
     if str(place).endswith(".tar"):
-        return Listing(tuple(_unlisted(parse_place(name)) for name in _expanded(str(place))))
-    if is_url(place) and str(place).lower().startswith("http"):
+        return Listing(tuple(_unlisted(storage.parse_place(name)) for name in _expanded(str(place))))
+    if storage.is_url(place) and str(place).lower().startswith("http"):
         return _listed(place)
-    if exists(join(place, UNFINISHED)):
+    if storage.exists(storage.join(place, UNFINISHED)):
         raise DataError(f"{place} is half made; give the same `siamtrack data pack` again, and it goes on")
-    if exists(join(place, MANIFEST)):
+    if storage.exists(storage.join(place, MANIFEST)):
         return _listed(place)
-    names = list_files(place) if is_url(place) else [path.name for path in Path(place).glob("*.tar")]
+    names = storage.list_files(place) if storage.is_url(place) else [path.name for path in Path(place).glob("*.tar")]
     shards = sorted(name for name in names if name.endswith(".tar") and "/" not in name)
     if not shards:
         raise DataError(
             f"expected a folder with WebDataset shards (*.tar); found none in {place}: "
             f"`siamtrack data pack {place} -o SHARDS` makes them from annotated videos or pictures"
         )
-    return Listing(tuple(_unlisted(join(place, name)) for name in shards))
+    return Listing(tuple(_unlisted(storage.join(place, name)) for name in shards))
 
 
-def _unlisted(place: Place) -> ShardFile:
+def _unlisted(place: storage.Place) -> ShardFile:
     """A shard of which no list tells how many crops it has."""
     size = None
-    if not is_url(place):
+    if not storage.is_url(place):
         if not Path(place).is_file():
             raise DataError(f"no shard {place}")
         size = Path(place).stat().st_size
@@ -292,12 +282,12 @@ def _expanded(pattern: str) -> list[str]:
     return [pattern[: found.start()] + number + pattern[found.end() :] for number in numbers]
 
 
-def _listed(folder: Place) -> Listing:
-    where = join(folder, MANIFEST)
+def _listed(folder: storage.Place) -> Listing:
+    where = storage.join(folder, MANIFEST)
     try:
-        table = json.loads(read_from(where))
+        table = json.loads(storage.read_from(where))
         shards = [
-            ShardFile(str(row["name"]), join(folder, str(row["name"])), int(row["crops"]), int(row["bytes"]))
+            ShardFile(str(row["name"]), storage.join(folder, str(row["name"])), int(row["crops"]), int(row["bytes"]))
             for row in table["shards"]
         ]
         sources = tuple(map(str, table["sources"]))
@@ -311,7 +301,7 @@ def _listed(folder: Place) -> Listing:
     return Listing(tuple(sorted(shards, key=lambda shard: shard.name)), sources, videos)
 
 
-def write_manifest(folder: Place, shards: Iterable[ShardFile], videos: Mapping[str, int]) -> None:
+def write_manifest(folder: storage.Place, shards: Iterable[ShardFile], videos: Mapping[str, int]) -> None:
     """Write the list of the shards of a folder, `shards.json`; `videos` are their numbers by source.
 
     Raises:
@@ -320,4 +310,4 @@ def write_manifest(folder: Place, shards: Iterable[ShardFile], videos: Mapping[s
     rows = [{"name": shard.name, "crops": shard.crops, "bytes": shard.size} for shard in shards]
     table = {"version": 1, "sources": sorted(videos), "videos": dict(sorted(videos.items())), "shards": rows}
     text = json.dumps(table, indent=1)
-    write_whole_to(join(folder, MANIFEST), text)
+    storage.write_whole_to(storage.join(folder, MANIFEST), text)

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from siamtrack import storage
 from siamtrack.errors import ConfigError, DataError, reason
 from siamtrack.evaluation.protocols import TimedRun
 from siamtrack.formats.records import Predictions, parse_column, parse_regions
@@ -32,17 +33,6 @@ from siamtrack.formats.results import region_lines, result_path
 from siamtrack.formats.sequence import VideoSequence, from_file, to_file
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.io import sweep_drafts
-from siamtrack.storage import (
-    Place,
-    alone_at,
-    exists,
-    join,
-    list_files,
-    read_from,
-    read_json_from,
-    remove,
-    write_whole_to,
-)
 
 _FORMAT = 1
 
@@ -74,13 +64,13 @@ class Store:
     The `kind` of the suite's protocol decides where files lie; `seed` is of the random numbers that trackers may draw.
     """
 
-    def __init__(self, root: Place, kind: str, seed: int = 0) -> None:
+    def __init__(self, root: storage.Place, kind: str, seed: int = 0) -> None:
         self.root = root
         self.kind = kind
         self.seed = seed
 
     @classmethod
-    def open(cls, root: Place, kind: str, manifest: Mapping[str, Any]) -> Store:
+    def open(cls, root: storage.Place, kind: str, manifest: Mapping[str, Any]) -> Store:
         """Open a store to write to: a new one, or one whose manifest says the same.
 
         Raises:
@@ -90,16 +80,16 @@ class Store:
         store = cls(root, kind, int(manifest.get("seed", 0)))
         if isinstance(root, Path):
             sweep_drafts(root)
-        path = join(root, "manifest.json")
+        path = storage.join(root, "manifest.json")
         wanted = {"format": _FORMAT, **manifest}
-        with alone_at(root):
-            if not exists(path):
+        with storage.alone_at(root):
+            if not storage.exists(path):
                 if store.done():
                     why = "holds results without a manifest; delete the folder or choose another --out"
                     raise DataError(f"{root} {why}")
-                write_whole_to(path, json.dumps(wanted, indent=2) + "\n")
+                storage.write_whole_to(path, json.dumps(wanted, indent=2) + "\n")
                 return store
-        held = read_json_from(path)
+        held = storage.read_json_from(path)
         # the weights first: with them, what runs them may differ too
         for key in {"weights": None, **wanted, **held}:
             if held.get(key) != wanted.get(key):
@@ -107,21 +97,21 @@ class Store:
                 raise ConfigError(f"{root} holds results made with {difference}; choose another --out or delete it")
         return store
 
-    def place(self, sequence: str, key: str) -> Place:
+    def place(self, sequence: str, key: str) -> storage.Place:
         """Return the raw result file of a run."""
-        return join(self.root, "results", str(result_path(self.kind, sequence, key)))
+        return storage.join(self.root, "results", str(result_path(self.kind, sequence, key)))
 
-    def _times(self, sequence: str, key: str) -> Place:
-        return join(self.root, "times", str(result_path(self.kind, sequence, key).with_suffix(".json")))
+    def _times(self, sequence: str, key: str) -> storage.Place:
+        return storage.join(self.root, "times", str(result_path(self.kind, sequence, key).with_suffix(".json")))
 
     def has(self, sequence: str, key: str) -> bool:
         """Whether a run is done."""
-        return exists(self.place(sequence, key))
+        return storage.exists(self.place(sequence, key))
 
-    def done(self) -> set[Place]:
+    def done(self) -> set[storage.Place]:
         """Return the raw result files of all finished runs."""
-        folder = join(self.root, "results")
-        return {join(folder, name) for name in list_files(folder)}
+        folder = storage.join(self.root, "results")
+        return {storage.join(folder, name) for name in storage.list_files(folder)}
 
     def save(self, sequence: VideoSequence, key: str, timed: TimedRun) -> None:
         """Write one run in the data set's own coordinates.
@@ -135,16 +125,16 @@ class Store:
             "network": None if math.isnan(timed.network) else round(timed.network, 6),
             "reading": round(timed.reading, 6),
         }
-        write_whole_to(self._times(sequence.name, key), json.dumps(times) + "\n")
+        storage.write_whole_to(self._times(sequence.name, key), json.dumps(times) + "\n")
         if self.kind == "longterm" and run.confidence is not None:
             # the first frame has no confidence of its own: VOT leaves its line empty
             values = ["", *(f"{c:.6f}" for c in run.confidence[1:].tolist())]
-            write_whole_to(self._confidence(sequence.name, key), "\n".join(values) + "\n")
-        write_whole_to(self.place(sequence.name, key), region_lines(run))
+            storage.write_whole_to(self._confidence(sequence.name, key), "\n".join(values) + "\n")
+        storage.write_whole_to(self.place(sequence.name, key), region_lines(run))
 
-    def _confidence(self, sequence: str, key: str) -> Place:
+    def _confidence(self, sequence: str, key: str) -> storage.Place:
         path = result_path(self.kind, sequence, key)
-        return join(self.root, "results", str(path.with_name(f"{path.stem}_confidence.value")))
+        return storage.join(self.root, "results", str(path.with_name(f"{path.stem}_confidence.value")))
 
     def load(self, sequence: VideoSequence, key: str) -> Predictions:
         """Read one run back, in continuous pixels.
@@ -157,16 +147,16 @@ class Store:
 
     def load_raw(self, sequence: str, key: str) -> Predictions:
         """Read one run back in the data set's own coordinates, which official scorers work in."""
-        run = parse_regions(read_from(self.place(sequence, key)), f"results of {sequence}")
+        run = parse_regions(storage.read_from(self.place(sequence, key)), f"results of {sequence}")
         confidence = None
         if self.kind == "longterm":
-            confidence = parse_column(read_from(self._confidence(sequence, key)), f"confidence of {sequence}")
+            confidence = parse_column(storage.read_from(self._confidence(sequence, key)), f"confidence of {sequence}")
         return Predictions(run.regions, run.codes, confidence, int(key) if self.kind == "multistart" else None)
 
     def timing(self, sequence: str, key: str) -> Timing:
         """Read how long a run took."""
         place = self._times(sequence, key)
-        found = read_json_from(place)
+        found = storage.read_json_from(place)
         network = found.get("network")
         try:
             seconds = np.array(found["seconds"], dtype=np.float64)
@@ -178,7 +168,7 @@ class Store:
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the store, as `scores.json`."""
-        write_whole_to(join(self.root, name), text)
+        storage.write_whole_to(storage.join(self.root, name), text)
 
     def fail(self, failure: Failure) -> None:
         """Record that a sequence could not be finished."""
@@ -187,20 +177,20 @@ class Store:
 
     def forgive(self, sequence: str) -> None:
         """Take back the record of a failure; a folder that it leaves empty goes too."""
-        folder = join(self.root, "failed")
-        remove(join(folder, f"{sequence}.json"))
+        folder = storage.join(self.root, "failed")
+        storage.remove(storage.join(folder, f"{sequence}.json"))
         if isinstance(folder, Path):
             with suppress(OSError):  # not empty, or not there
                 folder.rmdir()
 
     def failures(self) -> list[Failure]:
         """Return the recorded failures, by sequence name."""
-        folder = join(self.root, "failed")
-        return [_failure(join(folder, name)) for name in list_files(folder) if name.endswith(".json")]
+        folder = storage.join(self.root, "failed")
+        return [_failure(storage.join(folder, name)) for name in storage.list_files(folder) if name.endswith(".json")]
 
 
-def _failure(place: Place) -> Failure:
-    row = read_json_from(place)
+def _failure(place: storage.Place) -> Failure:
+    row = storage.read_json_from(place)
     try:
         return Failure(str(row["sequence"]), str(row["kind"]), str(row["message"]))
     except KeyError as error:
