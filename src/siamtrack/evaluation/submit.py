@@ -46,6 +46,13 @@ class Server:
         """Return where its times lie."""
         return f"{sequence}/{sequence}_time.txt"
 
+    def sequence_of(self, member: str) -> str | None:
+        """Return the sequence whose boxes or times a file has; None for a file that the server does not look into."""
+        path = PurePosixPath(member)
+        name = path.parts[0] if self.timed else path.stem
+        expected = (self.member(name), self.times(name)) if self.timed else (self.member(name),)
+        return name if self.names.match(name) and member in expected else None
+
 
 SERVERS: Mapping[str, Server] = MappingProxyType(
     {
@@ -123,44 +130,23 @@ def check_submission(path: Path, server: Server, lengths: Mapping[str, int] | No
     """
     with Archive(path) as archive:
         # what the server does not know is told by its name alone, however much there is of it
-        contents = {name: archive.read(name) if _is_expected(server, name) else b"" for name in archive.names()}
+        contents = {name: archive.read(name) if server.sequence_of(name) else b"" for name in archive.names()}
     problems = [] if path.is_dir() or zipfile.is_zipfile(path) else [f"{path.name} is not a zip file"]
     return problems + _check(server, contents, lengths)
 
 
-def _is_expected(server: Server, member: str) -> bool:
-    """Whether a file is one of a sequence's that the server looks into."""
-    path = PurePosixPath(member)
-    name = path.parts[0] if server.timed and path.parts else path.stem
-    expected = (server.member(name), server.times(name)) if server.timed else (server.member(name),)
-    return bool(server.names.match(name)) and member in expected
-
-
 def _check(server: Server, contents: Mapping[str, bytes], lengths: Mapping[str, int] | None) -> list[str]:
-    boxes: set[str] = set()
-    strangers = []
-    for member in contents:
-        if member.endswith("/"):
-            continue
-        path = PurePosixPath(member)
-        name = path.parts[0] if server.timed else path.stem
-        known = server.names.match(name)
-        if known and member == server.member(name):
-            boxes.add(name)
-        elif known and server.timed and member == server.times(name):
-            continue
-        elif not (server.timed and re.match(rf"^{re.escape(name)}/{re.escape(name)}_\d{{3}}\.txt$", member)):
-            strangers.append(member)
+    known = {member: name for member in contents if (name := server.sequence_of(member))}
+    boxes = {name for member, name in known.items() if member == server.member(name)}
+    repetition = re.compile(r"([^/]+)/\1_\d{3}\.txt")
+    strangers = [m for m in contents if m not in known and not (server.timed and repetition.fullmatch(m))]
     problems = []
     if strangers:
         problems.append(f"unexpected files, expected {server.member('<sequence>')}: {first_names(strangers, 5)}")
-    wanted = sorted(lengths) if lengths is not None else None
-    if wanted is not None:
-        missing = [name for name in wanted if name not in boxes]
-        if missing:
-            problems.append(f"{len(missing)} of {len(wanted)} sequences are missing: {first_names(missing, 5)}")
-        surplus = [name for name in boxes if name not in (lengths or {})]
-        if surplus:
+    if lengths is not None:
+        if missing := sorted(lengths.keys() - boxes):
+            problems.append(f"{len(missing)} of {len(lengths)} sequences are missing: {first_names(missing, 5)}")
+        if surplus := sorted(boxes - lengths.keys()):
             problems.append(f"unknown sequences: {first_names(surplus, 5)}")
     elif len(boxes) != server.count:
         problems.append(f"{len(boxes)} sequences; the server expects {server.count}")
