@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -49,7 +50,7 @@ class TrackerSpec:
             OpenCV's trackers; or a tracker of another package, see `find_factory`.
         device: "cpu" or "cuda".
         identity: what its results depend on, for the manifest.
-        engine: what runs it: "torch", "onnxruntime" or "openvino"; "other" for trackers of other packages.
+        engine: what runs it: "torch", "onnxruntime" or "openvino"; "other" for OpenCV's and other packages'.
     """
 
     name: str
@@ -64,9 +65,6 @@ class TrackerSpec:
         Raises:
             WeightsError: the weights are others than where the tracker was named, as on another machine.
         """
-        if self.model.startswith(_OPENCV):
-            compared: TrackerLike = _opencv().opencv_tracker(self.model.removeprefix(_OPENCV))
-            return compared
         if self.engine == "other" and (factory := find_factory(self.model)) is not None:
             return factory()
         if self.engine != "torch":
@@ -101,16 +99,16 @@ def find_tracker(
     from siamtrack import __version__
 
     identity: dict[str, Any] = {"version": __version__, "device": device}
-    factory = None if model.startswith(_OPENCV) else find_factory(model)
-    if (model.startswith(_OPENCV) or factory is not None) and (preset is not None or settings):
+    factory = find_factory(model)
+    if factory is not None and (preset is not None or settings):
         raise ConfigError(f"{model} has no preset; --preset and --set are for siamtrack's models")
-    if model.startswith(_OPENCV):
-        _opencv().opencv_tracker(model.removeprefix(_OPENCV))
+    if factory is not None and model.startswith(_OPENCV):
+        factory()
         kind, _, files = model.removeprefix(_OPENCV).partition("=")
         identity |= {"device": "cpu", "opencv": _opencv().cv2.__version__}
         if files:
             identity["weights"] = [file_sha256(Path(part)) for part in files.split(",")]
-        return TrackerSpec(f"opencv_{kind}", model, "cpu", identity)
+        return TrackerSpec(f"opencv_{kind}", model, "cpu", identity, "other")
     if factory is not None:
         try:
             factory()
@@ -144,7 +142,7 @@ def find_tracker(
 
 
 def find_factory(name: str) -> Callable[[], TrackerLike] | None:
-    """What makes a tracker of another package: the function or class that `module:factory` names.
+    """What makes a tracker of another package: one of OpenCV's, or the function or class that `module:factory` names.
 
     Or the one that an installed package offers by that name as an entry point of the group `siamtrack.trackers`. It is
     called without arguments and returns an object with `init(frame, box)` and `update(frame)`. None for other names.
@@ -152,7 +150,9 @@ def find_factory(name: str) -> Callable[[], TrackerLike] | None:
     Raises:
         ConfigError: the module cannot be imported, or has no such factory.
     """
-    if re.fullmatch(r"\w+(\.\w+)*:\w+", name) and not name.startswith(_OPENCV):
+    if name.startswith(_OPENCV):
+        return partial(_opencv().opencv_tracker, name.removeprefix(_OPENCV))
+    if re.fullmatch(r"\w+(\.\w+)*:\w+", name):
         module, _, factory = name.partition(":")
         try:
             found: Callable[[], TrackerLike] = getattr(import_module(module), factory)
