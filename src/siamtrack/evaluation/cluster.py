@@ -128,28 +128,24 @@ class _Running(Generic[Job]):
     heard: float = field(default_factory=time.monotonic)
 
 
+@dataclass
 class _Run(Generic[Job, Value]):
     """One run: hands out as many jobs as there are workers, and hears of them through one queue."""
 
-    def __init__(
-        self,
-        client: Client,
-        open_work: OpenWork[Job, Value],
-        waiting: deque[Job],
-        workers: Workers,
-        on_event: Told[Job, Value],
-    ) -> None:
-        self._client = client
-        self._waiting = waiting
-        self._limits = workers
-        self._on_event = on_event
-        self._name = f"siamtrack-{uuid.uuid4().hex[:12]}"
-        self._running: dict[int, _Running[Job]] = {}
-        self._count = 0
-        self._heard: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
-        self._alive = time.monotonic()
-        client.subscribe_topic(self._name, lambda event: self._heard.put(tuple(event[1])))
-        client.register_plugin(_Opened(self._name, open_work, __version__), name=self._name)
+    _client: Client
+    _open_work: OpenWork[Job, Value]
+    _waiting: deque[Job]
+    _limits: Workers
+    _on_event: Told[Job, Value]
+    _name: str = field(default_factory=lambda: f"siamtrack-{uuid.uuid4().hex[:12]}")
+    _running: dict[int, _Running[Job]] = field(default_factory=dict)
+    _count: int = 0
+    _heard: queue.SimpleQueue[tuple[Any, ...]] = field(default_factory=queue.SimpleQueue)
+    _alive: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._client.subscribe_topic(self._name, lambda event: self._heard.put(tuple(event[1])))
+        self._client.register_plugin(_Opened(self._name, self._open_work, __version__), name=self._name)
 
     def run(self) -> None:
         """Run all jobs."""
