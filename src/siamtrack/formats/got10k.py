@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 
 from siamtrack.formats.archive import Archive, join
-from siamtrack.formats.layout import Annotated, Layout, Problem, ReportProblem, read_flags, read_regions, text_lines
+from siamtrack.formats.layout import Annotated, Layout, Problem, ReportProblem, find_listed, read_flags, read_regions
 from siamtrack.formats.records import parse_column
 from siamtrack.geometry.regions import BoolArray
 
 _SIZE = re.compile(rb"resolution[ \t]*+[:=][ \t]*+\(?[ \t]*+(\d{1,6})[ \t]*+,[ \t]*+(\d{1,6})")
 _CATEGORY = re.compile(rb"^[ \t]*object_class[ \t]*[:=](.*)$", re.MULTILINE)
-
-
-def _find(archive: Archive, split: str) -> dict[str, str]:
-    """The sequences of a split, in the data set's folder or the split's own."""
-    place = f"{split}/" if split in archive.folders() else ""
-    if archive.has(f"{place}list.txt"):
-        names = text_lines(archive, f"{place}list.txt")
-    else:
-        names = [d for d in archive.folders(place.rstrip("/")) if archive.has(f"{place}{d}/groundtruth.txt")]
-    return {name: f"{place}{name}/groundtruth.txt" for name in names}
 
 
 def _trained(archive: Archive) -> dict[str, str]:
@@ -71,6 +62,7 @@ def _visible(archive: Archive, folder: str, frames: int, report_problem: ReportP
 
 
 _EXAMPLE = "{}/list.txt and {}/GOT-10k_*/groundtruth.txt"
-GOT10K_VAL = Layout("got10k-val", _EXAMPLE.format("val", "val"), lambda archive: _find(archive, "val"), _read)
-GOT10K_TEST = Layout("got10k-test", _EXAMPLE.format("test", "test"), lambda archive: _find(archive, "test"), _read)
+# In the data set's folder or the split's own.
+GOT10K_VAL = Layout("got10k-val", _EXAMPLE.format("val", "val"), partial(find_listed, folder="val"), _read)
+GOT10K_TEST = Layout("got10k-test", _EXAMPLE.format("test", "test"), partial(find_listed, folder="test"), _read)
 GOT10K = Layout("got10k", "train/GOT-10k_Train_*/groundtruth.txt", _trained, _read, _trained)

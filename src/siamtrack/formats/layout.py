@@ -221,6 +221,17 @@ def text_lines(archive: Archive, member: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def find_listed(archive: Archive, folder: str) -> dict[str, str]:
+    """Return `<seq>/groundtruth.txt` by sequence, of those in `list.txt`, else of all; in `folder` if it is there."""
+    place = f"{folder}/" if folder in archive.folders() else ""
+    if archive.has(f"{place}list.txt"):
+        names = text_lines(archive, f"{place}list.txt")
+    else:
+        folders = archive.folders(place.rstrip("/"))
+        names = [name for name in folders if archive.has(f"{place}{name}/groundtruth.txt")]
+    return {name: f"{place}{name}/groundtruth.txt" for name in names}
+
+
 def everywhere(names: Mapping[str, bool], frames: int) -> dict[str, BoolArray]:
     """Return the tags of a whole sequence as masks (frames,)."""
     return {name: np.ones(frames, dtype=np.bool_) for name, has in names.items() if has}

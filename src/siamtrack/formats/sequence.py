@@ -55,10 +55,6 @@ class ImageFiles:
         """(width, height) of the first frame, in pixels."""
         return image_size(self.path(0)) or (self[0].shape[1], self[0].shape[0])
 
-    def __reduce__(self) -> tuple[type[ImageFiles], tuple[Path, tuple[str, ...]]]:
-        # the cached size stays in this process
-        return ImageFiles, (self.folder, self.names)
-
 
 @dataclass(frozen=True)
 class PackedImages:
@@ -78,9 +74,6 @@ class PackedImages:
     def size(self) -> tuple[int, int]:
         """(width, height) of the first frame in pixels."""
         return self.archive.open().image_size(self.names[0]) or (self[0].shape[1], self[0].shape[0])
-
-    def __reduce__(self) -> tuple[type[PackedImages], tuple[SharedArchive, tuple[str, ...]]]:
-        return PackedImages, (self.archive, self.names)
 
 
 @dataclass(frozen=True)

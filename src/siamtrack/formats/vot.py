@@ -7,29 +7,19 @@ later) becomes its bounding rectangle, as in the bounding-box challenge of 2022.
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import PurePosixPath
 
 import numpy as np
 
 from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive, join
-from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regions, text_lines
+from siamtrack.formats.layout import Annotated, Layout, ReportProblem, find_listed, read_regions
 from siamtrack.formats.records import parse_column, parse_flags
 from siamtrack.geometry.regions import BoolArray
 
 _CHANNEL = re.compile(rb"^[ \t]*channels\.color[ \t]*=[ \t]*(\S+)", re.MULTILINE)
 _SIZE = re.compile(rb"^[ \t]*(width|height)[ \t]*=[ \t]*(\d{1,6})[ \t\r]*$", re.MULTILINE)
-
-
-def _find(archive: Archive) -> dict[str, str]:
-    """The sequences of list.txt, in a VOT set's folder or in the `sequences` of a workspace."""
-    place = "sequences/" if "sequences" in archive.folders() else ""
-    if archive.has(f"{place}list.txt"):
-        names = text_lines(archive, f"{place}list.txt")
-    else:
-        folders = archive.folders(place.rstrip("/"))
-        names = [name for name in folders if archive.has(f"{place}{name}/groundtruth.txt")]
-    return {name: f"{place}{name}/groundtruth.txt" for name in names}
 
 
 def _read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
@@ -80,4 +70,5 @@ def _tags(archive: Archive, folder: str, frames: int) -> dict[str, BoolArray]:
     return found
 
 
-VOT = Layout("vot", "list.txt and <sequence>/groundtruth.txt", _find, _read)
+# In a VOT set's folder or in the `sequences` of a workspace.
+VOT = Layout("vot", "list.txt and <sequence>/groundtruth.txt", partial(find_listed, folder="sequences"), _read)
