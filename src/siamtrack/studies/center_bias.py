@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -43,46 +44,6 @@ _PLAIN: dict[str, Any] = {
     ("negative", "flip", "colour", "grey", "lighting", "blur", "noise", "distract", "occlude", "object_part_prob"), 0.0
 )
 
-_PRESET = """\
-description = "A small padded network for the study of centre bias; data.search.shift is set by the study."
-
-[model]
-family = "siamcar"
-backbone = "efficientnet_lite0"
-levels = [3]
-width = 64
-# The bias reaches as far as the padding is seen: 8 convolutions see the edge from all over a map of 11 cells.
-tower = 8
-light = true
-unit = 24.0
-
-[crops]
-template = 79
-search = 143
-
-[data]
-flip = 0.5
-colour = 0.2
-template = { shift = 0, scale = 0.05 }
-search = { shift = 0, scale = 0.18 }
-
-[track]
-window = 0.0
-rate = 0.5
-
-[train]
-steps = 600
-batch = 16
-lr = 2e-3
-backbone_rate = 0.25
-frozen_stages = 3
-weight_decay = 1e-3
-clip = 5.0
-precision = "bfloat16"
-checkpoint_every = 100
-validate_frames = 200
-"""
-
 
 @dataclass(frozen=True)
 class Bias:
@@ -113,7 +74,7 @@ def bias_preset(out: Path, shift: int, overrides: dict[str, Any]) -> Preset:
     """The study's preset with one shift, from `center_bias.toml` in `out`, which is written if missing."""
     path = out / "center_bias.toml"
     if not path.exists():
-        write_whole(path, _PRESET)
+        write_whole(path, resources.files("siamtrack.studies").joinpath(path.name).read_bytes())
     return load_preset(path, overrides | {"data.search.shift": shift, "name": f"shift-{shift}"})
 
 
