@@ -27,7 +27,7 @@ from siamtrack.models.correlation import depthwise
 from siamtrack.models.families.sa_siam import ChannelAttention, SemanticNeck
 from siamtrack.models.families.spm import SpmNet
 from siamtrack.models.heads import DepthwiseBranch
-from siamtrack.models.siamese import SiameseNet
+from siamtrack.models.siamese import Candidates, SiameseNet
 from siamtrack.studies.center_bias import heat_map
 from siamtrack.tracking.view import View
 from siamtrack.training.validate import find_clips
@@ -126,6 +126,11 @@ def attention_weights(seen: Seen) -> list[Tensor]:
     return found
 
 
+def _decoded(seen: Seen) -> Candidates:
+    template = seen.net.embed(seen.template, seen.template_sizes)
+    return seen.net.coder.decode(seen.net.respond(template, seen.search), seen.search.shape[-1])
+
+
 def candidates(seen: Seen, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """The best `count` boxes (K, 4) xyxy after suppression, their scores (K,), and overlaps (K,) with the target.
 
@@ -134,9 +139,7 @@ def candidates(seen: Seen, count: int) -> tuple[Tensor, Tensor, Tensor]:
     Raises:
         ConfigError: a network that predicts no sizes.
     """
-    net = seen.net
-    template = net.embed(seen.template, seen.template_sizes)
-    found = net.coder.decode(net.respond(template, seen.search), seen.search.shape[-1])
+    found = _decoded(seen)
     if found.sizes is None:
         raise ConfigError("this figure needs candidates with sizes; SiamFC's and SA-Siam's have none")
     boxes = cxcywh_to_xyxy(torch.cat([found.centres, found.sizes], -1))
@@ -224,13 +227,10 @@ def _responses(looks: Sequence[Seen]) -> Figure:
     """A column a frame: the search region, and the response to it."""
     figure, cells = _grid(2, len(looks))
     for column, seen in enumerate(looks):
-        net = seen.net
-        template = net.embed(seen.template, seen.template_sizes)
-        found = net.coder.decode(net.respond(template, seen.search), seen.search.shape[-1])
         cells[0, column].imshow(_picture(seen.search))
         _outlined(cells[0, column], seen.box.tolist(), "lime")
         cells[0, column].set_title(seen.clip[:18], fontsize=7)
-        cells[1, column].imshow(heat_map(found)[0].cpu().numpy(), cmap="magma", vmin=0)
+        cells[1, column].imshow(heat_map(_decoded(seen))[0].cpu().numpy(), cmap="magma", vmin=0)
     return figure
 
 

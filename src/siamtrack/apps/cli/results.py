@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,12 +111,8 @@ def report_command(
         raise ConfigError("--rules is for raw results; stored ones keep the rules that they were scored by")
     raw = RawSource(suite, truth, rules) if suite is not None and truth is not None else None
 
-    def tell(line: str) -> None:
-        typer.echo(line, err=True)
-
-    report = write_report(
-        [parse_place(place) for place in results], out, title=title, raw=raw, data=_places(data), clips=clips, tell=tell
-    )
+    places, tell = [parse_place(place) for place in results], partial(typer.echo, err=True)
+    report = write_report(places, out, title=title, raw=raw, data=_places(data), clips=clips, tell=tell)
     counted = f", {len(report.clips)} clips" if data else ""
     typer.echo(f"{report.page} ({report.plots} plots{counted})")
 

@@ -18,7 +18,6 @@ from siamtrack.studies.rows import Scale, Study
 
 if TYPE_CHECKING:
     from siamtrack.evaluation.jobs import Beat, Workers
-    from siamtrack.studies.center_bias import Bias
     from siamtrack.studies.runner import StudyRun
 
 Job = TypeVar("Job")
@@ -256,12 +255,12 @@ def center_bias(
     # an hour without a row of the log is a hang
     workers = Workers(processes if processes > 1 else 0, cluster, limit=3600.0)
 
-    def finished(bias: Bias | None) -> bool:
-        return bias is not None
-
-    shifts = shift or (0, 16, 32, 64)
     _run_trainings(
-        partial(open_study, whole), shifts, workers, lambda job: (f"shift {job}: {steps} steps", steps), finished
+        partial(open_study, whole),
+        shift or (0, 16, 32, 64),
+        workers,
+        about=lambda job: (f"shift {job}: {steps} steps", steps),
+        finished=lambda bias: bias is not None,
     )
     results, picture = read_results(out), out / "center_bias.png"
     typer.echo("shift  middle  found at <=16  <=32  <=64 px  success")
