@@ -66,11 +66,7 @@ def preset_to_json(preset: Preset) -> str:
 
 
 def preset_from_json(text: str, where: str = "stored preset") -> Preset:
-    """Read what `preset_to_json` wrote, as strictly as a file.
-
-    Raises:
-        ConfigError: not JSON, or not a preset.
-    """
+    """Read what `preset_to_json` wrote, as strictly as a file; raises `ConfigError` for anything else."""
     try:
         return _checked(parse_json(text, where, _LARGEST), where)
     except DataError as error:

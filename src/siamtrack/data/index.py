@@ -191,11 +191,7 @@ def save_index(index: Index, path: Path) -> None:
 
 
 def load_index(path: Path) -> Index:
-    """Read what `save_index` wrote.
-
-    Raises:
-        DataError: no such file, no index, or one that contradicts itself.
-    """
+    """Read what `save_index` wrote; raises `DataError` for no such file, no index, or one that contradicts itself."""
     if not path.is_file():
         raise DataError(f"no index {path}; `siamtrack data index` writes one")
     try:

@@ -45,11 +45,7 @@ def generator(seed: int, rank: int, step: int, purpose: int = 0) -> torch.Genera
 
 
 def check_sources(named: Iterable[str], known: tuple[str, ...], key: str) -> None:
-    """Check that a setting names only sources of the data.
-
-    Raises:
-        ConfigError: it names another; the nearest is offered.
-    """
+    """Raise `ConfigError`, which offers the nearest, if a setting names a source that the data do not have."""
     for name in named:
         if name not in known:
             raise ConfigError(f"{key} names the unknown source '{name}'{did_you_mean(name, known)}")

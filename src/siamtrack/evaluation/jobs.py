@@ -84,11 +84,7 @@ Told = Callable[[Event[Job, Value]], None]
 
 
 def opened(open_work: OpenWork[Job, Value]) -> Callable[[Job, Beat], Value]:
-    """Open the work in a worker process.
-
-    Raises:
-        SiamtrackError: what opening raised; any other error as a `ConfigError`.
-    """
+    """Open the work in a worker process; an error that is no `SiamtrackError` is raised as a `ConfigError`."""
     try:
         return open_work()
     except SiamtrackError:

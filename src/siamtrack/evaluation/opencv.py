@@ -34,11 +34,7 @@ class OpenCvTracker:
         self.found = False
 
     def init(self, frame: Image, box: Sequence[float] | npt.NDArray[np.float64]) -> None:
-        """Begin with a box x, y, w, h.
-
-        Raises:
-            InputError: OpenCV refuses the box, or it has no whole pixel.
-        """
+        """Begin with a box x, y, w, h; raises `InputError` for one that OpenCV refuses, or without a whole pixel."""
         left, top = round(float(box[0])), round(float(box[1]))
         right, bottom = round(float(box[0] + box[2])), round(float(box[1] + box[3]))
         height, width = frame.shape[:2]

@@ -265,19 +265,12 @@ class Reset:
 
 @dataclass(frozen=True)
 class MultiStart:
-    """VOT 2020's short-term protocol.
-
-    A run from every anchor, forward to the last frame or backward to the first.
-    """
+    """VOT 2020's short-term protocol: a run from every anchor, forward to the last frame or backward to the first."""
 
     kind: ClassVar[str] = "multistart"
 
     def keys(self, sequence: VideoSequence) -> list[str]:
-        """Return the anchors as 00000000, 00000050, ..
-
-        Raises:
-            DataError: the sequence has no anchors.
-        """
+        """Return the anchors as 00000000, 00000050, ..; raises `DataError` if the sequence has none."""
         if sequence.anchors is None or not sequence.anchors.any():
             raise DataError(f"{sequence.name}: no anchors; expected a file anchor.value beside groundtruth.txt")
         return [f"{anchor:08d}" for anchor in np.flatnonzero(sequence.anchors).tolist()]

@@ -39,10 +39,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Failure:
-    """A sequence that could not be finished: `kind` is raised, answer, hung, died or data.
-
-    `message` one line.
-    """
+    """A sequence that could not be finished: its `kind` is raised, answer, hung, died or data, the message one line."""
 
     sequence: str
     kind: str
@@ -114,10 +111,7 @@ class Store:
         return {storage.join(folder, name) for name in storage.list_files(folder)}
 
     def save(self, sequence: VideoSequence, key: str, timed: TimedRun) -> None:
-        """Write one run in the data set's own coordinates.
-
-        The result file, which says that it is done, comes last.
-        """
+        """Write one run in the data set's own coordinates; the result file, which says that it is done, comes last."""
         assert timed.run.codes is not None  # Predictions fills it in
         run = Predictions(to_file(timed.run.regions, sequence.origin), timed.run.codes, timed.run.confidence)
         times = {
@@ -137,11 +131,7 @@ class Store:
         return storage.join(self.root, "results", str(path.with_name(f"{path.stem}_confidence.value")))
 
     def load(self, sequence: VideoSequence, key: str) -> Predictions:
-        """Read one run back, in continuous pixels.
-
-        Raises:
-            DataError: it is not there or malformed.
-        """
+        """Read one run back, in continuous pixels; raises `DataError` if it is not there or malformed."""
         run = self.load_raw(sequence.name, key)
         return Predictions(from_file(run.regions, sequence.origin), run.codes, run.confidence, run.anchor)
 

@@ -49,10 +49,7 @@ class VotTracker:
         return region, {"confidence": 1.0}
 
     def update(self, frame: Any) -> ObjectStatus:
-        """Return the region x, y, w, h in the next image and its confidence.
-
-        An empty one if nothing is found.
-        """
+        """Return the region x, y, w, h in the next image, an empty one if nothing is found, and its confidence."""
         answer = read_prediction(self._tracker.update(_pixels(frame)))
         found = not any(map(math.isnan, answer.region))
         region = answer.region if found else (0.0, 0.0, 0.0, 0.0)

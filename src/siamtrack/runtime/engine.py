@@ -60,11 +60,7 @@ class GraphState:
     size: tuple[int, int]
 
     def rows(self, index: Sequence[int] | npt.NDArray[np.int64]) -> GraphState:
-        """The state of the targets `index` alone, in that order.
-
-        Raises:
-            InputError: numbers that no target has.
-        """
+        """The state of the targets `index` alone, in that order; raises `InputError` for numbers that no target has."""
         at = checked_rows(index, len(self.boxes))
         tensors = {name: value[at] for name, value in self.tensors.items()}
         return GraphState(self.boxes[at], self.scores[at], self.presence[at], tensors, self.size)
@@ -96,11 +92,7 @@ class GraphEngine:
         self._no_boxes = np.empty((0, 4), np.float32)
 
     def start(self, frame: Frame, boxes: Boxes) -> GraphState:
-        """Begin with N targets, boxes x, y, w, h.
-
-        Raises:
-            InputError: a box or frame that cannot be used.
-        """
+        """Begin with N targets, boxes x, y, w, h; raises `InputError` for a box or frame that cannot be used."""
         size = frame_size(frame)
         given = checked_boxes(boxes, size).astype(np.float32)
         if len(given) > _AT_ONCE:
@@ -201,11 +193,7 @@ def installed_runtimes() -> list[str]:
 
 
 def import_runtime(name: str, path: Path) -> ModuleType:
-    """Import a runtime's package; `path` is the file that wants it.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
+    """Import a runtime's package for the file `path`; raises `ConfigError` if it is not installed."""
     # OpenVINO tells its makers of each import, with warnings where it cannot, and waits for an answer; without this
     # package it does not
     told, modules = "openvino_telemetry", cast("dict[str, ModuleType | None]", sys.modules)

@@ -68,11 +68,7 @@ class StudyRun:
     device: str = "cpu"
 
     def rows(self) -> list[Row]:
-        """The rows of this scale that are to be run.
-
-        Raises:
-            ConfigError: a row of `only` that the study does not have.
-        """
+        """The rows of this scale that are to be run; raises `ConfigError` if `only` names one that there is not."""
         names = [row.name for row in self.study.rows if row.full is not None]
         if unknown := [name for name in self.only if name not in names]:
             raise ConfigError(f"{self.study.name} has no row '{unknown[0]}' to run; its rows: {', '.join(names)}")

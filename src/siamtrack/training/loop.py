@@ -179,11 +179,7 @@ def check_start(preset: Preset, out: Path | None, resume: bool) -> None:
 
 
 def check_parts(preset: Preset, world: ProcessGroup) -> None:
-    """Check that the processes can share each batch evenly.
-
-    Raises:
-        ConfigError: they cannot.
-    """
+    """Raise `ConfigError` unless the processes can share each batch evenly."""
     parts = preset.train.batch_shards or world.size
     world.parts(parts)
     if preset.train.batch % parts:

@@ -194,11 +194,7 @@ class Ledger:
         return self._scores.get((_canonical(changes), sequence, digest))
 
     def add(self, changes: Mapping[str, Any], sequence: str, digest: str, score: float) -> None:
-        """Keep a score, on the disk too.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
+        """Keep a score, on the disk too; raises `DataError` if it cannot be written."""
         row = {"sequence": sequence, "digest": digest, "success_auc": score, "setting": dict(changes)}
         append_line(self.path, json.dumps(row), sync=True)
         self._scores[_canonical(changes), sequence, digest] = score

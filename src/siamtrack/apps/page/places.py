@@ -117,11 +117,7 @@ class Uploads:
     _counts: dict[str, int] = field(default_factory=dict)
 
     def path(self, name: str) -> Path:
-        """Return the video, or the folder of images, of an upload's id.
-
-        Raises:
-            InputError: no such upload.
-        """
+        """Return the video, or the folder of images, of an upload's id; raises `InputError` if there is none."""
         if name not in self._sizes:
             raise InputError("that upload is not there any more; send it again")
         files = sorted((self.folder / name).iterdir())
