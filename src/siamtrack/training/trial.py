@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +111,9 @@ def available_memory(device: torch.device) -> int | None:
     except (OSError, ValueError):
         return None
     there = [int(found[1]) << 10] if found else []
-    there += _left_in_group()
+    with suppress(OSError, ValueError):  # no control group of a container, or "max"
+        group = Path("/sys/fs/cgroup")
+        there.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
     import resource
 
     for limit, used in ((resource.RLIMIT_AS, pages[0]), (resource.RLIMIT_DATA, pages[5])):
@@ -118,12 +121,3 @@ def available_memory(device: torch.device) -> int | None:
         if most != resource.RLIM_INFINITY:
             there.append(most - used * os.sysconf("SC_PAGE_SIZE"))
     return max(0, min(there)) if there else None
-
-
-def _left_in_group() -> list[int]:
-    """What the control group of a container has left, if it has a limit."""
-    group = Path("/sys/fs/cgroup")
-    try:
-        return [int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())]
-    except (OSError, ValueError):  # none, or "max"
-        return []

@@ -83,7 +83,10 @@ def run() -> None:
     # Pillow's, of pictures that are large: too large ones are refused.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
     try:
-        _check_folder()
+        try:
+            Path.cwd()
+        except OSError as error:  # deleted: libraries would end the process in ways of their own
+            raise InputError(f"the current folder cannot be used ({reason(error)}); change to another one") from None
         with ends_while_importing():
             code = app(prog_name="siamtrack", standalone_mode=False)
     except ModuleNotFoundError as error:
@@ -111,14 +114,6 @@ def run() -> None:
 
         end_process(code or 0)
     sys.exit(code or 0)
-
-
-def _check_folder() -> None:
-    """Refuse a current folder that was deleted: libraries would end the process in ways of their own."""
-    try:
-        Path.cwd()
-    except OSError as error:
-        raise InputError(f"the current folder cannot be used ({reason(error)}); change to another one") from None
 
 
 def _usage(error: Any) -> str:

@@ -274,14 +274,8 @@ class _Page:
             self.session = Session(self.engine, frames)
             clip = frames.clip
             width, height = clip.size
-            about = {
-                "name": printable(clip.name),
-                "width": width,
-                "height": height,
-                "fps": clip.fps,
-                "count": clip.count,
-            }
-            return {**about, "images": list(clip.images), "live": frames.live}, None
+            about = {"name": printable(clip.name), "width": width, "height": height, "fps": clip.fps}
+            return {**about, "count": clip.count, "images": list(clip.images), "live": frames.live}, None
         session = self.session
         if session is None:
             raise InputError("open a source first")
@@ -303,15 +297,11 @@ def _first(error: ValidationError) -> str:
 
 
 def _packed(about: dict[str, Any], frame: np.ndarray | None = None) -> bytes:
-    text = json.dumps(about).encode()
-    picture = b"" if frame is None else _jpeg(frame)
-    return len(text).to_bytes(4, "little") + text + picture
-
-
-def _jpeg(frame: np.ndarray) -> bytes:
-    picture = Image.fromarray(frame)
-    if picture.width > _WIDEST:
-        picture = picture.resize((_WIDEST, round(picture.height * _WIDEST / picture.width)), Image.Resampling.BILINEAR)
-    data = io.BytesIO()
-    picture.save(data, "JPEG", quality=88)
-    return data.getvalue()
+    text, jpeg = json.dumps(about).encode(), io.BytesIO()
+    if frame is not None:
+        picture = Image.fromarray(frame)
+        if picture.width > _WIDEST:
+            size = _WIDEST, round(picture.height * _WIDEST / picture.width)
+            picture = picture.resize(size, Image.Resampling.BILINEAR)
+        picture.save(jpeg, "JPEG", quality=88)
+    return len(text).to_bytes(4, "little") + text + jpeg.getvalue()
