@@ -111,10 +111,7 @@ def _pass(
 
 @dataclass(frozen=True)
 class OnePass:
-    """One-pass evaluation (OTB): started on the first frame's box, never corrected.
-
-    The first row is that box.
-    """
+    """One-pass evaluation (OTB): started on the first frame's box, which is the first row, never corrected."""
 
     kind: ClassVar[str] = "ope"
 

@@ -12,6 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -39,7 +40,7 @@ _BROKEN = (
 )  # fmt: skip
 
 
-class Archive:
+class Archive(AbstractContextManager["Archive"]):
     """A folder, a zip file or a single file as a tree of members named with `/`; a context manager.
 
     Only the folder `below` in it is looked at, which member names are relative to. `shared` is the same archive for
@@ -71,9 +72,6 @@ class Archive:
                 self._listings = {"": ({}, {path.name: None})}
         except _BROKEN as error:
             raise DataError(f"{path}: expected a folder or a zip file; {reason(error)}") from None
-
-    def __enter__(self) -> Archive:
-        return self
 
     def __exit__(self, *error: object) -> None:
         if self._zip is not None:

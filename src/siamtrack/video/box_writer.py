@@ -51,7 +51,7 @@ def _open_now(name: str, flags: int) -> int:
     return descriptor
 
 
-class BoxWriter:
+class BoxWriter(contextlib.AbstractContextManager["BoxWriter"]):
     """Writes the boxes of a run while it goes; a context manager.
 
     - txt: one `x,y,w,h` line a frame, the first line the given box; one file a target.
@@ -149,9 +149,6 @@ class BoxWriter:
                         old.unlink()
                     except OSError as error:
                         raise DataError(f"cannot remove {old} of an earlier run: {reason(error)}") from error
-
-    def __enter__(self) -> BoxWriter:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.close()

@@ -6,6 +6,7 @@ import os
 import time
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from siamtrack.video.boxes import Clip
 from siamtrack.video.feeds import MOST_AT_ONCE, Feed, Picture, open_feed
 
 
-class FrameSource:
+class FrameSource(AbstractContextManager["FrameSource"]):
     """Frames one after the other, RGB uint8 (H, W, 3), to be read once; a context manager.
 
     While a frame is worked on, a thread decodes the next ones, two at most; not of live sources, not of frames
@@ -137,9 +138,6 @@ class FrameSource:
         self._feed.close()
         if self._newest is None or self._newest.close():
             self._feed.frames.close()
-
-    def __enter__(self) -> FrameSource:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.close()

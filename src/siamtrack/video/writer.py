@@ -37,7 +37,7 @@ _LARGEST = 1 << 25
 _LONGEST_SIDE = 16384
 
 
-class VideoWriter:
+class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
     """Writes RGB frames as h264 (yuv420p, BT.709) mp4; a context manager.
 
     A thread encodes them, a few frames behind. What goes wrong there is raised by one of the next calls.
@@ -154,9 +154,6 @@ class VideoWriter:
         except OSError as error:
             self._part.unlink(missing_ok=True)
             raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
-
-    def __enter__(self) -> VideoWriter:
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
