@@ -17,8 +17,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-import numpy as np
-
 from siamtrack.errors import ConfigError, SiamtrackError, WeightsError, missing_package
 from siamtrack.evaluation.jobs import one_line
 from siamtrack.io import file_sha256
@@ -222,8 +220,8 @@ class TimedMatcher:
         return timed
 
 
-class _TimedTracker:
-    """`siamtrack.Tracker`, and the time that its network takes."""
+class _TimedTracker(Tracker):
+    """A tracker that tells the time that its network takes."""
 
     def __init__(self, model: str, device: str, preset: str) -> None:
         from siamtrack.config import preset_from_json
@@ -232,17 +230,9 @@ class _TimedTracker:
 
         loaded = open_network(model, device, preset_from_json(preset))
         self._net = TimedMatcher(loaded.net, device)
-        self._tracker = Tracker(TorchEngine(self._net, loaded.preset, device))
+        super().__init__(TorchEngine(self._net, loaded.preset, device))
 
     @property
     def network_seconds(self) -> float:
         """Seconds in the network so far."""
         return self._net.seconds
-
-    def init(self, frame: np.ndarray, box: Any) -> None:
-        """Begin with a box x, y, w, h."""
-        self._tracker.init(frame, box)
-
-    def update(self, frame: np.ndarray) -> Any:
-        """Return a `Result`."""
-        return self._tracker.update(frame)
