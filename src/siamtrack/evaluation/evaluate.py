@@ -179,11 +179,7 @@ def _open(tracker: TrackerSpec, protocol: EvaluationProtocol, store: Store) -> C
 
 
 def run_sequence(
-    tracker: TrackerLike,
-    sequence: VideoSequence,
-    protocol: EvaluationProtocol,
-    store: Store,
-    beat: Beat | None = None,
+    tracker: TrackerLike, sequence: VideoSequence, protocol: EvaluationProtocol, store: Store, beat: Beat | None = None
 ) -> None:
     """Make the runs of a sequence that the store does not hold yet, and write each when it is complete.
 

@@ -69,13 +69,7 @@ class ProjectLevels(Neck):
     if needed to stay centred.
     """
 
-    def __init__(
-        self,
-        channels: tuple[int, ...],
-        widths: tuple[int, ...],
-        template_cells: int,
-        centred: bool,
-    ) -> None:
+    def __init__(self, channels: tuple[int, ...], widths: tuple[int, ...], template_cells: int, centred: bool) -> None:
         super().__init__()
         self.levels = nn.ModuleList(projection(c, w) for c, w in zip(channels, widths, strict=True))
         self.template_cells = template_cells

@@ -21,16 +21,7 @@ from siamtrack.evaluation.pool import run_jobs
 from siamtrack.formats.sequence import VideoSequence
 from siamtrack.geometry.regions import FloatArray
 from siamtrack.tuning.scores import Ledger, ModelVariants, TuningJob, open_scorer, sequence_digest
-from siamtrack.tuning.search import (
-    Outcome,
-    SearchKind,
-    Setting,
-    Space,
-    fold_names,
-    paired_gain,
-    plateau,
-    search,
-)
+from siamtrack.tuning.search import Outcome, SearchKind, Setting, Space, fold_names, paired_gain, plateau, search
 
 
 @dataclass(frozen=True)

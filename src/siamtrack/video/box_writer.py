@@ -14,16 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from siamtrack.errors import DataError, InputError, reason
 from siamtrack.io import write_whole
-from siamtrack.video.boxes import (
-    JSON_END,
-    LINES,
-    BoxRow,
-    Clip,
-    check_images,
-    format_of,
-    pack_boxes,
-    render_boxes,
-)
+from siamtrack.video.boxes import JSON_END, LINES, BoxRow, Clip, check_images, format_of, pack_boxes, render_boxes
 
 if TYPE_CHECKING:
     from siamtrack.tracking.tracker import Result

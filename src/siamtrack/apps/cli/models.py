@@ -12,9 +12,7 @@ from siamtrack.apps.cli.progress import print_columns
 from siamtrack.errors import InputError, missing_torch
 
 
-def models(
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
-) -> None:
+def models(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
     """List the presets: family, backbone, parameters, multiply-accumulates a crop, and published scores.
 
     MACs are counted for one template crop, once a target, and one search crop: a frame, or for families with a

@@ -37,8 +37,7 @@ Processes = Annotated[
     int | None, typer.Option(metavar="N", min=1, max=1024, help="Workers; by default one a core, one on a GPU.")
 ]
 Cluster = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler, as tcp://host:8786."),
+    str | None, typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler, as tcp://host:8786.")
 ]
 
 _WORD = re.compile(r"[A-Za-z_][\w.+/-]*")

@@ -131,12 +131,10 @@ def _places(data: list[str] | None) -> dict[str, Path] | Path | None:
 
 def submit_command(
     results: Annotated[
-        str,
-        typer.Argument(help="What `siamtrack eval` kept, OUT/<tracker>/<suite>; with --check the file to be sent."),
+        str, typer.Argument(help="What `siamtrack eval` kept, OUT/<tracker>/<suite>; with --check the file to be sent.")
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.zip", help="Where to pack to; by default <tracker>-<server>.zip here."),
+        Path | None, typer.Option(metavar="FILE.zip", help="Where to pack to; by default <tracker>-<server>.zip here.")
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only say why the server would reject a zip file or folder.")
@@ -145,8 +143,7 @@ def submit_command(
         str | None, typer.Option(help="got10k or trackingnet; by default the one that the results are for.")
     ] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The data set; names and numbers of frames are then checked too."),
+        Path | None, typer.Option(metavar="DIR", help="The data set; names and numbers of frames are then checked too.")
     ] = None,
 ) -> None:
     """Pack results for the servers of GOT-10k (test) and TrackingNet, in the format that they take.

@@ -57,8 +57,7 @@ def _rows_command(found: Study) -> Callable[..., None]:
             ),
         ],
         scale: Annotated[
-            Scale,
-            typer.Option(help="The paper's networks, or the same rows on the light backbone, for a laptop."),
+            Scale, typer.Option(help="The paper's networks, or the same rows on the light backbone, for a laptop.")
         ] = "full",
         steps: Annotated[
             int | None, typer.Option(metavar="N", min=1, help="Length of each training. [the preset's]")
@@ -229,8 +228,7 @@ def center_bias(
         typer.Option(metavar="PX", min=0, max=64, help="Train with this shift; repeatable; 0, 16, 32 and 64."),
     ] = None,
     val: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Sequences (NAME/img/*, NAME/groundtruth.txt) to track."),
+        Path | None, typer.Option(metavar="DIR", help="Sequences (NAME/img/*, NAME/groundtruth.txt) to track.")
     ] = None,
     settings: Settings = None,
     crops: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="Test crops with placed targets.")] = 512,

@@ -113,8 +113,7 @@ def track(
     ] = None,
     stride: Annotated[int, typer.Option("--vid-stride", metavar="N", min=1, help="Track every N-th frame only.")] = 1,
     every_frame: Annotated[
-        bool,
-        typer.Option("--every-frame", help="Of a camera or stream, track all frames, not just the newest ones."),
+        bool, typer.Option("--every-frame", help="Of a camera or stream, track all frames, not just the newest ones.")
     ] = False,
     hwaccel: Annotated[
         str | None,

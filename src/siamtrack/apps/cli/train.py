@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 def train(
     preset: Annotated[
-        str | None,
-        typer.Argument(metavar="PRESET", help="A preset's name, or a .toml file; not with --replay."),
+        str | None, typer.Argument(metavar="PRESET", help="A preset's name, or a .toml file; not with --replay.")
     ] = None,
     data: Annotated[
         str | None,
