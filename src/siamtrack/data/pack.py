@@ -121,13 +121,22 @@ def _shard_name(number: int) -> str:
 
 
 @dataclass
-class _Written:
-    """The shard that is being filled, and those that are done."""
+class _Shards:
+    """The set that is being made: the shard that is being filled, and those that are done.
+
+    A file beside the shards tells what a pack that was stopped has done: it goes on from there, if it is `made_of` a
+    hash of the same indexes and `Packing`. In the shards are so many `groups` of objects, with their problems, and so
+    many `objects` of the next group.
+    """
 
     place: storage.Place
+    made_of: str
     rows: list[tuple[bytes, CropLabel]] = field(default_factory=list)
     done: list[ShardFile] = field(default_factory=list)
     videos: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    groups: int = 0
+    objects: int = 0
+    problems: list[Problem] = field(default_factory=list)
 
     def flush(self) -> None:
         """Close the shard, if anything is in it, and bring it to its place."""
@@ -151,21 +160,6 @@ class _Written:
         for label in labels:
             self.videos[label.source].add(label.video or label.track)
 
-
-@dataclass
-class _Progress:
-    """What a pack that was stopped has done, as a file beside its shards tells it: it goes on from there.
-
-    It is `made_of` a hash of the indexes and the `Packing`. So many `groups` of objects are in the shards, and so many
-    `objects` of the next group; the problems are those of these groups.
-    """
-
-    place: storage.Place
-    made_of: str
-    groups: int = 0
-    objects: int = 0
-    problems: list[Problem] = field(default_factory=list)
-
     @property
     def path(self) -> storage.Place:
         return storage.join(self.place, UNFINISHED)
@@ -175,7 +169,7 @@ class _Progress:
         """Web servers that take files need not be able to delete them; there a set counts once it has its list."""
         return not str(self.place).lower().startswith("http")
 
-    def restore(self, written: _Written) -> None:
+    def restore(self) -> None:
         """Go on where an earlier run of the same work was stopped; begin the file if there was none.
 
         Raises:
@@ -189,7 +183,7 @@ class _Progress:
                 taken = any(name == MANIFEST or name.endswith(".tar") for name in names)
                 if taken or (not self.kept and _is_listed(self.place)):
                     raise DataError(f"{self.place} holds shards already; give a new folder, or delete them")
-                self.save(written)
+                self.save()
                 return
         held = storage.read_json_from(self.path)
         if held.get("made_of") != self.made_of:
@@ -201,13 +195,13 @@ class _Progress:
             self.problems = [Problem(*map(str, row)) for row in held["problems"]]
             for number, (crops, size) in enumerate(held["shards"]):
                 name = _shard_name(number)
-                written.done.append(ShardFile(name, storage.join(self.place, name), int(crops), int(size)))
+                self.done.append(ShardFile(name, storage.join(self.place, name), int(crops), int(size)))
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{self.path}: not as `siamtrack data pack` writes it: {reason(error)}") from None
-        for shard in written.done:
-            written.note(label for _, _, label in read_shard(shard))
+        for shard in self.done:
+            self.note(label for _, _, label in read_shard(shard))
 
-    def save(self, written: _Written) -> None:
+    def save(self) -> None:
         """Note what is in the shards now."""
         if self.kept:
             row = {
@@ -215,7 +209,7 @@ class _Progress:
                 "groups": self.groups,
                 "objects": self.objects,
                 "problems": self.problems,
-                "shards": [(shard.crops, shard.size) for shard in written.done],
+                "shards": [(shard.crops, shard.size) for shard in self.done],
             }
             storage.write_whole_to(self.path, json.dumps(row))
 
@@ -283,8 +277,8 @@ def pack(
     groups = [(number, rows) for number, index in enumerate(indexes) for rows in chosen_rows(index, how)]
     order = np.random.default_rng(how.seed).permutation(len(groups)).tolist()
     jobs = [_Group(turn, *groups[number]) for turn, number in enumerate(order)]
-    written, progress = _Written(place), _Progress(place, _digest(indexes, how))
-    progress.restore(written)
+    made = _Shards(place, _digest(indexes, how))
+    made.restore()
     early: dict[int, _Cut] = {}  # finished before their turn
 
     def on_event(event: Event[_Group, _Cut]) -> None:
@@ -293,27 +287,27 @@ def pack(
         if not isinstance(event, Finished):
             return
         early[event.job.turn] = event.value
-        while (found := early.pop(progress.groups, None)) is not None:
-            for number, crops in enumerate(found.objects[progress.objects :], progress.objects + 1):
-                written.rows += crops
-                if len(written.rows) >= how.shard:
-                    written.flush()
-                    progress.objects = number
-                    progress.save(written)
-            progress.groups, progress.objects = progress.groups + 1, 0
-            progress.problems += found.problems
-            report(progress.groups, len(jobs))
+        while (found := early.pop(made.groups, None)) is not None:
+            for number, crops in enumerate(found.objects[made.objects :], made.objects + 1):
+                made.rows += crops
+                if len(made.rows) >= how.shard:
+                    made.flush()
+                    made.objects = number
+                    made.save()
+            made.groups, made.objects = made.groups + 1, 0
+            made.problems += found.problems
+            report(made.groups, len(jobs))
 
-    report(progress.groups, len(jobs))
-    rest = jobs[progress.groups :]
+    report(made.groups, len(jobs))
+    rest = jobs[made.groups :]
     run_jobs(partial(_open_cutter, tuple(indexes), how), rest, workers or Workers(processes=0), on_event)
-    written.flush()
-    if not written.done:
-        progress.end()
+    made.flush()
+    if not made.done:
+        made.end()
         raise DataError("nothing to pack: no box with an area in a readable frame; see `siamtrack data check`")
-    write_manifest(place, written.done, {source: len(names) for source, names in written.videos.items()})
-    progress.end()
-    return written.done, progress.problems
+    write_manifest(place, made.done, {source: len(names) for source, names in made.videos.items()})
+    made.end()
+    return made.done, made.problems
 
 
 def chosen_rows(index: Index, how: Packing) -> Iterator[list[int]]:
