@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from siamtrack.studies.rows import AUC, EAO, LIGHTER_OF, PRECISION, Numbers, Row, Settings, Study
+from siamtrack.studies.rows import AUC, EAO, PRECISION, Numbers, Row, Settings, Study
 
 Key = tuple[str, str]
 """Suite and metric."""
@@ -47,7 +47,7 @@ def _compared(
         else:
             own = Row(name, None, None)
         rows.append(replace(own, paper=_numbers(keys, values), machine=machine))
-    return replace(study, lighter=LIGHTER_OF[study.small], rows=tuple(rows))
+    return replace(study, rows=tuple(rows))
 
 
 def _numbers(keys: Sequence[Key], values: Sequence[float | None]) -> Numbers:

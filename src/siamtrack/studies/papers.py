@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from siamtrack.studies.comparisons import COMPARISONS
-from siamtrack.studies.rows import AUC, EAO, LIGHTER_OF, PRECISION, Numbers, Row, Settings, Study
+from siamtrack.studies.rows import AUC, EAO, PRECISION, Numbers, Row, Settings, Study
 
 
 def _otb_vot(otb: float, vot: float) -> Numbers:
@@ -67,7 +67,7 @@ _WHOLE_CROPS: Settings = {
 }  # fmt: skip
 _RPNPP_TABLE1 = Study(
     "siamrpnpp-table1", "SiamRPN++, table 1", "backbone, levels, fine-tuning and correlation",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter={**LIGHTER_OF["siamrpnpp_lite0"], **_WHOLE_CROPS}, rows=(
+    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=_WHOLE_CROPS, rows=(
         Row("AlexNet, UP", {**_ALEXNET, **_UP}, {**_SMALL_ALEXNET, **_UP}, _otb_vot(0.658, 0.332)),
         Row("AlexNet, DW", _ALEXNET, _SMALL_ALEXNET, _otb_vot(0.666, 0.355)),
         _table1("L3 L4 L5, frozen, UP", (3, 4, 5), 0.664, 0.371, up=True, fine=False),
@@ -84,7 +84,7 @@ _RPNPP_TABLE1 = Study(
 )  # fmt: skip
 _RPNPP_FIGURE2 = Study(
     "siamrpnpp-figure2", "SiamRPN++, figure 2", "score by the shift of targets in training",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=LIGHTER_OF["siamrpnpp_lite0"], rows=tuple(
+    preset="siamrpn_r50", small="siamrpnpp_lite0", rows=tuple(
         Row(f"shift {shift}", {"data.search.shift": shift}, {"data.search.shift": shift / 2}, paper)
         # Section 3.1 gives shifts of 0 and 64 and the score of the first; the rows train the final network.
         for shift, paper in ((0, {("vot2018", EAO): 0.14}), (16, {}), (32, {}), (64, {}), (96, {}))
@@ -92,7 +92,7 @@ _RPNPP_FIGURE2 = Study(
 )  # fmt: skip
 _RPNPP_FIGURE6 = Study(
     "siamrpnpp-figure6", "SiamRPN++, figure 6", "AUC on OTB2015 by backbone",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=LIGHTER_OF["siamrpnpp_lite0"], rows=(
+    preset="siamrpn_r50", small="siamrpnpp_lite0", rows=(
         Row("AlexNet", _ALEXNET, _SMALL_ALEXNET, {("otb100", AUC): 0.666}),
         Row("ResNet-18", {"model.backbone": "resnet18"}, None),
         Row("ResNet-34", {"model.backbone": "resnet34"}, None),
@@ -105,7 +105,7 @@ _RPNPP_FIGURE6 = Study(
 # more than 70 frames a second (section 4.4), MobileNetV2's at 70 (section 1).
 _RPNPP_FIGURE8 = Study(
     "siamrpnpp-figure8", "SiamRPN++, figure 8", "EAO on VOT2018 by speed",
-    preset="siamrpn_r50", small="siamrpnpp_lite0", lighter=LIGHTER_OF["siamrpnpp_lite0"], rows=(
+    preset="siamrpn_r50", small="siamrpnpp_lite0", rows=(
         Row("ResNet-50", {}, None, {("vot2018", EAO): 0.414, ("vot2018", "fps"): 35}, machine="Titan Xp"),
         Row("ResNet-18", {"model.backbone": "resnet18"}, None, {("vot2018", "fps"): 70}, machine="Titan Xp"),
         Row("MobileNetV2", {}, None, {("vot2018", "fps"): 70}, machine="Titan Xp",
@@ -116,7 +116,7 @@ _RPNPP_FIGURE8 = Study(
 )  # fmt: skip
 _CAR_TABLE2 = Study(
     "siamcar-table2", "SiamCAR, table 2", "precision on UAV123 and speed by backbone",
-    preset="siamcar_r50", small="siamcar_lite0", lighter=LIGHTER_OF["siamcar_lite0"], rows=(
+    preset="siamcar_r50", small="siamcar_lite0", rows=(
         Row("ResNet-50", {}, None, {("uav123", PRECISION): 0.76, ("uav123", "fps"): 52}, machine="RTX 2080 Ti"),
         Row("ResNet-34", {"model.backbone": "resnet34"}, None, {("uav123", PRECISION): 0.751, ("uav123", "fps"): 77},
             machine="RTX 2080 Ti"),
@@ -138,7 +138,7 @@ def _nearest(k: int) -> Row:
 
 _CAR_FIGURE3 = Study(
     "siamcar-figure3", "SiamCAR, figure 3 and section 3.3", "the best box, or the average of k of its 8 neighbours",
-    preset="siamcar_r50", small="siamcar_lite0", lighter=LIGHTER_OF["siamcar_lite0"], rows=(
+    preset="siamcar_r50", small="siamcar_lite0", rows=(
         Row("k = 3, weighted", {"track.select": "neighbours_weighted", "track.published_rate": False},
             {"track.select": "neighbours_weighted"}),
         *(_nearest(k) for k in (1, 2, 5, 8)),
@@ -173,7 +173,7 @@ def _alone(weight: float) -> Settings:
 
 _SA_TABLE1 = Study(
     "sasiam-table1", "SA-Siam, table 1", "branches, several levels and attention",
-    preset="sa_siam", small="sasiam_lite0", lighter=LIGHTER_OF["sasiam_lite0"], rows=(
+    preset="sa_siam", small="sasiam_lite0", rows=(
         _sa("App.", _alone(1.0), 0.599, 0.811, 0.520, 0.718, 0.585, 0.790, of="App. Sem."),
         _sa("Sem.", _alone(0.0), 0.607, 0.821, 0.517, 0.715, 0.588, 0.791, of="App. Sem."),
         _sa("App. Sem.", _branches("both", False, False), 0.649, 0.862, 0.583, 0.792, 0.637, 0.843),
@@ -196,7 +196,7 @@ def _of_otb2013(auc: float, precision: float) -> Numbers:
 # the two are weighed; here each is one half.
 _SA_TABLE2 = Study(
     "sasiam-table2", "SA-Siam, table 2", "two networks of one kind, alone and blended",
-    preset="sa_siam", small="sasiam_lite0", lighter=LIGHTER_OF["sasiam_lite0"], rows=tuple(
+    preset="sa_siam", small="sasiam_lite0", rows=tuple(
         Row(name, settings, _semantic(settings), numbers, of=of)
         for name, settings, numbers, of in (
             ("A1 A2", _twice("two_appearance"), _of_otb2013(0.608, 0.813), ""),
@@ -210,7 +210,7 @@ _SA_TABLE2 = Study(
 )  # fmt: skip
 _SA_JOINT = Study(
     "sasiam-joint", "SA-Siam, section 4.3", "branches trained apart against together",
-    preset="sa_siam", small="sasiam_lite0", lighter=LIGHTER_OF["sasiam_lite0"], rows=(
+    preset="sa_siam", small="sasiam_lite0", rows=(
         _sa("apart", _branches("both", False, False), 0.649, 0.862, 0.583, 0.792, 0.637, 0.843),
         _sa("together", {**_branches("both", False, False), "model.joint": True},
             0.630, 0.831, 0.546, 0.739, 0.620, 0.819),
@@ -220,7 +220,7 @@ _SA_JOINT = Study(
 _NO_GT = {"data.same_category": False}
 _SPM_TABLE1 = Study(
     "spm-table1", "SPM, table 1", "the coarse stage alone, in series, and in series and parallel",
-    preset="spm", small="spm_lite0", lighter=LIGHTER_OF["spm_lite0"], rows=(
+    preset="spm", small="spm_lite0", rows=(
         Row("CM only", {**_NO_GT, "model.fine": "none"}, {**_NO_GT, "model.fine": "none"}, _spm(0.643, 0.279, 0.359)),
         Row("CM+FM, series-parallel", _NO_GT, _NO_GT, _spm(0.670, 0.323, 0.391)),
         Row("CM+FM, series", {**_NO_GT, "model.fusion": "series"}, {**_NO_GT, "model.fusion": "series"},
@@ -228,17 +228,17 @@ _SPM_TABLE1 = Study(
     ),
 )  # fmt: skip
 # At the small scale half of the pairs are of two objects, as in the paper, with generalized training and without.
-_LIGHTER_GT = {**LIGHTER_OF["spm_lite0"], "data.negative": 0.5}
+_HALF_NEGATIVE = {"data.negative": 0.5}
 _SPM_TABLE2 = Study(
     "spm-table2", "SPM, table 2", "with and without generalized training",
-    preset="spm", small="spm_lite0", lighter=_LIGHTER_GT, rows=(
+    preset="spm", small="spm_lite0", lighter=_HALF_NEGATIVE, rows=(
         Row("S-P model", _NO_GT, _NO_GT, _spm(0.670, 0.323, 0.391)),
         Row("S-P model + GT", {}, {"data.same_category": True}, _spm(0.687, 0.338, 0.434)),
     ),
 )  # fmt: skip
 _SPM_FIGURE6 = Study(
     "spm-figure6a", "SPM, figure 6 (a)", "AUC by the number K of candidate boxes",
-    preset="spm", small="spm_lite0", lighter=LIGHTER_OF["spm_lite0"], aliases=("spm-figure6",), rows=(
+    preset="spm", small="spm_lite0", aliases=("spm-figure6",), rows=(
         Row("K = 9", {"model.proposals": 9}, {"model.proposals": 9}, {("otb100", AUC): 0.687}),
         *(
             Row(f"K = {k}", {"model.proposals": k}, {"model.proposals": k}, of="K = 9")
@@ -248,7 +248,7 @@ _SPM_FIGURE6 = Study(
 )  # fmt: skip
 _SPM_LEVELS = Study(
     "spm-levels", "SPM, section 5.3", "which levels the fine stage pools from",
-    preset="spm", small="spm_lite0", lighter=LIGHTER_OF["spm_lite0"], rows=tuple(
+    preset="spm", small="spm_lite0", rows=tuple(
         Row(name, {"model.fine_levels": full}, None if small is None else {"model.fine_levels": small},
             {("otb100", AUC): auc})
         for name, full, small, auc in (
@@ -259,7 +259,7 @@ _SPM_LEVELS = Study(
 )  # fmt: skip
 _SPM_DISTANCE = Study(
     "spm-distance", "SPM, section 5.3", "relation network against correlation in the fine stage",
-    preset="spm", small="spm_lite0", lighter=_LIGHTER_GT, rows=(
+    preset="spm", small="spm_lite0", lighter=_HALF_NEGATIVE, rows=(
         Row("coarse stage alone", {**_NO_GT, "model.fine": "none"}, {**_NO_GT, "model.fine": "none"},
             {("otb100", AUC): 0.643}),
         Row("correlation", {**_NO_GT, "model.fine": "correlation"}, {**_NO_GT, "model.fine": "correlation"},

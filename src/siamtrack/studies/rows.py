@@ -47,7 +47,7 @@ class Study:
         item: the paper's name for it.
         run: the command, for what is not trained row by row.
         preset: that the rows change; `small` at the small scale.
-        lighter: what all rows change of it: smaller crops and networks, and a short schedule.
+        lighter: what all rows change at the small scale besides `LIGHTER_OF`.
         rows: to train and evaluate; empty where `run` says how else.
         figure: the kind of picture that `siamtrack study figure` draws of a model, for a figure of insides.
         aliases: further names, of the paper's other tables and figures that this is.
@@ -73,9 +73,10 @@ class Study:
 
     def base(self, row: Row, scale: Scale) -> tuple[str, Settings]:
         """The preset of a row, and what all rows of this preset change at this scale."""
+        preset, small = row.presets or (self.preset, self.small)
         if scale == "full":
-            return row.presets[0] if row.presets else self.preset, {}
-        return (row.presets[1], LIGHTER_OF[row.presets[1]]) if row.presets else (self.small, self.lighter)
+            return preset, {}
+        return small, LIGHTER_OF[small] if row.presets else {**LIGHTER_OF[small], **self.lighter}
 
 
 AUC, PRECISION, EAO = "success_auc", "precision@20", "EAO"
