@@ -170,11 +170,7 @@ class _Shards:
         return not str(self.place).lower().startswith("http")
 
     def restore(self) -> None:
-        """Go on where an earlier run of the same work was stopped; begin the file if there was none.
-
-        Raises:
-            DataError: the folder holds other shards.
-        """
+        """Go on where the same work was stopped, else begin; raises `DataError` if the folder holds other shards."""
         if not storage.is_url(self.place):
             sweep_drafts(Path(self.place))
         with storage.alone_at(self.place):

@@ -87,10 +87,7 @@ def read_suite(suite: Suite, data: str | Path) -> list[VideoSequence]:
 
 
 def open_store(tracker: TrackerSpec, suite: Suite, out: Place, seed: int = 0) -> Store:
-    """Open `out/<tracker>/<suite>`, below a path or a URL, for results of this tracker.
-
-    Raises `ConfigError` if it holds other settings.
-    """
+    """Open `out/<tracker>/<suite>`, of a path or URL; raises `ConfigError` if it holds results of other settings."""
     manifest = {
         "tracker": tracker.name,
         "suite": suite.name,
@@ -166,11 +163,7 @@ def evaluate(
 
 
 def _open(tracker: TrackerSpec, protocol: EvaluationProtocol, store: Store) -> Callable[[VideoSequence, Beat], None]:
-    """Build the tracker in a worker; return the work, which makes all runs of a sequence that the store does not hold.
-
-    Raises:
-        ConfigError: the tracker cannot be built.
-    """
+    """Build the tracker in a worker; return the work: all runs of a sequence that the store does not hold."""
     try:
         built = tracker.build()
     except Exception as error:

@@ -108,11 +108,7 @@ _ALIASES = {
 
 
 def find_suite(name: str) -> Suite:
-    """Return the suite of this name in any common spelling.
-
-    Raises:
-        ConfigError: an unknown name; the message offers the nearest known one.
-    """
+    """Return the suite of this name in any common spelling; raises `ConfigError`, with the nearest name."""
     key = name.lower().replace("_", "-").replace("got-10k", "got10k")
     return look_up(SUITES, _ALIASES.get(key, key), "suite")
 

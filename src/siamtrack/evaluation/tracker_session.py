@@ -26,10 +26,7 @@ class BadPredictionError(SiamtrackError):
 
 @dataclass(frozen=True)
 class Prediction:
-    """One frame's answer: `region` of 4 (x, y, w, h) or 8 numbers, all nan if nothing was found.
-
-    `confidence` or nan.
-    """
+    """One frame's answer: 4 (x, y, w, h) or 8 numbers, all nan if nothing was found; its confidence or nan."""
 
     region: tuple[float, ...]
     confidence: float = math.nan

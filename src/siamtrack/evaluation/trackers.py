@@ -58,11 +58,7 @@ class TrackerSpec:
     engine: str = "torch"
 
     def build(self) -> TrackerLike:
-        """Build the tracker in this process; raises what loading raises.
-
-        Raises:
-            WeightsError: the weights are others than where the tracker was named, as on another machine.
-        """
+        """Build the tracker in this process; raises `WeightsError` if its weights have changed since it was named."""
         if self.engine == "other" and (factory := find_factory(self.model)) is not None:
             return factory()
         if self.engine != "torch":

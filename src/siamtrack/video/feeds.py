@@ -150,11 +150,7 @@ def _files_only() -> dict[str, str]:
 
 
 def _opened(place: str, hardware: Any, **options: Any) -> Any:
-    """PyAV's container, and its decoder where hardware is to decode: whether it does is seen then.
-
-    Raises:
-        InputError: the hardware does not decode this video, or is not there.
-    """
+    """PyAV's container; raises `InputError` where hardware is to decode this video, and does not or is not there."""
     if hardware is None:
         return av.open(place, **options)
     try:

@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
-    """Read `X,Y,W,H`, four numbers in pixels.
-
-    Raises:
-        InputError: not four numbers. Whether they make a box of the frame is checked with the frame.
-    """
+    """Read `X,Y,W,H` in pixels; raises `InputError` for other than four numbers. Of the frame it knows nothing."""
     try:
         x, y, w, h = map(parse_number, re.split(r"\s*,\s*|\s+", text.strip()))
     except ValueError as error:
@@ -218,11 +214,7 @@ class _File(NamedTuple):
 
 
 def _with_formats(paths: Sequence[Path], formats: Sequence[str]) -> list[tuple[Path, str]]:
-    """Pair each file of boxes with its format.
-
-    Raises:
-        InputError: an unknown format or suffix, or formats for some of the files only.
-    """
+    """Pair each file of boxes with its format; raises `InputError` for unknown ones, or too few of them."""
     from siamtrack.video.boxes import format_of
 
     if formats and len(formats) != len(paths):

@@ -159,11 +159,7 @@ def _check_start(preset: Preset, out: Path | None, resume: bool, dry_run: bool) 
 
 
 def _run(preset: Preset, pairs: PairSource, out: Path, options: RunOptions, logs: Sequence[str]) -> None:
-    """Train with progress and logs, which the first process shows; Ctrl-C ends it with a checkpoint.
-
-    Raises:
-        Exit: Ctrl-C, after a line that says how to go on.
-    """
+    """Train with progress and logs, which the first process shows; Ctrl-C ends it with a checkpoint and `Exit`."""
     from siamtrack.apps.cli.interrupts import Interrupts
     from siamtrack.apps.cli.train_logs import open_log
     from siamtrack.training.loop import train as learn

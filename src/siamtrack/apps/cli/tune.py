@@ -80,11 +80,7 @@ def tune_command(
 
 
 def _tune(variants: ModelVariants, sequences: list[VideoSequence], plan: TuningPlan, kept: Path) -> Tuning:
-    """Tune with progress on the terminal; every score goes into the ledger `kept`, so that Ctrl-C loses none.
-
-    Raises:
-        Exit: Ctrl-C, after a line that says how to go on.
-    """
+    """Tune with progress; every score goes into the ledger `kept`, so that Ctrl-C, which raises `Exit`, loses none."""
     from siamtrack.apps.cli.progress import Display, TuningBoard
     from siamtrack.tuning.scores import Ledger
     from siamtrack.tuning.tune import tune

@@ -33,11 +33,7 @@ class Places:
         self.uploads = uploads
 
     def find(self, kind: Kind, name: str = "") -> str | Path | int:
-        """Return what `open_source` takes.
-
-        Raises:
-            InputError: nothing of that name, or something that a page may not open.
-        """
+        """Return what `open_source` takes; raises `InputError` for what is not there, or a page may not open."""
         if kind == "given" and self.given is not None:
             return self.given
         if kind == "camera":

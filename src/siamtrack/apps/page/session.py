@@ -42,11 +42,7 @@ class Frames:
         self.clip = self._reader.clip()
 
     def at(self, number: int) -> np.ndarray | None:
-        """Return a frame, or None after the last one.
-
-        Raises:
-            InputError: a frame of a camera or stream that is not kept any more, or one that cannot be read.
-        """
+        """Return a frame, None after the last; raises `InputError` if it cannot be read or is not kept any more."""
         if number in self._kept:
             return self._kept[number]
         if number < self._next:

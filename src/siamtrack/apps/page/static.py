@@ -64,11 +64,7 @@ def _dist(package: Path) -> Path:
 
 
 def fetch_runtime(folder: Path) -> Path:
-    """Fetch the package into a folder by npm, which checks it against the registry's hash; return where it lies.
-
-    Raises:
-        ConfigError: npm is missing or failed.
-    """
+    """Fetch the package by npm, which checks its hash, into a folder; raises `ConfigError` if npm cannot."""
     npm = shutil.which("npm")
     wanted = f"onnxruntime-web@{ORT_VERSION}"
     if npm is None:
