@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from siamtrack.config import Crops, Data
-from siamtrack.data.augment import Batch, BatchPlan, Preview, plan_batch, render_batch
+from siamtrack.data.augment import Batch, Preview, plan_batch, render_batch
 from siamtrack.data.pairs import PairSampler, generator
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import ShardFile, decode, list_shards, read_shard
@@ -59,17 +59,17 @@ class ResidentPairs:
 
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
         """See `PairSource.draw`."""
-        plan, rng = (self._prefetch.take if self._prefetch else self._prepare)(count, seed, part, step)
-        return render_batch(plan, self.crops), rng
+        seen, rng = (self._prefetch.take if self._prefetch else self._prepare)(count, seed, part, step)
+        return render_batch(seen.plan, self.crops), rng
 
     def preview(self, count: int, seed: int) -> Preview:
         """See `PairSource.preview`."""
-        return Preview(self._prepare(count, seed, 0, 0)[0], self.crops, self.crops)
+        return self._prepare(count, seed, 0, 0)[0]
 
-    def _prepare(self, count: int, seed: int, part: int, step: int) -> tuple[BatchPlan, torch.Generator]:
+    def _prepare(self, count: int, seed: int, part: int, step: int) -> tuple[Preview, torch.Generator]:
         rng = generator(seed, part, step)
         pairs = self._sampler.draw(count, rng)
-        return plan_batch(self.crops, pairs, self._sizes, self._data, rng), rng
+        return Preview(plan_batch(self.crops, pairs, self._sizes, self._data, rng), self.crops, self.crops), rng
 
     def close(self) -> None:
         """See `PairSource.close`."""

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from siamtrack.config import Crops, Data
-from siamtrack.data.augment import Batch, BatchPlan, Preview, plan_batch, render_batch
+from siamtrack.data.augment import Batch, Preview, plan_batch, render_batch
 from siamtrack.data.pairs import Pairs, PairSampler, generator
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import Rows, decode, list_shards, read_shard
@@ -48,16 +48,6 @@ class _Window:
     rows: Rows
     listed: ResidentSet
     sampler: PairSampler
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """The pairs of a step, planned, with their crops, decoded, on the CPU; they were drawn from `listed`."""
-
-    crops: ResidentSet
-    plan: BatchPlan
-    rng: torch.Generator
-    listed: ResidentSet
 
 
 class Prefetch(Generic[T]):
@@ -145,13 +135,12 @@ class StreamedPairs:
 
         The batch's indices are those of its own decoded crops; its keys tell where these came from.
         """
-        drawn = self._prefetch.take(count, seed, part, step)
-        return render_batch(drawn.plan, drawn.crops.to(self._device)), drawn.rng
+        seen, rng = self._prefetch.take(count, seed, part, step)
+        return render_batch(seen.plan, seen.crops.to(self._device)), rng
 
     def preview(self, count: int, seed: int) -> Preview:
         """See `PairSource.preview`."""
-        drawn = self._prefetch.once(count, seed, 0, 0)
-        return Preview(drawn.plan, drawn.crops, drawn.listed)
+        return self._prefetch.once(count, seed, 0, 0)[0]
 
     def close(self) -> None:
         """Stop reading and decoding."""
@@ -159,7 +148,8 @@ class StreamedPairs:
         for pool in (self._fetcher, self._decoders):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _prepare(self, count: int, seed: int, part: int, step: int) -> _Drawn:
+    def _prepare(self, count: int, seed: int, part: int, step: int) -> tuple[Preview, torch.Generator]:
+        """The pairs of a step, planned, with their crops, decoded, on the CPU; and the generator that drew them."""
         window = self._window(seed, part, step * count // self._crops_a_shard)
         rng = generator(seed, part, step)
         for _ in range(_TRIES):
@@ -175,7 +165,7 @@ class StreamedPairs:
                 template, search = torch.searchsorted(rows, whole.template), torch.searchsorted(rows, whole.search)
                 other = torch.where(whole.other < 0, -1, torch.searchsorted(rows, whole.other.clamp(min=0)))
                 whole = replace(whole, template=template, search=search, other=other)
-                return _Drawn(crops, plan_batch(crops, whole, self._sizes, self._data, rng), rng, window.listed)
+                return Preview(plan_batch(crops, whole, self._sizes, self._data, rng), crops, window.listed), rng
         raise DataError(f"no pair of {_TRIES} batches of {count} can be decoded; make the shards again")
 
     def _window(self, seed: int, part: int, position: int) -> _Window:
