@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from siamtrack.apps.cli.progress import print_columns
 from siamtrack.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ def _print(scores: Scores, per_sequence: bool) -> None:
     typer.echo(f"{scores.suite} by {scores.rules} rules, {len(scores.sequences)} sequences")
     if scores.left_out:
         typer.echo(f"left out: {', '.join(scores.left_out)}")
-    wide = max(len(name) for name in scores.metrics)
-    for name, value in scores.metrics.items():
-        typer.echo(f"  {name:<{wide}}  {_cell(value)}")
+    print_columns([["", name, _cell(value)] for name, value in scores.metrics.items()])
     if per_sequence:
         names = list(next(iter(scores.sequences.values()), {}))
         first = max((len(s) for s in scores.sequences), default=8)
