@@ -232,6 +232,12 @@ def find_listed(archive: Archive, folder: str) -> dict[str, str]:
     return {name: f"{place}{name}/groundtruth.txt" for name in names}
 
 
+def in_each_folder(archive: Archive, pattern: str) -> dict[str, str]:
+    """Return by folder the file in it that a pattern such as `{0}/{0}_gt.txt` means, where there is one."""
+    members = {name: pattern.format(name) for name in archive.folders()}
+    return {name: member for name, member in members.items() if archive.has(member)}
+
+
 def everywhere(names: Mapping[str, bool], frames: int) -> dict[str, BoolArray]:
     """Return the tags of a whole sequence as masks (frames,)."""
     return {name: np.ones(frames, dtype=np.bool_) for name, has in names.items() if has}

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive
-from siamtrack.formats.layout import Annotated, Layout, ReportProblem, read_regions
+from siamtrack.formats.layout import Annotated, Layout, ReportProblem, in_each_folder, read_regions
 from siamtrack.geometry.regions import FloatArray
 
 _RATIO = 8  # annotations at 240 fps for frames at 30
 
 
 def _layout(rate: str) -> Layout:
-    def find(archive: Archive) -> dict[str, str]:
-        members = {name: f"{name}/{rate}/{name}.txt" for name in archive.folders() if rate in archive.folders(name)}
-        return {name: member for name, member in members.items() if archive.has(member)}
+    find = partial(in_each_folder, pattern=f"{{0}}/{rate}/{{0}}.txt")
 
     def read(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
         """Read one sequence; of an annotation at 240 frames a second for frames at 30, every eighth line.

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive, join
-from siamtrack.formats.layout import Annotated, Layout, ReportProblem, everywhere, read_regions
+from siamtrack.formats.layout import Annotated, Layout, ReportProblem, everywhere, in_each_folder, read_regions
 from siamtrack.formats.records import parse_column
 
 _TRUTH = re.compile(r"groundtruth_rect(?:\.(\d+))?\.txt")
@@ -125,21 +126,13 @@ _VIDEOS = frozenset().union(*OTB_ATTRIBUTES.values())
 OTB = Layout("otb", "Basketball/groundtruth_rect.txt", _find, _read)
 
 
-def _find_dtb70(archive: Archive) -> dict[str, str]:
-    members = {name: f"{name}/groundtruth_rect.txt" for name in archive.folders()}
-    return {name: member for name, member in members.items() if archive.has(member)}
-
-
 def _read_dtb70(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
     frames = tuple(archive.images(join(member.rpartition("/")[0], "img")))
     return Annotated(name, archive.where(member), read_regions(archive, member), frames, origin=1)
 
 
+_find_dtb70 = partial(in_each_folder, pattern="{0}/groundtruth_rect.txt")
 DTB70 = Layout("dtb70", "Animal1/groundtruth_rect.txt", _find_dtb70, _read_dtb70)
-
-
-def _find_tc128(archive: Archive) -> dict[str, str]:
-    return {name: f"{name}/{name}_gt.txt" for name in archive.folders() if archive.has(f"{name}/{name}_gt.txt")}
 
 
 def _read_tc128(archive: Archive, name: str, member: str, report_problem: ReportProblem) -> Annotated:
@@ -157,4 +150,5 @@ def _read_tc128(archive: Archive, name: str, member: str, report_problem: Report
     return Annotated(name, archive.where(member), regions, frames, origin=1)
 
 
+_find_tc128 = partial(in_each_folder, pattern="{0}/{0}_gt.txt")
 TC128 = Layout("tc128", "Ball_ce1/Ball_ce1_gt.txt", _find_tc128, _read_tc128)
