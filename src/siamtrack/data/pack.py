@@ -125,8 +125,8 @@ class _Shards:
     """The set that is being made: the shard that is being filled, and those that are done.
 
     A file beside the shards tells what a pack that was stopped has done: it goes on from there, if it is `made_of` a
-    hash of the same indexes and `Packing`. In the shards are so many `groups` of objects, with their problems, and so
-    many `objects` of the next group.
+    hash of the same indexes and `Packing`. `groups` counts the groups of objects that are in the shards, with their
+    problems, and `objects` those of the next group.
     """
 
     place: storage.Place

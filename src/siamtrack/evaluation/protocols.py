@@ -226,7 +226,7 @@ class SpatialRobustness:
 class Reset:
     """VOT 2013-2019's supervised protocol: started anew `skip` frames after the overlap has fallen to 0.
 
-    Of the runs of a sequence, `repetitions`, deterministic trackers need one.
+    A sequence has `repetitions` runs; deterministic trackers need one.
     """
 
     repetitions: int = 1
