@@ -139,7 +139,6 @@ class _Shards:
     problems: list[Problem] = field(default_factory=list)
 
     def flush(self) -> None:
-        """Close the shard, if anything is in it, and bring it to its place."""
         if not self.rows:
             return
         first, name = sum(shard.crops or 0 for shard in self.done), _shard_name(len(self.done))
@@ -198,7 +197,6 @@ class _Shards:
             self.note(label for _, _, label in read_shard(shard))
 
     def save(self) -> None:
-        """Note what is in the shards now."""
         if self.kept:
             row = {
                 "made_of": self.made_of,
@@ -210,7 +208,6 @@ class _Shards:
             storage.write_whole_to(self.path, json.dumps(row))
 
     def end(self) -> None:
-        """All is packed, and listed."""
         if self.kept:
             storage.remove(self.path)
 

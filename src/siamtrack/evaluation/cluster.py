@@ -148,7 +148,6 @@ class _Run(Generic[Job, Value]):
         self._client.register_plugin(_Opened(self._name, self._open_work, __version__), name=self._name)
 
     def run(self) -> None:
-        """Run all jobs."""
         while self._waiting or self._running:
             self._hand_out()
             pause = _LOOK_EVERY

@@ -85,7 +85,6 @@ class _Worker(Generic[Job]):
     heard: float = field(default_factory=time.monotonic)
 
     def end(self) -> None:
-        """Make sure that the process is gone."""
         self.pipe.close()
         self.process.kill()
         self.process.join()

@@ -207,7 +207,6 @@ class TimedMatcher:
 
     def _timed(self, call: Callable[P, T]) -> Callable[P, T]:
         def timed(*arguments: P.args, **options: P.kwargs) -> T:
-            """Call, and add the time that it takes."""
             began = self._wait()
             found = call(*arguments, **options)
             self.seconds += self._wait() - began
@@ -230,5 +229,4 @@ class _TimedTracker(Tracker):
 
     @property
     def network_seconds(self) -> float:
-        """Seconds in the network so far."""
         return self._net.seconds

@@ -79,7 +79,6 @@ class _Reader:
         self.feeds = feeds
 
     def get_next(self) -> dict[str, np.ndarray] | None:
-        """The next inputs; None at the end."""
         return next(self.feeds, None)
 
 

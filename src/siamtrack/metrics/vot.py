@@ -223,7 +223,6 @@ class _PysotSequence:
         self._eao = [pysot_eao_overlaps(truth, run, known) for run, known in zip(runs, accuracy, strict=True)]
 
     def lost(self, tag: str | None = None) -> float:
-        """Return the mean number of failures of a repetition."""
         if tag is None:
             return float(np.mean([len(f) for f in self.failures]))
         mask = _tag_mask(self.truth, tag)

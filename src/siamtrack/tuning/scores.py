@@ -98,11 +98,9 @@ class Decoded:
         return width, height
 
     def __len__(self) -> int:
-        """Return the number of frames."""
         return len(self._frames)
 
     def __getitem__(self, index: int) -> Image:
-        """Return one frame, RGB uint8 (H, W, 3)."""
         found = self._kept.get(index)
         if found is None:
             found = self._frames[index]
@@ -200,7 +198,6 @@ class Ledger:
         self._scores[_canonical(changes), sequence, digest] = score
 
     def __len__(self) -> int:
-        """Return the number of scores."""
         return len(self._scores)
 
 

@@ -175,7 +175,6 @@ class _Known:
         return self._ledger.get(self._space.changes(setting), name, self._digests[name])
 
     def add(self, setting: Setting, name: str, score: float) -> None:
-        """Keep the score of a setting on a sequence."""
         self._ledger.add(self._space.changes(setting), name, self._digests[name], score)
 
     def scores(self, names: Sequence[str], setting: Setting) -> FloatArray | None:

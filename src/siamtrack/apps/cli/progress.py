@@ -65,7 +65,6 @@ class _Speed(ProgressColumn):
         self._unit = unit
 
     def render(self, task: Task) -> Text:
-        """Return nothing until two updates have come."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f} {self._unit}/s")
 
@@ -140,7 +139,6 @@ def training(last: int) -> Iterator[Callable[[dict[str, float]], None]]:
         bar = display.bar("training", last)
 
         def show(row: dict[str, float]) -> None:
-            """Show a row of the log: a step's, or a validation's."""
             step = int(row["step"])
             if "total" not in row:
                 display.log(f"step {step}: success {row['success']:.4f}")

@@ -148,7 +148,6 @@ class _Server:
     uploads: int = 0
 
     async def describe(self, request: Request) -> Response:
-        """What the page needs to know before it connects."""
         places = self.settings.places
         about = {
             "engine": "server",
