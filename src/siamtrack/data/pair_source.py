@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -15,37 +14,11 @@ from siamtrack.data.shards import ShardFile, decode, list_shards, read_shard
 from siamtrack.data.streaming import Prefetch, StreamedPairs
 
 
-class PairSource(Protocol):
-    """A resident or a streaming set, with the rules by which pairs are drawn and changed."""
-
-    @property
-    def source_names(self) -> tuple[str, ...] | None:
-        """The sources of all crops; None where nothing lists them."""
-
-    @property
-    def skipped(self) -> tuple[str, ...]:
-        """Keys of the crops that could not be decoded so far."""
-
-    @property
-    def about(self) -> str:
-        """How many crops or shards there are, in words."""
-
-    def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
-        """Draw `count` pairs, and give the generator on, for what the loss draws itself.
-
-        Raises:
-            DataError: more crops are unreadable than `data.max_skipped` allows.
-        """
-
-    def preview(self, count: int, seed: int) -> Preview:
-        """Plan `count` pairs of the first step for a look at them; what is drawn for training stays as it is."""
-
-    def close(self) -> None:
-        """Stop preparing batches."""
-
-
 class ResidentPairs:
-    """Pairs of a resident set, cut and changed on the device that holds it."""
+    """Pairs of a resident set, cut and changed on the device that holds it.
+
+    `skipped` are the keys of crops that could not be decoded, `about` says in words how many there are.
+    """
 
     def __init__(self, crops: ResidentSet, sizes: Crops, data: Data) -> None:
         self.crops = crops
@@ -58,12 +31,12 @@ class ResidentPairs:
         self._prefetch = Prefetch(self._prepare) if crops.images.device.type != "cpu" else None
 
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
-        """See `PairSource.draw`."""
+        """Draw `count` pairs, and give the generator on, for what the loss draws itself."""
         seen, rng = (self._prefetch.take if self._prefetch else self._prepare)(count, seed, part, step)
         return render_batch(seen.plan, self.crops), rng
 
     def preview(self, count: int, seed: int) -> Preview:
-        """See `PairSource.preview`."""
+        """Plan `count` pairs of the first step for a look at them; what is drawn for training stays as it is."""
         return self._prepare(count, seed, 0, 0)[0]
 
     def _prepare(self, count: int, seed: int, part: int, step: int) -> tuple[Preview, torch.Generator]:
@@ -72,9 +45,13 @@ class ResidentPairs:
         return Preview(plan_batch(self.crops, pairs, self._sizes, self._data, rng), self.crops, self.crops), rng
 
     def close(self) -> None:
-        """See `PairSource.close`."""
+        """Stop preparing batches."""
         if self._prefetch:
             self._prefetch.close()
+
+
+PairSource = ResidentPairs | StreamedPairs
+"""A set with the rules by which pairs are drawn and changed."""
 
 
 def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device | str = "cpu") -> PairSource:

@@ -80,7 +80,7 @@ class Prefetch(Generic[T]):
 
 
 class StreamedPairs:
-    """Pairs of a streaming set; fulfils `PairSource`.
+    """Pairs of a streaming set; `source_names` are None where nothing lists them.
 
     Crops that cannot be decoded are counted in `skipped`, and their pairs replaced by others of the same batch. The
     place is as for `list_shards`; `workers` are threads that decode, by default one for each core, at most 16.
@@ -131,15 +131,18 @@ class StreamedPairs:
         return f"a stream of {len(self._shards)} shards, {self._width} at a time"
 
     def draw(self, count: int, seed: int, part: int, step: int) -> tuple[Batch, torch.Generator]:
-        """Draw the pairs of a step; those of the step after it are made ready meanwhile.
+        """Draw the pairs of a step, and give the generator on; those of the step after it are made ready meanwhile.
 
         The batch's indices are those of its own decoded crops; its keys tell where these came from.
+
+        Raises:
+            DataError: more crops are unreadable than `data.max_skipped` allows.
         """
         seen, rng = self._prefetch.take(count, seed, part, step)
         return render_batch(seen.plan, seen.crops.to(self._device)), rng
 
     def preview(self, count: int, seed: int) -> Preview:
-        """See `PairSource.preview`."""
+        """Plan `count` pairs of the first step for a look at them; what is drawn for training stays as it is."""
         return self._prefetch.once(count, seed, 0, 0)[0]
 
     def close(self) -> None:

@@ -12,18 +12,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
 from siamtrack.errors import DataError
-from siamtrack.evaluation.tracker_session import Prediction, SessionLike
+from siamtrack.evaluation.tracker_session import Prediction, Session
 from siamtrack.formats.records import Predictions
 from siamtrack.formats.sequence import FrameList, VideoSequence, to_file
 from siamtrack.geometry.overlap import toolkit_overlaps
 from siamtrack.geometry.regions import FloatArray, IntArray, widen
 
 _STARTED, _FAILED = 1, 2
+
+SessionLike: TypeAlias = "Session | _Delayed"
+"""What a protocol runs: a session, or one whose answers come late."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -67,18 +67,6 @@ def read_prediction(value: Any) -> Prediction:
 def _shown(value: Any) -> str:
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-class SessionLike(Protocol):
-    """What a protocol needs of a session: calls of the tracker, and the `seconds` that the last one took."""
-
-    seconds: float
-
-    def init(self, frames: FrameList, index: int, box: FloatArray) -> None:
-        """Start the tracker on a box x, y, w, h in a frame."""
-
-    def update(self, frames: FrameList, index: int) -> Prediction:
-        """Return the tracker's answer for a frame."""
 
 
 class Session:
