@@ -117,14 +117,16 @@ class OnePass:
     """One-pass evaluation (OTB): started on the first frame's box, which is the first row, never corrected."""
 
     kind: ClassVar[str] = "ope"
+    _key: ClassVar[str] = ""
+    _code: ClassVar[int | None] = None
 
     def keys(self, sequence: VideoSequence) -> list[str]:
         """Return the single run's name."""
-        return [""]
+        return [self._key]
 
     def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
         """Track from the first frame to the last."""
-        return _pass(session, sequence, range(len(sequence)), _start_box(sequence, 0)).finish()
+        return _pass(session, sequence, range(len(sequence)), _start_box(sequence, 0), self._code).finish()
 
 
 @dataclass(frozen=True)
@@ -285,18 +287,12 @@ class MultiStart:
 
 
 @dataclass(frozen=True)
-class Unsupervised:
-    """One run from the first frame, never corrected."""
+class Unsupervised(OnePass):
+    """VOT's run from the first frame, never corrected: one pass whose first row is the code of a start."""
 
     kind: ClassVar[str] = "unsupervised"
-
-    def keys(self, sequence: VideoSequence) -> list[str]:
-        """Return the single repetition."""
-        return ["001"]
-
-    def run(self, session: SessionLike, sequence: VideoSequence, key: str) -> TimedRun:
-        """Track from the first frame to the last."""
-        return _pass(session, sequence, range(len(sequence)), _start_box(sequence, 0), _STARTED).finish()
+    _key: ClassVar[str] = "001"
+    _code: ClassVar[int | None] = _STARTED
 
 
 @dataclass(frozen=True)
