@@ -12,8 +12,7 @@ from siamtrack.models.families import Family, is_outside
 from siamtrack.models.families.siamcar import SiamCar
 from siamtrack.models.fields import STRICT
 
-_MOST = 10**9
-"""No count is larger: what is computed from it still fits into the integers of torch and of the system."""
+_MOST = 10**9  # no count is larger: what is computed from it still fits into the integers of torch and of the system
 
 
 @dataclass(frozen=True, config=STRICT)

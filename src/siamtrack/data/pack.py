@@ -47,8 +47,7 @@ from siamtrack.geometry.crop import cut, mean_colour, target_region
 from siamtrack.geometry.inputs import Image
 from siamtrack.io import sweep_drafts
 
-_ALIKE = 0.9
-"""Boxes that overlap by this much (IoU) are the same box as far as `Packing.least_change` goes."""
+_ALIKE = 0.9  # boxes that overlap by this much (IoU) are the same box as far as `Packing.least_change` goes
 
 
 @dataclass(frozen=True)

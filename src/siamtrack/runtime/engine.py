@@ -34,11 +34,9 @@ Run = Callable[[Arrays], dict[str, npt.NDArray[np.generic]]]
 
 _OUTPUTS = ("tracked", "scores", "presence")
 
-_AT_ONCE = 64
-"""Targets of one call: a graph computes all of them side by side, in some 5 MB each."""
+_AT_ONCE = 64  # targets of one call: a graph computes all of them side by side, in some 5 MB each
 
-_FIXED = ("template.", "fill")
-"""How the names of state tensors begin that a step does not change."""
+_FIXED = ("template.", "fill")  # how the names of state tensors begin that a step does not change
 
 
 @dataclass(frozen=True)

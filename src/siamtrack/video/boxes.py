@@ -29,8 +29,7 @@ UNNAMED = "object"
 JSON_END = "\n]\n"
 """What stands behind the last row of a json file."""
 
-_MOST_MISSING = 1 << 22
-"""Lines without a box in a txt file."""
+_MOST_MISSING = 1 << 22  # lines without a box in a txt file
 
 _SUFFIXES = {".txt": "txt", ".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".xml": "cvat", ".zip": "yolo"}
 
@@ -428,8 +427,7 @@ def _by_target(rows: Sequence[BoxRow]) -> dict[int, list[BoxRow]]:
     return dict(sorted(found.items()))
 
 
-_NOT_IN_TEXT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 has no place for."""
+_NOT_IN_TEXT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML 1.0 has no place for
 
 
 def _writable(text: str) -> str:

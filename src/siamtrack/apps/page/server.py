@@ -36,11 +36,8 @@ LARGEST_MESSAGE = 1 << 16
 
 _MOST_PAGES = 4
 _MOST_UPLOADS = 2
-_LARGEST_RUN = 64 << 20
-"""Bytes of the boxes that a page wants as a file: some 500,000 rows."""
-
-_WIDEST = 1280
-"""Pixels across of the pictures that a page gets; the tracker sees the frames as they are."""
+_LARGEST_RUN = 64 << 20  # bytes of the boxes that a page wants as a file: some 500,000 rows
+_WIDEST = 1280  # pixels across of the pictures that a page gets; the tracker sees the frames as they are
 
 
 class _Message(BaseModel):

@@ -16,14 +16,9 @@ from siamtrack.tracking.interface import Engine
 from siamtrack.tracking.tracker import Result, results
 from siamtrack.video.reader import open_source
 
-_KEPT_BYTES = 384 << 20
-"""Of decoded frames: some hundred frames of 640x360, some dozens of 1920x1080."""
-
-_KEPT_STEPS = 20_000
-"""Frames of which the states are kept; templates are shared between them."""
-
-_BACKWARDS = 48
-"""Frames that are decoded again at once when the page goes back behind those that are kept."""
+_KEPT_BYTES = 384 << 20  # of decoded frames: some hundred frames of 640x360, some dozens of 1920x1080
+_KEPT_STEPS = 20_000  # frames of which the states are kept; templates are shared between them
+_BACKWARDS = 48  # frames that are decoded again at once when the page goes back behind those that are kept
 
 
 class Frames:
