@@ -113,11 +113,7 @@ def missing_package(what: str, package: str, extra: str) -> ConfigError:
 
 
 def require(module: str, what: str, package: str, extra: str) -> Any:
-    """Import a module of an optional package and return it.
-
-    Raises:
-        ConfigError: it cannot be imported; see `missing_package`, also for the other arguments.
-    """
+    """Import a module of an optional package and return it; raises `ConfigError` as `missing_package` has it."""
     try:
         return import_module(module)
     except ImportError as error:

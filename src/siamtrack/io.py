@@ -82,11 +82,7 @@ def real_path(path: Path) -> Path:
 
 
 def move_draft(draft: Path, path: Path) -> None:
-    """Give a draft the permissions of the file that was at `path`, if any, and its place.
-
-    Raises:
-        OSError: it cannot be moved.
-    """
+    """Give a draft the permissions of the file that was at `path`, if any, and its place, or raise `OSError`."""
     with suppress(FileNotFoundError):
         draft.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)
     draft.replace(path)
@@ -98,21 +94,13 @@ def utf8(text: str) -> bytes:
 
 
 def write_whole(path: Path, data: str | bytes | memoryview) -> None:
-    """Write a file so that it is there whole or not at all, even if the program is killed; text as `utf8` has it.
-
-    Raises:
-        DataError: it cannot be written.
-    """
+    """Write a file whole or, with a `DataError` or where the program is killed, not at all; text as `utf8` has it."""
     with whole_file(path) as draft:
         draft.write_bytes(utf8(data) if isinstance(data, str) else data)
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a file that cannot be written, before what is to be in it is computed; its folder is made if missing.
-
-    Raises:
-        DataError: it cannot be written.
-    """
+    """Raise `DataError` for a file that cannot be written, before its content is computed; its folder is made."""
     try:
         place = real_path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -231,11 +219,7 @@ def check_regular(path: Path) -> int:
 
 
 def read_bytes(path: Path, largest: int = _LARGEST) -> bytes:
-    """Return a file's content.
-
-    Raises:
-        DataError: it cannot be read, or has more than `largest` bytes; the message names it.
-    """
+    """Return a file's content; raises `DataError`, with its name, for more than `largest` bytes or no file."""
     if (size := check_regular(path)) > largest:
         raise DataError(f"{path}: {size} bytes; expected at most {largest}")
     try:
@@ -350,11 +334,7 @@ def read_lines(path: Path, longest: int = _LONGEST_LINE) -> Iterator[bytes]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds.
-
-    Raises:
-        DataError: it cannot be read, is no JSON, or holds something other than an object; the message names it.
-    """
+    """Return the JSON object that a file holds; raises `DataError` as `read_bytes` and `parse_json`."""
     return parse_json(read_bytes(path, _LARGEST_JSON), str(path))
 
 

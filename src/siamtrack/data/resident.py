@@ -100,11 +100,7 @@ class ResidentSet:
 
     @staticmethod
     def decode(rows: Rows, where: str, max_skipped: float = 0.01) -> ResidentSet:
-        """Decode crops; `where` names them in an error.
-
-        Raises:
-            DataError: more than `max_skipped` of them cannot be decoded, or they differ in size.
-        """
+        """Decode crops of `where`; raises `DataError` if they differ in size or more than `max_skipped` are broken."""
         images: np.ndarray | None = None
         kept: list[tuple[str, CropLabel]] = []
         skipped: list[str] = []

@@ -216,11 +216,7 @@ def _box(values: Any, what: str) -> Corners:
 
 
 def read_shard(shard: ShardFile) -> Rows:
-    """Read one shard whole; one that is not local up to three times, since connections break.
-
-    Raises:
-        DataError: see `iterate_shard`.
-    """
+    """Read one shard whole, as `iterate_shard`; one that is not local up to three times, since connections break."""
     stem, began = shard.name.removesuffix(".tar"), time.monotonic()
     for left in reversed(range(_TRIES if storage.is_url(shard.place) else 1)):
         try:
@@ -302,11 +298,7 @@ def _listed(folder: storage.Place) -> Listing:
 
 
 def write_manifest(folder: storage.Place, shards: Iterable[ShardFile], videos: Mapping[str, int]) -> None:
-    """Write the list of the shards of a folder, `shards.json`; `videos` are their numbers by source.
-
-    Raises:
-        DataError: it cannot be written.
-    """
+    """Write the list of a folder's shards, `shards.json`, or raise `DataError`; `videos` are numbers by source."""
     rows = [{"name": shard.name, "crops": shard.crops, "bytes": shard.size} for shard in shards]
     table = {"version": 1, "sources": sorted(videos), "videos": dict(sorted(videos.items())), "shards": rows}
     text = json.dumps(table, indent=1)

@@ -29,11 +29,7 @@ class TrackerSiam:
         return cls(load(model, device, threads=threads, colour="bgr"))
 
     def init(self, image: npt.NDArray[np.uint8], boundingBox: Sequence[float]) -> None:
-        """Begin with the target's box x, y, w, h in a frame, whole pixels or not.
-
-        Raises:
-            InputError: a box or frame that cannot be used.
-        """
+        """Begin with a box x, y, w, h, whole pixels or not; raises `InputError` if box or frame cannot be used."""
         self._tracker.init(image, boundingBox)
         self._score = 1.0
 

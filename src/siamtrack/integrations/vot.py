@@ -70,11 +70,7 @@ def _pixels(frame: Any) -> Image:
 
 
 def serve(model: str, device: str = "cpu") -> None:
-    """Serve a TraX client on standard input and output until it quits.
-
-    Raises:
-        ConfigError: the package `vot-trax` is not installed, or an unknown model.
-    """
+    """Serve a TraX client on standard input and output; raises `ConfigError` without `vot-trax` or the model."""
     trax = require("trax", "the TraX protocol", "vot-trax", "vot")
     tracker = VotTracker(model, device)
     with trax.Server([trax.Region.RECTANGLE], [trax.Image.PATH], tracker_name="siamtrack") as server:

@@ -102,11 +102,7 @@ RULES: Mapping[str, Rule] = _rules()
 
 
 def find_rule(task: Task) -> tuple[Rule, Scorer]:
-    """Return a task's rule, and its scorer for the task's protocol.
-
-    Raises:
-        ConfigError: an unknown name, or rules that do not score the protocol.
-    """
+    """Return a task's rule and scorer; raises `ConfigError` for an unknown rule, or one without its protocol."""
     key = task.rules.lower().replace("_", "-")
     if key == "pysot" and task.protocol not in _NO_SIZE_NEEDED:
         key = "vot-pysot"
@@ -118,11 +114,7 @@ def find_rule(task: Task) -> tuple[Rule, Scorer]:
 
 
 def without_sequences(truths: Mapping[str, Truth], leave_out: Iterable[str]) -> tuple[dict[str, Truth], list[str]]:
-    """Return the truths without some sequences, and the names of these; they may be in any common spelling.
-
-    Raises:
-        DataError: the truth has no such sequence.
-    """
+    """Return the truths without sequences of any spelling, and these; raises `DataError` for one that is not there."""
     keys = {sequence_key(name): name for name in truths}
     wanted = list(leave_out)
     unknown = [name for name in wanted if sequence_key(name) not in keys]

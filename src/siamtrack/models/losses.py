@@ -54,11 +54,7 @@ class TrainingBatch:
 
 
 def weighted(terms: Terms, weights: Sequence[float]) -> Terms:
-    """Add `total`, the sum of the terms times their weights, in their order.
-
-    Raises:
-        ConfigError: another number of weights than of terms.
-    """
+    """Add `total`, the terms times their weights; raises `ConfigError` for another number of weights than of terms."""
     if len(weights) != len(terms):
         names = ", ".join(terms)
         raise ConfigError(f"model.loss_weights needs {len(terms)} numbers, for {names}; got {len(weights)}")

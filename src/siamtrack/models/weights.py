@@ -75,11 +75,7 @@ def load_weights(path: str | Path, net: nn.Module) -> dict[str, str]:
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """The text that was stored with the weights; reads the file's head only.
-
-    Raises:
-        WeightsError: no such file, or not a safetensors file.
-    """
+    """The text stored with the weights, from the file's head; raises `WeightsError` for no safetensors file."""
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"no weights file {path}")

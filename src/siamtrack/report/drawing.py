@@ -96,11 +96,7 @@ class Styles:
 
 
 def drawing() -> AbstractContextManager[None]:
-    """Return the context to draw and write figures in: matplotlib with the report's settings.
-
-    Raises:
-        ConfigError: matplotlib is not installed.
-    """
+    """Return the context to draw in, matplotlib with the report's settings; raises `ConfigError` without matplotlib."""
     matplotlib = require("matplotlib", "a report", "matplotlib", "report")
     context: AbstractContextManager[None] = matplotlib.rc_context(dict(_SETTINGS))
     return context

@@ -79,11 +79,7 @@ def bias_preset(out: Path, shift: int, overrides: dict[str, Any]) -> Preset:
 
 
 def hold_out(crops: ResidentSet, share: float = 0.1) -> tuple[ResidentSet, ResidentSet]:
-    """Split a set: the last `share` of the crops, without objects seen before, is for testing.
-
-    Raises:
-        DataError: nothing is left on one of the sides.
-    """
+    """Split off the last `share` of the crops, without objects seen before; raises `DataError` if a side is empty."""
     first = round(len(crops) * (1 - share))
     known = torch.isin(crops.tracks[first:], crops.tracks[:first])
     rows = first + (~known).nonzero()[:, 0]

@@ -133,11 +133,7 @@ def _alike(value: Any) -> Any:
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write `state` as `step-NNNNNNNN.pt` and delete all but the newest two checkpoints.
-
-    Raises:
-        DataError: it cannot be written; older checkpoints stay.
-    """
+    """Write `state` as `step-NNNNNNNN.pt`, keeping one older checkpoint, or on a `DataError` all that there are."""
     path = folder / f"step-{step:08d}.pt"
     write_checkpoint(path, state)
     for old in _checkpoints(folder)[:-2]:

@@ -36,11 +36,7 @@ class ProcessGroup:
         return torch.device("cuda", self.local) if device.type == "cuda" and self.size > 1 else device
 
     def parts(self, count: int) -> range:
-        """Which of `count` parts of a batch are this process's.
-
-        Raises:
-            ConfigError: the parts cannot be shared out evenly.
-        """
+        """Which of `count` parts of a batch are this process's; raises `ConfigError` if shares would differ."""
         if count % self.size:
             raise ConfigError(f"{self.size} processes cannot share train.batch_shards = {count}; use a multiple")
         share = count // self.size

@@ -82,11 +82,7 @@ def save_failure(path: Path, preset: Preset, net: nn.Module, failed: FailedStep)
 
 
 def replay(path: Path, device: str = "cpu") -> Replay:
-    """Replay a failed step: the whole batch, then each pair alone.
-
-    Raises:
-        WeightsError: not a file that a failed run left.
-    """
+    """Replay a failed step, all pairs, then each alone; raises `WeightsError` for a file that no failed run left."""
     metadata = read_metadata(path)
     if "failure" not in metadata:
         raise WeightsError(f"{path} holds no failed step; give a file that a run wrote into failures/")

@@ -112,11 +112,7 @@ def _quantiles(values: Tensor) -> tuple[float, ...]:
 
 
 def check_gaps(source: PairSource, preset: Preset) -> None:
-    """Check that the objects of each source have frames near enough to be paired.
-
-    Raises:
-        ConfigError: no object of a source has two frames within its gap.
-    """
+    """Raise `ConfigError` if no object of a source has two frames within its gap, near enough to be paired."""
     listed = source.preview(1, preset.train.seed).listed
     for name, (gap, nearest) in unmet_gaps(listed, preset.data).items():
         raise ConfigError(
