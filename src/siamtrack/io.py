@@ -94,7 +94,7 @@ def utf8(text: str) -> bytes:
 
 
 def write_whole(path: Path, data: str | bytes | memoryview) -> None:
-    """Write a file whole or, with a `DataError` or where the program is killed, not at all; text as `utf8` has it."""
+    """Write a file whole or not at all, even if the program is killed; text as `utf8` has it. Raises `DataError`."""
     with whole_file(path) as draft:
         draft.write_bytes(utf8(data) if isinstance(data, str) else data)
 
@@ -219,7 +219,7 @@ def check_regular(path: Path) -> int:
 
 
 def read_bytes(path: Path, largest: int = _LARGEST) -> bytes:
-    """Return a file's content; raises `DataError`, with its name, for more than `largest` bytes or no file."""
+    """Return a file's content; raises `DataError`, with its name, if it has more than `largest` bytes or is none."""
     if (size := check_regular(path)) > largest:
         raise DataError(f"{path}: {size} bytes; expected at most {largest}")
     try:

@@ -102,10 +102,9 @@ def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: 
 
 
 def jittered(region: Region, size: int, jitter: Jitter, u: Tensor) -> Region:
-    """Change N regions at random.
+    """Change N regions at random: squares that show `size` crop pixels, in which the jitter's shift is stated.
 
-    They are squares that show `size` crop pixels, in which the jitter's shift is stated. `u` (N, 4) is uniform in [-1,
-    1]: shift in x and y, and two numbers for scale and aspect.
+    `u` (N, 4), uniform between -1 and 1, decides the shift in x and y, and with two numbers scale and aspect.
     """
     if jitter.law == "uniform":
         # PySOT's augmentation: a factor each for width and height, and a shift that does not know of them.

@@ -81,7 +81,7 @@ def build_index(
 ) -> tuple[Index, list[Problem]]:
     """Read the annotations of a data set, a folder or zip file, with the reader of its layout.
 
-    It is called `name`, by default as its layout. `report` hears the numbers of annotations that are done, and of all.
+    The index is called `name`, by default as the layout. `report` hears how many annotations are done, and of how many.
 
     Returns:
         The index, and what was wrong: with the annotations, and images that are not there, whose boxes are left out.

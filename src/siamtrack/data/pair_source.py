@@ -69,7 +69,7 @@ def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device
 
 
 def load_resident(place: Path | str, data: Data, device: torch.device | str = "cpu") -> ResidentSet | None:
-    """All crops of a set of shards, decoded, on the device; None if they do not fit into `data.resident_memory`."""
+    """All crops of a set of shards, decoded, on the device; None if they need more than `data.resident_memory`."""
     if data.resident_memory:
         needed = _decoded_bytes(list_shards(place).shards)
         if needed is not None and needed <= data.resident_memory << 20:

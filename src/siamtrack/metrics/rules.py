@@ -114,7 +114,7 @@ def find_rule(task: Task) -> tuple[Rule, Scorer]:
 
 
 def without_sequences(truths: Mapping[str, Truth], leave_out: Iterable[str]) -> tuple[dict[str, Truth], list[str]]:
-    """Return the truths without sequences of any spelling, and these; raises `DataError` for one that is not there."""
+    """Return the truths without some sequences, in any spelling, and their names; raises `DataError` for others."""
     keys = {sequence_key(name): name for name in truths}
     wanted = list(leave_out)
     unknown = [name for name in wanted if sequence_key(name) not in keys]

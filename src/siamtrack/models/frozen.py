@@ -18,7 +18,7 @@ _Graph = Callable[[Tensor], tuple[Tensor, ...]]
 def freeze(net: nn.Module, precision: torch.dtype = torch.float32) -> nn.Module:
     """Let a network that will not be trained any more compute its search features by `FrozenFeatures`, if it can.
 
-    It is returned. It is in evaluation mode, with its final weights (`fold_norms` first). With `torch.bfloat16`
+    Returns the network, which is in evaluation mode with its final weights (`fold_norms` first). With `torch.bfloat16`
     backbone and neck compute in it, on a processor and on a GPU.
     """
     if isinstance(net, SiameseNet):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
-    """Read `X,Y,W,H` in pixels; raises `InputError` for other than four numbers. Of the frame it knows nothing."""
+    """Read `X,Y,W,H`, four numbers in pixels, or raise `InputError`; whether they make a box the frame will tell."""
     try:
         x, y, w, h = map(parse_number, re.split(r"\s*,\s*|\s+", text.strip()))
     except ValueError as error:

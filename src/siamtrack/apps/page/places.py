@@ -24,7 +24,7 @@ Kind = Literal["given", "camera", "stream", "file", "upload"]
 class Places:
     """Turns what a page wants to open into a source for `open_source`.
 
-    That is what the command line has `given`, anything; a video or folder of images in `folder`; or an upload.
+    It may open what is `given` on the command line, videos and folders of images in `folder`, and uploads.
     """
 
     def __init__(self, given: str | None, folder: Path | None, uploads: Uploads) -> None:
