@@ -89,6 +89,20 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     return find
 
 
+# siamcar_pico's settings of a tracker that holds the box of a lost target.
+HELD = {"track.search_lost_below": 0.06, "track.found_above": 0.7, "track.found_share": 0.85, "track.lost_scan": 0.6}
+
+
+@pytest.fixture(scope="module")
+def lost_and_found(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained network's export, which holds the box of a lost target."""
+    from siamtrack.export import export_model
+
+    path = tmp_path_factory.mktemp("held") / "model.onnx"
+    path.write_bytes(export_model("siamcar_pico", settings=HELD).SerializeToString())
+    return path
+
+
 def settled(net: Any, crops: Crops) -> Any:
     """A network whose norms have seen crops, and whose scores are apart: in a tie either choice is right."""
     rng = torch.Generator().manual_seed(1)
@@ -132,6 +146,30 @@ def test_a_file_follows_as_torch_does(family: str, engine: str, exported: Callab
             assert np.allclose(np.asarray(theirs.boxes), ours.boxes, atol=0.5)
             assert np.allclose(np.asarray(theirs.scores), ours.scores, atol=0.02)
             assert np.allclose(np.asarray(theirs.presence), ours.presence, atol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_a_lost_target_is_held_looked_for_and_found_as_torch_does(engine: str, lost_and_found: Path) -> None:
+    with open_source(DEMO / "clip.mp4", 0, 21) as source:
+        seen = [np.array(frame) for frame in source]
+    truth = np.loadtxt(DEMO / "clip.txt", delimiter=",")
+    blank = np.full_like(seen[0], 120)
+    # It comes back so far away that only a scan finds it, with another fish where it was.
+    clip = [*seen[1:], *[blank] * 15, *[np.roll(seen[20], -150, axis=1)] * 20]
+
+    def followed(tracker: Any) -> list[siamtrack.Result]:
+        tracker.init(seen[0], tuple(truth[0]))
+        return [tracker.update(frame) for frame in clip]
+
+    ours = followed(siamtrack.load("siamcar_pico", engine="torch", settings=HELD))
+    theirs = followed(siamtrack.load(lost_and_found, engine=engine))
+    status = [result.status for result in ours]
+    assert status[20:50] == ["lost"] * 30 and status[-1] == "tracking"
+    assert [result.status for result in theirs] == status
+    assert rectangle_iou(np.array([r.box for r in theirs]), np.array([r.box for r in ours])).min() > 0.9
+    assert np.allclose([r.score for r in theirs], [r.score for r in ours], atol=0.03)
 
 
 @pytest.mark.slow

@@ -209,6 +209,63 @@ def test_a_lost_target_is_sought_in_the_wide_region_and_found_again() -> None:
     assert float(box_iou(state.boxes, xywh_to_xyxy(torch.tensor([far])))) > 0.7
 
 
+class FaintMatcher(ColourMatcher):
+    """The oracle, that scores at most what it is told to."""
+
+    most = 1.0
+
+    def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
+        found = super().match(template, patch, sizes)
+        return replace(found, scores=found.scores * self.most)
+
+
+def test_a_lost_target_stays_where_it_was_until_it_scores_as_usual_and_is_looked_for_all_around() -> None:
+    track = replace(PRESET.track, search_lost_below=0.1, found_above=0.7, found_share=0.8, status_lost_below=0.1)
+    scanning = replace(PRESET, track=replace(track, lost_scan=0.6))
+    holding = replace(PRESET, track=track)
+    box, far = (140.0, 100.0, 24.0, 24.0), (225.0, 100.0, 24.0, 24.0)
+
+    def after(preset: Preset, *phases: tuple[int, tuple[float, ...] | None, float]) -> TrackState:
+        net = FaintMatcher()
+        state = start(net, preset, scene([box], [RED]), box)
+        for count, place, net.most in phases:
+            for _ in range(count):
+                state = step(net, preset, scene([place] if place else [], [RED] if place else []), state)  # type: ignore[list-item]
+        return state
+
+    def on(state: TrackState, place: tuple[float, ...]) -> bool:
+        return float(box_iou(state.boxes, xywh_to_xyxy(torch.tensor([place])))) > 0.7
+
+    seen, gone = (80, box, 0.5), (20, None, 1.0)
+    lost = after(holding, seen, gone)
+    assert lost.lost.tolist() == [True] and on(lost, box)
+    assert results(lost)[0].status == "lost"
+    # What scores a fifth less than usual is not the target, but is not far from it: only if it was lost for short.
+    near = (160.0, 110.0, 24.0, 24.0)
+    faint = after(holding, seen, gone, (4, near, 0.3))
+    assert on(faint, box) and results(faint)[0].status == "lost" and float(faint.scores) == pytest.approx(0.3, abs=0.02)
+    assert on(after(holding, seen, gone, (4, near, 0.45)), near)
+    assert on(after(holding, seen, (5, None, 1.0), (4, near, 0.3)), near)
+    # Outside of the search region only a scan finds it, within its 18 frames.
+    assert on(after(holding, seen, gone, (18, far, 0.5)), box)
+    found = after(scanning, seen, gone, (18, far, 0.5))
+    assert on(found, far) and found.lost.tolist() == [False]
+    # Where nothing is lost, nothing changes.
+    assert torch.equal(after(scanning, seen).boxes, after(PRESET, seen).boxes)
+
+
+def test_a_scan_leaves_the_other_targets_alone() -> None:
+    track = replace(PRESET.track, search_lost_below=0.1, found_above=0.7, found_share=0.8, lost_scan=0.6)
+    engine, preset = ColourMatcher(), replace(PRESET, track=track)
+    both = start(engine, preset, scene(path(0), [RED, BLUE]), path(0))
+    alone = both.rows([1])
+    for t in range(1, 30):  # red goes
+        frame = scene(path(t % 8)[1:], [BLUE])
+        both, alone = step(engine, preset, frame, both), step(engine, preset, frame, alone)
+    assert both.lost.tolist() == [True, False]
+    assert torch.equal(both.boxes[1:], alone.boxes) and torch.equal(both.rows([1]).presence, alone.presence)
+
+
 def test_targets_come_and_go_between_two_frames() -> None:
     engine = TorchEngine(ColourMatcher(), PRESET)
     frames = [scene(path(t), [RED, BLUE]) for t in range(8)]

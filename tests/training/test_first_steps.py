@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import pytest
 import torch
+from torch import nn
 
 from siamtrack.config import load_preset
 from siamtrack.data.pair_source import ResidentPairs
@@ -32,20 +33,30 @@ NAMES = (
 
 
 def first_steps(
-    name: str, crops: ResidentSet, steps: int, batch: int = 0, settings: Mapping[str, object] = MappingProxyType({})
+    name: str,
+    crops: ResidentSet,
+    steps: int,
+    batch: int = 0,
+    settings: Mapping[str, object] = MappingProxyType({}),
+    frozen: bool = False,
 ) -> list[tuple[float, float]]:
     """The loss and the gradient's norm before clipping of each step; a batch of 0 is the preset's own.
 
-    BatchNorm takes its statistics over a part, as it does on one of the authors' GPUs.
+    BatchNorm takes its statistics over a part, as it does on one of the authors' GPUs. With `frozen`, what a ResNet
+    learns at first is as in the preset: its heads alone. Its weights are random here, its norms fitted to crops.
     """
     # ImageNet weights change what is learned, not whether the arithmetic holds: random ones are the harder case.
     preset = load_preset(name, {"train.from_scratch": "all", **settings})
-    cfg, part = settings_in_force(preset.train), PART.get(name, 4)
+    cfg, part = load_preset(name).train if frozen else settings_in_force(preset.train), PART.get(name, 4)
     part = min(part, batch) if batch else part
     torch.manual_seed(0)
     net = build_network(preset, torch.device("cpu"))
-    optimiser = make_optimiser(net, cfg)
     pairs = ResidentPairs(crops, preset.crops, preset.data)
+    if frozen:
+        drawn, _ = pairs.draw(4, cfg.seed, 0, steps)
+        fit_norms(net.backbone, net.normalise(drawn.search))
+        net.backbone.requires_grad_(False)
+    optimiser = make_optimiser(net, cfg)
     unfreeze_backbone(net, cfg, 0)
     found = []
     for step in range(steps):
@@ -64,6 +75,18 @@ def first_steps(
     return found
 
 
+def fit_norms(backbone: nn.Module, crops: torch.Tensor) -> None:
+    """Give BatchNorm the statistics of B crops, as ImageNet's training gave it those of photos."""
+    norms = [layer for layer in backbone.modules() if isinstance(layer, nn.BatchNorm2d)]
+    for layer in norms:
+        layer.momentum = None
+        layer.reset_running_stats()
+    backbone.train()
+    with torch.no_grad():
+        backbone(crops)
+    backbone.eval()
+
+
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> ResidentSet:
     return ResidentSet.load(write_shard(tmp_path_factory.mktemp("first") / "data", tracks=8, frames=3))
@@ -72,7 +95,8 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> ResidentSet:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_twenty_steps_at_the_presets_own_batch_are_finite(name: str, crops: ResidentSet) -> None:
-    found = first_steps(name, crops, 20)
+    found = first_steps(name, crops, 20, frozen="r50" in name)
+    print(name, " ".join(f"{loss:.3g}/{norm:.3g}" for loss, norm in found))
     assert all(math.isfinite(loss) and math.isfinite(norm) and norm > 0 for loss, norm in found)
 
 

@@ -63,6 +63,11 @@ class Track:
             `lost_search` (DaSiamRPN's local-to-global search, section 3.4); 0 to enlarge it at once.
         search_lost_below: a target whose score falls below this is lost, and its box stays where it was.
         found_above: a lost target whose score rises above this is found.
+        found_share: in place of `lost_search`: the box of a lost target stays where it was, and one that is lost for
+            long is found when its score reaches this share of its usual one, or `found_above` if that is less; 0 for
+            neither.
+        lost_scan: with `found_share`, in every second frame a target that is lost for long is looked for aside, by this
+            share of the search region's side, in the eight directions in turn; 0 for at its place alone.
         status_lost_below: results with a lower score have the status "lost".
         sure_over: results with this score or more have the status "tracking"; between the two, "uncertain".
         rerank: how many of the best proposals are compared with the target and with earlier distractors
@@ -84,6 +89,8 @@ class Track:
     lost_step: int = Field(default=0, ge=0, le=2047)
     search_lost_below: float = Field(default=0.85, ge=0, le=1)
     found_above: float = Field(default=0.998, ge=0, le=1)
+    found_share: float = Field(default=0.0, ge=0, le=1)
+    lost_scan: float = Field(default=0.0, ge=0, le=2)
     status_lost_below: float = Field(default=0.1, gt=0, lt=1)
     sure_over: float = Field(default=0.3, gt=0, lt=1)
     rerank: int = Field(default=0, ge=0, le=64)
@@ -97,7 +104,11 @@ class Track:
             raise ValueError(
                 f"status_lost_below is at most sure_over; got {self.status_lost_below:g} and {self.sure_over:g}"
             )
-        if self.lost_search and self.search_lost_below > self.found_above:
+        if self.lost_scan and not self.found_share:
+            raise ValueError("lost_scan needs found_share, which keeps the box of a lost target where it was")
+        if self.lost_search and self.found_share:
+            raise ValueError("lost_search and found_share are two ways to find a lost target; set one of them to 0")
+        if (self.lost_search or self.found_share) and self.search_lost_below > self.found_above:
             raise ValueError(
                 f"search_lost_below is at most found_above; got {self.search_lost_below:g} and {self.found_above:g}"
             )

@@ -11,15 +11,17 @@ from siamtrack.config import Preset
 from siamtrack.geometry.boxes import xywh_to_xyxy
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.distractors import Memory
-from siamtrack.tracking.state import TrackState, advance, begin, believed, presence_of, search_sides
+from siamtrack.tracking.state import TrackState, advance, begin, believed, held, presence_of, search_sides
 
 
 def state_tensors(state: TrackState, preset: Preset) -> dict[str, Tensor]:
     """What a state carries from frame to frame, float32 by name; all have a leading N."""
     found = {"boxes": state.boxes, "fill": state.fill}
     found |= {f"template.{i}": level for i, level in enumerate(state.template)}
-    if preset.track.lost_search and state.lost_for is not None:
+    if (preset.track.lost_search or preset.track.found_share) and state.lost_for is not None:
         found["lost_for"] = state.lost_for.float()
+    if preset.track.found_share and state.usual is not None:
+        found["usual"] = state.usual
     if state.memory is not None:
         found |= {f"memory.{f.name}": getattr(state.memory, f.name) for f in fields(Memory)}
     return found
@@ -33,7 +35,9 @@ def _state_of(tensors: dict[str, Tensor], size: tuple[int, int]) -> TrackState:
     parts = {f.name: tensors.get(f"memory.{f.name}") for f in fields(Memory)}
     memory = Memory(**{k: v for k, v in parts.items() if v is not None}) if parts["target"] is not None else None
     scores = torch.ones(boxes.shape[0])
-    return TrackState(boxes, scores, scores, template, tensors["fill"], lost_for > 0, size, lost_for, memory)
+    return TrackState(
+        boxes, scores, scores, template, tensors["fill"], lost_for > 0, size, lost_for, tensors.get("usual"), memory
+    )
 
 
 def _xyxy_to_xywh(boxes: Tensor) -> Tensor:
@@ -57,7 +61,7 @@ class Begin(nn.Module):
 
 
 class Step(nn.Module):
-    """`advance`: frame uint8 (H, W, 3) and the state's tensors -> boxes, scores, presence, then the next state.
+    """`advance`, and `held` where it applies: frame uint8 (H, W, 3), state -> boxes, scores, presence, the next state.
 
     `names` are those of the state's tensors, in the order in which they are given; `search` is the side of the search
     crops in pixels.
@@ -75,6 +79,8 @@ class Step(nn.Module):
         size = (frame.shape[1], frame.shape[0])
         state = _state_of(dict(zip(self.names, tensors, strict=True)), size)
         after = advance(self.net, self.preset, frame.permute(2, 0, 1), state, self.search)
+        if self.preset.track.found_share:
+            after = held(self.preset, state, after)
         found = state_tensors(after, self.preset)
         return _xyxy_to_xywh(after.boxes), after.scores, after.presence, *(found[name] for name in self.names)
 

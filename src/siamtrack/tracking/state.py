@@ -11,7 +11,7 @@ from torch import Tensor
 from siamtrack.config import Preset, Track
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
-from siamtrack.geometry.crop import mean_colour
+from siamtrack.geometry.crop import mean_colour, target_region
 from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, check_state, checked_rows, frame_size, size_of
 from siamtrack.models.fields import SearchPyramid
 from siamtrack.models.siamese import Candidates, Matcher, Template, joined
@@ -22,6 +22,17 @@ from siamtrack.tracking.view import View, repeated
 
 # Weight of the cosine window while a target is lost: it may turn up anywhere (PySOT's long-term tracker).
 _LOST_WINDOW = 0.001
+
+# Frames for which a target is lost for long. For a shorter time the score may have dipped, and any box that scores
+# `track.search_lost_below` is believed.
+_LONG_LOST = 8
+
+# How fast the usual score follows that of a frame.
+_USUAL_RATE = 0.05
+
+# Where a target that is lost for long is looked for, in turn: its place, and in every second frame around that.
+_ASIDE = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1))
+_SCAN = ((0, 0), (0, 0), *(place for aside in _ASIDE for place in (aside, (0, 0))))
 
 _PIXELS = 330_000
 """Of the crops that are matched in one batch on a processor: five of 255 pixels."""
@@ -37,9 +48,10 @@ class TrackState:
         presence: (N,) estimate in [0, 1] that the boxes are on the targets; see `presence_of`.
         template: features of the targets in the first frame, on the network's device.
         fill: (N, 3) mean colour of the first frame, which fills crops beyond its edges.
-        lost: (N,) bool, the target is searched for in the enlarged region (long-term presets only).
+        lost: (N,) bool, the target is searched for elsewhere too (long-term presets only).
         size: (width, height) of the frames.
         lost_for: (N,) for how many frames in a row the target has been lost; None for 0.
+        usual: (N,) running mean of the scores while it was not lost, from 0 on, with `track.found_share`; None for 0.
         memory: of targets and distractors, with `track.rerank`.
     """
 
@@ -51,6 +63,7 @@ class TrackState:
     lost: Tensor
     size: tuple[int, int]
     lost_for: Tensor | None = None
+    usual: Tensor | None = None
     memory: Memory | None = None
 
     def rows(self, index: Sequence[int] | Tensor) -> TrackState:
@@ -64,7 +77,7 @@ class TrackState:
         return replace(
             self, boxes=self.boxes[at], scores=self.scores[at], presence=self.presence[at], template=template,
             fill=self.fill[at], lost=self.lost[at], lost_for=_lost_for(self)[at],
-            memory=None if self.memory is None else self.memory.rows(at),
+            usual=_usual(self)[at], memory=None if self.memory is None else self.memory.rows(at),
         )  # fmt: skip
 
     def join(self, other: TrackState) -> TrackState:
@@ -80,7 +93,7 @@ class TrackState:
             self, boxes=torch.cat([self.boxes, other.boxes]), scores=torch.cat([self.scores, other.scores]),
             presence=torch.cat([self.presence, other.presence]), template=template,
             fill=torch.cat([self.fill, other.fill]), lost=torch.cat([self.lost, other.lost]),
-            lost_for=torch.cat([_lost_for(self), _lost_for(other)]),
+            lost_for=torch.cat([_lost_for(self), _lost_for(other)]), usual=torch.cat([_usual(self), _usual(other)]),
             memory=self.memory.joined(other.memory) if self.memory and other.memory else None,
         )  # fmt: skip
 
@@ -116,7 +129,7 @@ def begin(net: Matcher, preset: Preset, frame: Frame, boxes: Tensor, device: tor
     template = net.embed(view.pixels(), view.sizes_of(boxes))
     memory = remember(template, preset.track.memory_rate) if preset.track.rerank else None
     none, sure = torch.zeros(count, dtype=torch.long), torch.ones(count)
-    return TrackState(boxes, sure, sure, template, fill, none.bool(), size_of(frame), none, memory)
+    return TrackState(boxes, sure, sure, template, fill, none.bool(), size_of(frame), none, none.float(), memory)
 
 
 def step(
@@ -136,7 +149,8 @@ def step(
         return state
     with torch.inference_mode():
         if not preset.track.lost_search:
-            return advance(net, preset, frame, state, preset.crops.search, device)
+            found = advance(net, preset, frame, state, preset.crops.search, device)
+            return held(preset, state, found) if preset.track.found_share else found
         # Long-term: targets that are lost are searched for in a larger region than the others.
         boxes, scores, memory = state.boxes.clone(), state.scores.clone(), state.memory
         sides = search_sides(preset, state)
@@ -155,7 +169,7 @@ def step(
 
 
 def believed(preset: Preset, before: TrackState, found: TrackState) -> TrackState:
-    """What a long-term tracker makes of a frame: who is lost, and which boxes count.
+    """What a tracker with `track.lost_search` makes of a frame: who is lost, and which boxes count.
 
     As PySOT's long-term tracker: a box of low score is not believed, and the last good one stays.
     """
@@ -163,6 +177,22 @@ def believed(preset: Preset, before: TrackState, found: TrackState) -> TrackStat
     boxes = torch.where((scores < track.search_lost_below)[:, None], before.boxes, found.boxes)
     lost = before.lost & (scores < track.found_above) | ~before.lost & (scores < track.search_lost_below)
     return replace(found, boxes=boxes, lost=lost, lost_for=torch.where(lost, _lost_for(before) + 1, 0))
+
+
+def held(preset: Preset, before: TrackState, found: TrackState) -> TrackState:
+    """What a tracker with `track.found_share` makes of a frame: the box of a lost target stays until it is found.
+
+    The score of a lost target is that of the best box elsewhere, and its presence a third of what that would mean, so
+    that the status is "lost".
+    """
+    track, scores, lost_for, usual = preset.track, found.scores, _lost_for(before), _usual(before)
+    enough = (track.found_share * usual).clamp(track.search_lost_below, track.found_above)
+    lost = scores < torch.where(lost_for < _LONG_LOST, track.search_lost_below, enough)
+    return replace(
+        found, boxes=torch.where(lost[:, None], before.boxes, found.boxes), lost=lost,
+        presence=torch.where(lost, found.presence / 3, found.presence), lost_for=torch.where(lost, lost_for + 1, 0),
+        usual=torch.where(lost, usual, usual + _USUAL_RATE * (scores - usual)),
+    )  # fmt: skip
 
 
 def presence_of(scores: Tensor, track: Track) -> Tensor:
@@ -188,11 +218,29 @@ def _lost_for(state: TrackState) -> Tensor:
     return torch.zeros(state.boxes.shape[0], dtype=torch.long) if state.lost_for is None else state.lost_for
 
 
+def _usual(state: TrackState) -> Tensor:
+    return torch.zeros(state.boxes.shape[0]) if state.usual is None else state.usual
+
+
+def _looked_at(preset: Preset, state: TrackState, search: int) -> Tensor:
+    """(N, 4) boxes around which the targets are looked for: theirs, or with `track.lost_scan` others beside them."""
+    if not preset.track.lost_scan:
+        return state.boxes
+    turn = (_lost_for(state) - _LONG_LOST).clamp(min=0) % len(_SCAN)
+    region = target_region(state.boxes, preset.crops.context, search / preset.crops.template)
+    x, y = (torch.tensor(_SCAN)[turn] * region.side[:, None] * preset.track.lost_scan).T
+    (left, top), (width, height) = region.centre.T, state.size
+    # no farther than to the frame's edge
+    x, y = torch.maximum(torch.minimum(x, width - left), -left), torch.maximum(torch.minimum(y, height - top), -top)
+    return state.boxes + torch.stack([x, y, x, y], 1)
+
+
 def advance(
     net: Matcher, preset: Preset, frame: Frame, state: TrackState, search: int, device: torch.device | str = "cpu"
 ) -> TrackState:
     """Look for all targets in crops of `search` pixels; runs as it stands and in an exported graph."""
-    view = View.around(frame, state.boxes, preset.crops, search, state.fill, device).to_search()
+    around = _looked_at(preset, state, search)
+    view = View.around(frame, around, preset.crops, search, state.fill, device).to_search()
     choice, memory = _choose(net, preset, view, state)
     found = torch.cat([choice.centres, choice.sizes, choice.rates[:, None], choice.scores[:, None]], 1).float().cpu()
     target, rates, scores = view.to_frame(found[:, :4]), found[:, 4:5], found[:, 5]
@@ -231,6 +279,9 @@ def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tupl
         found = _matched(net, template, zoomed.pixels(), sizes)
         return select.pyramid(found, previous, view.size, model, track), None
     found = _matched(net, state.template, view.pixels(), previous)
+    if track.found_share:  # one that is lost for long may turn up anywhere: all places count as the middle
+        counts = (_lost_for(state) < _LONG_LOST).to(view.device, non_blocking=True)[:, None, None]
+        found = replace(found, grid_positions=found.grid_positions * counts)
     if track.select == "upsampled":
         return select.upsampled(found, previous, view.size, track, preset.crops.template, view.scale), None
     ranking, winner = select.rank(found, previous, track), None
