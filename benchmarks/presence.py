@@ -35,6 +35,7 @@ from rich.table import Table
 import siamtrack
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.geometry.overlap import rectangle_iou
+from siamtrack.zoo.networks import find_model
 
 TOLD, FOUND, ON = 15, 30, 0.1
 STARTS = (0.0, 0.2, 0.4, 0.6)
@@ -46,6 +47,7 @@ Floats = npt.NDArray[np.float64]
 class Run:
     """One sequence from its second frame on: presence, score (T,); whether the box is on the target, and that is seen.
 
+    The score is what presence tells of it: that of a target whose box is held is the less of the best box's elsewhere.
     Clips made from one video share its name.
     """
 
@@ -73,7 +75,8 @@ def calibration_error(on: npt.NDArray[np.bool_], presence: Floats, bins: int = 1
 
 def track(model: str, engine: str, folder: Path, starts: tuple[float, ...]) -> list[Run]:
     """Run a model over all sequences of a folder, from each start that shows the target."""
-    tracker, runs = siamtrack.load(model, engine=engine), []
+    tracker, runs, settings = siamtrack.load(model, engine=engine), [], find_model(model)[0].track
+    scale = [0, settings.status_lost_below, settings.sure_over, 1]
     for sequence in read_dataset("folder", folder):
         truth = np.array([sequence.box(n) for n in range(len(sequence))], float)
         for start in (int(share * len(sequence)) for share in starts):
@@ -83,11 +86,12 @@ def track(model: str, engine: str, folder: Path, starts: tuple[float, ...]) -> l
             found = [tracker.update(np.asarray(sequence.frames[n])) for n in range(start + 1, len(sequence))]
             seen = np.isfinite(truth[start + 1 :]).all(1)
             shared = rectangle_iou(np.array([r.box for r in found], float), truth[start + 1 :])
+            presence = np.array([r.presence for r in found])
             runs.append(
                 Run(
                     sequence.name,
-                    np.array([r.presence for r in found]),
-                    np.array([r.score for r in found]),
+                    presence,
+                    np.interp(presence, [0, 1 / 3, 2 / 3, 1], scale),
                     np.array([r.status == "lost" for r in found]),
                     seen & (np.nan_to_num(shared) >= ON),
                     seen,
