@@ -18,6 +18,8 @@ Job = TypeVar("Job")
 Value = TypeVar("Value")
 Beat = Callable[[], None]
 """Called by the work now and then, once a frame: a sign of life."""
+Message = tuple[Any, ...]
+"""What is said of a job: ("opening",) and ("started",), ("beat", beats), at last what `attempt` returns."""
 OpenWork = Callable[[], Callable[[Job, Beat], Value]]
 """Called once in each worker; returns the work, which makes a value of a job. Both must be importable."""
 
@@ -93,9 +95,7 @@ def opened(open_work: OpenWork[Job, Value]) -> Callable[[Job, Beat], Value]:
         raise ConfigError(f"a worker cannot start: {one_line(error)}") from None
 
 
-def attempt(
-    work: Callable[[Job, Beat], Value], job: Job, tell: Callable[[int], None], every: float = 0.2
-) -> tuple[Any, ...]:
+def attempt(work: Callable[[Job, Beat], Value], job: Job, tell: Callable[[int], None], every: float = 0.2) -> Message:
     """Do a job's work; return ("done", value), or ("failed", kind, error) as `Failed` has them.
 
     `tell` is called with the number of beats so far, at most once in `every` seconds.
@@ -118,7 +118,7 @@ def attempt(
         return "failed", "raised", DataError(one_line(error))
 
 
-def outcome(job: Job, worker: int, message: tuple[Any, ...]) -> Event[Job, Value]:
+def outcome(job: Job, worker: int, message: Message) -> Event[Job, Value]:
     """Return the event for what `attempt` returned."""
     return Finished(job, worker, message[1]) if message[0] == "done" else Failed(job, worker, *message[1:])
 

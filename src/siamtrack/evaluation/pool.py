@@ -12,19 +12,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Generic
+from typing import Any, Generic, Protocol
 
 from siamtrack.errors import ConfigError, DataError, SiamtrackError
 from siamtrack.evaluation.jobs import (
     Advanced,
     Failed,
     Job,
+    Message,
     OpenWork,
     Started,
     Told,
@@ -36,7 +37,7 @@ from siamtrack.evaluation.jobs import (
     use_one_thread,
 )
 
-_LOOK_EVERY = 0.5
+_LOOK_EVERY = 0.5  # seconds
 
 
 def run_jobs(
@@ -53,36 +54,118 @@ def run_jobs(
     waiting = deque(jobs)
     if not waiting:
         return
-    if workers.cluster is not None:
-        from siamtrack.evaluation.cluster import run_on_cluster
-
-        run_on_cluster(open_work, waiting, workers, on_event)
-    elif workers.processes > 0:
-        _Processes(open_work, waiting, workers, on_event).run()
+    if workers.cluster is None and workers.processes == 0:
+        _run_here(open_work, waiting, on_event)
+        return
+    crew: Crew
+    if workers.cluster is None:
+        crew = _Processes(open_work, workers)
     else:
-        work = open_work()
+        from siamtrack.evaluation.cluster import open_cluster
 
-        def advanced(job: Job, beats: int) -> None:
-            on_event(Advanced(job, 0, beats))
+        crew = open_cluster(open_work, workers)
+    try:
+        _run(crew, waiting, workers, on_event)
+    finally:
+        crew.close()
 
-        for job in waiting:
-            on_event(Started(job, 0))
-            on_event(outcome(job, 0, attempt(work, job, partial(advanced, job))))
+
+def _run_here(open_work: OpenWork[Job, Value], jobs: Iterable[Job], on_event: Told[Job, Value]) -> None:
+    work = open_work()
+
+    def advanced(job: Job, beats: int) -> None:
+        on_event(Advanced(job, 0, beats))
+
+    for job in jobs:
+        on_event(Started(job, 0))
+        on_event(outcome(job, 0, attempt(work, job, partial(advanced, job))))
 
 
-# The parent's side of worker processes
+class Crew(Protocol):
+    """The workers of a run, which know each job by a number. Every method may raise what ends the run."""
+
+    def free(self, waiting: int) -> int:
+        """Return how many of the waiting jobs can be given now."""
+
+    def give(self, number: int, job: Any) -> None:
+        """Have a free worker do a job."""
+
+    def hear(self, seconds: float) -> Iterator[tuple[int, Message]]:
+        """Wait some seconds at most, then yield all that was said of jobs; one that is over is forgotten."""
+
+    def end(self, number: int) -> str | None:
+        """End the worker of a job and forget the job; return its name, or None if no worker has the job just now."""
+
+    def close(self) -> None:
+        """Take back what is still given, and leave no worker of this machine behind."""
 
 
 @dataclass
-class _Worker(Generic[Job]):
-    """One process as its parent sees it; `job` holds its current job, if any."""
+class _Running(Generic[Job]):
+    """A job that a crew has; jobs that run at the same time have different numbers `slot`."""
 
-    number: int
+    job: Job
+    slot: int
+    heard: float = field(default_factory=time.monotonic)
+    opened: bool = False
+    told: bool = False
+
+
+def _run(crew: Crew, waiting: deque[Job], limits: Workers, on_event: Told[Job, Value]) -> None:
+    """Give a crew one job after the other until all are over, and end the workers that are silent for too long."""
+    running: dict[int, _Running[Job]] = {}
+    given = 0
+    while waiting or running:
+        for _ in range(crew.free(len(waiting))):
+            slot = min(set(range(len(running) + 1)) - {one.slot for one in running.values()})
+            running[given] = _Running(waiting.popleft(), slot)
+            crew.give(given, running[given].job)
+            given += 1
+        for number, message in crew.hear(_LOOK_EVERY):
+            one = running[number]
+            one.heard = time.monotonic()
+            if message[0] == "opening":
+                one.opened = False
+            elif message[0] == "started":
+                one.opened = True
+                if not one.told:  # a cluster may begin a job again
+                    one.told = True
+                    on_event(Started(one.job, one.slot))
+            elif message[0] == "beat":
+                on_event(Advanced(one.job, one.slot, message[1]))
+            else:
+                del running[number]
+                on_event(outcome(one.job, one.slot, message))
+        for number, one in list(running.items()):
+            limit = limits.limit if one.opened else limits.start_limit
+            if time.monotonic() - one.heard <= limit:
+                continue
+            worker = crew.end(number)
+            if worker is None:  # no worker has it just now
+                one.heard = time.monotonic()
+            elif not one.opened:
+                raise ConfigError(f"{worker} was not ready after {limit:g} s")
+            else:
+                del running[number]
+                on_event(Failed(one.job, one.slot, "hung", DataError(f"no frame was finished in {limit:g} s")))
+
+
+# Processes of this machine: their parent's side
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process, and the number of its job if it has one."""
+
     process: BaseProcess
     pipe: Connection
     ready: bool = False
-    job: tuple[Job] | None = None
-    heard: float = field(default_factory=time.monotonic)
+    job: int | None = None
+    hired: float = field(default_factory=time.monotonic)
+
+    @property
+    def free(self) -> bool:
+        return self.ready and self.job is None
 
     def end(self) -> None:
         self.pipe.close()
@@ -91,27 +174,24 @@ class _Worker(Generic[Job]):
 
 
 @dataclass
-class _Processes(Generic[Job, Value]):
-    """Hands jobs to worker processes until none is left."""
+class _Processes:
+    """Processes of this machine; each is given a job when it is ready, and ended when none waits for it."""
 
-    open_work: OpenWork[Job, Value]
-    waiting: deque[Job]
+    open_work: OpenWork[Any, Any]
     limits: Workers
-    on_event: Told[Job, Value]
-    workers: dict[int, _Worker[Job]] = field(default_factory=dict)
+    workers: list[_Worker] = field(default_factory=list)
+    begun: deque[int] = field(default_factory=deque)
 
-    def run(self) -> None:
-        """Run all jobs; whatever happens, no worker is left behind."""
-        try:
-            for number in range(min(self.limits.processes, len(self.waiting))):
-                self._hire(number)
-            while self.workers:
-                self._look()
-        finally:
-            for worker in self.workers.values():
-                worker.end()
+    def free(self, waiting: int) -> int:
+        busy = sum(worker.job is not None for worker in self.workers)
+        while len(self.workers) < min(self.limits.processes, busy + waiting):
+            self._hire()
+        idle = [worker for worker in self.workers if worker.free]
+        for worker in idle[waiting:]:  # what it holds in memory is needed no more
+            self._dismiss(worker)
+        return min(waiting, len(idle))
 
-    def _hire(self, number: int) -> None:
+    def _hire(self) -> None:
         # spawned, not forked: torch's threads do not survive a fork
         context = get_context("spawn")
         ours, theirs = context.Pipe()
@@ -119,72 +199,56 @@ class _Processes(Generic[Job, Value]):
         with _without_ctrl_c():
             process.start()
         theirs.close()  # so that the end of the worker closes the pipe
-        self.workers[number] = _Worker(number, process, ours)
+        self.workers.append(_Worker(process, ours))
 
-    def _look(self) -> None:
-        """Hear all workers that have something to say, then look for silent ones."""
-        waited = {worker.pipe: worker for worker in self.workers.values()}
-        heard = wait(list(waited), timeout=_LOOK_EVERY)
-        for worker in [worker for pipe, worker in waited.items() if pipe in heard]:
+    def give(self, number: int, job: Any) -> None:
+        worker = next(worker for worker in self.workers if worker.free)
+        worker.job = number
+        with suppress(OSError):  # it has died, which is heard next
+            worker.pipe.send((job,))
+        self.begun.append(number)
+
+    def hear(self, seconds: float) -> Iterator[tuple[int, Message]]:
+        while self.begun:
+            yield self.begun.popleft(), ("started",)
+        heard = wait([worker.pipe for worker in self.workers], timeout=seconds)
+        for worker in [worker for worker in self.workers if worker.pipe in heard]:
             try:
                 message = worker.pipe.recv()
             except (EOFError, OSError):
-                self._died(worker)
-                continue
-            worker.heard = time.monotonic()
-            self._hear(worker, message)
-        for worker in list(self.workers.values()):
-            limit = self.limits.limit if worker.ready else self.limits.start_limit
-            busy = worker.job is not None or not worker.ready
-            if busy and time.monotonic() - worker.heard > limit:
-                if not worker.ready:
-                    raise ConfigError(f"a worker was not ready after {limit:g} s")
-                self._replace(worker, "hung", f"no frame was finished in {limit:g} s")
+                message = self._died(worker)
+            if message[0] == "broken":
+                raise message[1]
+            if message[0] == "ready":
+                worker.ready = True
+            elif worker.job is not None:
+                number = worker.job
+                if message[0] != "beat":
+                    worker.job = None
+                yield number, message
+        for worker in self.workers:
+            if not worker.ready and time.monotonic() - worker.hired > self.limits.start_limit:
+                raise ConfigError(f"a worker was not ready after {self.limits.start_limit:g} s")
 
-    def _hear(self, worker: _Worker[Job], message: tuple[Any, ...]) -> None:
-        if message[0] == "broken":
-            raise message[1]
-        if message[0] == "beat":
-            if worker.job is not None:
-                self.on_event(Advanced(worker.job[0], worker.number, message[1]))
-            return
-        worker.ready = True
-        if worker.job is not None:
-            (job,), worker.job = worker.job, None
-            self.on_event(outcome(job, worker.number, message))
-        self._next(worker)
-
-    def _next(self, worker: _Worker[Job]) -> None:
-        """Give a free worker the next job, or send it home."""
-        if not self.waiting:
-            self._dismiss(worker)
-            return
-        job = self.waiting.popleft()
-        worker.job = (job,)
-        try:
-            worker.pipe.send((job,))
-        except OSError:
-            self._died(worker)
-            return
-        self.on_event(Started(job, worker.number))
-
-    def _died(self, worker: _Worker[Job]) -> None:
+    def _died(self, worker: _Worker) -> Message:
         worker.process.join(timeout=5)
         code = worker.process.exitcode
         if not worker.ready:
             raise ConfigError(f"a worker process ended with code {code} before it was ready")
-        self._replace(worker, "died", f"its process ended with code {code}")
-
-    def _replace(self, worker: _Worker[Job], kind: str, message: str) -> None:
         self._dismiss(worker)
-        if worker.job is not None:
-            self.on_event(Failed(worker.job[0], worker.number, kind, DataError(message)))
-        if self.waiting:
-            self._hire(worker.number)
+        return "failed", "died", DataError(f"its process ended with code {code}")
 
-    def _dismiss(self, worker: _Worker[Job]) -> None:
-        del self.workers[worker.number]
+    def end(self, number: int) -> str:
+        self._dismiss(next(worker for worker in self.workers if worker.job == number))
+        return "a worker"
+
+    def _dismiss(self, worker: _Worker) -> None:
+        self.workers.remove(worker)
         worker.end()
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.end()
 
 
 @contextmanager
@@ -201,7 +265,7 @@ def _without_ctrl_c() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-# The worker's side
+# Processes of this machine: their own side
 
 
 def _serve(pipe: Connection, open_work: OpenWork[Any, Any]) -> None:
