@@ -278,7 +278,7 @@ def test_a_run_is_not_mixed_with_another(preset: Preset, crops: ResidentPairs, w
     with pytest.raises(ConfigError, match="already holds a run"):
         train(preset, crops, whole)
     other = replace(preset, train=replace(preset.train, lr=0.5, log_every=7))
-    with pytest.raises(ConfigError, match=r"another train\.lr; "):
+    with pytest.raises(ConfigError, match=r"made with train\.lr = .*, now it is 0\.5; "):
         train(other, crops, whole, RunOptions(resume=True))
 
 

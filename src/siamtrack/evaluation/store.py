@@ -87,11 +87,8 @@ class Store:
                 storage.write_whole_to(path, json.dumps(wanted, indent=2) + "\n")
                 return store
         held = storage.read_json_from(path)
-        # the weights first: with them, what runs them may differ too
-        for key in {"weights": None, **wanted, **held}:
-            if held.get(key) != wanted.get(key):
-                difference = _difference(key, held.get(key), wanted.get(key))
-                raise ConfigError(f"{root} holds results made with {difference}; choose another --out or delete it")
+        told = "other weights of the same name: rename the model's file"
+        check_same_settings(held, wanted, f"{root} holds results", "choose another --out or delete it", told)
         return store
 
     def place(self, sequence: str, key: str) -> storage.Place:
@@ -187,10 +184,24 @@ def _failure(place: storage.Place) -> Failure:
         raise DataError(f"{place}: {reason(error)}") from None
 
 
+def check_same_settings(
+    held: Mapping[str, Any], wanted: Mapping[str, Any], what: str, instead: str, other_weights: str = "other weights"
+) -> None:
+    """Refuse to go on with what was made with other settings than are wanted now, both as trees of plain values.
+
+    Raises:
+        ConfigError: `what` was made with another value; the first that differs is named, and what to do `instead`.
+    """
+    # the weights first: with them, what runs them may differ too
+    for key in {"weights": None, **wanted, **held}:
+        old, new = held.get(key), wanted.get(key)
+        if old != new:
+            difference = other_weights if key == "weights" else _difference(key, old, new)
+            raise ConfigError(f"{what} made with {difference}; {instead}")
+
+
 def _difference(key: str, old: Any, new: Any) -> str:
     """The first setting that differs, looking into sections, and both its values."""
-    if key == "weights":
-        return "other weights of the same name: rename the model's file"
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for inner in {**new, **old}:
             if old.get(inner) != new.get(inner):
@@ -201,4 +212,4 @@ def _difference(key: str, old: Any, new: Any) -> str:
 
 def _shown(value: Any, missing: str) -> str:
     text = missing if value is None else value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return text if len(text) <= 80 else f"{text[:38]}...{text[-38:]}"  # paths often differ at their ends

@@ -25,6 +25,7 @@ from siamtrack.data.streaming import StreamedPairs
 from siamtrack.errors import ConfigError, DataError
 from siamtrack.evaluation.evaluate import evaluate, open_store, read_suite
 from siamtrack.evaluation.jobs import Beat, Workers
+from siamtrack.evaluation.store import check_same_settings
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
 from siamtrack.formats.sequence import VideoSequence
@@ -268,12 +269,11 @@ def _stored(plan: StudyRun, name: str, seed: int) -> _Stored | None:
     path = _place(plan, name, seed) / "result.json"
     if not path.exists():
         return None
-    stored = read_as(path, _Stored)
-    made, wanted = asdict(stored), _made_with(plan, row_preset(plan, name, seed))
-    made["preset"], wanted["preset"] = _settings(stored.preset), _settings(wanted["preset"])
+    stored, wanted = read_as(path, _Stored), _made_with(plan, row_preset(plan, name, seed))
+    made = asdict(stored) | {"preset": _settings(stored.preset), "data": stored.data or wanted["data"]}
+    wanted["preset"] = _settings(wanted["preset"])
     wanted["suites"] = stored.suites | {key: wanted["suites"][key] for key in stored.suites.keys() & plan.suites.keys()}
-    if other := [key for key, value in wanted.items() if made[key] not in (value, "")]:
-        raise ConfigError(f"{path} was made with other {first_names(other)}; give another --out")
+    check_same_settings({key: made[key] for key in wanted}, wanted, f"{path} was", "give another --out")
     return stored
 
 
@@ -283,10 +283,11 @@ def _known(plan: StudyRun, name: str, seed: int) -> Result | None:
     return stored.metrics if stored and plan.suites.keys() <= stored.metrics.keys() else None
 
 
-def _settings(preset: Mapping[str, Any]) -> Preset:
+def _settings(preset: Mapping[str, Any]) -> dict[str, Any]:
     """What a row's result depends on: the preset without what it says of itself; a later field has its default."""
     table = {key: value for key, value in preset.items() if key not in ("description", "published")}
-    return preset_from_json(json.dumps(table), "a row's stored preset")
+    resolved: dict[str, Any] = json.loads(preset_to_json(preset_from_json(json.dumps(table), "a row's stored preset")))
+    return resolved
 
 
 def read_results(plan: StudyRun) -> dict[str, list[Result]]:

@@ -10,7 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 import siamtrack
 from siamtrack.config import Preset, preset_from_json, preset_to_json
 from siamtrack.errors import ConfigError, DataError, WeightsError, reason
+from siamtrack.evaluation.store import check_same_settings
 from siamtrack.io import check_regular, lock, whole_file
 from siamtrack.models.siamese import SiameseNet
 from siamtrack.training.parameters import Average
@@ -72,15 +73,13 @@ class TrainState:
         """Restore what `pack` returned, also on another machine or device.
 
         Raises:
-            ConfigError: the run had other settings; the message names them.
+            ConfigError: the run had other settings; the first that differs is named.
             WeightsError: the state does not fit the network or the optimiser.
         """
         stored = preset_from_json(state["preset"], "the checkpoint's preset")
-        a, b = (json.loads(json.dumps(asdict(each))) for each in (stored, preset))
-        sections = ("model", "crops", "data", "train")
-        keys = [(s, k) for s in sections for k in sorted(a[s].keys() | b[s].keys()) if k not in _FREE]
-        if changed := [f"{s}.{k}" for s, k in keys if a[s].get(k) != b[s].get(k)]:
-            raise ConfigError(f"the run to resume has another {', '.join(changed)}; use its settings or a new --out")
+        check_same_settings(
+            _binding(stored), _binding(preset), "the run to resume was", "use its settings or a new --out"
+        )
         if state.get("version") != siamtrack.__version__:
             warnings.warn(
                 f"resuming a run of siamtrack {state.get('version')} with {siamtrack.__version__}", stacklevel=2
@@ -98,6 +97,13 @@ class TrainState:
                 torch.cuda.set_rng_state(state["random_cuda"])
         except (RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             raise WeightsError(f"the checkpoint does not fit this run's network: {_line(error)}") from None
+
+
+def _binding(preset: Preset) -> dict[str, Any]:
+    """The settings that a resumed run must share, as plain values by section."""
+    tables = json.loads(preset_to_json(preset))
+    sections = ("model", "crops", "data", "train")
+    return {name: {key: value for key, value in tables[name].items() if key not in _FREE} for name in sections}
 
 
 def _cuda() -> bool:

@@ -19,9 +19,10 @@ from typing import Any, cast
 from torch import nn
 
 from siamtrack.config import Preset, preset_from_json
-from siamtrack.errors import ConfigError, DataError
+from siamtrack.errors import DataError
 from siamtrack.evaluation.jobs import Beat
 from siamtrack.evaluation.scoring import score_sequence
+from siamtrack.evaluation.store import check_same_settings
 from siamtrack.evaluation.trackers import TrackerSpec
 from siamtrack.formats.sequence import FrameList, ImageFiles, VideoSequence
 from siamtrack.geometry.inputs import Image
@@ -174,11 +175,7 @@ class Ledger:
         held = _object(next(lines, b""))
         if held is None or "format" not in held:
             raise DataError(f"{path}: expected the scores of `siamtrack tune`; choose another --out")
-        for key in {**wanted, **held}:
-            if held.get(key) != wanted.get(key):
-                raise ConfigError(
-                    f"{path} holds scores made with another {key}; choose another --out or delete the file"
-                )
+        check_same_settings(held, wanted, f"{path} holds scores", "choose another --out or delete the file")
         scores = {}
         for line in lines:
             row = _object(line) or {}
