@@ -78,7 +78,7 @@ def read_dataset(name: str, root: str | Path) -> list[VideoSequence]:
     for archive, members in _places(Path(root), layout.find):
         if members:
             found = (layout.read(archive, sequence, member, _refuse) for sequence, member in members.items())
-            return [annotated.sequence(archive, needs_frames=True) for annotated in found]
+            return [annotated.sequence(archive) for annotated in found]
     raise DataError(f"{root}: expected sequences of {name} such as {layout.example}; there are none")
 
 
@@ -138,7 +138,7 @@ def _read_annotations(path: Path, layout: Layout, only: Sequence[str]) -> list[T
                 annotated = layout.read(archive, name, member, _refuse)
                 if meta is not None:
                     annotated = _with_sidecars(annotated, archive, member, meta)
-                found.append(annotated.sequence(archive, needs_frames=False).annotation())
+                found.append(annotated.truth(archive))
         return found
 
     for archive, members in _places(path, layout.find):

@@ -19,16 +19,16 @@ import numpy as np
 
 from siamtrack.errors import DataError, SiamtrackError, reason
 from siamtrack.formats.archive import Archive, join
-from siamtrack.formats.records import parse_flags, parse_truth
+from siamtrack.formats.records import Truth, parse_flags, parse_truth
 from siamtrack.formats.sequence import (
     FrameList,
     ImageFiles,
-    MissingFrames,
     PackedImages,
     VideoFrames,
     VideoSequence,
     decode_frame,
     from_file,
+    to_file,
 )  # fmt: skip
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles
 from siamtrack.io import VIDEO_SUFFIXES
@@ -98,35 +98,48 @@ class Annotated:
     surplus_frames: bool = False
     first_only: bool = False
 
-    def sequence(self, archive: Archive, needs_frames: bool) -> VideoSequence:
-        """Return the sequence for evaluation, or for scoring, where frames may be missing.
+    def sequence(self, archive: Archive) -> VideoSequence:
+        """Return the sequence for evaluation.
 
         Raises:
-            DataError: frames are needed and missing, or the annotation has another number of rows.
+            DataError: frames are missing, or the annotation has another number of rows.
         """
-        rows, frames = len(self.regions), self.frames
-        if self.surplus_frames and len(frames) > rows:
-            frames = frames[:rows]
-        hidden = self.first_only and rows == 1
-        missing = next((name for name in frames[:1] + frames[-1:] if not archive.has(file_of(name))), None)
-        if needs_frames:
-            if missing is not None:
-                ends = f"{PurePosixPath(frames[0]).name} to {PurePosixPath(frames[-1]).name}"
-                raise DataError(f"{self.where}: expected frames {ends}; {archive.where(missing)} is missing")
-            if not frames:
-                raise DataError(f"{self.where}: expected the {rows} frames of {self.name}; there are none")
-            if len(frames) != rows and not hidden:
-                raise DataError(f"{self.where}: {rows} lines for {len(frames)} frames; there must be one a frame")
-        if missing is not None or not (frames and (len(frames) == rows or hidden)):
-            size = self.size
-            if size is None and self.frames and archive.has(file_of(self.frames[0])):
-                with contextlib.suppress(DataError):
-                    size = _frame_list(archive, self.frames[:1]).size
-            shown: FrameList = MissingFrames(rows, size)
-        else:
-            shown = _frame_list(archive, frames)
-        truth = from_file(self.regions, self.origin)
+        rows, frames = len(self.regions), self._own_frames
+        if missing := self._missing(archive):
+            ends = f"{PurePosixPath(frames[0]).name} to {PurePosixPath(frames[-1]).name}"
+            raise DataError(f"{self.where}: expected frames {ends}; {archive.where(missing)} is missing")
+        if not frames:
+            raise DataError(f"{self.where}: expected the {rows} frames of {self.name}; there are none")
+        if not self._fits:
+            raise DataError(f"{self.where}: {rows} lines for {len(frames)} frames; there must be one a frame")
+        truth, shown = from_file(self.regions, self.origin), _frame_list(archive, frames)
         return VideoSequence(self.name, shown, truth, self.visible, self.tags, self.anchors, self.origin)
+
+    def truth(self, archive: Archive) -> Truth:
+        """Return the truth for scoring, as `VideoSequence.annotation` does; frames may be missing."""
+        size = self.size
+        if self._fits and not self._missing(archive):
+            size = _frame_list(archive, self.frames).size
+        elif size is None and self.frames and archive.has(file_of(self.frames[0])):
+            with contextlib.suppress(DataError):
+                size = _frame_list(archive, self.frames[:1]).size
+        regions = to_file(from_file(self.regions, self.origin), self.origin)
+        return Truth(self.name, regions, size, self.visible, self.tags, self.anchors)
+
+    @property
+    def _own_frames(self) -> tuple[str, ...]:
+        return self.frames[: len(self.regions)] if self.surplus_frames else self.frames
+
+    @property
+    def _fits(self) -> bool:
+        """Whether the frames are as many as the rows, or only the first row is published."""
+        rows, count = len(self.regions), len(self._own_frames)
+        return count > 0 and (count == rows or (self.first_only and rows == 1))
+
+    def _missing(self, archive: Archive) -> str | None:
+        """The first or last frame, if it is not there."""
+        frames = self._own_frames
+        return next((name for name in frames[:1] + frames[-1:] if not archive.has(file_of(name))), None)
 
     def boxes(self, track: str, report_problem: ReportProblem) -> Iterator[ObjectBox]:
         """Yield the boxes for training, without frames in which nothing of the target is seen."""

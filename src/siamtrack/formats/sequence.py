@@ -113,27 +113,6 @@ class VideoFrames:
 
 
 @dataclass(frozen=True)
-class MissingFrames:
-    """The number of frames that are not there, and their size if it is known."""
-
-    count: int
-    known_size: tuple[int, int] | None = None
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int) -> Image:
-        raise DataError(f"frame {index}: the frames are not there, only their annotation")
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in pixels; raises `DataError` if it is not known."""
-        if self.known_size is None:
-            raise DataError("the size of the frames is not known: neither frames nor meta.json lie beside the truth")
-        return self.known_size
-
-
-@dataclass(frozen=True)
 class _First:
     """The first `count` of some frames."""
 
@@ -221,8 +200,7 @@ class VideoSequence:
     def annotation(self) -> Truth:
         """Return the truth in the coordinates of the data set's own files, which official scorers work in."""
         regions = to_file(self.truth, self.origin)
-        size = self.frames.known_size if isinstance(self.frames, MissingFrames) else self.size
-        return Truth(self.name, regions, size, self.visible, self.tags, self.anchors)
+        return Truth(self.name, regions, self.size, self.visible, self.tags, self.anchors)
 
 
 def to_file(regions: FloatArray, origin: int) -> FloatArray:
