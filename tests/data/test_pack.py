@@ -26,10 +26,11 @@ from made_crops import jpeg, write_tar
 from siamtrack.apps.cli.main import app
 from siamtrack.config import Crops, Data, Jitter, Preset, load_preset
 from siamtrack.data.augment import jittered, shows_fill
-from siamtrack.data.check import check_benchmark, check_index, check_shards, draw_crops
+from siamtrack.data.check import check_benchmark, check_index, check_shards
 from siamtrack.data.index import build_index, load_index, read_pictures
 from siamtrack.data.pack import Packing, pack
 from siamtrack.data.pair_source import ResidentPairs, open_pairs
+from siamtrack.data.pictures import draw_crops
 from siamtrack.data.resident import ResidentSet
 from siamtrack.data.shards import CropLabel, iterate_shard, list_shards
 from siamtrack.data.streaming import StreamedPairs

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from siamtrack.apps.cli.train_logs import check_logs, open_log
 from siamtrack.errors import ConfigError
+from siamtrack.training.log import check_logs, open_log
 
 ROWS = [{"step": 10, "total": 1.5, "lr": 0.1}, {"step": 20, "total": 1.25, "lr": 0.05}]
 
@@ -35,7 +35,7 @@ def test_trackio_keeps_the_rows(tmp_path: Path) -> None:
 import os
 os.environ["TRACKIO_DIR"] = {str(tmp_path / "trackio")!r}
 from pathlib import Path
-from siamtrack.apps.cli.train_logs import open_log
+from siamtrack.training.log import open_log
 with open_log("trackio", Path({str(tmp_path / "run")!r})) as write:
     for row in {ROWS!r}:
         write(row)

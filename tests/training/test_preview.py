@@ -15,13 +15,13 @@ from made_crops import make_set
 from siamtrack.apps.cli.main import run
 from siamtrack.config import Data, Jitter, Preset, Train, load_preset
 from siamtrack.data.pair_source import ResidentPairs, open_pairs
+from siamtrack.data.pictures import draw_pairs
 from siamtrack.data.resident import ResidentSet
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, DataError
 from siamtrack.training.loop import build_network, check_start
 from siamtrack.training.parameters import learning_rate
 from siamtrack.training.preview import (
     check_gaps,
-    draw_page,
     measure_pace,
     measure_pairs,
     stages,
@@ -170,13 +170,13 @@ def test_the_stages_are_named_and_missing_weights_told():
 def test_the_page_has_the_boxes(home: Path, tmp_path: Path):
     preset = load_preset(home / "tiny.toml", {"data.negative": 0.5})
     pairs = ResidentPairs(ResidentSet.load(home / "data"), preset.crops, preset.data)
-    draw_page(pairs, preset, tmp_path / "page.png", 5)
+    draw_pairs(pairs, preset, tmp_path / "page.png", 5)
     page = cv2.imread(str(tmp_path / "page.png"))
     assert page.shape == (2 * (127 + 18), 4 * (63 + 127 + 6), 3)
     for colour in ((0, 220, 0), (0, 0, 255)):  # positive and negative pairs
         assert (abs(page.astype(int) - colour).sum(2) < 60).sum() > 100
-    with pytest.raises(ConfigError, match=r"\.png or \.jpg"):
-        draw_page(pairs, preset, tmp_path / "page.txt", 5)
+    with pytest.raises(DataError, match=r"\.png or \.jpg"):
+        draw_pairs(pairs, preset, tmp_path / "page.txt", 5)
 
 
 def test_the_command(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from siamtrack.data.index import Index, Progress, read_pictures
-from siamtrack.data.shards import CropLabel, decode, iterate_shard, list_shards
+from siamtrack.data.shards import decode, iterate_shard, list_shards
 from siamtrack.errors import DataError
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.layout import Problem
-from siamtrack.geometry.inputs import Image
-from siamtrack.io import write_whole
 from siamtrack.storage import open_for_reading
-
-_TILE = 240  # pixels of a crop on the picture
 
 
 def check_index(index: Index, report: Progress = lambda done, total: None) -> Iterator[Problem]:
@@ -92,49 +86,6 @@ def check_shards(place: str, report: Progress = lambda done, total: None) -> Ite
         if shard.crops is not None and count != shard.crops:
             yield Problem("wrong length", str(shard.place), f"{count} crops, {shard.crops} in the list of shards")
     report(len(shards), len(shards))
-
-
-def draw_crops(place: str, out: Path, count: int = 24) -> None:
-    """Draw some crops of shards on one picture: the object's box in green, other labelled objects' in orange.
-
-    They are taken from as many shards as there are.
-
-    Raises:
-        DataError: no shards, no crop that can be decoded, or a name that is no picture's.
-    """
-    shards = list_shards(place).shards
-    each = -(-count // len(shards))
-    tiles: list[Image] = []
-    for shard in shards:
-        with open_for_reading(shard.place) as stream:
-            rows = ((decode(jpeg), label) for _, jpeg, label in iterate_shard(stream, str(shard.place)))
-            tiles += [_tile(shown, label) for shown, label in islice(rows, each) if shown is not None]
-        if len(tiles) >= count:
-            break
-    if not tiles:
-        raise DataError(f"{place}: expected crops; none can be decoded")
-    width = min(6, len(tiles))
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % width)
-    page = np.vstack([np.hstack(tiles[row : row + width]) for row in range(0, len(tiles), width)])
-    try:
-        stored = cv2.imencode(out.suffix or "?", cv2.cvtColor(page, cv2.COLOR_RGB2BGR))[1].tobytes()
-    except cv2.error:
-        raise DataError(f"{out}: expected a name that ends in .png or .jpg") from None
-    write_whole(out, stored)
-
-
-def _tile(picture: Image, label: CropLabel) -> Image:
-    scale = _TILE / max(picture.shape[:2])
-    tile = np.asarray(cv2.resize(picture, (_TILE, _TILE)), np.uint8)
-    for box, category, colour in [
-        *((other.box, other.category, (255, 140, 0)) for other in label.others),
-        (label.box, label.category, (0, 220, 0)),
-    ]:
-        x0, y0, x1, y1 = (int(np.clip(round(v * scale), -_TILE, 2 * _TILE)) for v in box)
-        cv2.rectangle(tile, (x0, y0), (x1, y1), colour, 2)
-        said = category.encode("ascii", "replace").decode()[:20]
-        cv2.putText(tile, said, (max(x0, 0) + 2, max(y0, 0) + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour)
-    return tile
 
 
 def check_benchmark(name: str, root: Path, report: Progress = lambda done, total: None) -> Iterator[Problem]:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from siamtrack.config import Preset, Train
-from siamtrack.data.augment import render_batch, shows_fill
+from siamtrack.data.augment import shows_fill
 from siamtrack.data.pair_source import PairSource
 from siamtrack.data.pairs import generator, unmet_gaps
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.crop import context_side
-from siamtrack.io import write_whole
 from siamtrack.training.loop import build_network
 from siamtrack.training.parameters import (
     backbone_trains,
@@ -229,54 +226,3 @@ def measure_pace(
 
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return Pace(frozen, whole, memory, total / 3600, pairs, trial)
-
-
-def draw_page(source: PairSource, preset: Preset, path: Path, count: int = 24) -> None:
-    """Draw pairs on a page, four in a row: template, search crop, and the boxes that training learns from.
-
-    The target is green, or red where the template shows another object; other labelled objects are yellow, and blue
-    where they are of the template's category.
-
-    Raises:
-        ConfigError: the name of the file has no suffix of an image format.
-        DataError: it cannot be written.
-    """
-    seen = source.preview(count, preset.train.seed)
-    batch = render_batch(seen.plan, seen.crops)
-    height = max(batch.search.shape[-1], batch.template.shape[-1]) + 18
-    tiles = []
-    for row in range(len(batch.present)):
-        template, search = (
-            np.ascontiguousarray(pixels[row].round().byte().cpu().permute(1, 2, 0).numpy()[..., ::-1])
-            for pixels in (batch.template, batch.search)
-        )
-        present = bool(batch.present[row])
-        if batch.others is not None and batch.others_alike is not None:
-            for box, alike in zip(batch.others[row].tolist(), batch.others_alike[row].tolist(), strict=True):
-                if box[0] == box[0]:  # not nan
-                    _outline(search, box, (255, 128, 0) if alike else (0, 220, 255))
-        _outline(search, batch.boxes[row].tolist(), (0, 220, 0) if present else (0, 0, 255))
-        if batch.template_boxes is not None:
-            _outline(template, batch.template_boxes[row].tolist(), (0, 220, 0) if present else (0, 0, 255))
-        tile = np.full((height, template.shape[1] + search.shape[1] + 6, 3), 255, np.uint8)
-        tile[: template.shape[0], : template.shape[1]] = template
-        tile[: search.shape[0], template.shape[1] + 2 : -4] = search
-        number = int(seen.plan.pairs.search[row])
-        names = seen.crops.source_names[int(seen.crops.sources[number])], seen.crops.keys[number]
-        said = f"{names[0]} {names[1]}{'' if present else ' (negative)'}".encode("ascii", "replace").decode()
-        cv2.putText(tile, said, (2, height - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
-        tiles.append(tile)
-    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % 4)
-    page = np.vstack([np.hstack(tiles[first : first + 4]) for first in range(0, len(tiles), 4)])
-    try:
-        done, content = cv2.imencode(path.suffix, page)
-    except cv2.error:
-        done = False
-    if not done:
-        raise ConfigError(f"--picture expects the name of a .png or .jpg file; got {path}")
-    write_whole(path, content.tobytes())
-
-
-def _outline(image: np.ndarray, box: list[float], colour: tuple[int, int, int]) -> None:
-    low, high = (tuple(max(-9999, min(9999, round(v))) for v in ends) for ends in (box[:2], box[2:]))
-    cv2.rectangle(image, low, high, colour, 1, cv2.LINE_AA)

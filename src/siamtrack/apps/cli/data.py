@@ -65,7 +65,7 @@ def check(
     Exit code 1 where something was found.
     """
     if picture is not None:
-        from siamtrack.data.check import draw_crops
+        from siamtrack.data.pictures import draw_crops
 
         draw_crops(place, picture)
         typer.echo(f"crops with their boxes: {picture}")

@@ -98,7 +98,7 @@ def train(
         from siamtrack.tracking.torch_engine import check_device
 
     check_device(device)
-    from siamtrack.apps.cli.train_logs import check_logs
+    from siamtrack.training.log import check_logs
 
     check_logs(log or [])
     if replay is not None:
@@ -161,7 +161,7 @@ def _check_start(preset: Preset, out: Path | None, resume: bool, dry_run: bool) 
 def _run(preset: Preset, pairs: PairSource, out: Path, options: RunOptions, logs: Sequence[str]) -> None:
     """Train with progress and logs, which the first process shows; Ctrl-C ends it with a checkpoint and `Exit`."""
     from siamtrack.apps.cli.interrupts import Interrupts
-    from siamtrack.apps.cli.train_logs import open_log
+    from siamtrack.training.log import open_log
     from siamtrack.training.loop import train as learn
 
     with ExitStack() as stack:
@@ -198,7 +198,8 @@ def _measured(preset: Preset, pairs: PairSource) -> DrawnPairs:
 
 def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: Path | None, check_memory: bool) -> None:
     """Print what training would do: pairs, augmentation, schedule, time and memory."""
-    from siamtrack.training.preview import draw_page, measure_pace, stages, trained_stages
+    from siamtrack.data.pictures import draw_pairs
+    from siamtrack.training.preview import measure_pace, stages, trained_stages
 
     cfg, data = preset.train, preset.data
     drawn = _measured(preset, pairs)
@@ -241,7 +242,7 @@ def _dry_run(preset: Preset, pairs: PairSource, device: torch.device, picture: P
         trained = f"head and backbone ({', '.join(then)})" if stage.backbone and then else "head"
         typer.echo(f"  {part}step {stage.step:<10} learning rate {stage.rate:<10.3g} {trained}")
     if picture is not None:
-        draw_page(pairs, preset, picture)
+        draw_pairs(pairs, preset, picture)
         typer.echo(f"picture: {picture}")
     pace = measure_pace(pairs, preset, device, check_memory=check_memory)
     parts = {"backbone frozen": pace.frozen, "backbone trained": pace.whole}
