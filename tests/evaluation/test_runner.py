@@ -22,7 +22,8 @@ from siamtrack.evaluation.jobs import Advanced, Event, Workers
 from siamtrack.evaluation.store import Failure
 from siamtrack.evaluation.suites import find_suite
 from siamtrack.evaluation.trackers import find_tracker
-from siamtrack.formats.sequence import ImageFiles, VideoSequence
+from siamtrack.formats.archive import SharedArchive
+from siamtrack.formats.sequence import ImageFrames, VideoSequence
 from siamtrack.models.weights import save_weights
 from siamtrack.report.page import read_scored
 from siamtrack.storage import join, list_files, read_from
@@ -192,7 +193,7 @@ def test_other_settings_are_refused_by_name(data: Path, tmp_path: Path) -> None:
 
 
 def test_one_name_twice_is_refused(tmp_path: Path) -> None:
-    frames = ImageFiles(tmp_path, ("1.jpg",))
+    frames = ImageFrames(SharedArchive(tmp_path, ""), ("1.jpg",))
     twins = [VideoSequence("x", frames, np.array([[1.0, 2, 3, 4]]))] * 2
     store = open_store(ToySpec(), FOLDER, tmp_path)
     with pytest.raises(DataError, match="two sequences are called x"):

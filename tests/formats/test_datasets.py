@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from siamtrack.errors import ConfigError, DataError
+from siamtrack.formats.archive import SharedArchive
 from siamtrack.formats.datasets import LAYOUTS, read_dataset
 from siamtrack.formats.lasot import LASOT_TEST
 from siamtrack.formats.otb import OTB_ATTRIBUTES
-from siamtrack.formats.sequence import ImageFiles, VideoSequence
+from siamtrack.formats.sequence import ImageFrames, VideoSequence
 from siamtrack.formats.uav123 import UAV123_STARTS
 from toy_sets import SIZE, draw, lines, path_of
 
@@ -32,8 +33,8 @@ def by_name(name: str, root: Path) -> dict[str, VideoSequence]:
 
 
 def names(sequence: VideoSequence) -> tuple[str, ...]:
-    assert isinstance(sequence.frames, ImageFiles)
-    return sequence.frames.names
+    assert isinstance(sequence.frames, ImageFrames)
+    return tuple(name.rpartition("/")[2] for name in sequence.frames.names)
 
 
 def touch(folder: Path, pattern: str, first: int, count: int) -> None:
@@ -332,7 +333,7 @@ def test_a_wrong_number_of_lines_is_refused(tmp_path: Path) -> None:
 
 def test_a_frame_that_is_broken_or_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(b"not an image")
-    frames = ImageFiles(tmp_path, ("1.jpg", "2.jpg"))
+    frames = ImageFrames(SharedArchive(tmp_path, ""), ("1.jpg", "2.jpg"))
     with pytest.raises(DataError, match=r"1\.jpg"):
         frames[0]
     with pytest.raises(DataError, match=r"2\.jpg"):

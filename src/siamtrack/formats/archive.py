@@ -169,10 +169,10 @@ class Archive(AbstractContextManager["Archive"]):
 
     def image_size(self, member: str) -> tuple[int, int] | None:
         """Return (width, height) from an image's header; None if the header does not tell or there is no image."""
+        if self._zip is None:
+            return image_size(self._path(member)) if _is_inside(member) else None
         if not self.has(member):
             return None
-        if self._zip is None:
-            return image_size(self._path(member))
         try:
             with self._zip.open(self._members[member]) as stream:
                 return image_size(stream.read(_HEADER))

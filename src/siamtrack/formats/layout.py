@@ -22,8 +22,7 @@ from siamtrack.formats.archive import Archive, join
 from siamtrack.formats.records import Truth, parse_flags, parse_truth
 from siamtrack.formats.sequence import (
     FrameList,
-    ImageFiles,
-    PackedImages,
+    ImageFrames,
     VideoFrames,
     VideoSequence,
     decode_frame,
@@ -325,12 +324,9 @@ def file_of(frame: str) -> str:
 
 
 def _frame_list(archive: Archive, names: tuple[str, ...]) -> FrameList:
-    at = names[0].rpartition("/")[0]
     if file_of(names[0]) != names[0]:
         return VideoFrames(archive.path / archive.below / file_of(names[0]), len(names))
-    if archive.is_zip:
-        return PackedImages(archive.shared, names)
-    return ImageFiles(archive.path / archive.below / at, tuple(name[len(at) + 1 if at else 0 :] for name in names))
+    return ImageFrames(archive.shared, names)
 
 
 def picture_size(archive: Archive, member: str) -> tuple[int, int] | None:

@@ -15,7 +15,6 @@ from siamtrack.formats.archive import SharedArchive
 from siamtrack.formats.records import Truth
 from siamtrack.geometry.inputs import Image
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, as_rectangles, is_rectangle
-from siamtrack.io import image_size, read_bytes
 
 
 class FrameList(Protocol):
@@ -33,32 +32,11 @@ class FrameList(Protocol):
 
 
 @dataclass(frozen=True)
-class ImageFiles:
-    """Image files of one folder, each decoded when it is read. `names` are relative to `folder`."""
+class ImageFrames:
+    """Images of a folder or zip file, each decoded when it is read.
 
-    folder: Path
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Image:
-        path = self.path(index)
-        return decode_frame(read_bytes(path), str(path))
-
-    def path(self, index: int) -> Path:
-        """Return the file of one frame."""
-        return self.folder / self.names[index]
-
-    @cached_property
-    def size(self) -> tuple[int, int]:
-        """(width, height) of the first frame, in pixels."""
-        return image_size(self.path(0)) or (self[0].shape[1], self[0].shape[0])
-
-
-@dataclass(frozen=True)
-class PackedImages:
-    """Images in a zip file, each decoded when it is read. `names` are members of `archive`, which sequences share."""
+    `names` are members of `archive`, which the sequences of a data set share.
+    """
 
     archive: SharedArchive
     names: tuple[str, ...]

@@ -15,8 +15,9 @@ from typing import Any
 from siamtrack.errors import InputError, SiamtrackError, require
 from siamtrack.evaluation.tracker_session import read_prediction
 from siamtrack.evaluation.trackers import find_factory
-from siamtrack.formats.sequence import ImageFiles
+from siamtrack.formats.sequence import decode_frame
 from siamtrack.geometry.inputs import Image
+from siamtrack.io import read_bytes
 from siamtrack.presets import DEFAULT_MODEL
 from siamtrack.tracking.interface import TrackerLike
 from siamtrack.zoo import load
@@ -63,8 +64,7 @@ def _pixels(frame: Any) -> Image:
             raise InputError(f"expected a colour channel; the frame has {', '.join(map(str, frame))}")
         frame = frame["color"]
     if isinstance(frame, str | Path):
-        path = Path(frame)
-        return ImageFiles(path.parent, (path.name,))[0]
+        return decode_frame(read_bytes(Path(frame)), str(frame))
     pixels: Image = frame
     return pixels
 

@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from torch import nn
@@ -24,7 +24,7 @@ from siamtrack.evaluation.jobs import Beat
 from siamtrack.evaluation.scoring import score_sequence
 from siamtrack.evaluation.store import check_same_settings
 from siamtrack.evaluation.trackers import TrackerSpec
-from siamtrack.formats.sequence import FrameList, ImageFiles, VideoSequence
+from siamtrack.formats.sequence import FrameList, ImageFrames, VideoSequence
 from siamtrack.geometry.inputs import Image
 from siamtrack.io import alone_in, append_line, parse_json, read_lines, write_whole
 from siamtrack.models.weights import fold_norms
@@ -144,8 +144,9 @@ def open_scorer(variants: ModelVariants) -> Callable[[TuningJob, Beat], float]:
 def sequence_digest(sequence: VideoSequence) -> str:
     """A short hash of a sequence's truth and its frames' names: scores of another truth do not count."""
     digest = hashlib.sha256(sequence.truth.tobytes())
-    if isinstance(sequence.frames, ImageFiles):
-        digest.update("\n".join(sequence.frames.names).encode(errors="surrogatepass"))
+    if isinstance(sequence.frames, ImageFrames):
+        names = (PurePosixPath(name).name for name in sequence.frames.names)
+        digest.update("\n".join(names).encode(errors="surrogatepass"))
     return digest.hexdigest()[:16]
 
 
