@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +9,7 @@ from contextlib import ExitStack
 from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,9 +17,9 @@ from siamtrack.apps.cli.app import app_command
 from siamtrack.apps.cli.interrupts import ends_at_once
 from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settings, Threads, parse_settings
 from siamtrack.apps.cli.progress import Display, loading
-from siamtrack.apps.cli.session import Outputs, Tally, run_session
-from siamtrack.errors import InputError, reason
-from siamtrack.io import IMAGE_SUFFIXES, parse_number
+from siamtrack.apps.cli.session import Outputs, Tally, check_outputs, report_run, run_session
+from siamtrack.errors import InputError
+from siamtrack.io import parse_number
 from siamtrack.presets import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -147,7 +145,7 @@ def track(
             checked_boxes([given for keys in targets for given in keys.values()], frames.size)
             if keyed:
                 _check_keys(targets, frames)
-            files = _check_outputs([source, model, preset or ""], outputs, frames, len(targets), overwrite)
+            files = check_outputs([source, model, preset or ""], outputs, frames, len(targets), overwrite)
             tracker = siamtrack.load_multi(model, device, preset, parse_settings(settings or []), engine, threads)
         tally = Tally()
         if keyed:  # computed before any file is opened: an error or Ctrl-C leaves those of an earlier run
@@ -157,7 +155,7 @@ def track(
         try:
             run_session(steps, frames, len(targets), outputs, tally)
         finally:
-            _report(tally, frames.name, frames.warning, files)
+            report_run(tally, frames.name, frames.warning, files)
     if tally.interrupted:
         raise typer.Exit(tally.exit_code)
 
@@ -205,14 +203,6 @@ def _follow_all_keys(
     )
 
 
-class _File(NamedTuple):
-    """A file to write: what it holds, and the mark of one of that name that was there before."""
-
-    kind: str
-    path: Path
-    before: tuple[int, int] | None
-
-
 def _with_formats(paths: Sequence[Path], formats: Sequence[str]) -> list[tuple[Path, str]]:
     """Pair each file of boxes with its format; raises `InputError` for unknown ones, or too few of them."""
     from siamtrack.video.boxes import format_of
@@ -220,83 +210,6 @@ def _with_formats(paths: Sequence[Path], formats: Sequence[str]) -> list[tuple[P
     if formats and len(formats) != len(paths):
         raise InputError(f"expected one --format for each --output, or none; got {len(formats)} for {len(paths)}")
     return [(path, format_of(path, kind)) for path, kind in zip_longest(paths, formats)]
-
-
-def _check_outputs(
-    inputs: Sequence[str], outputs: Outputs, frames: FrameSource, targets: int, overwrite: bool
-) -> list[_File]:
-    """Refuse outputs that cannot be written, or are what is read, before anything is computed."""
-    from siamtrack.video.box_writer import box_paths
-    from siamtrack.video.boxes import check_images
-
-    if len(outputs.labels) not in (1, targets):
-        raise InputError(f"expected one --label, or one for each target; got {len(outputs.labels)} for {targets}")
-    for _, kind in outputs.boxes:
-        check_images(frames.clip().images, kind)
-    named = [("boxes", path) for path, kind in outputs.boxes for path in box_paths(path, targets, kind)]
-    folders = {path for path, kind in outputs.boxes if kind == "yolo" and path.suffix.lower() != ".zip"}
-    if outputs.video:
-        named.append(("video", outputs.video))
-        if outputs.video.suffix.lower() != ".mp4":
-            raise InputError(f"video is written as .mp4; got '{outputs.video}'")
-    if twice := [path for n, (_, path) in enumerate(named) if path in [other for _, other in named[:n]]]:
-        raise InputError(f"two outputs have the same name: '{twice[0]}'")
-    paths = [Path(unquote(urlsplit(name).path) if name.startswith("file:") else name) for name in inputs if name]
-    read = [path for path in paths if path.exists()]
-    images = [path for path in paths[:1] if path.is_dir()]
-    files = []
-    for kind, path in named:
-        try:
-            if not path.parent.is_dir():
-                raise InputError(f"no such folder to write the {kind} into: '{path.parent}'")
-            if path in folders:
-                if path.exists() and not path.is_dir():
-                    raise InputError(f"yolo is written into a folder or a .zip file; '{path}' is neither")
-                if (path / "labels").exists() and not overwrite:
-                    raise InputError(
-                        f"'{path / 'labels'}' is there already; choose another folder, or --overwrite for its texts"
-                    )
-                files.append(_File(kind, path, _mark(path / "data.yaml")))
-                continue
-            if path.is_dir():
-                raise InputError(f"cannot write the {kind}: '{path}' is a folder")
-            if path.exists() and any(map(path.samefile, read)):
-                raise InputError(f"'{path}' is the source, the model or the preset; write the {kind} to another file")
-            if path.suffix.lower() in IMAGE_SUFFIXES and any(map(path.parent.samefile, images)):
-                raise InputError(f"'{path}' would be a frame of the source; write the {kind} to another file")
-            if path.is_file() and not overwrite:
-                raise InputError(f"'{path}' is there already; choose another name, or replace it with --overwrite")
-            if not os.access(path if path.exists() else path.parent, os.W_OK):
-                raise InputError(f"cannot write the {kind} to '{path}': permission denied")
-            files.append(_File(kind, path, _mark(path)))
-        except OSError as error:
-            raise InputError(f"cannot write the {kind} to '{path}': {reason(error)}") from error
-    return files
-
-
-def _mark(path: Path) -> tuple[int, int] | None:
-    """Inode and time of a file, which change when it is written or replaced; None for no file."""
-    if not path.exists():
-        return None
-    found = path.stat()
-    return found.st_ino, found.st_mtime_ns
-
-
-def _report(tally: Tally, name: str, warning: str | None, files: list[_File]) -> None:
-    """Print what was done and where it lies, however the run ended."""
-    if warning:
-        typer.echo(f"siamtrack: warning: {warning}", err=True)
-    if not tally.frames:
-        return
-    stopped = "interrupted: " if tally.interrupted else ""
-    typer.echo(stopped + tally.line(name))
-    for file in files:
-        if _mark(file.path / "data.yaml" if file.path.is_dir() else file.path) != file.before:
-            typer.echo(f"{file.kind}: {file.path}")
-    if not files:
-        typer.echo("nothing was written; --output FILE keeps the boxes, --video OUT.mp4 a drawn video")
-    if tally.updates:
-        typer.echo(tally.lost_line())
 
 
 def demo(
