@@ -90,36 +90,46 @@ def find_tracker(
         ConfigError: an unknown name, device, engine or setting, or settings for one of OpenCV's trackers.
         WeightsError: no weights, or a file that cannot be used.
     """
-    from siamtrack import __version__
-
-    identity: dict[str, Any] = {"version": __version__, "device": device}
     factory = find_factory(model)
-    if factory is not None and (preset is not None or settings):
+    if factory is None:
+        return _find_model(model, device, preset, settings, engine)
+    if preset is not None or settings:
         raise ConfigError(f"{model} has no preset; --preset and --set are for siamtrack's models")
-    if factory is not None and model.startswith(_OPENCV):
+    return _find_opencv(model, factory) if model.startswith(_OPENCV) else _find_foreign(model, factory)
+
+
+def _find_opencv(model: str, factory: Callable[[], TrackerLike]) -> TrackerSpec:
+    factory()
+    kind, _, files = model.removeprefix(_OPENCV).partition("=")
+    identity = _identity("cpu") | {"opencv": _opencv().cv2.__version__}
+    if files:
+        identity["weights"] = [file_sha256(Path(part)) for part in files.split(",")]
+    return TrackerSpec(f"opencv_{kind}", model, "cpu", identity, "other")
+
+
+def _find_foreign(model: str, factory: Callable[[], TrackerLike]) -> TrackerSpec:
+    """A tracker of another package."""
+    try:
         factory()
-        kind, _, files = model.removeprefix(_OPENCV).partition("=")
-        identity |= {"device": "cpu", "opencv": _opencv().cv2.__version__}
-        if files:
-            identity["weights"] = [file_sha256(Path(part)) for part in files.split(",")]
-        return TrackerSpec(f"opencv_{kind}", model, "cpu", identity, "other")
-    if factory is not None:
-        try:
-            factory()
-        except SiamtrackError:
-            raise
-        except Exception as error:  # another package's
-            raise ConfigError(f"the tracker '{model}' cannot be made: {one_line(error)}") from error
-        source = inspect.getsourcefile(factory)
-        identity |= {"device": "cpu", "factory": model, "source": file_sha256(Path(source)) if source else None}
-        return TrackerSpec(model.replace(":", "_"), model, "cpu", identity, "other")
+    except SiamtrackError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"the tracker '{model}' cannot be made: {one_line(error)}") from error
+    source = inspect.getsourcefile(factory)
+    identity = _identity("cpu") | {"factory": model, "source": file_sha256(Path(source)) if source else None}
+    return TrackerSpec(model.replace(":", "_"), model, "cpu", identity, "other")
+
+
+def _find_model(
+    model: str, device: str, preset: str | None, settings: Mapping[str, Any] | None, engine: str
+) -> TrackerSpec:
+    """One of siamtrack's models."""
     owner = ""
     if model.startswith(HUB):
         owner = model.removeprefix(HUB).partition("/")[0]
         model = str(fetch_model(model))
     opened = open_engine(model, device, preset, settings, engine)
-    is_file = Path(model).suffix != ""
-    name, place = (Path(model).stem, str(Path(model).absolute())) if is_file else (model, model)
+    identity = _identity(device)
     if isinstance(opened, GraphEngine):
         weights = _hash(opened.exported.path)
         identity |= {"engine": opened.name, "weights": weights, "preset": opened.exported.preset}
@@ -130,9 +140,20 @@ def find_tracker(
         assert isinstance(opened, TorchEngine)
         weights = _hash(_weights_file(model))
         identity |= {"weights": weights, "preset": json.loads(preset_to_json(opened.preset))}
-    if is_file and _is_other(name, weights):  # its results are not to be taken for those of the shipped model
-        name = f"{owner or Path(place).parent.name}_{name}".strip("_")
-    return TrackerSpec(name, place, device, identity, opened.name)
+    path = Path(model)
+    if not path.suffix:
+        return TrackerSpec(model, model, device, identity, opened.name)
+    name, place = path.stem, path.absolute()
+    if _is_other(name, weights):  # its results are not to be taken for those of the shipped model
+        name = f"{owner or place.parent.name}_{name}".strip("_")
+    return TrackerSpec(name, str(place), device, identity, opened.name)
+
+
+def _identity(device: str) -> dict[str, Any]:
+    """What the results of every tracker depend on."""
+    from siamtrack import __version__
+
+    return {"version": __version__, "device": device}
 
 
 def find_factory(name: str) -> Callable[[], TrackerLike] | None:
