@@ -11,11 +11,15 @@ import tarfile
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from loopback import WAYS
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["ODD_NAMES", "SPARSE", "break_file", "change_words"]
 
@@ -327,9 +331,12 @@ def _onnx(data: bytes, draw: Draw) -> bytes:
     elif kind < 0.65:
         draw.choice([*model.graph.input, *model.graph.output]).name = draw.choice(["", "x", "frame", "boxes", "a\0b"])
     elif kind < 0.8:
-        node = draw.choice([*model.graph.node, *(node for function in model.functions for node in function.node)])
+        graphs = list(_graphs(model.graph))
+        node = draw.choice([node for graph in [*graphs, *model.functions] for node in graph.node])
         names = draw.choice([node.input, node.output])
-        if draw.random() < 0.5 or not names:
+        if draw.random() < 0.2:
+            _add_loop(draw.choice(graphs), draw)
+        elif draw.random() < 0.5 or not names:
             node.op_type = draw.choice(["Relu", "Loop", "Nothing", "ConstantOfShape", "Reshape", "Expand", "Range"])
         else:
             names[draw.randrange(len(names))] = draw.choice(["", "x", "frame", "boxes", *node.output])
@@ -345,6 +352,39 @@ def _onnx(data: bytes, draw: Draw) -> bytes:
         else:
             model.opset_import[0].version = draw.choice([-1, 0, 1, 999])
     return bytes(model.SerializeToString())
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph, and those that are branches and loops in it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
+
+
+def _add_loop(graph: onnx.GraphProto, draw: Draw) -> None:
+    """Put a loop in front of one of a graph's outputs: one with no end, or with turns of its own number."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    output = draw.choice(list(graph.output)).name
+    for node in graph.node:
+        node.output[:] = ["loop.in" if name == output else name for name in node.output]
+    info = helper.make_tensor_value_info
+    turn = draw.choice([
+        helper.make_node("Abs", ["loop.state"], ["loop.next"]),
+        helper.make_node("Concat", ["loop.state", "loop.state"], ["loop.next"], axis=0),
+        helper.make_node("Identity", ["loop.state"], ["loop.next"]),
+    ])  # fmt: skip
+    body = helper.make_graph(
+        [turn, helper.make_node("Identity", ["loop.going"], ["loop.goes"])], "loop",
+        [info("loop.i", TensorProto.INT64, []), info("loop.going", TensorProto.BOOL, []), info("loop.state", 1, None)],
+        [info("loop.goes", TensorProto.BOOL, []), info("loop.next", 1, None)],
+    )  # fmt: skip
+    turns = draw.choice([0, 1, -1, 40, 10**6, 2**62])
+    graph.initializer.append(numpy_helper.from_array(np.array(turns), "loop.turns"))
+    graph.initializer.append(numpy_helper.from_array(np.array(True), "loop.yes"))
+    graph.node.append(helper.make_node("Loop", ["loop.turns", "loop.yes", "loop.in"], [output], body=body))
 
 
 def _http(data: bytes, draw: Draw) -> bytes:

@@ -13,11 +13,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from siamtrack.apps.cli.main import end_process
 from siamtrack.config import Train, load_preset
 from siamtrack.data.pair_source import ResidentPairs
 from siamtrack.data.resident import ResidentSet
 from siamtrack.training import loop
-from siamtrack.training.distributed import ProcessGroup, end_process, join_processes
+from siamtrack.training.distributed import ProcessGroup, join_processes
 
 real_open = loop.unfreeze_backbone
 

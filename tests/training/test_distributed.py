@@ -121,7 +121,7 @@ def test_counts_of_a_process_on_its_own() -> None:
 
 
 def test_a_process_of_a_group_ends_at_once_with_its_output_and_code() -> None:
-    program = "from siamtrack.training.distributed import end_process; print('done', end=''); end_process(3)"
+    program = "from siamtrack.apps.cli.main import end_process; print('done', end=''); end_process(3)"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (3, "done")
 

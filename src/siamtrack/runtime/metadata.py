@@ -37,10 +37,12 @@ class Exported:
         precision: "float32", "float16", "bfloat16" or "int8".
         preset: the resolved preset that it tracks with, as JSON tables.
         state: by name the type and shape of each state tensor without its leading dimension of targets.
+        size: bytes of the file and, of OpenVINO's, of the one with the weights.
         licence: of the weights.
     """
 
     path: Path
+    size: int
     name: str
     precision: str
     preset: dict[str, Any]
@@ -94,12 +96,17 @@ def _checked(text: str, path: Path) -> Exported:
         if not isinstance(note["preset"], dict):
             raise ValueError("the preset is no table")
         return Exported(
-            path, str(note["name"]), str(note["precision"]), note["preset"], state,
+            path, _size(path), str(note["name"]), str(note["precision"]), note["preset"], state,
             str(note.get("licence", "")), str(note.get("description", "")),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         why = reason(error)[:120]
         raise WeightsError(f"{path}: its description is damaged ({why}); export the model again") from None
+
+
+def _size(path: Path) -> int:
+    files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _openvino_note(path: Path) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from siamtrack.runtime.engine import (
     installed_runtimes,
     runtimes_words,
 )
+from siamtrack.runtime.guard import Bounds, Guard
 from siamtrack.runtime.metadata import Exported, read_exported
 
 _THREADS = 4
@@ -76,15 +76,26 @@ def _open_onnxruntime(exported: Exported, device: str, threads: int | None) -> G
     # Threads that wait sleep: spinning ones would take the processor from the decoder and from other programs.
     active = os.environ.get("OMP_WAIT_POLICY", "").upper() == "ACTIVE"
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if active else "0")
+    guard = Guard()
     try:
-        session = ort.InferenceSession(str(exported.path), options, providers=providers)
+        session = guard.run(
+            lambda: ort.InferenceSession(str(exported.path), options, providers=providers),
+            lambda: options.set_load_cancellation_flag(True),
+            _to_open(exported),
+        )
     except Exception as error:  # its kinds of error share no base but this
         raise _damaged(exported, error) from None
     names = [output.name for output in session.get_outputs()]
     check_graph(exported, [entry.name for entry in session.get_inputs()], names)
 
     def run(inputs: Arrays) -> dict[str, Any]:
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        call = ort.RunOptions()
+        found = guard.run(
+            lambda: session.run(names, dict(inputs), call),
+            lambda: setattr(call, "terminate", True),
+            _to_run(exported, inputs),
+        )
+        return dict(zip(names, found, strict=True))
 
     return GraphEngine("onnxruntime", exported, run)
 
@@ -96,32 +107,53 @@ def _open_openvino(exported: Exported, device: str, threads: int | None) -> Grap
     config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
     if threads:
         config["INFERENCE_NUM_THREADS"] = threads
-    try:
+
+    def compiled() -> list[Any]:
+        """In float32 and, for files of that precision, in bfloat16."""
         core = ov.Core()
         model = core.read_model(str(exported.path))
         # Left alone, OpenVINO computes a float32 file in bfloat16 where the processor can.
-        compiled = core.compile_model(model, "CPU", {**config, "INFERENCE_PRECISION_HINT": "f32"})
-        quick = None
-        if exported.precision == "bfloat16":
-            quick = core.compile_model(model, "CPU", {**config, "INFERENCE_PRECISION_HINT": "bf16"})
+        hints = ["f32", "bf16"] if exported.precision == "bfloat16" else ["f32"]
+        return [core.compile_model(model, "CPU", {**config, "INFERENCE_PRECISION_HINT": hint}) for hint in hints]
+
+    guard = Guard()
+    try:
+        models = guard.run(compiled, lambda: None, _to_open(exported))
     except (RuntimeError, UnicodeDecodeError) as error:  # UnicodeDecodeError: its message shows bytes of the file
         raise _damaged(exported, error) from None
-    names = [output.get_any_name() for output in compiled.outputs]
-    check_graph(exported, [entry.get_any_name() for entry in compiled.inputs], names)
-    own = threading.local()  # a request serves one thread at a time
+    names = [output.get_any_name() for output in models[0].outputs]
+    check_graph(exported, [entry.get_any_name() for entry in models[0].inputs], names)
+    idle: list[list[Any]] = [[] for _ in models]  # requests, each of which serves one call at a time
 
     def run(inputs: Arrays) -> dict[str, Any]:
-        if not hasattr(own, "request"):
-            own.request = compiled.create_infer_request()
-            own.quick = own.request if quick is None else quick.create_infer_request()
         # bfloat16 is for steps of one target, whose sizes are fixed: where sizes change, OpenVINO's templates are wrong
         # in it after some hundred calls.
         state = [value for name, value in inputs.items() if name.startswith("state.")]
         alone = len(inputs["boxes"]) == 0 and all(len(value) == 1 for value in state)
-        found = (own.quick if alone else own.request).infer(dict(inputs), share_inputs=True)
+        which = -1 if alone else 0
+        try:
+            request = idle[which].pop()
+        except IndexError:
+            request = models[which].create_infer_request()
+        found = guard.run(
+            lambda: request.infer(dict(inputs), share_inputs=True), request.cancel, _to_run(exported, inputs)
+        )
+        idle[which].append(request)
         return {name: found[index] for index, name in enumerate(names)}
 
     return GraphEngine("openvino", exported, run)
+
+
+def _to_open(exported: Exported) -> Bounds:
+    """What opening a file may take: several times what exports take, of which the largest has 230 MB."""
+    return Bounds(seconds=12 + exported.size / 2e7, memory=min((1 << 30) + 5 * exported.size, 3 << 30))
+
+
+def _to_run(exported: Exported, inputs: Arrays) -> Bounds:
+    """What a call may take: several times what exports of that size take for such a frame, and as many targets."""
+    targets = max(len(value) for name, value in inputs.items() if name != "frame")
+    seconds = 8 + 4 * targets + exported.size / 2e7
+    return Bounds(seconds, memory=(1 << 30) + 5 * inputs["frame"].nbytes + (40 << 20) * targets)
 
 
 def _damaged(exported: Exported, error: Exception) -> WeightsError:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -102,15 +100,3 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
         dist.barrier()
     finally:
         dist.destroy_process_group()
-
-
-def end_process(code: int) -> NoReturn:
-    """End a process that was one of a group, at once, when its output is written.
-
-    DistributedDataParallel keeps gloo's threads alive beyond the end of the group. While Python cleans up, one of them
-    aborts the process now and then ("terminate called without an active exception").
-    """
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, AttributeError):  # closed, or none
-            stream.flush()
-    os._exit(code)

@@ -8,7 +8,7 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -25,6 +25,7 @@ from siamtrack.apps.cli.track import demo, track
 from siamtrack.apps.cli.train import train
 from siamtrack.apps.cli.tune import tune_command
 from siamtrack.errors import InputError, SiamtrackError, missing_torch, printable, reason
+from siamtrack.runtime.guard import is_computing
 
 # The base of all that typer finds wrong with arguments: it is exported under this name alone.
 _UsageError: Any = typer.BadParameter.__base__
@@ -109,11 +110,22 @@ def run() -> None:
         code = _complain("not enough memory here; expected smaller images, crops, batches or files")
     if code == 130:
         _complain("interrupted")
-    if os.environ.get("WORLD_SIZE", "1") != "1" and "torch.distributed" in sys.modules:
-        from siamtrack.training.distributed import end_process
-
+    grouped = os.environ.get("WORLD_SIZE", "1") != "1" and "torch.distributed" in sys.modules
+    if grouped or is_computing():
         end_process(code or 0)
     sys.exit(code or 0)
+
+
+def end_process(code: int) -> NoReturn:
+    """End this process at once, when its output is written; threads of libraries may still run.
+
+    While Python cleans up they can abort it: those of a graph that was given up, and gloo's, which
+    DistributedDataParallel keeps beyond the end of the group ("terminate called without an active exception").
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, AttributeError):  # closed, or none
+            stream.flush()
+    os._exit(code)
 
 
 def _usage(error: Any) -> str:
