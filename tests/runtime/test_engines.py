@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -274,6 +275,25 @@ assert not [name for name in sys.modules if name.startswith("openvino_telemetry"
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("home", ["home", "/dev/null"])
+def test_onnx_runtime_keeps_nothing_in_the_users_home_and_prints_nothing(home: str, tmp_path: Path) -> None:
+    """Its package keeps what it tells its makers there, and warns where it cannot."""
+    (tmp_path / "home").mkdir()
+    program = """
+import os, sys, siamtrack
+from siamtrack.runtime.sessions import open_exported
+open_exported(sys.argv[1])
+assert "ORT_DISABLE_TELEMETRY" not in os.environ
+"""
+    places = dict.fromkeys(("HOME", "XDG_CACHE_HOME"), str(tmp_path / home))
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(made_export(tmp_path / "mover.onnx", note()))],
+        env=os.environ | places, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list((tmp_path / "home").rglob("*")) == []
 
 
 @pytest.mark.parametrize(

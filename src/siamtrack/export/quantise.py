@@ -13,6 +13,7 @@ import onnx
 
 from siamtrack.errors import ConfigError
 from siamtrack.export.graph import Graph, Types, read_graph, standalone
+from siamtrack.runtime.engine import import_runtime
 
 # Boxes are tracked from one frame to the next to see what the network's values are like; their sides are shares of
 # the frame's shorter one.
@@ -34,10 +35,10 @@ def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarr
     Raises:
         ConfigError: fewer than two frames.
     """
-    from onnxruntime import InferenceSession
+    runtime: Any = import_runtime("onnxruntime", Path("int8.onnx"))
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    session = InferenceSession(standalone(begin, types).SerializeToString(), providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(standalone(begin, types).SerializeToString(), providers=["CPUExecutionProvider"])
     feeds = _Reader(_feeds(session, begin.outputs, frames, targets))
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder, "step.onnx"), Path(folder, "int8.onnx")

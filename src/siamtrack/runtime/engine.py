@@ -192,12 +192,16 @@ def installed_runtimes() -> list[str]:
 
 def import_runtime(name: str, path: Path) -> ModuleType:
     """Import a runtime's package for the file `path`; raises `ConfigError` if it is not installed."""
-    # OpenVINO tells its makers of each import, with warnings where it cannot, and waits for an answer; without this
-    # package it does not
-    told, modules = "openvino_telemetry", cast("dict[str, ModuleType | None]", sys.modules)
-    silent = name == "openvino" and told not in modules
-    if silent:
-        modules[told] = None
+    # Both tell their makers of each import, warn where they cannot, and keep files in the user's home for it. OpenVINO
+    # does not without this package, ONNX Runtime with this variable.
+    package, variable = "openvino_telemetry", "ORT_DISABLE_TELEMETRY"
+    modules = cast("dict[str, ModuleType | None]", sys.modules)
+    hidden = name == "openvino" and package not in modules
+    told = name == "onnxruntime" and variable not in os.environ
+    if hidden:
+        modules[package] = None
+    if told:
+        os.environ[variable] = "1"
     try:
         return import_module(name)
     except ModuleNotFoundError:
@@ -205,5 +209,7 @@ def import_runtime(name: str, path: Path) -> ModuleType:
     except ImportError as error:
         raise ConfigError(f"the package {name} cannot be imported: {' '.join(str(error).split())[:200]}") from None
     finally:
-        if silent:
-            del modules[told]
+        if hidden:
+            del modules[package]
+        if told:
+            del os.environ[variable]
