@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -195,6 +196,49 @@ def test_damaged_zip_files_are_one_line(tmp_path: Path, seed: int) -> None:
             read()
         except DataError as error:
             assert_one_line(str(error))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_members_that_are_damaged_are_one_line_however_they_are_packed(tmp_path: Path, method: int) -> None:
+    packed = tmp_path / "results.zip"
+    with zipfile.ZipFile(packed, "w", method) as file:
+        file.writestr("Animal1.txt", "".join(f"{n * n},{n % 7},{n * 3},40\n" for n in range(200)))
+    data = bytearray(packed.read_bytes())
+    begin = data.index(b"Animal1.txt") + len("Animal1.txt") + 9
+    data[begin : begin + 20] = bytes([255] * 20)
+    packed.write_bytes(bytes(data))
+    with pytest.raises(DataError, match=r"results\.zip/Animal1\.txt: cannot be read"):
+        read_results(packed, ["Animal1"], "ope")
+    LAYOUTS["youtubebb"][1](tmp_path / "youtubebb")
+    table = next((tmp_path / "youtubebb").glob("*.csv"))
+    with zipfile.ZipFile(tmp_path / "youtubebb.zip", "w", method) as file:
+        file.writestr(table.name, table.read_bytes() * 40)
+    data = bytearray((tmp_path / "youtubebb.zip").read_bytes())
+    begin = data.index(table.name.encode()) + len(table.name) + 9
+    data[begin : begin + 40] = bytes([255] * 40)
+    (tmp_path / "youtubebb.zip").write_bytes(bytes(data))
+    index, problems = build_index(tmp_path / "youtubebb.zip", OBJECT_LAYOUTS["youtubebb"])
+    assert len(index) == 0 and problems
+    for problem in problems:
+        assert_one_line(problem.detail)
+
+
+def test_a_link_that_leads_to_itself_hides_no_file_beside_it(tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"{number:02d}.txt").write_text("10,20,30,40\n")
+    (tmp_path / "07").symlink_to("07")
+    names = [f"{number:02d}" for number in range(20)]
+    assert list(read_results(tmp_path, names, "ope")) == names
+
+
+def test_numbers_that_cannot_be_rounded_are_read_in_silence(tmp_path: Path) -> None:
+    made_sets.SUITES["otb100"](tmp_path, np.random.default_rng(0))
+    truth = next(tmp_path.glob("*/groundtruth_rect.txt"))
+    lines = ["1e308,1e308,1e308,1e308", *truth.read_text().splitlines()[1:]]
+    truth.write_text("\n".join(lines))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_truths(tmp_path, "otb")
 
 
 def test_a_zip_bomb_is_refused_soon(tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ import io
 import json
 import math
 import tokenize
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ import numpy.typing as npt
 
 from siamtrack.data.shards import decode
 from siamtrack.errors import DataError, SiamtrackError, reason
-from siamtrack.formats.archive import Archive
+from siamtrack.formats.archive import BROKEN_ZIP, Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of, video_of
 from siamtrack.geometry.inputs import Image
 from siamtrack.geometry.regions import IntArray
@@ -35,10 +33,15 @@ _MOST_UNREADABLE = 20_000  # annotations of one file
 _FARTHEST = 1e7  # pixels; no image is as wide
 _COLUMNS = ("image", "track", "frame", "category", "boxes")
 _NAMES = ("image_names", "track_names", "category_names", "track_videos")
-_DAMAGED = (  # what numpy, zipfile and json raise for damaged files; RuntimeError has NotImplemented and RecursionError
-    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, OverflowError, MemoryError, RuntimeError,
-    zipfile.BadZipFile, zlib.error, SyntaxError, tokenize.TokenError,
-)  # fmt: skip
+_DAMAGED: tuple[type[Exception], ...] = (
+    *BROKEN_ZIP,
+    TypeError,
+    AttributeError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
+)
+"""What numpy, zipfile and json raise for damaged files."""
 
 
 @dataclass(frozen=True)

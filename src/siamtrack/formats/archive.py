@@ -34,10 +34,12 @@ _ALL_ZIPPED = 2 << 30  # bytes of all text read from one zip file
 _HEADER = 1 << 20  # bytes of an image that hold its size
 _DEEPEST = 32
 _LONGEST = 1024  # characters of a member's name, which messages show
-_BROKEN = (
+BROKEN_ZIP: tuple[type[Exception], ...] = (
     OSError, zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, NotImplementedError, ValueError, EOFError,
     OverflowError, LookupError,
+    getattr(getattr(zipfile, "lzma", None), "LZMAError", EOFError),
 )  # fmt: skip
+"""What zipfile raises for damaged files; some Pythons are built without lzma."""
 
 
 class Archive(AbstractContextManager["Archive"]):
@@ -70,7 +72,7 @@ class Archive(AbstractContextManager["Archive"]):
             else:
                 self._root = path.parent
                 self._listings = {"": ({}, {path.name: None})}
-        except _BROKEN as error:
+        except BROKEN_ZIP as error:
             raise DataError(f"{path}: expected a folder or a zip file; {reason(error)}") from None
 
     def __exit__(self, *error: object) -> None:
@@ -147,7 +149,7 @@ class Archive(AbstractContextManager["Archive"]):
             if self._zip is not None:
                 return self._unzip(self._zip, member, largest)
             return read_bytes(self._path(member), largest)
-        except _BROKEN as error:
+        except BROKEN_ZIP as error:
             raise DataError(f"{self.where(member)}: cannot be read: {reason(error)}") from None
 
     def open(self, member: str) -> IO[bytes]:
@@ -159,7 +161,7 @@ class Archive(AbstractContextManager["Archive"]):
                 raise DataError(f"{self.where()}: expected a path inside of it, got {member[:80]!r}")
             check_regular(self._path(member))
             return self._path(member).open("rb")
-        except _BROKEN as error:
+        except BROKEN_ZIP as error:
             raise DataError(f"{self.where(member)}: cannot be read: {reason(error)}") from None
 
     def read_image(self, member: str) -> bytes:
@@ -176,7 +178,7 @@ class Archive(AbstractContextManager["Archive"]):
         try:
             with self._zip.open(self._members[member]) as stream:
                 return image_size(stream.read(_HEADER))
-        except _BROKEN:
+        except BROKEN_ZIP:
             return None
 
     def images(self, at: str) -> list[str]:
@@ -216,7 +218,7 @@ class Archive(AbstractContextManager["Archive"]):
             with os.scandir(self._path(at)) as entries:
                 for entry in entries:
                     if not _is_hidden(entry.name):
-                        (folders if entry.is_dir() else files).append(entry.name)
+                        (folders if _is_folder(entry) else files).append(entry.name)
         except OSError:
             pass  # no such folder: nothing in it
         found = dict.fromkeys(sorted(folders)), dict.fromkeys(sorted(files))
@@ -258,6 +260,13 @@ class SharedArchive:
 
     def __reduce__(self) -> tuple[type[SharedArchive], tuple[Path, str]]:
         return SharedArchive, (self.path, self.below)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _is_zip(path: Path) -> bool:

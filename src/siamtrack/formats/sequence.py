@@ -187,7 +187,8 @@ def to_file(regions: FloatArray, origin: int) -> FloatArray:
         return regions
     moved = regions + _shift(regions, origin)
     # 198.3 - 1 + 1 is not 198.3 in binary; rounding gives the number that the file holds
-    return np.asarray(np.round(moved, 9))
+    with np.errstate(over="ignore"):  # of numbers beyond 1e299
+        return np.asarray(np.round(moved, 9))
 
 
 def from_file(regions: FloatArray, origin: int) -> FloatArray:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from siamtrack.errors import DataError, reason
-from siamtrack.formats.archive import Archive
+from siamtrack.formats.archive import BROKEN_ZIP, Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size
 from siamtrack.io import parse_number
 
@@ -71,7 +71,7 @@ def _read(archive: Archive, split: str, member: str, report_problem: ReportProbl
                     x0, x1, y0, y1 = (share * size[i // 2] for i, share in enumerate(shares))
                     box = x0, y0, x1, y1
                     yield ObjectBox(image, f"{split}/{segment}", frame, box, name, f"{split}/{video}+{kind}")
-    except (csv.Error, UnicodeDecodeError, DataError, OSError) as error:
+    except (csv.Error, DataError, *BROKEN_ZIP) as error:
         refuse(reason(error))
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -15,15 +13,13 @@ import numpy as np
 from numpy.lib.format import write_array
 
 from siamtrack.errors import InputError, reason
+from siamtrack.formats.archive import BROKEN_ZIP
 from siamtrack.tracking.interface import Engine, EngineState
 
 _LARGEST = 256 << 20  # bytes that a state may have when unpacked
 _FORM = "form"
-_STRANGE = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, RecursionError, OverflowError, MemoryError,
-    NotImplementedError, RuntimeError, struct.error, zlib.error, zipfile.BadZipFile,
-)  # fmt: skip
-"""What bytes that are no state may raise; NotImplementedError and RuntimeError are zipfile's and torch's."""
+_STRANGE: tuple[type[Exception], ...] = (*BROKEN_ZIP, TypeError, AttributeError, MemoryError)
+"""What bytes that are no state may raise."""
 
 
 def pack_state(state: EngineState) -> bytes:
