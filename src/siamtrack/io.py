@@ -266,8 +266,7 @@ def parse_json(data: bytes | str, where: str, largest: int = _LARGEST_JSON) -> d
     if len(data) > largest:
         raise DataError(f"{where}: {len(data)} bytes of JSON; expected at most {largest}")
     text = data.encode(errors="surrogatepass") if isinstance(data, str) else data
-    if (memory := _json_memory(text)) > _MOST_MEMORY:
-        raise DataError(f"{where}: its values would take {memory >> 20} MB of memory; at most {_MOST_MEMORY >> 20}")
+    check_json_memory(text, where)
     try:
         found = json.loads(text)
     except (ValueError, RecursionError, MemoryError) as error:
@@ -277,10 +276,12 @@ def parse_json(data: bytes | str, where: str, largest: int = _LARGEST_JSON) -> d
     return found
 
 
-def _json_memory(text: bytes) -> int:
-    """The bytes that a JSON text and its values take in memory: an estimate, by what separates them."""
+def check_json_memory(text: bytes, where: str) -> None:
+    """Raise `DataError` for a JSON text whose values take too much memory: an estimate, by what separates them."""
     values = 40 * text.count(b",") + 72 * text.count(b"[") + 232 * text.count(b"{")
-    return values + len(text) * (2 if text.isascii() else 6)  # one wide character makes all of a text wide
+    memory = values + len(text) * (2 if text.isascii() else 6)  # one wide character makes all of a text wide
+    if memory > _MOST_MEMORY:
+        raise DataError(f"{where}: its values would take {memory >> 20} MB of memory; at most {_MOST_MEMORY >> 20}")
 
 
 _TOML_TEXT = re.compile(

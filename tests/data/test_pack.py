@@ -27,8 +27,8 @@ from siamtrack.apps.cli.main import app
 from siamtrack.config import Crops, Data, Jitter, Preset, load_preset
 from siamtrack.data.augment import jittered, shows_fill
 from siamtrack.data.check import check_benchmark, check_index, check_shards
-from siamtrack.data.index import build_index, load_index, read_pictures
-from siamtrack.data.pack import Packing, pack
+from siamtrack.data.index import Index, build_index, load_index, read_pictures
+from siamtrack.data.pack import Packing, chosen_rows, pack
 from siamtrack.data.pair_source import ResidentPairs, open_pairs
 from siamtrack.data.pictures import draw_crops
 from siamtrack.data.resident import ResidentSet
@@ -279,9 +279,18 @@ def test_ill_shards_are_found(tmp_path: Path):
         tmp_path / "a.tar", [("a", good, well), ("b", cut_short, well), ("c", good, away), ("d", jpeg(2, 32), well)]
     )
     (tmp_path / "b.tar").write_bytes(b"text")
+    (tmp_path / "c.tar").write_bytes(bytes(20480))  # what a file system may leave after a crash
     found = Counter(problem.kind for problem in check_shards(str(tmp_path)))
-    assert found == {"unreadable frame": 1, "box outside": 1, "wrong size": 1, "unreadable shard": 1}
+    assert found == {"unreadable frame": 1, "box outside": 1, "wrong size": 1, "unreadable shard": 1, "no crops": 1}
     assert run("data", "check", tmp_path)[0] == 1
+
+
+@pytest.mark.parametrize(("corner", "smallest"), [(np.inf, 1.0), (3e38, 1.0), (20.0, 1e308)])
+@pytest.mark.filterwarnings("error")
+def test_boxes_of_any_numbers_are_left_out_in_silence(tmp_path: Path, corner: float, smallest: float):
+    boxes = np.array([[0, 0, 9, 9], [-corner, corner, corner, corner]], np.float32)
+    index = Index("s", tmp_path, *[np.array([0, 0])] * 4, boxes, ("a.png",), ("t",), ("c",), ("v",))
+    assert [*chosen_rows(index, Packing(smallest=smallest))] == ([[0]] if smallest == 1 else [])
 
 
 def test_benchmarks_are_checked_too(tmp_path: Path):

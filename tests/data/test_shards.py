@@ -110,3 +110,14 @@ def test_a_photo_that_was_cut_short_is_unreadable(thumbnail: bytes):
     whole = photo(thumbnail)
     for left in range(0, len(whole) - 1, 7):
         assert decode(whole[:left]) is None, f"{left} of {len(whole)} bytes"
+
+
+def test_a_shard_that_was_cut_between_two_members_is_unreadable():
+    """A tar ends with two empty blocks; without them tarfile takes what is left for all of it."""
+    whole = shard_of(*[json.dumps(PLAIN).encode()] * 3).getvalue()
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        cuts = [member.offset for member in tar.getmembers()][1:]
+    assert len(list(iterate_shard(io.BytesIO(whole), "a.tar"))) == 3
+    for cut in cuts:
+        with pytest.raises(DataError, match=r"a\.tar is no readable WebDataset shard: .* cut off"):
+            list(iterate_shard(io.BytesIO(whole[:cut]), "a.tar"))

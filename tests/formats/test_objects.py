@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -179,6 +180,22 @@ def test_an_index_with_pickled_objects_is_refused(tmp_path: Path):
     np.savez(tmp_path / "i.npz", header=np.array([{"version": 1}], dtype=object))
     with pytest.raises(DataError, match="is no index"):
         load_index(tmp_path / "i.npz")
+
+
+@pytest.mark.parametrize("name", ["image", "image_names"])
+def test_an_index_that_unpacks_to_gigabytes_is_refused_unread(tmp_path: Path, name: str):
+    got10k(tmp_path / "data")
+    save_index(read(tmp_path / "data")[0], tmp_path / "i.npz")
+    with zipfile.ZipFile(tmp_path / "i.npz") as whole, zipfile.ZipFile(tmp_path / "bomb.npz", "w", 8) as bomb:
+        for member in whole.infolist():
+            if member.filename != f"{name}.npy":
+                bomb.writestr(member.filename, whole.read(member))
+        with bomb.open(f"{name}.npy", "w", force_zip64=True) as out:
+            np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": (2200 << 20,)})
+            for _ in range(2200):
+                out.write(bytes(1 << 20))
+    with pytest.raises(DataError, match=r"bomb\.npz is no index .* it unpacks to 2200 MB"):
+        load_index(tmp_path / "bomb.npz")
 
 
 def test_wrong_lengths_are_told(tmp_path: Path):

@@ -56,7 +56,7 @@ def _said(index: Index, row: int) -> str:
 
 
 def check_shards(place: str, report: Progress = lambda done, total: None) -> Iterator[Problem]:
-    """Read shards from end to end: "unreadable shard", "unreadable frame", "wrong size", "box outside".
+    """Read shards from end to end: "unreadable shard", "no crops", "unreadable frame", "wrong size", "box outside".
 
     Raises:
         DataError: there are no shards.
@@ -83,6 +83,9 @@ def check_shards(place: str, report: Progress = lambda done, total: None) -> Ite
                         yield Problem("box outside", where, f"box {label.box}")
         except DataError as error:
             yield Problem("unreadable shard", str(shard.place), str(error))
+        else:
+            if not count:
+                yield Problem("no crops", str(shard.place), "expected crops and their annotations")
         if shard.crops is not None and count != shard.crops:
             yield Problem("wrong length", str(shard.place), f"{count} crops, {shard.crops} in the list of shards")
     report(len(shards), len(shards))

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +25,14 @@ from siamtrack.formats.archive import BROKEN_ZIP, Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of, video_of
 from siamtrack.geometry.inputs import Image
 from siamtrack.geometry.regions import IntArray
-from siamtrack.io import write_whole
+from siamtrack.io import check_json_memory, write_whole
 from siamtrack.video.reader import open_source
 
 _VERSION = 1
 _LONGEST = 400  # characters of a problem
 _MOST_UNREADABLE = 20_000  # annotations of one file
+_LARGEST = 2 << 30  # bytes of an index that is unpacked: some 30 million boxes
+_LARGEST_TEXT = 1 << 30  # bytes of one kind of names
 _FARTHEST = 1e7  # pixels; no image is as wide
 _COLUMNS = ("image", "track", "frame", "category", "boxes")
 _NAMES = ("image_names", "track_names", "category_names", "track_videos")
@@ -199,9 +202,11 @@ def load_index(path: Path) -> Index:
         raise DataError(f"no index {path}; `siamtrack data index` writes one")
     try:
         with np.load(path, allow_pickle=False) as stored:
-            header = json.loads(stored["header"].tobytes())
-            texts = {name: stored[name] for name in _NAMES}
-            names = {name: tuple(map(str, json.loads(text.tobytes()))) for name, text in texts.items()}
+            size = sum(member.file_size for member in stored.zip.infolist())
+            if size > _LARGEST:
+                raise ValueError(f"it unpacks to {size >> 20} MB")
+            header = _parsed(stored["header"], path)
+            names = {name: tuple(map(str, _parsed(stored[name], path))) for name in _NAMES}
             columns = {name: stored[name] for name in _COLUMNS}
         if header["version"] != _VERSION:
             raise DataError(f"{path} is an index of version {header['version']}, not {_VERSION}; make it again")
@@ -214,6 +219,14 @@ def load_index(path: Path) -> Index:
     except _DAMAGED as error:
         raise DataError(f"{path} is no index as `siamtrack data index` writes it: {reason(error)}") from None
     return index
+
+
+def _parsed(text: npt.NDArray[np.uint8], path: Path) -> Any:
+    if text.nbytes > _LARGEST_TEXT:
+        raise ValueError(f"{text.nbytes >> 20} MB of names")
+    data = text.tobytes()
+    check_json_memory(data, str(path))
+    return json.loads(data)
 
 
 def _check(index: Index) -> None:

@@ -304,8 +304,9 @@ def pack(
 
 def chosen_rows(index: Index, how: Packing) -> Iterator[list[int]]:
     """The rows of an index that are packed, by video or still: objects that share frames, to decode these once."""
-    size = index.boxes[:, 2:] - index.boxes[:, :2]
-    usable = np.isfinite(index.boxes).all(1) & (size.min(1) >= max(how.smallest, 1e-3)) if len(index) else np.zeros(0)
+    finite = np.asarray(np.isfinite(index.boxes).all(1))
+    boxes = np.where(finite[:, None], index.boxes, 0).astype(np.float64)
+    usable = finite & ((boxes[:, 2:] - boxes[:, :2]).min(1) >= max(how.smallest, 1e-3))
     tracks: defaultdict[int, list[int]] = defaultdict(list)
     for row in np.flatnonzero(usable).tolist():
         tracks[int(index.track[row])].append(row)

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import cv2
 import numpy as np
@@ -161,8 +161,9 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Cro
     """
     pictures: dict[str, bytes] = {}
     labels: dict[str, CropLabel] = {}
+    counted = _Counted(shard)
     try:
-        with tarfile.open(fileobj=shard, mode="r|") as tar:
+        with tarfile.open(fileobj=cast("IO[bytes]", counted), mode="r|") as tar:  # it is only read
             for member in tar:
                 stored = tar.extractfile(member)
                 if stored is None:
@@ -176,10 +177,25 @@ def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, Cro
                     labels[key] = _label(json.loads(stored.read()), f"{name}: the annotation {key}.json")
                 if key in pictures and key in labels:
                     yield key, pictures.pop(key), labels.pop(key)
+            if counted.bytes <= tar.offset:  # tarfile takes a file that was cut between two members for a whole one
+                raise ValueError("it ends without a tar's end: it was cut off")
     except (tarfile.TarError, OSError, ValueError, RecursionError, MemoryError) as error:
         raise DataError(f"{name} is no readable WebDataset shard: {reason(error)}") from error
     for key, label in labels.items():
         yield key, b"", label
+
+
+class _Counted:
+    """A stream, and how many bytes of it were read."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.bytes = 0
+        self._stream = stream
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.bytes += len(data)
+        return data
 
 
 def _label(fields: Any, what: str) -> CropLabel:

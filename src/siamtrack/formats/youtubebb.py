@@ -18,6 +18,7 @@ from siamtrack.formats.archive import BROKEN_ZIP, Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, picture_size
 from siamtrack.io import parse_number
 
+_BROKEN: tuple[type[Exception], ...] = (csv.Error, DataError, *BROKEN_ZIP)
 _COLUMNS = 10
 _STEP = 1000  # milliseconds between annotations
 _MOST_REFUSED = 10_000
@@ -71,7 +72,7 @@ def _read(archive: Archive, split: str, member: str, report_problem: ReportProbl
                     x0, x1, y0, y1 = (share * size[i // 2] for i, share in enumerate(shares))
                     box = x0, y0, x1, y1
                     yield ObjectBox(image, f"{split}/{segment}", frame, box, name, f"{split}/{video}+{kind}")
-    except (csv.Error, DataError, *BROKEN_ZIP) as error:
+    except _BROKEN as error:
         refuse(reason(error))
 
 
