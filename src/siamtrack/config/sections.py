@@ -208,7 +208,7 @@ class Data:
     same_category: bool = False
     source_weights: dict[str, float] = Field(default_factory=dict)
     source_counts: dict[str, float] = Field(default_factory=dict)
-    frames_weight: float = Field(default=4.0, ge=1)
+    frames_weight: float = Field(default=4.0, ge=1, le=1e6)
     video_share: float | None = Field(default=None, ge=0, le=1)
     template: Jitter = Field(default_factory=lambda: Jitter(shift=4, scale=0.05))
     search: Jitter = Field(default_factory=lambda: Jitter(shift=64, scale=0.18))
@@ -229,8 +229,8 @@ class Data:
 
     @model_validator(mode="after")
     def _consistent(self) -> Data:
-        if any(weight < 0 for weight in (*self.source_weights.values(), *self.source_counts.values())):
-            raise ValueError("source_weights and source_counts are 0 or more")
+        if any(not 0 <= weight <= _MOST for weight in (*self.source_weights.values(), *self.source_counts.values())):
+            raise ValueError(f"source_weights and source_counts are 0 to {_MOST}")
         if any(gap < 0 for gap in self.gaps.values()):
             raise ValueError("gaps are 0 or more")
         if self.distract + self.occlude > 1:
@@ -282,9 +282,9 @@ class Train:
     steps: int = Field(default=1000, ge=1, le=_MOST)
     batch: int = Field(default=32, ge=1, le=65536)
     batch_shards: int = Field(default=0, ge=0, le=_MOST)
-    lr: float = Field(default=1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0, le=1e6)
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0, le=1e6)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     backbone_rate: float = Field(default=0.1, ge=0, le=1)
     frozen_stages: int = Field(default=0, ge=0, le=_MOST)
@@ -300,7 +300,7 @@ class Train:
     schedule: Literal["cosine", "exponential", "logspace", "drop"] = "cosine"
     final_rate: float = Field(default=0.1, gt=0, le=1)
     drop_at: float = Field(default=0.8, ge=0, le=1)
-    clip: float = Field(default=10.0, gt=0)
+    clip: float = Field(default=10.0, gt=0, le=1e12)
     ema: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=0, ge=0, le=_MOST)
     precision: Literal["float32", "bfloat16"] = "float32"
