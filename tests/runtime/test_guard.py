@@ -77,6 +77,14 @@ def test_what_a_call_returns_or_raises_is_the_callers() -> None:
     assert guard.run(lambda: busy(0.1), list, ROOMY) == "done"
 
 
+def test_what_ran_well_three_times_runs_in_the_callers_thread() -> None:
+    guard, threads = Guard(), []
+    for kind in (1, 1, 1, 1, 2, 1, None, None, None, None):
+        guard.run(lambda: threads.append(threading.current_thread()), list, ROOMY, kind)
+    here = [thread is threading.current_thread() for thread in threads]
+    assert here == [False, False, False, True, False, True, False, False, False, False]
+
+
 def test_calls_from_several_threads_at_once_get_their_own_answers() -> None:
     guard, found = Guard(), {}
 

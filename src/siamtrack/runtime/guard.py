@@ -1,7 +1,9 @@
 """Graphs computed within bounds: a file may hold any graph, and no runtime says beforehand what it takes.
 
 A look at the graph would not do: loops over targets are part of every export, and whether one ends is known by running
-it. So a graph is opened and run in a thread of its own, which is given up when it takes too much time or memory.
+it. So a graph is opened and run in a thread of its own, which is given up when it takes too much time or memory. What
+ran well some times runs in the caller's thread from then on: to wake another one for each frame costs a small network a
+tenth of its speed, and more where other programs keep the processor busy.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -20,6 +23,7 @@ T = TypeVar("T")
 
 _LOOK_EVERY = 0.02  # seconds; most calls are done before the first look
 _PATIENCE = 0.2  # seconds in which a runtime may end a call that it was told to stop
+_TRIALS = 3  # calls of one kind that are watched
 _GIVEN_UP = "given up"  # the name of threads whose answer nobody waits for
 
 
@@ -43,24 +47,29 @@ class Guard:
     def __init__(self) -> None:
         self._idle: list[_Worker] = []
         self._excess = ""
+        self._trials: Counter[Hashable] = Counter()
 
     def __del__(self) -> None:
         for worker in self._idle:
             worker.hand(None)
 
-    def run(self, work: Callable[[], T], stop: Callable[[], object], bounds: Bounds) -> T:
+    def run(self, work: Callable[[], T], stop: Callable[[], object], bounds: Bounds, kind: Hashable = None) -> T:
         """Return what `work` returns, or raise what it raises; Ctrl-C is heard meanwhile.
 
         Args:
             work: computes in a runtime, which lets other threads go on.
             stop: asks the runtime to end that; many operators do not end in their middle.
             bounds: of this call.
+            kind: what calls that take the same have in common, as the sizes of their inputs; None to watch this one
+                in any case.
 
         Raises:
             RuntimeError: this call took more, or an earlier one did. It may go on until the process ends; see
                 `is_computing`.
         """
         self._check()
+        if kind is not None and self._trials[kind] >= _TRIALS:
+            return work()
         worker = self._take()
         worker.hand(work)
         try:
@@ -74,6 +83,7 @@ class Guard:
             raise
         answer, worker.answer = worker.answer, None
         self._idle.append(worker)
+        self._trials[kind] += 1
         if isinstance(answer, _Raised):
             raise answer.error
         return answer  # type: ignore[no-any-return]

@@ -94,6 +94,7 @@ def _open_onnxruntime(exported: Exported, device: str, threads: int | None) -> G
             lambda: session.run(names, dict(inputs), call),
             lambda: setattr(call, "terminate", True),
             _to_run(exported, inputs),
+            _sizes(inputs),
         )
         return dict(zip(names, found, strict=True))
 
@@ -136,7 +137,10 @@ def _open_openvino(exported: Exported, device: str, threads: int | None) -> Grap
         except IndexError:
             request = models[which].create_infer_request()
         found = guard.run(
-            lambda: request.infer(dict(inputs), share_inputs=True), request.cancel, _to_run(exported, inputs)
+            lambda: request.infer(dict(inputs), share_inputs=True),
+            request.cancel,
+            _to_run(exported, inputs),
+            _sizes(inputs),
         )
         idle[which].append(request)
         return {name: found[index] for index, name in enumerate(names)}
@@ -154,6 +158,11 @@ def _to_run(exported: Exported, inputs: Arrays) -> Bounds:
     targets = max(len(value) for name, value in inputs.items() if name != "frame")
     seconds = 8 + 4 * targets + exported.size / 2e7
     return Bounds(seconds, memory=(1 << 30) + 5 * inputs["frame"].nbytes + (40 << 20) * targets)
+
+
+def _sizes(inputs: Arrays) -> tuple[int, ...]:
+    """Pixels of the frame and rows of all others, which decide what a call takes."""
+    return tuple(value.size if name == "frame" else len(value) for name, value in inputs.items())
 
 
 def _damaged(exported: Exported, error: Exception) -> WeightsError:
