@@ -282,7 +282,7 @@ class Train:
     steps: int = Field(default=1000, ge=1, le=_MOST)
     batch: int = Field(default=32, ge=1, le=65536)
     batch_shards: int = Field(default=0, ge=0, le=_MOST)
-    lr: float = Field(default=1e-3, gt=0, le=1e6)
+    lr: float = Field(default=1e-3, gt=0, le=1e30)
     optimiser: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = Field(default=1e-4, ge=0, le=1e6)
     momentum: float = Field(default=0.9, ge=0, lt=1)
