@@ -67,6 +67,8 @@ def test_others_are_padded_with_nan():
         ({"box": [1, 2, 3]}, "a box of 4 numbers"),
         ({"box": [3, 2, 1, 4]}, "x0 < x1"),
         ({"box": [1, 2, float("inf"), 4]}, "x0 < x1"),
+        ({"box": [-1e300, -1e300, 1e300, 1e300]}, "none beyond 10000000"),
+        ({"box": [1, 2, 3, float("nan")]}, "x0 < x1"),
         ({"frame": "first"}, "whole frame number"),
         ({"frame": float("inf")}, "whole frame number"),
         ({"frame": 2**64}, "a frame number of at most"),

@@ -329,6 +329,14 @@ def test_figures_are_drawn_from_any_model(kind: str, model: str, clips: Path, tm
     assert code == 0 and (tmp_path / "f.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_figure_does_not_replace_a_frame_that_it_is_drawn_from(clips: Path) -> None:
+    frame = next(path for path in clips.rglob("img/*") if path.is_file())
+    before = frame.read_bytes()
+    words = ["study", "figure", "responses", "--model", "siamcar_pico", "--clips", str(clips), "--out", str(frame)]
+    assert "would lie among the sequences" in str(CliRunner().invoke(app, words).exception)
+    assert frame.read_bytes() == before
+
+
 def test_frames_without_the_target_are_left_out(clips: Path, tmp_path: Path) -> None:
     (clip,) = find_clips(clips, 5)
     truth = clip.truth.copy()

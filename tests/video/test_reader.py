@@ -307,6 +307,17 @@ def test_missing_camera_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.Mo
             open_source(source)
 
 
+def test_an_image_file_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((30, 40, 3), np.uint8))
+    with (tmp_path / "1.png").open("wb") as file:
+        file.truncate(20 << 30)
+    with (
+        open_source(tmp_path) as source,
+        pytest.raises(InputError, match=r"1\.png: 21474836480 bytes; expected at most"),
+    ):
+        list(source)
+
+
 def test_image_larger_than_can_be_decoded_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

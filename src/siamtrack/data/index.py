@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.data.shards import decode
+from siamtrack.data.shards import FARTHEST, decode
 from siamtrack.errors import DataError, SiamtrackError, reason
 from siamtrack.formats.archive import BROKEN_ZIP, Archive
 from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of, video_of
@@ -33,7 +33,6 @@ _LONGEST = 400  # characters of a problem
 _MOST_UNREADABLE = 20_000  # annotations of one file
 _LARGEST = 2 << 30  # bytes of an index that is unpacked: some 30 million boxes
 _LARGEST_TEXT = 1 << 30  # bytes of one kind of names
-_FARTHEST = 1e7  # pixels; no image is as wide
 _COLUMNS = ("image", "track", "frame", "category", "boxes")
 _NAMES = ("image_names", "track_names", "category_names", "track_videos")
 _DAMAGED: tuple[type[Exception], ...] = (
@@ -132,7 +131,7 @@ def _usable(
         file = file_of(box.image)
         if not archive.has(file):
             missing[file] = missing.get(file, 0) + 1
-        elif not 0 <= box.frame < 2**53 or any(math.isinf(v) or abs(v) > _FARTHEST for v in box.box):
+        elif not 0 <= box.frame < 2**53 or any(math.isinf(v) or abs(v) > FARTHEST for v in box.box):
             numbers = f"{box.track[:80]}: frame {box.frame}, corners {box.box}"
             report_problem(Problem("unreadable annotation", archive.where(member), numbers))
         else:

@@ -13,7 +13,6 @@ A web server cannot be asked what it holds: it needs the list, or a pattern such
 from __future__ import annotations
 
 import json
-import math
 import re
 import tarfile
 import time
@@ -42,6 +41,7 @@ UNFINISHED = "unfinished.json"
 _PATTERN = re.compile(r"\{(\d{1,12})\.\.(\d{1,12})\}")
 _MOST_SHARDS = 100_000
 _LARGEST_CROP = 256 << 20  # bytes of a member
+FARTHEST = 1e7  # pixels; no image is as wide
 _LARGEST_FRAME = 10**15 - 1  # the digits that a frame's number in a file's name may have
 
 Corners = tuple[float, float, float, float]
@@ -226,8 +226,10 @@ def _box(values: Any, what: str) -> Corners:
         x0, y0, x1, y1 = (float(v) for v in values)
     except (TypeError, ValueError, OverflowError):
         raise DataError(f"{what}: expected a box of 4 numbers; got {values!r:.80}") from None
-    if not (math.isfinite(x0 + y0 + x1 + y1) and x1 > x0 and y1 > y0):
-        raise DataError(f"{what}: a box is [x0, y0, x1, y1] with x0 < x1 and y0 < y1; got {values}")
+    if not (all(abs(v) <= FARTHEST for v in (x0, y0, x1, y1)) and x1 > x0 and y1 > y0):
+        raise DataError(
+            f"{what}: a box is [x0, y0, x1, y1], x0 < x1 and y0 < y1, none beyond {FARTHEST:.0f}; got {values!r:.80}"
+        )
     return x0, y0, x1, y1
 
 

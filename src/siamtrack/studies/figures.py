@@ -283,8 +283,10 @@ def draw_figure(kind: str, model: str, clips: Path, out: Path, frames: int, limi
 
     Raises:
         ConfigError: an unknown figure, one that the model has not what it shows for, or matplotlib is missing.
-        InputError: no frame in which the target is seen.
+        InputError: no frame in which the target is seen, or the picture would lie among the sequences.
     """
+    if clips.resolve() in out.resolve().parents:
+        raise InputError(f"'{out}' would lie among the sequences, and might replace a frame; choose another place")
     draw = look_up(FIGURES, kind, "figure")
     require("matplotlib", "the picture", "matplotlib", "report")
     engine = open_network(model, device)

@@ -15,13 +15,14 @@ from typing import Any
 import av
 import numpy as np
 
-from siamtrack.errors import InputError, reason
-from siamtrack.io import IMAGE_SUFFIXES, MOST_PIXELS, natural_key
+from siamtrack.errors import DataError, InputError, reason
+from siamtrack.io import IMAGE_SUFFIXES, MOST_PIXELS, natural_key, read_bytes
 from siamtrack.video.images import decode_image
 from siamtrack.video.writer import is_cut, top_atoms
 
 # The rate where none is known: folders of images, and cameras that do not tell theirs.
 _DEFAULT_FPS = 30.0
+_LARGEST_IMAGE = 512 << 20  # bytes of an image file, more than MOST_PIXELS without compression have
 _URL = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 _PLAYLISTS = frozenset({"concat", "dash", "hls", "imf", "lavfi", "rtsp", "sap", "sdp", "webm_dash_manifest"})
 """Formats of files that name other places, which FFmpeg would go and wait for: a pipe, a segment that never comes."""
@@ -121,9 +122,9 @@ def _images(folder: Path) -> list[Path]:
 
 def _read_image(path: Path) -> np.ndarray:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read '{path}': {reason(error)}") from error
+        data = read_bytes(path, _LARGEST_IMAGE)
+    except DataError as error:
+        raise InputError(f"cannot read {error}") from error
     return decode_image(data, str(path))
 
 
