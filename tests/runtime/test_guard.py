@@ -83,6 +83,10 @@ def test_what_ran_well_three_times_runs_in_the_callers_thread() -> None:
         guard.run(lambda: threads.append(threading.current_thread()), list, ROOMY, kind)
     here = [thread is threading.current_thread() for thread in threads]
     assert here == [False, False, False, True, False, True, False, False, False, False]
+    for _ in range(9):  # what fails did not run well
+        with pytest.raises(KeyError):
+            guard.run(lambda: {}[threads.append(threading.current_thread())], list, ROOMY, 3)
+    assert threading.current_thread() not in threads[-9:]
 
 
 def test_calls_from_several_threads_at_once_get_their_own_answers() -> None:

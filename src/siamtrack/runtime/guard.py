@@ -54,7 +54,7 @@ class Guard:
             worker.hand(None)
 
     def run(self, work: Callable[[], T], stop: Callable[[], object], bounds: Bounds, kind: Hashable = None) -> T:
-        """Return what `work` returns, or raise what it raises; Ctrl-C is heard meanwhile.
+        """Return what `work` returns, or raise what it raises; Ctrl-C is heard while a call is watched.
 
         Args:
             work: computes in a runtime, which lets other threads go on.
@@ -83,9 +83,9 @@ class Guard:
             raise
         answer, worker.answer = worker.answer, None
         self._idle.append(worker)
-        self._trials[kind] += 1
         if isinstance(answer, _Raised):
             raise answer.error
+        self._trials[kind] += 1
         return answer  # type: ignore[no-any-return]
 
     def _watch(self, worker: _Worker, bounds: Bounds) -> None:

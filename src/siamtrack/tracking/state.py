@@ -11,7 +11,7 @@ from torch import Tensor
 from siamtrack.config import Preset, Track
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
-from siamtrack.geometry.crop import mean_colour, target_region
+from siamtrack.geometry.crop import mean_colour
 from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, check_state, checked_rows, frame_size, size_of
 from siamtrack.models.fields import SearchPyramid
 from siamtrack.models.siamese import Candidates, Matcher, Template, joined
@@ -222,25 +222,22 @@ def _usual(state: TrackState) -> Tensor:
     return torch.zeros(state.boxes.shape[0]) if state.usual is None else state.usual
 
 
-def _looked_at(preset: Preset, state: TrackState, search: int) -> Tensor:
-    """(N, 4) boxes around which the targets are looked for: theirs, or with `track.lost_scan` others beside them."""
-    if not preset.track.lost_scan:
-        return state.boxes
+def _scanning(preset: Preset, state: TrackState, view: View) -> View:
+    """The view with the regions of targets that are lost for long where `track.lost_scan` has them in this frame."""
     turn = (_lost_for(state) - _LONG_LOST).clamp(min=0) % len(_SCAN)
-    region = target_region(state.boxes, preset.crops.context, search / preset.crops.template)
-    x, y = (torch.tensor(_SCAN)[turn] * region.side[:, None] * preset.track.lost_scan).T
-    (left, top), (width, height) = region.centre.T, state.size
-    # no farther than to the frame's edge
-    x, y = torch.maximum(torch.minimum(x, width - left), -left), torch.maximum(torch.minimum(y, height - top), -top)
-    return state.boxes + torch.stack([x, y, x, y], 1)
+    centre, side = view.region.centre, view.region.side
+    shift = torch.tensor(_SCAN)[turn] * side[:, None] * preset.track.lost_scan
+    x, y = (centre + shift).T
+    aside = torch.stack([x.clamp(0, state.size[0]), y.clamp(0, state.size[1])], 1)
+    return replace(view, region=replace(view.region, centre=torch.where(shift == 0, centre, aside)))
 
 
 def advance(
     net: Matcher, preset: Preset, frame: Frame, state: TrackState, search: int, device: torch.device | str = "cpu"
 ) -> TrackState:
     """Look for all targets in crops of `search` pixels; runs as it stands and in an exported graph."""
-    around = _looked_at(preset, state, search)
-    view = View.around(frame, around, preset.crops, search, state.fill, device).to_search()
+    view = View.around(frame, state.boxes, preset.crops, search, state.fill, device)
+    view = (_scanning(preset, state, view) if preset.track.lost_scan else view).to_search()
     choice, memory = _choose(net, preset, view, state)
     found = torch.cat([choice.centres, choice.sizes, choice.rates[:, None], choice.scores[:, None]], 1).float().cpu()
     target, rates, scores = view.to_frame(found[:, :4]), found[:, 4:5], found[:, 5]
