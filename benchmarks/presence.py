@@ -47,7 +47,7 @@ Floats = npt.NDArray[np.float64]
 class Run:
     """One sequence from its second frame on: presence, score (T,); whether the box is on the target, and that is seen.
 
-    The score is what presence stands for: while a box is held, less than the network's own, which is of a box elsewhere.
+    The score is what presence stands for: while a box is held, less than the network's own, of a box elsewhere.
     Clips made from one video share its name.
     """
 
