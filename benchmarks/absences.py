@@ -1,16 +1,17 @@
 """Make clips in which the target is gone for a while: real videos with the target cut out of some frames.
 
-    python benchmarks/absences.py SEQUENCES OUT --seed 0
+    python benchmarks/absences.py SEQUENCES OUT --seed 0 1
 
 SEQUENCES is a folder of sequences as `siamtrack eval --suite folder` reads them. In each, the target is cut out of 30
 to 150 frames in a row: its place, a fifth wider, shows what another frame of the video has there, or what surrounds it.
-OUT then holds sequences `NAME/img/*.jpg` with `groundtruth.txt`, nan where the target is gone, for
-`benchmarks/presence.py` and `siamtrack eval`.
+OUT then holds clips `NAME-SEED/*.jpg` with `groundtruth.txt`, nan where the target is gone, and `list.txt`, for
+`benchmarks/presence.py` and `siamtrack eval`, whose `--suite vot2022-lt` measures precision, recall and F on them.
 """
 
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -59,11 +60,12 @@ def cut_out(frame: np.ndarray, at: tuple[int, int, int, int], other: np.ndarray 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("sequences", type=Path)
 parser.add_argument("out", type=Path)
-parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--seed", type=int, nargs="+", default=[0], help="one clip of each sequence a seed")
 args = parser.parse_args()
 
-for number, sequence in enumerate(read_dataset("folder", args.sequences)):
-    rng = np.random.default_rng([args.seed, number])
+names: list[str] = []
+for (number, sequence), seed in product(enumerate(read_dataset("folder", args.sequences)), args.seed):
+    rng = np.random.default_rng([seed, number])
     boxes = np.array([sequence.box(n) for n in range(len(sequence))], dtype=float)
     room = len(sequence) - BEFORE - AFTER
     if room < SHORTEST:
@@ -72,8 +74,8 @@ for number, sequence in enumerate(read_dataset("folder", args.sequences)):
     length = int(rng.integers(SHORTEST, min(LONGEST, room) + 1))
     start = int(rng.integers(BEFORE, BEFORE + room - length + 1))
     plates = rng.random() < 0.5
-    folder = args.out / sequence.name
-    (folder / "img").mkdir(parents=True, exist_ok=True)
+    folder = args.out / f"{sequence.name}-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
     truth = boxes.copy()
     for n in range(len(sequence)):
         frame = np.asarray(sequence.frames[n])
@@ -86,6 +88,8 @@ for number, sequence in enumerate(read_dataset("folder", args.sequences)):
             ][:1] if plates else []  # fmt: skip
             frame = cut_out(frame, at, np.asarray(sequence.frames[int(free[0])]) if free else None)
             truth[n] = np.nan
-        cv2.imwrite(str(folder / "img" / f"{n + 1:05d}.jpg"), frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        cv2.imwrite(str(folder / f"{n + 1:05d}.jpg"), frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
     np.savetxt(folder / "groundtruth.txt", truth, fmt="%.4f", delimiter=",")
-    print(f"{sequence.name}: gone in {length} of {len(sequence)} frames, from {start} on")
+    names.append(folder.name)
+    print(f"{folder.name}: gone in {length} of {len(sequence)} frames, from {start} on")
+(args.out / "list.txt").write_text("".join(f"{name}\n" for name in names))
