@@ -124,7 +124,11 @@ def test_the_numbers_are_the_papers() -> None:
         ("siamcar-table1", "THOR", "got10k-test", "AO"): 0.447,
         ("siamrpnpp-table2", "DaSiamRPN", "vot2018-unsupervised", "accuracy"): 0.398,
         ("siamrpnpp-table3", "SiamFC", "trackingnet", "norm_precision"): 66.3,
+        ("siamrpnpp-figure7", "DaSiamRPN", "otb100", "precision@20"): 0.880,
         ("siamrpnpp-figure8", "ResNet-50", "vot2018", "fps"): 35,
+        ("siamrpnpp-figure9", "MBMD", "vot2018-lt", "F"): 0.610,
+        ("siamcar-figure5", "MDNet", "lasot", "success_auc"): 0.397,
+        ("siamcar-figure7", "ECO", "uav123", "success_auc"): 0.525,
         ("sasiam-table4", "the paper's tracker", "vot2015", "failures"): 1.26,
         ("sasiam-table5", "SiamAN (SiamFC)", "vot2016", "failures"): 1.91,
         ("sasiam-table6", "Staple", "vot2017", "robustness"): 0.688,
@@ -134,6 +138,16 @@ def test_the_numbers_are_the_papers() -> None:
     for (study, name, suite, metric), value in stated.items():
         (row,) = (row for row in STUDIES[study].rows if row.name == name)
         assert row.paper[suite, metric] == value
+
+
+def test_a_study_of_one_benchmark_tracks_with_the_numbers_for_it() -> None:
+    """Where the authors published some: OTB2015 in figure 6 of SiamRPN++, UAV123 in table 2 of SiamCAR."""
+    for name, row, preset in (
+        ("siamrpnpp-figure6", "ResNet-18", "siamrpn_r50_otb"), ("siamcar-table2", "ResNet-34", "siamcar_r50_uav"),
+        ("siamcar-figure5", "the paper's tracker", "siamcar_r50_lasot"),
+        ("siamcar-figure7", "the paper's tracker", "siamcar_r50_uav"),
+    ):  # fmt: skip
+        assert row_preset(StudyRun(STUDIES[name], "", {}, Path()), row, 0).track == load_preset(preset).track
 
 
 def test_rows_of_tracking_alone_share_a_network() -> None:
@@ -365,6 +379,16 @@ def test_what_figures_show(clips: Path) -> None:
             attention_weights(spm[0])
         rpn = next(look(engines["siamrpnpp_lite0"].net, engines["siamrpnpp_lite0"].preset, clip, 1))
         assert channel_responses(rpn).shape[0] == load_preset("siamrpnpp_lite0").model.width
+        for correlation in ("depthwise", "up"):
+            preset = load_preset("siamrpn", {"model.correlation": correlation, "model.correlation_gain": 1.0})
+            net = preset.model.build().eval()
+            seen = next(look(net, preset, clip, 1))
+            maps = net.respond(net.embed(seen.template, seen.template_sizes), seen.search)
+            shown = channel_responses(seen)
+            if correlation == "up":  # PySOT's head classifies by the correlation alone: two responses an anchor
+                assert torch.allclose(shown, maps["cls"][0], atol=1e-4)
+            else:
+                assert shown.shape == (256, *maps["cls"].shape[2:])
     code = CliRunner().invoke(
         app, ["study", "figure", "chanels", "--model", "spm_lite0", "--clips", str(clips), "--out", "x.png"]
     )

@@ -23,10 +23,10 @@ from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, nms
 from siamtrack.geometry.crop import mean_colour
 from siamtrack.geometry.regions import as_rectangles
 from siamtrack.io import whole_file
-from siamtrack.models.correlation import depthwise
+from siamtrack.models.correlation import depthwise, up_channel
 from siamtrack.models.families.sa_siam import ChannelAttention, SemanticNeck
 from siamtrack.models.families.spm import SpmNet
-from siamtrack.models.heads import DepthwiseBranch
+from siamtrack.models.heads import DepthwiseBranch, UpChannelBranch
 from siamtrack.models.siamese import Candidates, SiameseNet
 from siamtrack.studies.center_bias import heat_map
 from siamtrack.tracking.view import View
@@ -89,17 +89,20 @@ def channel_responses(seen: Seen) -> Tensor:
     """(C, H, W) the depth-wise correlation of each channel (SiamRPN++, figure 5), of conv4, the second of three levels.
 
     Of fewer levels, the last. Of heads with layers of their own before it (SiamRPN++, SiamBAN) their classification's;
-    else the neck's features'.
+    else the neck's features'. Of a head with up-channel correlation, that one's responses (section 3.4, which finds
+    them harder to read).
     """
     net = seen.net
     templates, searches = net.features(seen.template, True), net.features(seen.search, False)
-    level = min(1, len(templates) - 1)
+    branches = [module for module in net.head.modules() if isinstance(module, DepthwiseBranch | UpChannelBranch)]
+    branches = branches[: len(branches) // 2]  # these classify, a level each; the others find boxes
+    level = min(1, len(branches or templates) - 1)
     z, x = templates[level], searches[level]
-    branches = [module for module in net.head.modules() if isinstance(module, DepthwiseBranch)]
-    if branches:  # the first half of them classify, a level each
-        branch = branches[level]
-        z, x = branch.template(z), branch.search(x)
-    return depthwise(z, x)[0]
+    if not branches:
+        return depthwise(z, x)[0]
+    branch = branches[level]
+    z, x = branch.template(z), branch.search(x)
+    return (depthwise if isinstance(branch, DepthwiseBranch) else up_channel)(z, x)[0]
 
 
 def attention_weights(seen: Seen) -> list[Tensor]:
