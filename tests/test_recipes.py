@@ -172,6 +172,7 @@ SPM: Recipe = {
     "crops.search": 271,  # section 4.3
     "model.ratios": (0.33, 0.5, 1, 2, 3),  # section 4.3
     "model.scale": 8,  # MODEL.ANCHOR_SCALES
+    "model.anchor_rounding": "nearest",  # _ratio_enum in siam_tracker/utils/rpn.py
     "model.template_cells": 6,  # section 4.1
     "model.fine_levels": (2, 4),  # section 4.1
     "model.loss_weights": (1, 2, 1, 1),  # section 4.2; TRAIN.CM_BBOX_LOSS_WEIGHT
@@ -179,6 +180,13 @@ SPM: Recipe = {
     "model.overlap": 0.5,  # section 4.3
     "model.proposals": 9,  # section 4.3
     "model.correlation_gain": 0.001,  # MODEL.CM_CLS_SCALE_FACTOR, CM_BBOX_SCALE_FACTOR
+    # Neither names gaps, blur and lighting: PySOT's.
+    "data.blur": 0.2,
+    "data.blur_law": "cross",
+    "data.blur_templates": False,
+    "data.lighting": 1,
+    "data.gap": 100,
+    "data.gaps.youtubebb": 3,
     "data.video_share": 0.8,  # section 4.2: 4 : 1
     "data.negative": 0.5,  # section 4.2: 2 : 1 : 1, of which the half is of two objects
     "data.negative_same": 0.5,  # section 4.2: and the half of those of one category

@@ -69,6 +69,25 @@ def test_the_nearest_proposal_is_always_kept() -> None:
     assert propose(boxes, scores, last, 1)[0].tolist() == [1]
 
 
+def test_low_scores_are_low_against_the_best_of_the_others() -> None:
+    """The nearest proposal is taken out first (section 4.3), so that its score does not make others low."""
+    boxes = torch.tensor([[[0.0, 0, 10, 10], [50, 50, 60, 60], [80, 0, 90, 10], [20, 0, 30, 10]]])
+    scores = torch.tensor([[0.05, 0.9, 0.04, 0.004]])
+    last = boxes[:, 1]
+    assert propose(boxes, scores, last, 4)[0].tolist() == [0, 2, 3, 1]
+    assert propose(boxes, scores, last, 4, low=0.1)[0].tolist() == [0, 2, 1, 1]
+    assert propose(boxes, scores, last, 1, low=0.1)[0].tolist() == [1]
+
+
+def test_anchors_have_the_published_code_s_whole_sides() -> None:
+    """generate_anchors in SPM's utils/rpn.py rounds to the nearest cell; the small models' anchors are PySOT's."""
+    kinds = {name: load_preset(name).model.anchor_rounding for name in ("spm", "spm_paper", "spm_lite0")}
+    assert kinds == {"spm": "nearest", "spm_paper": "nearest", "spm_lite0": "down"}
+    nearest, down = (build(anchor_rounding=kind).coder.shapes().tolist() for kind in ("nearest", "down"))
+    assert nearest == [[112, 40], [88, 48], [64, 64], [48, 96], [40, 120]]
+    assert down == [[104, 32], [88, 40], [64, 64], [40, 80], [32, 96]]
+
+
 # -------------------------------------------------------------------------------------- the two stages
 def test_the_published_geometry() -> None:
     """Of 16 x 16 template cells the middle 6 x 6, of 34 x 34 search cells 24 x 24; 640 channels pooled to 6 x 6."""

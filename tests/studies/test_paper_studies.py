@@ -166,7 +166,7 @@ def test_rows_keep_the_settings_that_they_compare() -> None:
         jobs_of(plan)
         return [row_preset(plan, row.name, 0) for row in plan.rows()]
 
-    coarse, both, series = presets(**{"model.fusion": "series_parallel", "train.batch": 4})
+    coarse, series, both = presets(**{"model.fusion": "series_parallel", "train.batch": 4})
     assert coarse.train.batch == both.train.batch == 4, "it goes over what all rows share"
     assert isinstance(series.model, Spm) and series.model.fusion == "series"
     with pytest.raises(ConfigError, match=r"each row of spm-table1 sets .* itself"):
@@ -319,7 +319,7 @@ def test_results_of_before_a_field_was_added_are_read(tmp_path: Path) -> None:
     plan = StudyRun(STUDIES["spm-table2"], "", {"folder": Path()}, tmp_path, only=("S-P model",))
     stored = json.loads(preset_to_json(row_preset(plan, "S-P model", 0)))
     stored |= {"published": [], "description": "as it was"}
-    del stored["model"]["low_score"], stored["data"]["lighting"]
+    del stored["model"]["low_score"], stored["data"]["noise"]
     text = json.dumps({"preset": stored, "frames": 0, "metrics": {"folder": {"success_auc": 0.5}}})
     (tmp_path / "s-p-model" / "seed-0").mkdir(parents=True)
     (tmp_path / "s-p-model" / "seed-0" / "result.json").write_text(text)

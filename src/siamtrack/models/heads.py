@@ -8,6 +8,7 @@ loss. Anchors are numbered as the maps' channels are: anchor by anchor, each one
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from siamtrack.models.losses import Generators, Terms, TrainingBatch, balanced_c
 from siamtrack.models.siamese import Candidates, Head, Maps
 
 Correlation = Literal["up", "depthwise"]
+AnchorRounding = Literal["down", "nearest"]
 LevelAggregation = Literal["weighted", "mean"]
 
 # exp of more than this is 55 times the anchor: a wild prediction, not a box.
@@ -190,13 +192,15 @@ class AnchorTargets:
 class AnchorCoder:
     """Between proposal maps and boxes, on one grid for training and tracking (SiamRPN, sections 3.3 and 4.2).
 
-    The grid is centred on the crop. An anchor's base size is int(sqrt(stride^2 / ratio)) by int(that * ratio)
-    before scaling: the published networks were trained with these truncations.
+    The grid is centred on the crop. An anchor's base size is sqrt(stride^2 / ratio) by that * ratio, both made whole
+    before scaling, as the published networks were trained.
 
     Attributes:
         stride: of the response map in crop pixels.
         scale: sides of the anchors in strides; 8 gives 64 x 64 for ratio 1. Of several, each has all ratios.
         ratios: height / width of each anchor.
+        rounding: how base sizes are made whole: "down" (PySOT), or to the "nearest" whole number, halves to the even
+            one (SPM's published code), where a ratio of 0.33 is 14 x 5 cells and not 13 x 4.
         high: an anchor whose overlap with the box is above is positive.
         low: an anchor whose overlap with the box is below is negative.
         positives: largest number of positive anchors learned from a pair, or of negative ones from a negative pair.
@@ -206,6 +210,7 @@ class AnchorCoder:
     stride: int = 8
     scale: int | tuple[int, ...] = 8
     ratios: tuple[float, ...] = (0.33, 0.5, 1, 2, 3)
+    rounding: AnchorRounding = "down"
     high: float = 0.6
     low: float = 0.3
     positives: int = 16
@@ -216,8 +221,9 @@ class AnchorCoder:
             raise ConfigError(f"an anchor of the ratio {bad[0]} has no extent at a stride of {self.stride} pixels")
 
     def _base(self, ratio: float) -> tuple[int, int]:
-        width = int(math.sqrt(self.stride**2 / ratio))
-        return width, int(width * ratio)
+        whole: Callable[[float], int] = round if self.rounding == "nearest" else int
+        width = whole(math.sqrt(self.stride**2 / ratio))
+        return width, whole(width * ratio)
 
     def shapes(self, device: torch.device | None = None) -> Tensor:
         """(A, 2) width and height of the anchors in crop pixels."""

@@ -22,7 +22,15 @@ from siamtrack.models.backbones import build_backbone, check_levels, normalisati
 from siamtrack.models.correlation import CorrelationMerge, CorrelationPart
 from siamtrack.models.families.siamcar import CarHead, SidesCoder, car_loss
 from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
-from siamtrack.models.heads import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms, init_outputs
+from siamtrack.models.heads import (
+    AnchorCoder,
+    AnchorRounding,
+    Correlation,
+    LightRpnHead,
+    RpnHead,
+    anchor_terms,
+    init_outputs,
+)
 from siamtrack.models.losses import (
     Generators,
     Terms,
@@ -89,7 +97,8 @@ class Spm:
         proposals: K.
         overlap: of the suppression among proposals.
         low_score: a proposal with less than this share of the best coarse score is no candidate (section 4.3; the share
-            is the published code's); the one nearest to the last box stays.
+            is the published code's). The one nearest to the last box is kept apart from this: it stays, and is not the
+            best that others are compared with.
         cls_weight: W_cls of equation 2, of the fine score; this and the next are the published code's.
         box_weight: W_box of equation 2: boxes are averaged with the coarse score and W_box times the fine one as
             weights.
@@ -103,6 +112,7 @@ class Spm:
         squeeze: channels after the relation network's convolution.
         ratios: height / width of the anchors.
         scale: side of the anchors in strides.
+        anchor_rounding: how their base sizes are made whole: "nearest" in SPM's published code; see `AnchorCoder`.
         tower: of "sides": number of convolutions of each tower.
         unit: of "sides": pixels that an untrained head predicts for each side.
         loss_weights: of the coarse stage's classification and box terms, then the fine stage's (section 4.2, the
@@ -131,6 +141,7 @@ class Spm:
     squeeze: int = Field(default=256, ge=1, le=1024)
     ratios: tuple[AnchorRatio, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: AnchorScale = 8
+    anchor_rounding: AnchorRounding = "down"
     tower: int = Field(default=3, ge=0, le=8)
     unit: float = Field(default=1.0, gt=0)
     loss_weights: tuple[LossWeight, LossWeight, LossWeight, LossWeight] = (1.0, 2.0, 1.0, 1.0)
@@ -172,7 +183,7 @@ class Spm:
             merge = CorrelationMerge(width, 1, width, self.correlations, self.template_cells, norm=True)
             return CarHead(merge, width, self.tower, separable=True, unit=self.unit), SidesCoder(float(stride))
         anchors = len(self.ratios)
-        coder = AnchorCoder(stride=stride, scale=self.scale, ratios=self.ratios)
+        coder = AnchorCoder(stride=stride, scale=self.scale, ratios=self.ratios, rounding=self.anchor_rounding)
         if self.correlations:
             return LightRpnHead(width, anchors, self.correlations, self.template_cells), coder
         return RpnHead((width,), anchors, self.correlation, gain=self.correlation_gain), coder
@@ -327,14 +338,12 @@ class SpmNet(SiameseNet):
         assert found.sizes is not None  # both kinds of coarse stage have sizes
         boxes = torch.cat([found.centres, found.sizes], -1)
         last = centred(sizes, size)
-        index = propose(cxcywh_to_xyxy(boxes), found.scores, last, self.config.proposals, self.config.overlap)
-        if self.config.low_score:
-            weak = found.scores.gather(1, index) < self.config.low_score * found.scores.amax(1, keepdim=True)
-            index = torch.where(weak, index[:, -1:], index)  # in their place the nearest one again
+        cfg = self.config
+        index = propose(cxcywh_to_xyxy(boxes), found.scores, last, cfg.proposals, cfg.overlap, cfg.low_score)
         boxes = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         logits, offsets = fine(template[1], self.pool(features[1:], cxcywh_to_xyxy(boxes), size))
         coarse, second = found.scores.gather(1, index), logits.float().softmax(-1)[..., 1]
-        scores, boxes = self.config.fuse(coarse, second, boxes, refine_boxes(boxes, offsets))
+        scores, boxes = cfg.fuse(coarse, second, boxes, refine_boxes(boxes, offsets))
         positions = (boxes[..., :2] / size * 2 - 1).clamp(-1, 1)
         return Candidates(boxes[..., :2], boxes[..., 2:], scores, positions)
 
@@ -503,16 +512,21 @@ def nearest_to(boxes: Tensor, scores: Tensor, last: Tensor) -> Tensor:
     return torch.where(overlap > _NEAR, 1 + scores, overlap).argmax(1, keepdim=True)
 
 
-def propose(boxes: Tensor, scores: Tensor, last: Tensor, count: int, overlap: float = 0.5) -> Tensor:
+def propose(boxes: Tensor, scores: Tensor, last: Tensor, count: int, overlap: float = 0.5, low: float = 0.0) -> Tensor:
     """SPM's proposals: the `count` - 1 best after suppression, and the one nearest to the last box.
+
+    Of the others, those below `low` times the best one's score are left out: in their place the nearest stands again.
 
     (B, P, 4) xyxy, scores (B, P) in [0, 1], last (B, 4) xyxy -> (B, count) indices, the nearest one last.
     """
     near = nearest_to(boxes, scores, last)
     if count == 1:
         return near
-    others = scores.scatter(1, near, -1.0)
-    return torch.cat([nms(boxes, others, count - 1, overlap), near], 1)
+    best = nms(boxes, scores.scatter(1, near, -1.0), count - 1, overlap)
+    if low:
+        scored = scores.gather(1, best)
+        best = torch.where(scored < low * scored[:, :1], near, best)
+    return torch.cat([best, near], 1)
 
 
 @dataclass(frozen=True)
