@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from siamtrack.apps.cli.main import app
 from siamtrack.errors import ConfigError, DataError
-from siamtrack.evaluation.scoring import score_results
+from siamtrack.evaluation.scoring import score, score_results
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.metrics.rules import RULES
 from siamtrack.metrics.scores import Scores
@@ -48,6 +48,16 @@ def test_tags_make_attributes() -> None:
     found = score_results("folder", truths, {"a": BOXES, "b": BOXES + 1000}, "pysot")
     assert found.attributes["OCC"]["precision@20"] == 1
     assert found.attributes["SV"]["precision@20"] == 0
+
+
+def test_a_suite_scores_no_sequence_that_it_leaves_out(tmp_path: Path) -> None:
+    for name in ("Ball_ce1", "Jogging1"):
+        (tmp_path / "truth" / name).mkdir(parents=True)
+        (tmp_path / "results").mkdir(exist_ok=True)
+        np.savetxt(tmp_path / "truth" / name / f"{name}_gt.txt", BOXES, delimiter=",")
+        np.savetxt(tmp_path / "results" / f"{name}.txt", BOXES, delimiter=",")
+    for suite, names in (("tc128", {"Ball_ce1", "Jogging1"}), ("tc128-without-otb", {"Ball_ce1"})):
+        assert score(suite, tmp_path / "truth", tmp_path / "results").sequences.keys() == names
 
 
 def test_what_is_wrong_is_told_by_name() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,28 @@ def test_bad_input_is_one_line_and_code_2(
     assert expected in told and told.startswith("siamtrack: ") and len(told.splitlines()) == 1
     assert (tmp_path / "mine.toml").read_text() == "[model]\n" and (tmp_path / "other.json").read_text() == "{}"
     assert not list(tmp_path.glob("*.scores.jsonl"))
+
+
+def test_sequences_of_another_suite_are_read_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SA-Siam's lambda was chosen on Temple Color 128 without the sequences that OTB has too (section 4.1)."""
+    root = write_sequences(tmp_path / "tc", {"Ball_ce1": 0.4, "Kite_ce2": 0.4, "Torus": 0.4, "Girlmov": 0.3})
+    for folder in root.iterdir():
+        (folder / "groundtruth.txt").rename(folder / f"{folder.name}_gt.txt")
+    arguments = ("quick", "--data", root, *GRID, "--folds", 3, "--processes", 1)
+    for suite, count in (("tc128", 4), ("tc128-without-otb", 3)):
+        out = tmp_path / f"{suite}.toml"
+        assert call(monkeypatch, "tune", *arguments, "--suite", suite, "--out", out) == 0
+        assert f"{count} sequences of" in capsys.readouterr().out
+        assert ("Girlmov" in out.with_suffix(".json").read_text()) == (count == 4)
+    assert call(monkeypatch, "tune", *arguments, "--suite", "vot2018", "--out", tmp_path / "v.toml") == 2
+    assert "one pass by OTB's rules; vot2018 is another" in capsys.readouterr().err
+    for name in ("Ball_ce1", "Kite_ce2", "Torus"):
+        shutil.rmtree(root / name)
+    arguments = ("quick", "--data", root, "--suite", "tc128-without-otb", "--out", tmp_path / "n.toml")
+    assert call(monkeypatch, "tune", *arguments) == 2
+    assert "tc128-without-otb leaves out all of its sequences" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("model", "expected"), [("siamcar_lite", "did you mean"), ("opencv:csrt", "siamtrack model")])

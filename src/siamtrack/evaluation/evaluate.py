@@ -76,7 +76,9 @@ def read_suite(suite: Suite, data: str | Path) -> list[VideoSequence]:
     Raises:
         DataError: not that data set, a malformed file, or a sequence of the suite that is missing.
     """
-    found = read_dataset(suite.data, data)
+    found = [sequence for sequence in read_dataset(suite.data, data) if not suite.leaves_out(sequence.name)]
+    if not found:
+        raise DataError(f"{data}: {suite.name} leaves out all of its sequences")
     if not suite.only:
         return found
     by_key = {sequence_key(s.name): s for s in found}

@@ -64,7 +64,8 @@ def score(
     found = find_suite(suite) if isinstance(suite, str) else suite
     task = scoring_task(found, rules)  # raises for a wrong name before anything is read
     leave_out = list(leave_out)
-    truths = read_truths(truth, found.data, only=found.only, needs_size=found.data == "vot")
+    every = read_truths(truth, found.data, only=found.only, needs_size=found.data == "vot")
+    truths = {name: one for name, one in every.items() if not found.leaves_out(name)}
     kept, _ = without_sequences(truths, leave_out)
     realtime = isinstance(found.protocol, RealTime)
     runs = read_results(results, kept, found.kind, realtime=realtime, layout=found.data)

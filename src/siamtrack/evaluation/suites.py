@@ -22,6 +22,7 @@ from siamtrack.evaluation.protocols import (
     TemporalRobustness,
     Unsupervised,
 )
+from siamtrack.formats.archive import sequence_key
 from siamtrack.metrics.vot import VotStack
 
 # cvlab.hanyang.ac.kr/tracker_benchmark: TB-50, and the sequences of the CVPR 2013 benchmark
@@ -37,6 +38,12 @@ Crowds David Deer Diving DragonBaby Dudek Football Freeman4 Girl Human3 Human4-2
 Jumping Liquor Matrix MotorRolling Panda RedTeam Shaking Singer2 Skating1 Skating2-1 Skating2-2 Skiing Soccer
 Surfer Sylvester Tiger2 Trellis Walking Walking2 Woman
 """
+# Temple Color 128 shares these with OTB, where Bird is Bird2 and Girlmov is Girl2 (pytracking's tpldataset.py)
+_TC128_OF_OTB = """
+Basketball Biker Bird Board Bolt Boy CarDark CarScale Coke Couple Crossing David David3 Deer Diving Doll FaceOcc1
+Football1 Girl Girlmov Gym Ironman Jogging1 Jogging2 Lemming Liquor Matrix MotorRolling MountainBike Panda Shaking
+Singer1 Singer2 Skating1 Skating2 Skiing Soccer Subway Tiger1 Tiger2 Trellis Walking Walking2 Woman
+"""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Suite:
         data: the data set's layout, a name that `read_dataset` knows.
         rules: the scorer used where none is named (see `metrics.rules.RULES`).
         only: the sequences of a subset of the data set; empty for all.
+        without: sequences of the data set that the suite leaves out.
         stack: what VOT sets for the year.
     """
 
@@ -55,12 +63,17 @@ class Suite:
     protocol: EvaluationProtocol
     rules: str
     only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     stack: VotStack = field(default_factory=VotStack)
 
     @property
     def kind(self) -> str:
         """How results are laid out and scored: ope, tre, sre, reset, multistart, unsupervised or longterm."""
         return self.protocol.kind
+
+    def leaves_out(self, name: str) -> bool:
+        """Whether a sequence of the data set, in any spelling, is one of `without`."""
+        return sequence_key(name) in map(sequence_key, self.without)
 
 
 def _table() -> Mapping[str, Suite]:
@@ -75,6 +88,7 @@ def _table() -> Mapping[str, Suite]:
         ]
     rows += [Suite(name, name, one, "uav123") for name in ("uav123", "uav123-10fps", "uav20l")]
     rows += [Suite(name, name, one, "otb") for name in ("tc128", "dtb70", "nfs30", "nfs240", "folder")]
+    rows.append(Suite("tc128-without-otb", "tc128", one, "otb", without=tuple(_TC128_OF_OTB.split())))
     rows += [Suite(name, name, one, name) for name in ("lasot", "trackingnet")]
     rows += [Suite(name, name, one, "got10k") for name in ("got10k-val", "got10k-test")]
     supervised = {2015: (108, 371), 2016: (108, 371), 2017: (100, 356), 2018: (100, 356), 2019: (46, 291)}

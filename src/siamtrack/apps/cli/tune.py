@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 def tune_command(
     model: Annotated[str, typer.Argument(help="A shipped model's name, or a .safetensors file.")],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Sequences: NAME/img/*.jpg and NAME/groundtruth.txt.")],
+    data: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Sequences: NAME/img/*.jpg and NAME/groundtruth.txt, or as --suite says."),
+    ],
     out: Annotated[
         Path,
         typer.Option(metavar="FILE.toml", help="The values to paste into a preset; .json and .scores.jsonl beside it."),
@@ -32,6 +35,9 @@ def tune_command(
             help="Values to try, as track.window=0.3,0.4,0.5; repeatable, all combinations are tried.",
         ),
     ] = None,
+    suite: Annotated[
+        str, typer.Option(help="The suite of `eval` that the sequences are of: one pass by OTB's rules, as tc128.")
+    ] = "folder",
     search: Annotated[
         Literal["grid", "coordinate"],
         typer.Option(help="All combinations, or one key after the other: faster, coarser."),
@@ -64,12 +70,17 @@ def tune_command(
     for path in (out, table):
         if path.is_dir() or (path.exists() and not kept.exists()):
             raise InputError(f"--out: {path} is there already and was not made by tune; choose another name")
+    chosen = find_suite(suite)
+    if chosen.kind != "ope" or chosen.rules not in ("otb", "uav123"):
+        raise ConfigError(
+            f"tune scores one pass by OTB's rules; {chosen.name} is another kind of suite, take one as tc128"
+        )
     wanted = parse_grid(grid or [])
     variants = _find(model, device, preset, settings or [])
     space = make_space(variants.preset, wanted or default_grid(variants.preset))
     workers = processes or (1 if device.startswith("cuda") else os.cpu_count() or 1)
     plan = TuningPlan(space, search, folds, seed, Workers(workers if workers > 1 else 0, cluster))
-    sequences = read_suite(find_suite("folder"), data)
+    sequences = read_suite(chosen, data)
     fold_names([s.name for s in sequences], folds)  # too few sequences are told before anything is written
     found = _tune(variants, sequences, plan, kept)
     write_whole(table, json.dumps(as_dict(found, variants.name), indent=1) + "\n")
