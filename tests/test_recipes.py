@@ -170,9 +170,9 @@ SPM: Recipe = {
     "track.found_above": 0.2,  # as above
     "track.smallest_side": 10,  # linear_inter in siam_tracker/spm_tracker/inference.py
     "crops.search": 271,  # section 4.3
-    "model.ratios": (0.33, 0.5, 1, 2, 3),  # section 4.3
+    # Section 4.3: 0.33, 0.5, 1, 2 and 3, rounded by _ratio_enum in siam_tracker/utils/rpn.py.
+    "model.ratios": ((14, 5), (11, 6), (8, 8), (6, 12), (5, 15)),
     "model.scale": 8,  # MODEL.ANCHOR_SCALES
-    "model.anchor_rounding": "nearest",  # _ratio_enum in siam_tracker/utils/rpn.py
     "model.template_cells": 6,  # section 4.1
     "model.fine_levels": (2, 4),  # section 4.1
     "model.loss_weights": (1, 2, 1, 1),  # section 4.2; TRAIN.CM_BBOX_LOSS_WEIGHT

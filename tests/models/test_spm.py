@@ -81,9 +81,12 @@ def test_low_scores_are_low_against_the_best_of_the_others() -> None:
 
 def test_anchors_have_the_published_code_s_whole_sides() -> None:
     """generate_anchors in SPM's utils/rpn.py rounds to the nearest cell; the small models' anchors are PySOT's."""
-    kinds = {name: load_preset(name).model.anchor_rounding for name in ("spm", "spm_paper", "spm_lite0")}
-    assert kinds == {"spm": "nearest", "spm_paper": "nearest", "spm_lite0": "down"}
-    nearest, down = (build(anchor_rounding=kind).coder.shapes().tolist() for kind in ("nearest", "down"))
+    given = {name: load_preset(name).model.ratios for name in ("spm", "spm_paper", "spm_lite0")}
+    ratios = (0.33, 0.5, 1, 2, 3)
+    widths = [round((8**2 / ratio) ** 0.5) for ratio in ratios]
+    whole = tuple((width, round(width * ratio)) for width, ratio in zip(widths, ratios, strict=True))
+    assert given == {"spm": whole, "spm_paper": whole, "spm_lite0": ratios}
+    nearest, down = (build(ratios=value).coder.shapes().tolist() for value in (whole, ratios))
     assert nearest == [[112, 40], [88, 48], [64, 64], [48, 96], [40, 120]]
     assert down == [[104, 32], [88, 40], [64, 64], [40, 80], [32, 96]]
 

@@ -21,6 +21,9 @@ AnchorScale = Annotated[int, Field(ge=1, le=64)]
 AnchorRatio = Annotated[float, Field(ge=0.01, le=100)]
 """Height / width of anchors."""
 
+AnchorSides = tuple[Annotated[int, Field(ge=1, le=1000)], Annotated[int, Field(ge=1, le=1000)]]
+"""Width and height of anchors in pixels, before they are scaled."""
+
 LossWeight = Annotated[float, Field(ge=0, le=1e6)]
 """The factor of one term of a loss."""
 

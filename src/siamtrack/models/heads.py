@@ -8,7 +8,6 @@ loss. Anchors are numbered as the maps' channels are: anchor by anchor, each one
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,7 +23,6 @@ from siamtrack.models.losses import Generators, Terms, TrainingBatch, balanced_c
 from siamtrack.models.siamese import Candidates, Head, Maps
 
 Correlation = Literal["up", "depthwise"]
-AnchorRounding = Literal["down", "nearest"]
 LevelAggregation = Literal["weighted", "mean"]
 
 # exp of more than this is 55 times the anchor: a wild prediction, not a box.
@@ -192,15 +190,13 @@ class AnchorTargets:
 class AnchorCoder:
     """Between proposal maps and boxes, on one grid for training and tracking (SiamRPN, sections 3.3 and 4.2).
 
-    The grid is centred on the crop. An anchor's base size is sqrt(stride^2 / ratio) by that * ratio, both made whole
-    before scaling, as the published networks were trained.
+    The grid is centred on the crop. An anchor's base size is int(sqrt(stride^2 / ratio)) by int(that * ratio)
+    before scaling: PySOT's networks were trained with these truncations.
 
     Attributes:
         stride: of the response map in crop pixels.
         scale: sides of the anchors in strides; 8 gives 64 x 64 for ratio 1. Of several, each has all ratios.
-        ratios: height / width of each anchor.
-        rounding: how base sizes are made whole: "down" (PySOT), or to the "nearest" whole number, halves to the even
-            one (SPM's published code), where a ratio of 0.33 is 14 x 5 cells and not 13 x 4.
+        ratios: height / width of each anchor, or its base size itself, width and height in pixels.
         high: an anchor whose overlap with the box is above is positive.
         low: an anchor whose overlap with the box is below is negative.
         positives: largest number of positive anchors learned from a pair, or of negative ones from a negative pair.
@@ -209,8 +205,7 @@ class AnchorCoder:
 
     stride: int = 8
     scale: int | tuple[int, ...] = 8
-    ratios: tuple[float, ...] = (0.33, 0.5, 1, 2, 3)
-    rounding: AnchorRounding = "down"
+    ratios: tuple[float | tuple[int, int], ...] = (0.33, 0.5, 1, 2, 3)
     high: float = 0.6
     low: float = 0.3
     positives: int = 16
@@ -220,10 +215,11 @@ class AnchorCoder:
         if bad := [ratio for ratio in self.ratios if not min(self._base(ratio))]:
             raise ConfigError(f"an anchor of the ratio {bad[0]} has no extent at a stride of {self.stride} pixels")
 
-    def _base(self, ratio: float) -> tuple[int, int]:
-        whole: Callable[[float], int] = round if self.rounding == "nearest" else int
-        width = whole(math.sqrt(self.stride**2 / ratio))
-        return width, whole(width * ratio)
+    def _base(self, ratio: float | tuple[int, int]) -> tuple[int, int]:
+        if isinstance(ratio, tuple):
+            return ratio
+        width = int(math.sqrt(self.stride**2 / ratio))
+        return width, int(width * ratio)
 
     def shapes(self, device: torch.device | None = None) -> Tensor:
         """(A, 2) width and height of the anchors in crop pixels."""

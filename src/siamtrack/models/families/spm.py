@@ -21,10 +21,9 @@ from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, nms, xyxy_to_cxcyw
 from siamtrack.models.backbones import build_backbone, check_levels, normalisation
 from siamtrack.models.correlation import CorrelationMerge, CorrelationPart
 from siamtrack.models.families.siamcar import CarHead, SidesCoder, car_loss
-from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
+from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, AnchorSides, LossWeight
 from siamtrack.models.heads import (
     AnchorCoder,
-    AnchorRounding,
     Correlation,
     LightRpnHead,
     RpnHead,
@@ -110,9 +109,8 @@ class Spm:
         search_cells: side of the coarse search features' middle; 0 for all. The paper's coarse stage uses "central
             features without padding" (section 4.1): 24 of 34 cells in the published code.
         squeeze: channels after the relation network's convolution.
-        ratios: height / width of the anchors.
+        ratios: height / width of the anchors, or their width and height in pixels before scaling.
         scale: side of the anchors in strides.
-        anchor_rounding: how their base sizes are made whole: "nearest" in SPM's published code; see `AnchorCoder`.
         tower: of "sides": number of convolutions of each tower.
         unit: of "sides": pixels that an untrained head predicts for each side.
         loss_weights: of the coarse stage's classification and box terms, then the fine stage's (section 4.2, the
@@ -139,9 +137,8 @@ class Spm:
     template_cells: int = Field(default=6, ge=3, le=64)
     search_cells: int = Field(default=0, ge=0, le=128)
     squeeze: int = Field(default=256, ge=1, le=1024)
-    ratios: tuple[AnchorRatio, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
+    ratios: tuple[AnchorRatio | AnchorSides, ...] = Field(default=(0.33, 0.5, 1, 2, 3), min_length=1)
     scale: AnchorScale = 8
-    anchor_rounding: AnchorRounding = "down"
     tower: int = Field(default=3, ge=0, le=8)
     unit: float = Field(default=1.0, gt=0)
     loss_weights: tuple[LossWeight, LossWeight, LossWeight, LossWeight] = (1.0, 2.0, 1.0, 1.0)
@@ -183,7 +180,7 @@ class Spm:
             merge = CorrelationMerge(width, 1, width, self.correlations, self.template_cells, norm=True)
             return CarHead(merge, width, self.tower, separable=True, unit=self.unit), SidesCoder(float(stride))
         anchors = len(self.ratios)
-        coder = AnchorCoder(stride=stride, scale=self.scale, ratios=self.ratios, rounding=self.anchor_rounding)
+        coder = AnchorCoder(stride=stride, scale=self.scale, ratios=self.ratios)
         if self.correlations:
             return LightRpnHead(width, anchors, self.correlations, self.template_cells), coder
         return RpnHead((width,), anchors, self.correlation, gain=self.correlation_gain), coder
