@@ -389,7 +389,7 @@ def masks(root: Path) -> Truth:
 
 
 LAYOUTS = {
-    "vid": ("vid", vid, "n02084071"),
+    "vid": ("vid", vid, "dog"),
     "det": ("det", det, "n01440764"),
     "coco": ("coco", coco, "dog"),
     "coco_video": ("coco", coco_video, ""),
@@ -398,7 +398,7 @@ LAYOUTS = {
     "lasot": ("lasot", lasot, "airplane"),
     "trackingnet": ("trackingnet", trackingnet, ""),
     "widerface": ("widerface", widerface, "face"),
-    "citypersons": ("citypersons", citypersons, "pedestrian"),
+    "citypersons": ("citypersons", citypersons, "person"),
     "mot": ("mot", mot, "class 1"),
     "coco_film": ("coco", coco_film, "cup"),
     "mot_video": ("mot", mot_video, "class 1"),

@@ -46,6 +46,17 @@ def read(root: Path, name: str = "") -> tuple[Index, list[Problem]]:
     return build_index(root, find_object_layout(root, name))
 
 
+def test_a_category_has_one_name_in_several_sets(tmp_path: Path) -> None:
+    """What SPM's generalized training takes for one category does not depend on the set."""
+    found = {}
+    for case in ("vid", "coco", "det", "citypersons"):
+        LAYOUTS[case][1](tmp_path / case)
+        found[case] = set(read(tmp_path / case, LAYOUTS[case][0])[0].category_names)
+    assert found["vid"] == {"dog"} <= found["coco"]
+    assert found["det"] == {"n01440764"}, "of no other set"
+    assert found["citypersons"] == {"person"}, "pedestrians and riders"
+
+
 @pytest.mark.parametrize("case", LAYOUTS)
 def test_a_layout_is_recognised_and_read(tmp_path: Path, case: str):
     name, make, category = LAYOUTS[case]

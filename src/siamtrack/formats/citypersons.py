@@ -3,7 +3,8 @@
 `gtBboxCityPersons/train/CITY/NAME_gtBboxCityPersons.json` describes `leftImg8bit/train/CITY/NAME_leftImg8bit.png`; so
 does `val`. Its `bbox` is x, y, w, h in pixels: of pedestrians and riders the whole body, also what is hidden or beyond
 the frame, of others what is seen; `bboxVis` is what is seen. The first is taken, as by the data set's own benchmark.
-Regions to ignore (persons on posters, reflections) and groups, whose box is of no one object, are left out.
+Regions to ignore (persons on posters, reflections) and groups, whose box is of no one object, are left out; the labels
+of all others (pedestrian, rider, sitting person, person (other)) are one category, which is called as in COCO.
 
 The authors' `anno_{train,val}.mat` have the same boxes; they are not read, for MATLAB's files take a package of their
 own.
@@ -40,11 +41,11 @@ def _read(archive: Archive, place: str, folder: str, report_problem: ReportProbl
             continue
         for number, thing in enumerate(things):
             try:
-                if not isinstance(category := thing["label"], str):
+                if not isinstance(label := thing["label"], str):
                     raise TypeError("the label is no text")
-                if category not in _NO_PERSON:
+                if label not in _NO_PERSON:
                     box = corners_of(thing["bbox"])
-                    yield ObjectBox(f"leftImg8bit/{stem}_leftImg8bit.png", f"{stem}/{number}", 0, box, category)
+                    yield ObjectBox(f"leftImg8bit/{stem}_leftImg8bit.png", f"{stem}/{number}", 0, box, "person")
             except (KeyError, TypeError, ValueError, OverflowError) as error:
                 report_problem(Problem("unreadable annotation", where, f"object {number}: {reason(error)}"))
 

@@ -18,6 +18,18 @@ from siamtrack.io import IMAGE_SUFFIXES, parse_number
 
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
+# VID's categories, which DET has too, and DET's person: their words in COCO and YouTube-BB where these have them (VID's
+# devkit says cattle, domestic_cat and watercraft), so that a category has one name in all sets. DET's others stay
+# numbers.
+_NAMES = """
+n00007846 person; n01503061 bird; n01662784 turtle; n01674464 lizard; n01726692 snake; n02062744 whale; n02084071 dog;
+n02118333 fox; n02121808 cat; n02129165 lion; n02129604 tiger; n02131653 bear; n02324045 rabbit; n02342885 hamster;
+n02355227 squirrel; n02374451 horse; n02391049 zebra; n02402425 cow; n02411705 sheep; n02419796 antelope;
+n02484322 monkey; n02503517 elephant; n02509815 red panda; n02510455 giant panda; n02691156 airplane; n02834778 bicycle;
+n02924116 bus; n02958343 car; n03790512 motorcycle; n04468005 train; n04530566 boat
+"""
+_NAME_OF = dict(entry.strip().split(" ", 1) for entry in _NAMES.split(";"))
+
 
 def _find_imagenet(archive: Archive, kind: str, depths: tuple[str, ...]) -> dict[str, str]:
     """Folders of one snippet each, or of stills, one a synset in the training set."""
@@ -39,7 +51,8 @@ def _read_imagenet(
             if (box := _box(thing, archive.where(f"{folder}/{name}"), report_problem, origin=0)) is not None:
                 track = thing.findtext("trackid", "0") if video else f"{stem}/{number}"
                 frame = frame_number(stem) if video else 0
-                category = thing.findtext("name", "")
+                number_or_name = thing.findtext("name", "")
+                category = _NAME_OF.get(number_or_name, number_or_name)
                 yield ObjectBox(image, f"{place}/{track}", frame, box, category, place if video else "")
 
 
