@@ -266,6 +266,39 @@ def test_a_scan_leaves_the_other_targets_alone() -> None:
     assert torch.equal(both.boxes[1:], alone.boxes) and torch.equal(both.rows([1]).presence, alone.presence)
 
 
+def test_a_box_that_leaps_is_lost_and_then_uncertain_and_followed_as_without() -> None:
+    usual = replace(PRESET, track=replace(PRESET.track, window=0.0))
+    wary = replace(usual, track=replace(usual.track, leap=6.0))
+    steady, leaping = [40.0 + 2 * t for t in range(160)], [40.0 + 2 * t + 20 * (t >= 20) for t in range(150)]
+    for places, leaps in ((steady, 0), (leaping, 1)):
+        told, shown = start(ColourMatcher(), wary, scene([(40, 90, 24, 24)], [RED]), (40, 90, 24, 24)), []
+        plain = start(ColourMatcher(), usual, scene([(40, 90, 24, 24)], [RED]), (40, 90, 24, 24))
+        for x in places[1:125]:
+            frame = scene([(x, 90, 24, 24)], [RED])
+            told, plain = step(ColourMatcher(), wary, frame, told), step(ColourMatcher(), usual, frame, plain)
+            assert torch.equal(told.boxes, plain.boxes) and torch.equal(told.scores, plain.scores)
+            assert results(plain)[0].status == "tracking"
+            shown.append(results(told)[0].status)
+        before, after = ["tracking"] * 19, ["lost"] * 10 + ["uncertain"] * 90 + ["tracking"] * 5
+        assert shown == (before + after if leaps else ["tracking"] * 124)
+
+
+def test_what_always_moves_far_does_not_leap() -> None:
+    """The usual move is each target's own, and follows."""
+    preset = replace(PRESET, track=replace(PRESET.track, window=0.0, leap=6.0))
+    both = start(ColourMatcher(), preset, scene([(150, 30, 30, 30), (20, 150, 30, 30)], [RED, BLUE]),
+                 [(150, 30, 30, 30), (20, 150, 30, 30)])  # fmt: skip
+    for t in range(1, 60):  # red is shaken by two thirds of its size, blue stands still, and is shaken once
+        frame = scene([(150 + 20 * (t % 2), 30, 30, 30), (20 + 20 * (t == 50), 150, 30, 30)], [RED, BLUE])
+        both = step(ColourMatcher(), preset, frame, both)
+        if t > 30:
+            assert [r.status for r in results(both)] == ["uncertain", "lost" if t >= 50 else "tracking"]
+    swapped = both.rows([1]).join(both.rows([0]))
+    assert torch.equal(both.rows([1, 0]).moved, swapped.moved) and torch.equal(
+        both.rows([1, 0]).leapt_for, swapped.leapt_for
+    )
+
+
 def test_targets_come_and_go_between_two_frames() -> None:
     engine = TorchEngine(ColourMatcher(), PRESET)
     frames = [scene(path(t), [RED, BLUE]) for t in range(8)]

@@ -68,6 +68,9 @@ class Track:
             neither.
         lost_scan: with `found_share`, in every second frame a target that is lost for long is looked for aside, by this
             share of the search region's side, in the eight directions in turn; 0 for at its place alone.
+        leap: a box that moves by more than this many times its usual move, and by more than a fifth of its size, may lie
+            on something else: its presence falls to that of a lost target for 10 frames and to that of an uncertain
+            one for 90 more. Boxes and scores are as without it; 0 for never.
         status_lost_below: results with a lower score have the status "lost".
         sure_over: results with this score or more have the status "tracking"; between the two, "uncertain".
         rerank: how many of the best proposals are compared with the target and with earlier distractors
@@ -91,6 +94,7 @@ class Track:
     found_above: float = Field(default=0.998, ge=0, le=1)
     found_share: float = Field(default=0.0, ge=0, le=1)
     lost_scan: float = Field(default=0.0, ge=0, le=2)
+    leap: float = Field(default=0.0, ge=0, le=100)
     status_lost_below: float = Field(default=0.1, gt=0, lt=1)
     sure_over: float = Field(default=0.3, gt=0, lt=1)
     rerank: int = Field(default=0, ge=0, le=64)
@@ -108,6 +112,8 @@ class Track:
             raise ValueError("lost_scan needs found_share, which keeps the box of a lost target where it was")
         if self.lost_search and self.found_share:
             raise ValueError("lost_search and found_share are two ways to find a lost target; set one of them to 0")
+        if self.lost_search and self.leap:
+            raise ValueError("leap is not for trackers with lost_search; set one of them to 0")
         if (self.lost_search or self.found_share) and self.search_lost_below > self.found_above:
             raise ValueError(
                 f"search_lost_below is at most found_above; got {self.search_lost_below:g} and {self.found_above:g}"

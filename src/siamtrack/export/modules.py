@@ -11,7 +11,7 @@ from siamtrack.config import Preset
 from siamtrack.geometry.boxes import xywh_to_xyxy
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.distractors import Memory
-from siamtrack.tracking.state import TrackState, advance, begin, believed, held, presence_of, search_sides
+from siamtrack.tracking.state import TrackState, advance, begin, believed, judged, presence_of, search_sides
 
 
 def state_tensors(state: TrackState, preset: Preset) -> dict[str, Tensor]:
@@ -22,6 +22,8 @@ def state_tensors(state: TrackState, preset: Preset) -> dict[str, Tensor]:
         found["lost_for"] = state.lost_for.float()
     if preset.track.found_share and state.usual is not None:
         found["usual"] = state.usual
+    if preset.track.leap and state.moved is not None and state.leapt_for is not None:
+        found |= {"moved": state.moved, "leapt_for": state.leapt_for.float()}
     if state.memory is not None:
         found |= {f"memory.{f.name}": getattr(state.memory, f.name) for f in fields(Memory)}
     return found
@@ -36,8 +38,9 @@ def _state_of(tensors: dict[str, Tensor], size: tuple[int, int]) -> TrackState:
     memory = Memory(**{k: v for k, v in parts.items() if v is not None}) if parts["target"] is not None else None
     scores = torch.ones(boxes.shape[0])
     return TrackState(
-        boxes, scores, scores, template, tensors["fill"], lost_for > 0, size, lost_for, tensors.get("usual"), memory
-    )
+        boxes, scores, scores, template, tensors["fill"], lost_for > 0, size, lost_for, tensors.get("usual"), memory,
+        tensors.get("moved"), tensors.get("leapt_for"),
+    )  # fmt: skip
 
 
 def _xyxy_to_xywh(boxes: Tensor) -> Tensor:
@@ -61,7 +64,7 @@ class Begin(nn.Module):
 
 
 class Step(nn.Module):
-    """`advance`, and `held` where it applies: frame uint8 (H, W, 3), state -> boxes, scores, presence, the next state.
+    """`advance` and `judged`: frame uint8 (H, W, 3), state -> boxes, scores, presence, the next state.
 
     `names` are those of the state's tensors, in the order in which they are given; `search` is the side of the search
     crops in pixels.
@@ -79,8 +82,7 @@ class Step(nn.Module):
         size = (frame.shape[1], frame.shape[0])
         state = _state_of(dict(zip(self.names, tensors, strict=True)), size)
         after = advance(self.net, self.preset, frame.permute(2, 0, 1), state, self.search)
-        if self.preset.track.found_share:
-            after = held(self.preset, state, after)
+        after = judged(self.preset, state, after)
         found = state_tensors(after, self.preset)
         return _xyxy_to_xywh(after.boxes), after.scores, after.presence, *(found[name] for name in self.names)
 

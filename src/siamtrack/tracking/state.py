@@ -30,6 +30,16 @@ _LONG_LOST = 8
 # How fast the usual score follows that of a frame.
 _USUAL_RATE = 0.05
 
+# A box that moves by less than this share of its size has not leapt. A target's usual move in the beginning, in the
+# same unit, and how fast it follows those of the frames.
+_LEAST_LEAP = 0.2
+_FIRST_MOVE = 0.1
+_MOVE_RATE = 0.05
+
+# For how many frames a box that has leapt is "lost", and until when it is at best "uncertain".
+_LEAP_LOST = 10
+_LEAP_DOUBT = 100
+
 # Where a target that is lost for long is looked for, in turn: its place, and in every second frame around that.
 _ASIDE = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, -1), (1, -1), (-1, 1))
 _SCAN = ((0, 0), (0, 0), *(place for aside in _ASIDE for place in (aside, (0, 0))))
@@ -53,6 +63,9 @@ class TrackState:
         lost_for: (N,) for how many frames in a row the target has been lost; None for 0.
         usual: (N,) running mean of the scores while it was not lost, from 0 on, with `track.found_share`; None for 0.
         memory: of targets and distractors, with `track.rerank`.
+        moved: (N,) running mean of how far the boxes move from frame to frame, in roots of their areas, with
+            `track.leap`; None for that of a beginning.
+        leapt_for: (N,) frames since a box has leapt, with `track.leap`; 0 if it has not or long ago; None for 0.
     """
 
     boxes: Tensor
@@ -65,6 +78,8 @@ class TrackState:
     lost_for: Tensor | None = None
     usual: Tensor | None = None
     memory: Memory | None = None
+    moved: Tensor | None = None
+    leapt_for: Tensor | None = None
 
     def rows(self, index: Sequence[int] | Tensor) -> TrackState:
         """The state of the targets `index` alone, in that order.
@@ -78,6 +93,7 @@ class TrackState:
             self, boxes=self.boxes[at], scores=self.scores[at], presence=self.presence[at], template=template,
             fill=self.fill[at], lost=self.lost[at], lost_for=_lost_for(self)[at],
             usual=_usual(self)[at], memory=None if self.memory is None else self.memory.rows(at),
+            moved=_moved(self)[at], leapt_for=_leapt_for(self)[at],
         )  # fmt: skip
 
     def join(self, other: TrackState) -> TrackState:
@@ -95,6 +111,7 @@ class TrackState:
             fill=torch.cat([self.fill, other.fill]), lost=torch.cat([self.lost, other.lost]),
             lost_for=torch.cat([_lost_for(self), _lost_for(other)]), usual=torch.cat([_usual(self), _usual(other)]),
             memory=self.memory.joined(other.memory) if self.memory and other.memory else None,
+            moved=torch.cat([_moved(self), _moved(other)]), leapt_for=torch.cat([_leapt_for(self), _leapt_for(other)]),
         )  # fmt: skip
 
 
@@ -129,7 +146,10 @@ def begin(net: Matcher, preset: Preset, frame: Frame, boxes: Tensor, device: tor
     template = net.embed(view.pixels(), view.sizes_of(boxes))
     memory = remember(template, preset.track.memory_rate) if preset.track.rerank else None
     none, sure = torch.zeros(count, dtype=torch.long), torch.ones(count)
-    return TrackState(boxes, sure, sure, template, fill, none.bool(), size_of(frame), none, none.float(), memory)
+    return TrackState(
+        boxes, sure, sure, template, fill, none.bool(), size_of(frame), none, none.float(), memory,
+        sure * _FIRST_MOVE, none,
+    )  # fmt: skip
 
 
 def step(
@@ -150,7 +170,7 @@ def step(
     with torch.inference_mode():
         if not preset.track.lost_search:
             found = advance(net, preset, frame, state, preset.crops.search, device)
-            return held(preset, state, found) if preset.track.found_share else found
+            return judged(preset, state, found)
         # Long-term: targets that are lost are searched for in a larger region than the others.
         boxes, scores, memory = state.boxes.clone(), state.scores.clone(), state.memory
         sides = search_sides(preset, state)
@@ -166,6 +186,12 @@ def step(
             state,
             replace(state, boxes=boxes, scores=scores, presence=presence_of(scores, preset.track), memory=memory),
         )
+
+
+def judged(preset: Preset, before: TrackState, found: TrackState) -> TrackState:
+    """What a short-term tracker makes of what `advance` found: see `held` and `doubted`."""
+    found = held(preset, before, found) if preset.track.found_share else found
+    return doubted(preset, before, found) if preset.track.leap else found
 
 
 def believed(preset: Preset, before: TrackState, found: TrackState) -> TrackState:
@@ -195,6 +221,26 @@ def held(preset: Preset, before: TrackState, found: TrackState) -> TrackState:
     )  # fmt: skip
 
 
+def doubted(preset: Preset, before: TrackState, found: TrackState) -> TrackState:
+    """What a tracker with `track.leap` makes of a frame: a box that has leapt may lie on something else now.
+
+    A target that is gone at once, or hidden, leaves the box to what looks most like it, which may score as high; but
+    the box then moves much farther than it usually does. It is followed, and its presence is that of a lost target
+    for some frames and that of an uncertain one for some more.
+    """
+    old, new = xyxy_to_cxcywh(before.boxes), xyxy_to_cxcywh(found.boxes)
+    move = (new[:, :2] - old[:, :2]).square().sum(1).sqrt() / old[:, 2:].prod(1).sqrt()
+    followed, moved, since = ~(before.lost | found.lost), _moved(before), _leapt_for(before)
+    leapt = followed & (move > (preset.track.leap * moved).clamp(min=_LEAST_LEAP))
+    doubt = (since > 0) & (since < _LEAP_DOUBT) & ~found.lost
+    since = torch.where(leapt, 1, torch.where(doubt, since + 1, 0))
+    presence = found.presence  # of the three statuses each has a third; both stay below the next one's
+    uncertain = torch.minimum(presence, 1 / 3 + 0.49 * (presence - 1 / 3))
+    presence = torch.where(since > _LEAP_LOST, uncertain, torch.where(since > 0, 0.33 * presence, presence))
+    moved = torch.where(followed, moved + _MOVE_RATE * (move.clamp(max=1) - moved), moved)
+    return replace(found, presence=presence, moved=moved, leapt_for=since)
+
+
 def presence_of(scores: Tensor, track: Track) -> Tensor:
     """(N,) scores -> presence in [0, 1] on a piecewise linear scale.
 
@@ -220,6 +266,14 @@ def _lost_for(state: TrackState) -> Tensor:
 
 def _usual(state: TrackState) -> Tensor:
     return torch.zeros(state.boxes.shape[0]) if state.usual is None else state.usual
+
+
+def _moved(state: TrackState) -> Tensor:
+    return torch.full(state.boxes.shape[:1], _FIRST_MOVE) if state.moved is None else state.moved
+
+
+def _leapt_for(state: TrackState) -> Tensor:
+    return torch.zeros(state.boxes.shape[0], dtype=torch.long) if state.leapt_for is None else state.leapt_for
 
 
 def _scanning(preset: Preset, state: TrackState, view: View) -> View:

@@ -12,7 +12,7 @@ _TAGS = ("visual-object-tracking", "object-tracking", "siamese-networks", "siamt
 _LIMITS = """\
 Short-term tracking of one object of any kind, or of several at once, from a box in the first frame. There is no
 search of the whole frame: after a long occlusion or a cut it looks around the last box only. A switch to a similar
-object keeps a high score and is not noticed. It is not meant to identify people."""
+object keeps a high score and is noticed only where the box leaps. It is not meant to identify people."""
 
 
 def render_card(preset: Preset, metadata: Mapping[str, str], files: Mapping[str, int], licence: str) -> str:
