@@ -14,6 +14,7 @@ PACKAGE = Path(siamtrack.__file__).parent
 
 ROOMS = (
     ("errors",),
+    ("arguments",),
     ("io",),
     ("storage",),
     ("geometry",),

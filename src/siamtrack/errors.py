@@ -7,6 +7,7 @@ line prints that line and exits with code 2; a program catches `SiamtrackError`.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,15 +15,18 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_LONGEST_LINE = 2000  # characters of a message
+_LONGEST_WORD = 300  # characters of a name or value in it
+
 
 class SiamtrackError(Exception):
     """The base of all errors that siamtrack raises on purpose.
 
-    The message is one line, whatever the files and names hold that it shows; see `printable`.
+    The message is one line of readable length, whatever the files, names and values hold that it shows; see `shown`.
     """
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(printable(message))
+        super().__init__(shown(message))
 
 
 class InputError(SiamtrackError):
@@ -70,6 +74,16 @@ def printable(text: str) -> str:
     return line if line.isprintable() else "".join(_escaped(sign) for sign in line)
 
 
+def shown(message: str) -> str:
+    """A message on one printable line, of which long words and then the whole lose their middle, not the reason."""
+    words = (_shortened(word, _LONGEST_WORD) for word in printable(message).split(" "))
+    return _shortened(" ".join(words), _LONGEST_LINE)
+
+
+def _shortened(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest // 2]}...{text[-longest // 4 :]}"
+
+
 def _escaped(sign: str) -> str:
     return sign if sign.isprintable() else sign.encode("unicode_escape").decode()
 
@@ -85,6 +99,12 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
+_NO_NUMBER = re.compile(
+    r"(?:could not convert string to float|invalid literal for int\(\) with base \d+): (.*)", re.DOTALL
+)
+_PROGRAMS_WORDS = re.compile(r"\[Errno -?\d+\] | ?<[\w.]+ object at 0x\w+>")
+
+
 def reason(error: Exception) -> str:
     """Why the system, a library or a file's content refused, to stand in a message: no number, no program's words."""
     if isinstance(error, KeyError):
@@ -92,8 +112,13 @@ def reason(error: Exception) -> str:
     for kind, words in _KINDS:
         if isinstance(error, kind):
             return words
-    said = getattr(error, "strerror", None)
-    return str(said).strip().lower() if said else printable(str(error))
+    if isinstance(cause := getattr(error, "reason", None), Exception):  # what urllib found beneath
+        return reason(cause)
+    if said := getattr(error, "strerror", None):
+        return str(said).strip().lower()
+    if isinstance(error, ValueError) and (found := _NO_NUMBER.match(str(error))):
+        return f"expected a number, got {shown(found[1])}"
+    return _PROGRAMS_WORDS.sub("", printable(str(error)))
 
 
 def missing_package(what: str, package: str, extra: str) -> ConfigError:

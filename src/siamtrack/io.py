@@ -20,7 +20,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from siamtrack.errors import DataError, printable, reason
+from siamtrack.errors import DataError, InputError, printable, reason
 
 T = TypeVar("T")
 
@@ -32,6 +32,9 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpeg", ".mp
 
 MOST_PIXELS = 1 << 27
 """Of a picture, as 16384x8192: some files say of sizes what they like, and decoded a pixel has three bytes."""
+
+PAGE_MARK = b'<meta name="generator" content="siamtrack">'
+"""In the head of the pages that siamtrack writes."""
 
 DEEPEST_KEY = 16
 """Dots in a key as `train.lr`, of which presets have two: for each one, TOML's reader goes through all before it."""
@@ -97,6 +100,26 @@ def write_whole(path: Path, data: str | bytes | memoryview) -> None:
     """Write a file whole or not at all, even if the program is killed; text as `utf8` has it. Raises `DataError`."""
     with whole_file(path) as draft:
         draft.write_bytes(utf8(data) if isinstance(data, str) else data)
+
+
+def check_own_page(folder: Path, others: Iterable[str], overwrite: bool) -> None:
+    """Refuse a folder for a page whose files siamtrack did not write: its `index.html`, which says so, and `others`.
+
+    Raises:
+        InputError: one of the files is there, the page is none of siamtrack's, and `overwrite` is not wanted.
+    """
+    names = ["index.html", *others]
+    found = None if overwrite else next((folder / name for name in names if (folder / name).exists()), None)
+    if found is None:
+        return
+    try:
+        check_regular(folder / "index.html")
+        with (folder / "index.html").open("rb") as file:
+            ours = PAGE_MARK in file.read(4096)
+    except (OSError, DataError):
+        ours = False
+    if not ours:
+        raise InputError(f"'{found}' is there already; choose another folder, or replace it with --overwrite")
 
 
 def check_writable(path: Path) -> None:

@@ -186,4 +186,4 @@ def _told(place: Place, what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise DataError(f"{place}: there is no such file or bucket") from None
     except Exception as error:
-        raise DataError(f"{place} {what}: {' '.join(str(error).split()) or type(error).__name__}") from None
+        raise DataError(f"{place} {what}: {reason(error) or type(error).__name__}") from None

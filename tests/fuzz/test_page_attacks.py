@@ -55,6 +55,14 @@ class Server:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(self.send, requests))
 
+    def begin(self, place: str, part: bytes) -> socket.socket:
+        """Post the beginning of a body of 1,000 bytes, and leave the rest open."""
+        peer = socket.create_connection(("127.0.0.1", self.port), 10)
+        ours = f"127.0.0.1:{self.port}"
+        head = f"POST {place} HTTP/1.1\r\nHost: {ours}\r\nOrigin: http://{ours}\r\nContent-Length: 1000\r\n\r\n"
+        peer.sendall(head.encode() + part)
+        return peer
+
     def check(self) -> None:
         """It still answers, holds little memory, and has shown no traceback."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/page.json", timeout=20) as reply:
@@ -87,9 +95,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", int(told[1])), 5):
                 break
             time.sleep(0.1)
-        yield Server(program, int(told[1]), said)
-        program.send_signal(signal.SIGINT)
-        assert program.wait(30) == 0
+        found = Server(program, int(told[1]), said)
+        yield found
+        with contextlib.closing(found.begin("/uploads", b"\xff\xd8\xff")), contextlib.closing(
+            found.begin("/boxes/csv", b"{")
+        ):  # fmt: skip
+            program.send_signal(signal.SIGINT)  # while somebody still sends
+            assert program.wait(30) == 0
+        assert "Traceback" not in said.read_text()
 
 
 def test_paths_that_lead_out_of_the_page_are_not_followed(server: Server) -> None:
@@ -113,6 +126,7 @@ def test_requests_that_are_none_end_nothing(server: Server) -> None:
         b"GET / HTTP/1.1\r\nHost: \xff\xfe\r\n\r\n", b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: " + b"siamtrack=\"\\777" * 100 + b"\r\n\r\n",
         b"GET /?token=%ff%00&token HTTP/1.1\r\n" + head + b"\r\n",
+        b"GET /page.json HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://[\r\n\r\n",
         b"POST /uploads HTTP/1.1\r\n" + head + b"Content-Length: -1\r\n\r\n",
         b"POST /uploads HTTP/1.1\r\n" + head + b"Content-Length: 99999999999999999999\r\n\r\nabc",
         b"POST /uploads HTTP/1.1\r\n" + head + "Content-Length: ٣\r\n\r\nabc".encode(),
@@ -148,6 +162,24 @@ def test_bodies_without_end_are_not_held(server: Server) -> None:
             peer.settimeout(5)
             assert b" 413 " in peer.recv(100)
         server.check()
+
+
+def test_bodies_that_are_left_unfinished_keep_no_place(server: Server) -> None:
+    for place, part in (("/uploads", b"\xff\xd8\xff"), ("/boxes/csv", b"{")):
+        held = [server.begin(place, part) for _ in range(3)]
+        held[2].settimeout(20)
+        assert b" 429 " in held[2].recv(100)
+        for peer in held:
+            peer.close()
+        server.check()
+        for _ in range(50):
+            with contextlib.closing(server.begin(place, b"x" * 1000)) as peer:
+                peer.settimeout(20)
+                if b" 429 " not in peer.recv(100):
+                    break
+            time.sleep(0.1)
+        else:
+            pytest.fail(f"{place} is still taken")
 
 
 def test_sockets_with_garbage_are_closed(server: Server) -> None:

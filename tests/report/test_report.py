@@ -344,6 +344,19 @@ def test_a_missing_matplotlib_is_told_in_one_line(out: Path, tmp_path: Path, mon
         write_report([out], tmp_path)
 
 
+@pytest.mark.parametrize("name", ["index.html", "table.csv"])
+def test_files_that_no_report_wrote_are_kept(out: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("<html><title>siamtrack</title>my own</html>")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=rf"{name}' is there already; .* --overwrite"):
+        write_report([out], tmp_path)
+    assert sorted(tmp_path.iterdir()) == before and "my own" in (tmp_path / name).read_text()
+    command = ["report", str(out / "good"), "--out", str(tmp_path)]
+    assert CliRunner().invoke(app, [*command, "--overwrite"]).exit_code == 0
+    assert "my own" not in (tmp_path / name).read_text()
+    assert CliRunner().invoke(app, command).exit_code == 0  # its own it replaces
+
+
 def test_the_command(out: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["report", str(out / "good"), "--out", str(tmp_path / "r"), "--title", "T"])
     assert done.exit_code == 0, done.output

@@ -199,6 +199,13 @@ def test_the_command(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     code, _, errors = call(*data, "--out", tmp_path / "no", "--set", "data.gap=0")
     assert code == 0, errors  # asked for: every pair from one frame
     assert call(*data)[0] == 2  # neither --out nor --dry-run
+    for given in (data, ["--data", tmp_path / "none"]):
+        code, said, errors = call(*given, "--dry-run", "--out", tmp_path / "p.jpg")
+        assert (code, said) == (2, "") and "--out expects a folder" in errors and errors.count("\n") == 1
+    code, _, errors = call("--data", tmp_path / "none", "--dry-run", "--out", tmp_path / "out")
+    assert code == 2 and "found none" in errors and errors.count("\n") == 1
+    code, _, errors = call(*data, "--dry-run", "--out", tmp_path / "out")
+    assert code == 0 and "training would not begin" in errors and "already holds a run" in errors
 
 
 def test_a_step_that_cannot_be_computed_is_refused_and_changes_nothing(home: Path):

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from siamtrack.arguments import checked
 from siamtrack.config.sections import Crops, Data, Jitter, Preset, Track, Train
 from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.io import DEEPEST_KEY, parse_json, parse_toml, read_toml
@@ -25,6 +26,7 @@ _LARGEST = 1 << 20  # bytes of a preset as JSON
 _LONGEST_CHAIN = 32  # presets of which each extends the next
 
 
+@checked
 def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) -> Preset:
     """Read a preset by its name, or from a TOML file.
 
@@ -46,6 +48,7 @@ def load_preset(name: str | Path, overrides: Mapping[str, Any] | None = None) ->
     return _checked({"name": Path(name).stem} | table, str(name))
 
 
+@checked
 def changed_preset(preset: Preset, changes: Mapping[str, Any], where: str) -> Preset:
     """A preset with other values under dotted keys, as `{"track.window": 0.3}`.
 
@@ -60,11 +63,13 @@ def changed_preset(preset: Preset, changes: Mapping[str, Any], where: str) -> Pr
     return _checked(table, where)
 
 
+@checked
 def preset_to_json(preset: Preset) -> str:
     """The resolved preset as JSON, keys in the order of their declaration."""
     return json.dumps(asdict(preset))
 
 
+@checked
 def preset_from_json(text: str, where: str = "stored preset") -> Preset:
     """Read what `preset_to_json` wrote, as strictly as a file; raises `ConfigError` for anything else."""
     try:

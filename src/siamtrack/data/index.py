@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from siamtrack.arguments import checked
 from siamtrack.data.shards import FARTHEST, decode
 from siamtrack.errors import DataError, SiamtrackError, reason
 from siamtrack.formats.archive import BROKEN_ZIP, Archive
@@ -81,6 +82,7 @@ Progress = Callable[[int, int], None]
 """Called with the numbers of what is done, and of all."""
 
 
+@checked
 def build_index(
     root: Path, layout: ObjectLayout, name: str = "", report: Progress = lambda done, total: None
 ) -> tuple[Index, list[Problem]]:
@@ -183,6 +185,7 @@ class _Names(dict[str, int]):
         return number
 
 
+@checked
 def save_index(index: Index, path: Path) -> None:
     """Write an index, whole or not at all."""
     arrays: dict[str, npt.NDArray[np.generic]] = {name: getattr(index, name) for name in _COLUMNS}
@@ -195,6 +198,7 @@ def save_index(index: Index, path: Path) -> None:
     write_whole(path, content.getbuffer())
 
 
+@checked
 def load_index(path: Path) -> Index:
     """Read what `save_index` wrote; raises `DataError` for no such file, no index, or one that contradicts itself."""
     if not path.is_file():

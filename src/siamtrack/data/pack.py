@@ -25,6 +25,7 @@ import numpy.typing as npt
 import torch
 
 from siamtrack import storage
+from siamtrack.arguments import checked
 from siamtrack.config import Jitter, Preset
 from siamtrack.data.augment import STRETCHED
 from siamtrack.data.index import Index, Progress, read_pictures
@@ -237,6 +238,7 @@ def _digest(indexes: Sequence[Index], how: Packing) -> str:
     return digest.hexdigest()
 
 
+@checked
 def pack(
     indexes: Sequence[Index],
     out: storage.Place,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from siamtrack.arguments import checked
 from siamtrack.config import Crops, Data
 from siamtrack.data.augment import Batch, Preview, plan_batch, render_batch
 from siamtrack.data.pairs import PairSampler, generator
@@ -54,6 +55,7 @@ PairSource = ResidentPairs | StreamedPairs
 """A set with the rules by which pairs are drawn and changed."""
 
 
+@checked
 def open_pairs(place: Path | str, sizes: Crops, data: Data, device: torch.device | str = "cpu") -> PairSource:
     """Open a set of shards for training: resident where it fits into `data.resident_memory`, else streaming.
 

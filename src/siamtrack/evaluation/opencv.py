@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from siamtrack.arguments import checked
 from siamtrack.errors import ConfigError, InputError, WeightsError, unknown_name
 from siamtrack.geometry.inputs import Box, Image
 
@@ -71,6 +72,7 @@ def _first_line(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
 
 
+@checked
 def opencv_tracker(kind: str) -> OpenCvTracker:
     """Return one of OpenCV's trackers by its name: csrt, kcf, mil, or `nano=BACKBONE.onnx,HEAD.onnx`.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from siamtrack.arguments import checked
 from siamtrack.evaluation.jobs import Beat, use_one_thread
 from siamtrack.evaluation.protocols import RealTime
 from siamtrack.evaluation.suites import Suite, find_suite
@@ -20,6 +21,7 @@ from siamtrack.metrics.scores import Scores
 from siamtrack.tracking.interface import TrackerLike
 
 
+@checked
 def scoring_task(suite: str | Suite, rules: str | None = None) -> Task:
     """Return the scoring of a suite, by its own rules if none are named.
 
@@ -32,6 +34,7 @@ def scoring_task(suite: str | Suite, rules: str | None = None) -> Task:
     return task
 
 
+@checked
 def score_results(
     suite: str | Suite,
     truths: Mapping[str, AnyTruth],
@@ -48,6 +51,7 @@ def score_results(
     return score_runs(truths, results, scoring_task(suite, rules), leave_out=leave_out)
 
 
+@checked
 def score(
     suite: str | Suite,
     truth: str | Path,
@@ -72,6 +76,7 @@ def score(
     return score_runs(truths, runs, task, leave_out=leave_out)
 
 
+@checked
 def score_sequence(tracker: TrackerLike, sequence: VideoSequence, beat: Beat | None = None) -> float:
     """The area under the success curve in [0, 1] of one pass over a sequence, by the rules of the suite `folder`.
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from siamtrack.arguments import checked
 from siamtrack.errors import ConfigError, look_up
 from siamtrack.evaluation.protocols import (
     EvaluationProtocol,
@@ -121,6 +122,7 @@ _ALIASES = {
 }
 
 
+@checked
 def find_suite(name: str) -> Suite:
     """Return the suite of this name in any common spelling; raises `ConfigError`, with the nearest name."""
     key = name.lower().replace("_", "-").replace("got-10k", "got10k")

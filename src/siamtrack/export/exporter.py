@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from siamtrack import __version__
+from siamtrack.arguments import checked
 from siamtrack.config import Preset, preset_to_json
 from siamtrack.errors import ConfigError
 from siamtrack.export.graph import Halves, SharedConstants, joined
@@ -36,6 +37,7 @@ _CALIBRATION_FRAMES = 65
 _EXAMPLES = ((30.0, 40.0, 50.0, 60.0), (100.0, 100.0, 30.0, 40.0), (150.0, 100.0, 60.0, 40.0))
 
 
+@checked
 def export_model(
     model: str | Path,
     preset: str | Path | Preset | None = None,
@@ -75,6 +77,7 @@ def _halves(net: Matcher, path: Path) -> Halves:
     return found
 
 
+@checked
 def export_network(
     net: Matcher,
     preset: Preset,

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from siamtrack.arguments import checked
 from siamtrack.errors import DataError, look_up, reason
 from siamtrack.formats.archive import Archive, join, sequence_key
 from siamtrack.formats.folder import FOLDER
@@ -64,6 +65,7 @@ def find_layout(name: str) -> Layout:
     return look_up(LAYOUTS, name, "data set")
 
 
+@checked
 def read_dataset(name: str, root: str | Path) -> list[VideoSequence]:
     """Read a data set by the name of its layout, from the folder that its distribution unpacks to, or a zip file of it.
 
@@ -82,6 +84,7 @@ def read_dataset(name: str, root: str | Path) -> list[VideoSequence]:
     raise DataError(f"{root}: expected sequences of {name} such as {layout.example}; there are none")
 
 
+@checked
 def read_truths(
     place: str | Path, layout: str, *, only: Sequence[str] = (), needs_size: bool = False
 ) -> dict[str, Truth]:

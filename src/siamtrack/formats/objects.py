@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from siamtrack.arguments import checked
 from siamtrack.errors import DataError, look_up
 from siamtrack.formats.archive import Archive
 from siamtrack.formats.citypersons import CITYPERSONS
@@ -37,6 +38,7 @@ OBJECT_LAYOUTS: Mapping[str, ObjectLayout] = MappingProxyType(
 _ONLY_BY_NAME = frozenset({VOC_VIDEO.name, YOLO_VIDEO.name})  # they look like stills
 
 
+@checked
 def find_object_layout(root: Path, name: str = "") -> ObjectLayout:
     """Return the layout of that name, or the first that a folder or zip file has.
 

@@ -13,19 +13,35 @@ import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import DataError
+from siamtrack.errors import DataError, reason
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray
 from siamtrack.io import parse_number
 
 _BLANK = bytes.maketrans(b",;\t\r\v\f", b"      ")
 
 
+def _array(values: npt.ArrayLike, kind: npt.DTypeLike, name: str) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(values, dtype=kind)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{name} must be an array of numbers: {reason(error)}") from None
+
+
+def _per_frame(values: npt.ArrayLike, kind: npt.DTypeLike, name: str, count: int) -> npt.NDArray[Any]:
+    array = _array(values, kind, name)
+    if array.shape != (count,):
+        got = f"{len(array)} values" if array.ndim == 1 else f"shape {array.shape}"
+        raise DataError(f"{name} has {got} for {count} frames; there must be one a frame")
+    return array
+
+
 def _checked(regions: npt.ArrayLike, name: str) -> FloatArray:
-    array = np.asarray(regions, dtype=np.float64)
+    array = _array(regions, np.float64, f"{name}: regions")
     if array.ndim != 2 or array.shape[1] not in (4, 8):
         raise DataError(f"{name}: regions must be an (N, 4) or (N, 8) array, got shape {array.shape}")
     return array
@@ -48,14 +64,15 @@ class Truth:
     anchors: IntArray | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "regions", _checked(self.regions, f"truth of {self.name}"))
-        per_frame = {"visible": self.visible, "anchors": self.anchors, **self.tags}
-        for what, array in per_frame.items():
-            if array is not None and len(array) != len(self):
-                raise DataError(
-                    f"truth of {self.name}: {what} has {len(array)} values for {len(self)} frames; "
-                    "there must be one a frame"
-                )
+        where = f"truth of {self.name}"
+        object.__setattr__(self, "regions", _checked(self.regions, where))
+        for what, kind in (("visible", np.bool_), ("anchors", np.int64)):
+            if (values := getattr(self, what)) is not None:
+                object.__setattr__(self, what, _per_frame(values, kind, f"{where}: {what}", len(self)))
+        if not isinstance(self.tags, Mapping):
+            raise DataError(f"{where}: tags must be a mapping of names to masks; got {type(self.tags).__name__}")
+        tags = {tag: _per_frame(mask, np.bool_, f"{where}: {tag}", len(self)) for tag, mask in self.tags.items()}
+        object.__setattr__(self, "tags", tags)
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -76,8 +93,11 @@ class Predictions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regions", _checked(self.regions, "a run"))
-        if self.codes is None:
-            object.__setattr__(self, "codes", np.full(len(self.regions), -1, dtype=np.int64))
+        codes = np.full(len(self), -1) if self.codes is None else self.codes
+        object.__setattr__(self, "codes", _per_frame(codes, np.int64, "a run: codes", len(self)))
+        if self.confidence is not None:
+            confidence = _per_frame(self.confidence, np.float64, "a run: confidence", len(self))
+            object.__setattr__(self, "confidence", confidence)
 
     def __len__(self) -> int:
         return len(self.regions)

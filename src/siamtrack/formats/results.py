@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from siamtrack.arguments import checked
 from siamtrack.errors import DataError
 from siamtrack.formats.archive import Archive, sequence_key
 from siamtrack.formats.otb import OTB, OTB_SPECIAL
@@ -154,6 +155,7 @@ def _read_run(archive: Archive, member: str, protocol: str, sequence: str, layou
     return run
 
 
+@checked
 def read_results(
     path: str | Path, sequences: Iterable[str], protocol: str, *, realtime: bool = False, layout: str = ""
 ) -> dict[str, list[Predictions]]:

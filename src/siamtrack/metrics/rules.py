@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from siamtrack.errors import ConfigError, DataError, look_up
+from siamtrack.errors import ConfigError, DataError, look_up, reason
 from siamtrack.formats.archive import sequence_key
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.io import first_names
@@ -20,7 +20,7 @@ from siamtrack.metrics.scores import Results, Scores, Truths
 from siamtrack.metrics.vot import VotStack, got10k_reset_scorer, pysot_reset_scorer, toolkit_reset_scorer
 
 AnyTruth = Truth | npt.ArrayLike
-AnyRuns = Predictions | Sequence[Predictions] | npt.NDArray[np.generic]
+AnyRuns = Predictions | Sequence[Predictions] | npt.ArrayLike
 Scorer = Callable[[Truths, Results, VotStack], Scores]
 _NO_SIZE_NEEDED = ("ope", "tre", "sre")
 
@@ -124,6 +124,17 @@ def without_sequences(truths: Mapping[str, Truth], leave_out: Iterable[str]) -> 
     return {name: truth for name, truth in truths.items() if name not in out}, sorted(out)
 
 
+def _several(name: str, found: Any) -> Sequence[Predictions]:
+    if isinstance(found, Predictions):
+        return [found]
+    try:
+        if all(isinstance(run, Predictions) for run in found):
+            return list(found)
+        return [Predictions(found)]
+    except (DataError, TypeError) as error:
+        raise DataError(f"the results of {name}: {reason(error)}") from None
+
+
 def score_runs(
     truths: Mapping[str, AnyTruth],
     results: Mapping[str, AnyRuns],
@@ -145,19 +156,14 @@ def score_runs(
         DataError: sequences have no result, or one that the scorer does not take; the message names them.
     """
     rule, scorer = find_rule(task)
-    every = {
-        name: value if isinstance(value, Truth) else Truth(name, np.asarray(value, dtype=np.float64))
-        for name, value in truths.items()
-    }
+    given: Mapping[str, Any] = truths
+    every = {name: value if isinstance(value, Truth) else Truth(name, value) for name, value in given.items()}
     known, out = without_sequences(every, leave_out)
     if not known:
         raise DataError(f"{task.suite}: there is no sequence to score")
     runs: dict[str, Sequence[Predictions]] = {}
     for name in known:
-        found: AnyRuns = results.get(name, ())
-        if isinstance(found, np.ndarray):
-            found = Predictions(np.asarray(found, dtype=np.float64))
-        if several := [found] if isinstance(found, Predictions) else list(found):
+        if several := _several(name, results.get(name, ())):
             runs[name] = several
     missing = [name for name in known if name not in runs]
     if missing and not rule.scores_missing:

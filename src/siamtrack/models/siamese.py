@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -78,6 +78,7 @@ class LinearMap:
     variance: Tensor
 
 
+@runtime_checkable
 class Matcher(Protocol):
     """What `start` and `step` call. N targets; patches are float32 RGB, 0..255, (N, 3, side, side).
 

@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from siamtrack import __version__
+from siamtrack.arguments import checked
 from siamtrack.errors import ConfigError, DataError, InputError, reason, require
 from siamtrack.evaluation.scoring import score
 from siamtrack.evaluation.store import Store
-from siamtrack.io import first_names, write_whole
+from siamtrack.io import check_own_page, first_names, write_whole
 from siamtrack.metrics.rules import RULES
 from siamtrack.metrics.scores import Scores
 from siamtrack.report import tables
@@ -48,6 +49,7 @@ class RawSource:
     rules: str | None = None
 
 
+@checked
 def write_report(
     results: Iterable[Place],
     out: Path,
@@ -57,6 +59,7 @@ def write_report(
     data: Mapping[str, Path] | Path | None = None,
     clips: str = "10",
     tell: Callable[[str], None] = lambda _line: None,
+    overwrite: bool = False,
 ) -> WrittenReport:
     """Write `out`/index.html, table.csv, table.tex, plots/*.png and *.svg, and with `data` clips/<suite>/*.mp4.
 
@@ -68,15 +71,17 @@ def write_report(
         data: the data sets by suite, or that of the one suite that is reported; clips are drawn from their frames.
         clips: the sequences to draw: "all", names between commas, or a number of those that differ most.
         tell: called with a line for each clip.
+        overwrite: replace a page and tables that siamtrack did not write, too.
 
     Raises:
         ConfigError: matplotlib or jinja2 is missing, one data set for several suites or one of a suite that is not
             reported, or an unknown sequence.
         DataError: no results, or ones that cannot be read.
-        InputError: `out` is a file, or cannot be written.
+        InputError: `out` is a file, or has files of these names that siamtrack did not write.
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out expects a folder; '{out}' is a file")
+    check_own_page(out, ("table.csv", "table.tex"), overwrite)
     template = _template()
     with drawing():  # missing packages are told before anything is read
         comparisons = compare(read_scored(results, raw))
@@ -96,11 +101,9 @@ def write_report(
             made = write_clips(comparison, place, clips, styles, out, tell) if place is not None else {}
             written += [out / address for address in made.values()]
             sections.append(_section(comparison, styles, made, out))
-    write_whole(out / "table.csv", tables.csv_text(comparisons))
-    write_whole(out / "table.tex", tables.latex_text(comparisons, styles))
     manifests = [t.manifest for c in comparisons for t in c.trackers]
     page = out / "index.html"
-    write_whole(
+    write_whole(  # before the tables: a run that is killed between them may be given again
         page,
         template.render(
             title=title,
@@ -111,6 +114,8 @@ def write_report(
             dark=list(enumerate(DARK)),
         ),
     )
+    write_whole(out / "table.csv", tables.csv_text(comparisons))
+    write_whole(out / "table.tex", tables.latex_text(comparisons, styles))
     plots = sum(len(s["figures"]) + (s["difference_figure"] is not None) for s in sections)
     return WrittenReport(page, plots, written)
 

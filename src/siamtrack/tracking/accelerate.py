@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from siamtrack.arguments import checked
 from siamtrack.errors import ConfigError
 from siamtrack.models.siamese import Candidates, SiameseNet, Template
 from siamtrack.tracking.torch_engine import TorchEngine
@@ -25,6 +26,7 @@ _RECORDINGS = 16
 Match = Callable[[Template, Tensor, Tensor], Candidates]
 
 
+@checked
 def accelerated(engine: TorchEngine, mode: Mode = "eager") -> TorchEngine:
     """The same engine, its network called in another way.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ class EngineState(Protocol):
 State = TypeVar("State", bound=EngineState)
 
 
+@runtime_checkable
 class Engine(Protocol[State]):
     """A network with its settings, ready to run: torch's, or an exported file in another runtime.
 
@@ -57,6 +58,7 @@ class Engine(Protocol[State]):
         """
 
 
+@runtime_checkable
 class TrackerLike(Protocol):
     """A tracker of one target, as `siamtrack.Tracker`; frames are RGB (H, W, 3)."""
 

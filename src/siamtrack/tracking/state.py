@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from siamtrack.arguments import checked
 from siamtrack.config import Preset, Track
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
@@ -115,6 +116,7 @@ class TrackState:
         )  # fmt: skip
 
 
+@checked
 def start(net: Matcher, preset: Preset, frame: Frame, boxes: Boxes, device: torch.device | str = "cpu") -> TrackState:
     """Begin to track N targets.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from siamtrack.arguments import checked
 from siamtrack.config import Preset
 from siamtrack.errors import ConfigError
 from siamtrack.geometry.inputs import Boxes, Frame
@@ -26,6 +27,7 @@ class TorchEngine:
 
     name = "torch"
 
+    @checked
     def __init__(self, net: Matcher, preset: Preset, device: torch.device | str = "cpu") -> None:
         check_device(device)
         self.device = torch.device(device)

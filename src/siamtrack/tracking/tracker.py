@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from siamtrack.arguments import checked
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.inputs import Box, Boxes, Frame, bgr_to_rgb
 from siamtrack.tracking.interface import Engine, EngineState
@@ -71,6 +72,7 @@ class MultiTracker:
             another state of the same engine, as one that has more targets (`join`) or fewer (`rows`).
     """
 
+    @checked
     def __init__(self, engine: Engine[Any], colour: Colour = "rgb") -> None:
         self.engine = engine
         self.colour = _checked(colour)
@@ -97,6 +99,7 @@ class MultiTracker:
 class Tracker:
     """Follows one target; arguments, attributes and errors as `MultiTracker`, which follows several."""
 
+    @checked
     def __init__(self, engine: Engine[Any], colour: Colour = "rgb") -> None:
         self.engine = engine
         self.colour = _checked(colour)

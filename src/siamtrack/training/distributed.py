@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from siamtrack.errors import ConfigError
+from siamtrack.errors import ConfigError, reason
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
         size, local = (int(os.environ.get(name, usual)) for name, usual in (("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
     except ValueError as error:
         raise ConfigError(
-            f"WORLD_SIZE and LOCAL_RANK: expected whole numbers, as torchrun sets them: {error}"
+            f"WORLD_SIZE and LOCAL_RANK: expected whole numbers, as torchrun sets them: {reason(error)}"
         ) from None
     if size == 1:
         yield ProcessGroup()

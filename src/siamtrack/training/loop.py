@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from siamtrack.arguments import checked
 from siamtrack.config import Preset, preset_to_json
 from siamtrack.data.augment import Batch
 from siamtrack.data.pair_source import PairSource
@@ -88,6 +89,7 @@ class RunOptions:
     check_memory: bool = True
 
 
+@checked
 def train(preset: Preset, data: PairSource, out: Path, options: RunOptions = RunOptions()) -> Path:
     """Train a preset's network and write its weights.
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from siamtrack.arguments import checked
 from siamtrack.errors import DataError, InputError, reason
 from siamtrack.io import write_whole
 from siamtrack.video.boxes import JSON_END, LINES, BoxRow, Clip, check_images, format_of, pack_boxes, render_boxes
@@ -57,6 +58,7 @@ class BoxWriter(contextlib.AbstractContextManager["BoxWriter"]):
     stops. A json file is a whole list after each frame.
     """
 
+    @checked
     def __init__(self, path: str | Path, targets: int, kind: str | None = None, clip: Clip | None = None) -> None:
         """Create the file or files, replacing those of an earlier run.
 
@@ -95,6 +97,7 @@ class BoxWriter(contextlib.AbstractContextManager["BoxWriter"]):
                     self.paths[0].unlink()  # not even its head could be written
                 raise
 
+    @checked
     def write(self, frame: int, results: Sequence[Result]) -> None:
         """Append the boxes of frame number `frame` of the source, from 0, in continuous pixels, one for each target.
 

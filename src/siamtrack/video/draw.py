@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from siamtrack.arguments import checked
+
 if TYPE_CHECKING:
     from siamtrack.tracking.tracker import Status
 
@@ -64,6 +66,7 @@ def colour_of(number: int | None) -> tuple[int, int, int]:
     return PALETTE[((number or 1) - 1) % len(PALETTE)]
 
 
+@checked
 def draw(frame: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
     """Return a copy of a frame (RGB uint8, (H, W, 3)) with the marks drawn into it.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from siamtrack.arguments import checked
 from siamtrack.errors import InputError, reason
 from siamtrack.video.ahead import AheadOf, NewestOf
 from siamtrack.video.boxes import Clip
@@ -159,6 +160,7 @@ def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@checked
 def open_source(
     source: str | Path | int,
     start: int = 0,

@@ -19,6 +19,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 
+from siamtrack.arguments import checked
 from siamtrack.errors import InputError, reason
 from siamtrack.io import move_draft, open_draft, real_path
 from siamtrack.video.ahead import Behind
@@ -45,6 +46,7 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
     any frame no file is written, and an earlier file of that name stays.
     """
 
+    @checked
     def __init__(self, path: str | Path, size: tuple[int, int], fps: float) -> None:
         """Start a file.
 
@@ -75,6 +77,8 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             raise InputError(f"cannot write the video: '{self.path}' is a folder")
         if not math.isfinite(fps) or fps <= 0:
             raise InputError(f"expected a frame rate above 0; got {fps}")
+        if len(size) != 2 or min(size) < 1:
+            raise InputError(f"expected a size of (width, height), each 1 pixel or more; got {size}")
         if size[0] * size[1] > _LARGEST or max(size) > _LONGEST_SIDE:
             raise InputError(
                 f"cannot write '{self.path}': a video in h264 has at most {_LARGEST} pixels, and sides of at most "
@@ -97,6 +101,7 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
             raise InputError(f"cannot write '{self.path}': {reason(error)}") from error
         self._encoding = Behind(self._encode)
 
+    @checked
     def write(self, frame: np.ndarray, at: int | None = None) -> None:
         """Append one frame, RGB uint8 (H, W, 3) of the size given at the start.
 

@@ -7,6 +7,7 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from siamtrack.arguments import checked
 from siamtrack.errors import ConfigError, missing_torch, unknown_name
 from siamtrack.presets import DEFAULT_MODEL, check_name, packaged_export
 from siamtrack.runtime.engine import check_threads
@@ -76,6 +77,7 @@ def load_multi(
     return MultiTracker(open_engine(model, device, preset, settings, engine, threads, precision), colour)
 
 
+@checked
 def open_engine(
     model: str | Path = DEFAULT_MODEL,
     device: torch.device | str = "cpu",
@@ -86,12 +88,8 @@ def open_engine(
     precision: PrecisionName | str = "float32",
 ) -> Engine[Any]:
     """Load what trackers run on, to share it among several; arguments and errors are those of `load`."""
-    if not isinstance(model, str | Path):
-        raise ConfigError(f"model: expected a name or a path; got {type(model).__name__}")
     if not (isinstance(preset, str | Path | None) or is_dataclass(preset)):
         raise ConfigError(f"preset: expected a name, a path or a Preset; got {type(preset).__name__}")
-    if settings and not (isinstance(settings, Mapping) and all(isinstance(key, str) for key in settings)):
-        raise ConfigError(f"settings: expected values by dotted key, as {{'track.window': 0.3}}; got {settings!r}")
     if engine not in get_args(EngineName):
         raise unknown_name("engine", str(engine), get_args(EngineName))
     if precision not in get_args(PrecisionName):

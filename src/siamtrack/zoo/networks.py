@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from siamtrack.arguments import checked
 from siamtrack.config import Preset, changed_preset, load_preset, preset_from_json
 from siamtrack.errors import ConfigError, WeightsError
 from siamtrack.models.families import Family
@@ -25,6 +26,7 @@ from siamtrack.tracking.torch_engine import TorchEngine, check_device
 from siamtrack.zoo.hub import HUB, fetch_model
 
 
+@checked
 def open_network(
     model: str | Path,
     device: torch.device | str = "cpu",

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from footage import moving_patches, write_mp4
+from program import call
 from siamtrack.apps.cli.app import _address
 from siamtrack.apps.cli.main import run
+from siamtrack.apps.page.static import _ORT_FILES
 
 pytest.importorskip("uvicorn")
 
@@ -119,6 +121,23 @@ def test_another_host_needs_the_token_that_is_printed(tmp_path: Path) -> None:
                 assert json.load(reply)["given"] is None
         finally:
             program.terminate()
+
+
+def test_a_page_that_is_not_ours_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime, page = tmp_path / "ort", tmp_path / "page"
+    for folder in (runtime, page):
+        folder.mkdir()
+    for name in _ORT_FILES:
+        (runtime / name).write_text("none")
+    given = ("app", "--static", page, "--model", "siamcar_pico", "--onnxruntime-web", runtime)
+    for name in ("index.html", "model.onnx"):
+        (page / name).write_text("my own")
+        assert call(monkeypatch, *given) == 2
+        assert [path.name for path in page.iterdir()] == [name] and (page / name).read_text() == "my own"
+        (page / name).unlink()
+    assert call(monkeypatch, *given) == 0 and call(monkeypatch, *given) == 0
+    (page / "index.html").write_text("my own")
+    assert call(monkeypatch, *given, "--overwrite") == 0 and "my own" not in (page / "index.html").read_text()
 
 
 @pytest.mark.parametrize(

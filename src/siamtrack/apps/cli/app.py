@@ -18,7 +18,7 @@ import typer
 
 from siamtrack.apps.cli.export import check_model
 from siamtrack.apps.cli.interrupts import Interrupts, ends_at_once
-from siamtrack.apps.cli.options import Device, Engine, Model, PresetName, Settings, Threads, parse_settings
+from siamtrack.apps.cli.options import Device, Engine, Model, Overwrite, PresetName, Settings, Threads, parse_settings
 from siamtrack.apps.cli.progress import loading
 from siamtrack.errors import InputError, missing_package, reason
 from siamtrack.presets import DEFAULT_MODEL, packaged_export
@@ -58,6 +58,7 @@ def app_command(
         Path | None,
         typer.Option("--onnxruntime-web", metavar="DIR", help="With --static, that npm package; else npm fetches it."),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Follow targets live on a page: draw boxes, watch, pause, correct, download.
 
@@ -70,7 +71,7 @@ def app_command(
     if static is not None:
         if source is not None or files is not None:
             raise InputError("with --static the page opens what is on the device that shows it: leave out the source")
-        _write_static(static, model, preset, settings, runtime, labels)
+        _write_static(static, overwrite, model, preset, settings, runtime, labels)
         return
     with ends_at_once(), loading(model):
         try:
@@ -114,15 +115,17 @@ def app_command(
 
 def _write_static(
     folder: Path,
+    overwrite: bool,
     model: str,
     preset: str | None,
     settings: Sequence[str] | None,
     runtime: Path | None,
     labels: Sequence[str],
 ) -> None:
-    from siamtrack.apps.page.static import write_static
+    from siamtrack.apps.page.static import check_static, write_static
     from siamtrack.io import check_writable, read_bytes
 
+    check_static(folder, overwrite)
     check_writable(folder / "index.html")
     shipped = packaged_export(model)
     if Path(model).suffix == ".onnx":

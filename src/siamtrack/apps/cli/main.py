@@ -24,13 +24,12 @@ from siamtrack.apps.cli.study import study
 from siamtrack.apps.cli.track import demo, track
 from siamtrack.apps.cli.train import train
 from siamtrack.apps.cli.tune import tune_command
-from siamtrack.errors import InputError, SiamtrackError, missing_torch, printable, reason
+from siamtrack.errors import InputError, SiamtrackError, missing_torch, reason, shown
 from siamtrack.runtime.guard import is_computing
 
 # The base of all that typer finds wrong with arguments: it is exported under this name alone.
 _UsageError: Any = typer.BadParameter.__base__
 
-_LONGEST = 2000  # characters of a line, of which arguments and files may be a part
 _EXTRAS = {"train": "train", "study": "train", "export": "export"}  # of commands that need more than the extra `torch`
 
 app = typer.Typer(
@@ -145,10 +144,7 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 
 def _complain(message: str) -> int:
-    line = printable(message)
-    if len(line) > _LONGEST:
-        line = f"{line[:_LONGEST]}..."
-    if line:
+    if line := shown(message):
         with suppress(OSError):  # nobody listens
             print(f"siamtrack: {line}", file=sys.stderr)
     return 2

@@ -39,6 +39,7 @@ Processes = Annotated[
 Cluster = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="Run on the workers of this Dask scheduler, as tcp://host:8786.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a page that siamtrack did not write, too.")]
 
 _WORD = re.compile(r"[A-Za-z_][\w.+/-]*")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from siamtrack.apps.cli.options import Overwrite
 from siamtrack.apps.cli.progress import print_columns
 from siamtrack.errors import ConfigError, InputError
 
@@ -96,6 +97,7 @@ def report_command(
         Path | None, typer.Option(metavar="DIR|ZIP", help="The annotation that raw results are scored by.")
     ] = None,
     rules: Annotated[str | None, typer.Option(help="The scorer of raw results; by default the suite's own.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a page with plots and tables of all trackers in RESULTS, which needs no network to be read.
 
@@ -111,7 +113,8 @@ def report_command(
     raw = RawSource(suite, truth, rules) if suite is not None and truth is not None else None
 
     places, tell = [parse_place(place) for place in results], partial(typer.echo, err=True)
-    report = write_report(places, out, title=title, raw=raw, data=_places(data), clips=clips, tell=tell)
+    chosen = _places(data)
+    report = write_report(places, out, title=title, raw=raw, data=chosen, clips=clips, tell=tell, overwrite=overwrite)
     counted = f", {len(report.clips)} clips" if data else ""
     typer.echo(f"{report.page} ({report.plots} plots{counted})")
 

@@ -110,7 +110,7 @@ def train(
     from siamtrack.config import load_preset
     from siamtrack.data.pair_source import open_pairs
     from siamtrack.training.distributed import join_processes
-    from siamtrack.training.loop import RunOptions
+    from siamtrack.training.loop import RunOptions, check_start
     from siamtrack.training.preview import check_gaps
     from siamtrack.training.validate import find_clips
 
@@ -118,7 +118,10 @@ def train(
     chosen = load_preset(preset, changes)
     if steps is not None and steps > chosen.train.steps:
         chosen = load_preset(preset, changes | {"train.steps": steps})
-    _check_start(chosen, out, resume, dry_run)
+    if out is not None:
+        check_out(out)
+    if not dry_run:
+        check_start(chosen, out, resume)
     until = min(steps or chosen.train.steps, chosen.train.steps)
     with _one_line_warnings(), ExitStack() as stack:
         clips = find_clips(val, chosen.train.validate_frames) if val else ()
@@ -129,6 +132,10 @@ def train(
         check_gaps(pairs, chosen)
         if out is None or dry_run:
             typer.echo(f"{data}: {pairs.about}")
+            try:
+                check_start(chosen, out, resume)
+            except SiamtrackError as error:
+                typer.echo(f"siamtrack: training would not begin: {error}", err=True)
             _dry_run(chosen, pairs, world.device(device), picture, memory_check)
             return
         if world.main:
@@ -142,20 +149,6 @@ def train(
                 )
         options = RunOptions(device, resume, until, clips, world=world, check_memory=memory_check)
         _run(chosen, pairs, out, options, log or [])
-
-
-def _check_start(preset: Preset, out: Path | None, resume: bool, dry_run: bool) -> None:
-    """Refuse, before crops are decoded, a run that could not begin; a dry run says so and goes on."""
-    from siamtrack.training.loop import check_start
-
-    try:
-        if out is not None:
-            check_out(out)
-        check_start(preset, out, resume)
-    except SiamtrackError as error:
-        if not dry_run:
-            raise
-        typer.echo(f"siamtrack: training would not begin: {error}", err=True)
 
 
 def _run(preset: Preset, pairs: PairSource, out: Path, options: RunOptions, logs: Sequence[str]) -> None:

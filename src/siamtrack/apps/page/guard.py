@@ -74,7 +74,7 @@ class Guard:
             return PlainTextResponse("this server does not go by that name", 421)
         socket_or_change = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         origin = headers.get("origin")
-        if socket_or_change if origin is None else urlsplit(origin).netloc.casefold() != host.casefold():
+        if socket_or_change if origin is None else _host_of(origin) != host.casefold():
             return PlainTextResponse("a page of another site may not do that", 403)
         cookie = _cookie_name(host)
         if self.token is None or self._same(_cookie(headers, cookie)):
@@ -105,6 +105,14 @@ class Guard:
 
     def _same(self, given: str) -> bool:
         return self.token is not None and secrets.compare_digest(given.encode(), self.token.encode())
+
+
+def _host_of(origin: str) -> str | None:
+    """The host and port of an origin, which is any text; None where it has none."""
+    try:
+        return urlsplit(origin).netloc.casefold()
+    except ValueError:
+        return None
 
 
 def _cookie_name(host: str) -> str:

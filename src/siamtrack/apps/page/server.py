@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,6 +36,8 @@ LARGEST_MESSAGE = 1 << 16
 
 _MOST_PAGES = 4
 _MOST_UPLOADS = 2
+_MOST_DOWNLOADS = 2  # a run of `_LARGEST_RUN` takes some 600 MB while it is made into a file
+_PATIENCE = 30.0  # seconds without a byte of a body, after which whoever sends it is taken to have left
 _LARGEST_RUN = 64 << 20  # bytes of the boxes that a page wants as a file: some 500,000 rows
 _WIDEST = 1280  # pixels across of the pictures that a page gets; the tracker sees the frames as they are
 
@@ -143,6 +145,7 @@ class _Server:
     settings: Settings
     pages: int = 0
     uploads: int = 0
+    downloads: int = 0
 
     async def describe(self, request: Request) -> Response:
         places = self.settings.places
@@ -167,32 +170,39 @@ class _Server:
             return JSONResponse({"error": "other uploads are under way; try again in a moment"}, 429)
         self.uploads += 1
         try:
-            return JSONResponse({"id": await store.take(request.stream(), request.query_params.get("into"))})
+            return JSONResponse({"id": await store.take(_body(request), request.query_params.get("into"))})
         except TooLargeError as error:
             return JSONResponse({"error": str(error)}, 413)
         except WrongKindError as error:
             return JSONResponse({"error": str(error)}, 415)
         except SiamtrackError as error:
             return JSONResponse({"error": str(error)}, 400)
-        except ClientDisconnect:
+        except (ClientDisconnect, asyncio.CancelledError):  # the page left, or the server ends
             return Response(status_code=400)  # which nobody reads any more
         finally:
             self.uploads -= 1
 
     async def download(self, request: Request) -> Response:
         """Turn the boxes that are posted into a file of a format."""
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _LARGEST_RUN:
-                return JSONResponse({"error": f"expected at most {_LARGEST_RUN >> 20} MB of boxes"}, 413)
+        if self.downloads >= _MOST_DOWNLOADS:
+            return JSONResponse({"error": "other downloads are under way; try again in a moment"}, 429)
+        self.downloads += 1
         try:
+            body = bytearray()
+            async for chunk in _body(request):
+                body += chunk
+                if len(body) > _LARGEST_RUN:
+                    return JSONResponse({"error": f"expected at most {_LARGEST_RUN >> 20} MB of boxes"}, 413)
             run = await asyncio.to_thread(_Run.model_validate_json, bytes(body))
             name, data = await asyncio.to_thread(run.packed, request.path_params["kind"])
         except ValidationError as error:
             return JSONResponse({"error": _first(error)}, 400)
         except SiamtrackError as error:
             return JSONResponse({"error": str(error)}, 400)
+        except (ClientDisconnect, asyncio.CancelledError):  # the page left, or the server ends
+            return Response(status_code=400)  # which nobody reads any more
+        finally:
+            self.downloads -= 1
         return Response(data, headers={"content-disposition": f'attachment; filename="{name}"'})
 
     async def follow(self, socket: WebSocket) -> None:
@@ -285,6 +295,16 @@ class _Page:
             return {"found": rows, "seconds": seconds}, frame
         shown = session.frames.at(message.number)
         return ({"end": True} if shown is None else {}), shown
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    """The chunks of a request's body; raises `ClientDisconnect` where no more come."""
+    chunks = request.stream()
+    try:
+        while (chunk := await asyncio.wait_for(anext(chunks, None), _PATIENCE)) is not None:
+            yield chunk
+    except TimeoutError:
+        raise ClientDisconnect from None
 
 
 def _first(error: ValidationError) -> str:

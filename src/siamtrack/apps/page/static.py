@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from siamtrack.errors import ConfigError, InputError, printable, reason
-from siamtrack.io import read_bytes, write_whole
+from siamtrack.io import check_own_page, read_bytes, write_whole
 from siamtrack.runtime.metadata import read_exported
 from siamtrack.video.boxes import UNNAMED
 
@@ -20,6 +20,11 @@ ORT_VERSION = "1.30.0"
 
 _PAGE = Path(__file__).parent / "files"
 _ORT_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+
+
+def check_static(folder: Path, overwrite: bool) -> None:
+    """Raise `InputError` for a folder whose files the page would replace, unless siamtrack wrote the page there."""
+    check_own_page(folder, [path.name for path in _PAGE.iterdir()] + ["model.onnx", "page.json"], overwrite)
 
 
 def write_static(folder: Path, model: bytes, runtime: Path | None, labels: Sequence[str] = (UNNAMED,)) -> None:
@@ -41,7 +46,7 @@ def write_static(folder: Path, model: bytes, runtime: Path | None, labels: Seque
         dist = _dist(runtime or fetch_runtime(Path(scratch)))
         for file in _ORT_FILES:
             write_whole(folder / "ort" / file, read_bytes(dist / file))
-    for path in _PAGE.iterdir():
+    for path in sorted(_PAGE.iterdir(), key=lambda path: path.name != "index.html"):  # first what says whose they are
         write_whole(folder / path.name, read_bytes(path))
     write_whole(folder / "model.onnx", model)
     exported = read_exported(folder / "model.onnx")
