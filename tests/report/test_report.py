@@ -344,6 +344,12 @@ def test_a_missing_matplotlib_is_told_in_one_line(out: Path, tmp_path: Path, mon
         write_report([out], tmp_path)
 
 
+def test_results_that_are_a_link_to_itself_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises((ConfigError, DataError, InputError)):
+        write_report([tmp_path / "loop"], tmp_path / "r", raw=RawSource("folder", tmp_path / "loop"))
+
+
 @pytest.mark.parametrize("name", ["index.html", "table.csv"])
 def test_files_that_no_report_wrote_are_kept(out: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("<html><title>siamtrack</title>my own</html>")

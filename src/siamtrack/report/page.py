@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import warnings
 from collections import Counter
@@ -141,7 +142,7 @@ def read_scored(results: Iterable[Place], raw: RawSource | None = None) -> list[
             )
         if not folders and raw is not None:
             files = Path(path)
-            name = files.resolve().with_suffix("").name
+            name = Path(os.path.realpath(files)).with_suffix("").name
             found[_resolved(path)] = Scored(name, score(raw.suite, raw.truth, files, raw.rules), files)
         for folder in folders:
             if exists(join(folder, "scores.json")):
@@ -157,7 +158,8 @@ def read_scored(results: Iterable[Place], raw: RawSource | None = None) -> list[
 
 
 def _resolved(place: Place) -> Place:
-    return place.resolve() if isinstance(place, Path) else place
+    # resolve() raises for a link that leads to itself
+    return Path(os.path.realpath(place)) if isinstance(place, Path) else place
 
 
 def _read_store(folder: Place) -> Scored:
