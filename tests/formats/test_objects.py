@@ -321,7 +321,7 @@ def test_an_image_without_faces_has_no_box_and_needs_no_file(tmp_path: Path, zer
         ("1\n{face}\n", "expected the name of an image, got '1'", 0),
         ("", "expected the name of an image, got ''", 0),
         ("a.jpg\n2\n20 40 30 24\n{face}\n", "a.jpg, face 1: 4 numbers; expected 10", 1),
-        ("a.jpg\n2\n{face}\n20 40 x 24 0 0 0 0 0 0\n", "a.jpg, face 2: could not convert string to float: 'x'", 1),
+        ("a.jpg\n2\n{face}\n20 40 x 24 0 0 0 0 0 0\n", "a.jpg, face 2: expected a number, got 'x'", 1),
         ("a.jpg\n1\n20 40 nan 24 0 0 0 0 0 0\n", "a.jpg, face 1: a box of numbers that are not finite", 0),
     ],
 )
