@@ -193,21 +193,22 @@ def test_int8_is_near_torch(family: str, engine: str, exported: Callable[[str], 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_an_int8_tracker_follows_the_demo_clip_as_the_float32_one_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["siamcar_pico", "spmcar_pico"])
+def test_an_int8_tracker_follows_the_demo_clip_as_the_float32_one_does(name: str, tmp_path: Path) -> None:
     from siamtrack.export import export_model
 
     with open_source(DEMO / "clip.mp4", 0, 61) as source:
         clip = [np.array(frame) for frame in source]
     truth = np.loadtxt(DEMO / "clip.txt", delimiter=",")
     path = tmp_path / "int8.onnx"
-    path.write_bytes(export_model("siamcar_pico", precision="int8", calibration=clip[:20]).SerializeToString())
+    path.write_bytes(export_model(name, precision="int8", calibration=clip[:20]).SerializeToString())
 
     def boxes(model: str | Path, engine: str) -> np.ndarray:
         tracker = siamtrack.load(model, engine=engine, threads=1)
         tracker.init(clip[0], tuple(truth[0]))
         return np.array([tracker.update(frame).box for frame in clip[1:]])
 
-    wanted = boxes("siamcar_pico", "onnxruntime")
+    wanted = boxes(name, "onnxruntime")
     for engine in ("onnxruntime", "openvino"):
         found = boxes(path, engine)
         assert rectangle_iou(found, truth[1:61]).mean() > rectangle_iou(wanted, truth[1:61]).mean() - 0.03
@@ -250,6 +251,22 @@ def test_pixels_are_cut_as_opencv_cuts_them() -> None:
             found = crop.resample(torch.from_numpy(frame[y0:y1, x0:x1]), places, shares, colour)
             assert (found - wanted[i]).abs().max() <= 1
             assert (found == wanted[i]).float().mean() >= least
+
+
+def test_nodes_follow_those_whose_values_their_bodies_read() -> None:
+    """As those of int8 files, whose steps have loops."""
+    from onnx import helper
+
+    from siamtrack.export.graph import Graph
+
+    body = helper.make_graph([helper.make_node("Add", ["late", "x"], ["sum"])], "body", [], [])
+    nodes = [
+        helper.make_node("If", ["yes"], ["y"], then_branch=body, else_branch=body),
+        helper.make_node("Neg", ["early"], ["late"]),
+        helper.make_node("Abs", ["x"], ["early"]),
+    ]
+    found = Graph(nodes, {"yes": np.array(True)}, ["x"], ["y"]).in_order()
+    assert [node.op_type for node in found.nodes] == ["Abs", "Neg", "If"]
 
 
 def test_int8_and_calibration_belong_together() -> None:

@@ -68,9 +68,9 @@ class Track:
             neither.
         lost_scan: with `found_share`, in every second frame a target that is lost for long is looked for aside, by this
             share of the search region's side, in the eight directions in turn; 0 for at its place alone.
-        leap: a box that moves by more than this many times its usual move, and by more than a fifth of its size, may lie
-            on something else: its presence falls to that of a lost target for 10 frames and to that of an uncertain
-            one for 90 more. Boxes and scores are as without it; 0 for never.
+        leap: a box that moves by more than this many times its usual move, and by more than a fifth of its size, may
+            lie on something else: its presence falls to that of a lost target for 10 frames and to that of an
+            uncertain one for 90 more. Boxes and scores are as without it; 0 for never.
         status_lost_below: results with a lower score have the status "lost".
         sure_over: results with this score or more have the status "tracking"; between the two, "uncertain".
         rerank: how many of the best proposals are compared with the target and with earlier distractors

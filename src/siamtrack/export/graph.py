@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
 
 import numpy as np
 import onnx
@@ -62,6 +63,13 @@ class Graph:
             [name(value) for value in self.inputs],
             [name(value) for value in self.outputs],
         )
+
+    def in_order(self) -> Graph:
+        """The same graph, each node after those whose values it reads."""
+        made = {name: i for i, node in enumerate(self.nodes) for name in node.output}
+        needs = {i: {made[name] for name in reads(node) if name in made} for i, node in enumerate(self.nodes)}
+        nodes = [self.nodes[i] for i in TopologicalSorter(needs).static_order()]
+        return Graph(nodes, self.constants, self.inputs, self.outputs)
 
     def without_unused(self) -> Graph:
         """The same graph without nodes and constants that no output needs."""

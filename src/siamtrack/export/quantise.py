@@ -47,7 +47,8 @@ def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarr
             before, after, feeds, quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=kept_in_float32(step),
         )  # fmt: skip
-        return read_graph(onnx.load(after), step.inputs, step.outputs)
+        # ONNX Runtime sorts the nodes by what they read themselves, not by what the bodies of their loops do.
+        return read_graph(onnx.load(after), step.inputs, step.outputs).in_order()
 
 
 def kept_in_float32(step: Graph) -> list[str]:
