@@ -112,10 +112,9 @@ def test_the_published_geometry() -> None:
 def test_the_published_code_keeps_the_box_of_a_low_score() -> None:
     """A score below 0.2 leaves the box and the size of the next search region; the text knows no such limit."""
     preset = load_preset("spm")
-    before = TrackState(
-        torch.tensor([[10.0, 10, 50, 50]] * 2), torch.ones(2), torch.ones(2), (torch.zeros(2, 1),), torch.zeros(2, 3),
-        torch.tensor([False, True]), (100, 100), torch.tensor([0, 3]),
-    )  # fmt: skip
+    boxes = torch.tensor([[10.0, 10, 50, 50]] * 2)
+    before = TrackState.fresh(boxes, (torch.zeros(2, 1),), torch.zeros(2, 3), (100, 100))
+    before = replace(before, lost_for=torch.tensor([0, 3]))
     moved = replace(before, boxes=before.boxes + 5, scores=torch.tensor([0.19, 0.21]))
     after = believed(preset, before, moved)
     assert after.boxes[:, 0].tolist() == [10, 15] and after.lost.tolist() == [True, False]

@@ -144,11 +144,11 @@ def test_the_search_grows_from_local_to_global() -> None:
     base = start(Blobs(), PRESET, scene((100, 120), None), (88, 108, 24, 24))
     sides = []
     for lost_for in range(7):
-        state = replace(base, lost=torch.tensor([lost_for > 0]), lost_for=torch.tensor([lost_for]))
+        state = replace(base, lost_for=torch.tensor([lost_for]))
         sides.append(int(search_sides(preset, state)))
     assert sides == [255, 383, 511, 639, 767, 767, 767]
     at_once = replace(preset, track=replace(preset.track, lost_step=0))
-    lost = replace(base, lost=torch.tensor([True]), lost_for=None)
+    lost = replace(base, lost_for=torch.tensor([1]))
     assert int(search_sides(at_once, lost)) == 767 and int(search_sides(PRESET, lost)) == 255
 
 
@@ -159,5 +159,5 @@ def test_frames_without_the_target_are_counted() -> None:
     counts = []
     for frame in (empty, empty, empty, scene((100, 120), None), scene((100, 120), None)):
         state = step(net, preset, frame, state)
-        counts.append(int(state.lost_for[0]) if state.lost_for is not None else -1)
+        counts.append(int(state.lost_for[0]))
     assert counts == [1, 2, 3, 0, 0]

@@ -79,7 +79,7 @@ def check_steps(shared: Path, golden: Path, frames: list[np.ndarray], name: str,
             continue
         boxes = cxcywh_to_xyxy(states[t - 1 : t])
         size = (frames[t].shape[1], frames[t].shape[0])
-        before = TrackState(boxes, torch.ones(1), torch.ones(1), template, fill, torch.tensor([False]), size)
+        before = TrackState.fresh(boxes, template, fill, size)
         after = step(net, preset, frames[t], before)
         error = float((xyxy_to_cxcywh(after.boxes)[0] - states[t]).abs().max())
         errors.append(error)

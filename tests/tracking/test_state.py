@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import cv2
@@ -140,10 +141,7 @@ def test_a_tensor_frame_is_tracked_as_the_numpy_one() -> None:
 def test_a_step_changes_nothing_but_what_it_returns() -> None:
     net = ColourMatcher()
     state = start(net, PRESET, scene(path(0), [RED, BLUE]), path(0))
-    kept = TrackState(
-        state.boxes.clone(), state.scores.clone(), state.presence.clone(), tuple(t.clone() for t in state.template),
-        state.fill.clone(), state.lost.clone(), state.size,
-    )  # fmt: skip
+    kept = copy.deepcopy(state)
     one = step(net, PRESET, scene(path(1), [RED, BLUE]), state)
     assert torch.equal(state.boxes, kept.boxes) and torch.equal(state.scores, kept.scores)
     assert torch.equal(state.template[0], kept.template[0])
@@ -319,6 +317,6 @@ def test_presence_is_a_third_and_two_thirds_at_the_thresholds() -> None:
     expected = [0, 1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6, 1]
     assert presence_of(scores, track).tolist() == pytest.approx(expected)
     boxes = torch.tensor([[1.0, 2.0, 4.0, 6.0]]).expand(7, 4)
-    state = TrackState(boxes, scores, presence_of(scores, track), (), scores, scores, (8, 8))
+    state = replace(TrackState.fresh(boxes, (), boxes, (8, 8)), presence=presence_of(scores, track))
     assert [result.status for result in results(state)] == [*["lost"] * 2, *["uncertain"] * 2, *["tracking"] * 3]
     assert results(state)[0].box == (1, 2, 3, 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,11 @@ def state_tensors(state: TrackState, preset: Preset) -> dict[str, Tensor]:
     """What a state carries from frame to frame, float32 by name; all have a leading N."""
     found = {"boxes": state.boxes, "fill": state.fill}
     found |= {f"template.{i}": level for i, level in enumerate(state.template)}
-    if (preset.track.lost_search or preset.track.found_share) and state.lost_for is not None:
+    if preset.track.lost_search or preset.track.found_share:
         found["lost_for"] = state.lost_for.float()
-    if preset.track.found_share and state.usual is not None:
+    if preset.track.found_share:
         found["usual"] = state.usual
-    if preset.track.leap and state.moved is not None and state.leapt_for is not None:
+    if preset.track.leap:
         found |= {"moved": state.moved, "leapt_for": state.leapt_for.float()}
     if state.memory is not None:
         found |= {f"memory.{f.name}": getattr(state.memory, f.name) for f in fields(Memory)}
@@ -31,16 +32,15 @@ def state_tensors(state: TrackState, preset: Preset) -> dict[str, Tensor]:
 
 def _state_of(tensors: dict[str, Tensor], size: tuple[int, int]) -> TrackState:
     """The state that `state_tensors` took apart."""
-    boxes = tensors["boxes"]
-    lost_for = tensors.get("lost_for", torch.zeros(boxes.shape[0])).long()
     template = tuple(tensors[name] for name in sorted(tensors) if name.startswith("template."))
     parts = {f.name: tensors.get(f"memory.{f.name}") for f in fields(Memory)}
     memory = Memory(**{k: v for k, v in parts.items() if v is not None}) if parts["target"] is not None else None
-    scores = torch.ones(boxes.shape[0])
-    return TrackState(
-        boxes, scores, scores, template, tensors["fill"], lost_for > 0, size, lost_for, tensors.get("usual"), memory,
-        tensors.get("moved"), tensors.get("leapt_for"),
-    )  # fmt: skip
+    state = TrackState.fresh(tensors["boxes"], template, tensors["fill"], size, memory)
+    kept: dict[str, Any] = {
+        name: tensors[name] for name in ("lost_for", "usual", "moved", "leapt_for") if name in tensors
+    }
+    state = replace(state, **kept)
+    return replace(state, lost_for=state.lost_for.long())
 
 
 def _xyxy_to_xywh(boxes: Tensor) -> Tensor:
@@ -89,8 +89,7 @@ class Step(nn.Module):
 
 def _where_lost(boxes: Tensor, lost_for: Tensor) -> TrackState:
     """A state of boxes (N, 4) xyxy and (N,) how long each target has been lost, and nothing else."""
-    scores = torch.ones_like(lost_for)
-    return TrackState(boxes, scores, scores, (), boxes, lost_for > 0, (0, 0), lost_for.long())
+    return replace(TrackState.fresh(boxes, (), boxes, (0, 0)), lost_for=lost_for.long())
 
 
 class Sides(nn.Module):
@@ -120,5 +119,4 @@ class Believed(nn.Module):
         before = _where_lost(boxes, lost_for)
         presence = presence_of(scores, self.preset.track)
         after = believed(self.preset, before, replace(before, boxes=found, scores=scores, presence=presence))
-        assert after.lost_for is not None
         return _xyxy_to_xywh(after.boxes), scores * 1, presence, after.boxes, after.lost_for.float()

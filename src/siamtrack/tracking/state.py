@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,14 +60,13 @@ class TrackState:
         presence: (N,) estimate in [0, 1] that the boxes are on the targets; see `presence_of`.
         template: features of the targets in the first frame, on the network's device.
         fill: (N, 3) mean colour of the first frame, which fills crops beyond its edges.
-        lost: (N,) bool, the target is searched for elsewhere too (long-term presets only).
         size: (width, height) of the frames.
-        lost_for: (N,) for how many frames in a row the target has been lost; None for 0.
-        usual: (N,) running mean of the scores while it was not lost, from 0 on, with `track.found_share`; None for 0.
-        memory: of targets and distractors, with `track.rerank`.
+        lost_for: (N,) for how many frames in a row the target has been lost.
+        usual: (N,) running mean of the scores while it was not lost, from 0 on, with `track.found_share`.
         moved: (N,) running mean of how far the boxes move from frame to frame, in roots of their areas, with
-            `track.leap`; None for that of a beginning.
-        leapt_for: (N,) frames since a box has leapt, with `track.leap`; 0 if it has not or long ago; None for 0.
+            `track.leap`.
+        leapt_for: (N,) frames since a box has leapt, with `track.leap`; 0 if it has not or long ago.
+        memory: of targets and distractors, with `track.rerank`.
     """
 
     boxes: Tensor
@@ -74,13 +74,27 @@ class TrackState:
     presence: Tensor
     template: Template
     fill: Tensor
-    lost: Tensor
     size: tuple[int, int]
-    lost_for: Tensor | None = None
-    usual: Tensor | None = None
+    lost_for: Tensor
+    usual: Tensor
+    moved: Tensor
+    leapt_for: Tensor
     memory: Memory | None = None
-    moved: Tensor | None = None
-    leapt_for: Tensor | None = None
+
+    @classmethod
+    def fresh(
+        cls, boxes: Tensor, template: Template, fill: Tensor, size: tuple[int, int], memory: Memory | None = None
+    ) -> TrackState:
+        """Targets that were given a moment ago: boxes (N, 4) xyxy; see the attributes."""
+        none, sure = torch.zeros(boxes.shape[0], dtype=torch.long), torch.ones(boxes.shape[0])
+        return cls(
+            boxes, sure, sure, template, fill, size, none, none.float(), sure * _FIRST_MOVE, none, memory,
+        )  # fmt: skip
+
+    @property
+    def lost(self) -> Tensor:
+        """(N,) bool, the target is looked for elsewhere too."""
+        return self.lost_for > 0
 
     def rows(self, index: Sequence[int] | Tensor) -> TrackState:
         """The state of the targets `index` alone, in that order.
@@ -90,12 +104,9 @@ class TrackState:
         """
         at = torch.from_numpy(checked_rows(index, len(self.boxes)))
         template = tuple(level[at.to(level.device)] for level in self.template)
-        return replace(
-            self, boxes=self.boxes[at], scores=self.scores[at], presence=self.presence[at], template=template,
-            fill=self.fill[at], lost=self.lost[at], lost_for=_lost_for(self)[at],
-            usual=_usual(self)[at], memory=None if self.memory is None else self.memory.rows(at),
-            moved=_moved(self)[at], leapt_for=_leapt_for(self)[at],
-        )  # fmt: skip
+        memory = self.memory.rows(at) if self.memory else None
+        each: dict[str, Any] = {name: getattr(self, name)[at] for name in _ROWS}
+        return replace(self, template=template, memory=memory, **each)
 
     def join(self, other: TrackState) -> TrackState:
         """These targets, and after them those of another state of the same video.
@@ -106,14 +117,13 @@ class TrackState:
         check_state(other, TrackState)
         check_same_size(other.size, self.size)
         template = tuple(torch.cat(levels) for levels in zip(self.template, other.template, strict=True))
-        return replace(
-            self, boxes=torch.cat([self.boxes, other.boxes]), scores=torch.cat([self.scores, other.scores]),
-            presence=torch.cat([self.presence, other.presence]), template=template,
-            fill=torch.cat([self.fill, other.fill]), lost=torch.cat([self.lost, other.lost]),
-            lost_for=torch.cat([_lost_for(self), _lost_for(other)]), usual=torch.cat([_usual(self), _usual(other)]),
-            memory=self.memory.joined(other.memory) if self.memory and other.memory else None,
-            moved=torch.cat([_moved(self), _moved(other)]), leapt_for=torch.cat([_leapt_for(self), _leapt_for(other)]),
-        )  # fmt: skip
+        memory = self.memory.joined(other.memory) if self.memory and other.memory else None
+        both: dict[str, Any] = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _ROWS}
+        return replace(self, template=template, memory=memory, **both)
+
+
+_ROWS = ("boxes", "scores", "presence", "fill", "lost_for", "usual", "moved", "leapt_for")
+"""What a state has of each target on the CPU."""
 
 
 @checked
@@ -147,11 +157,7 @@ def begin(net: Matcher, preset: Preset, frame: Frame, boxes: Tensor, device: tor
     view = View.around(frame, boxes, preset.crops, preset.crops.template_side, fill, device)
     template = net.embed(view.pixels(), view.sizes_of(boxes))
     memory = remember(template, preset.track.memory_rate) if preset.track.rerank else None
-    none, sure = torch.zeros(count, dtype=torch.long), torch.ones(count)
-    return TrackState(
-        boxes, sure, sure, template, fill, none.bool(), size_of(frame), none, none.float(), memory,
-        sure * _FIRST_MOVE, none,
-    )  # fmt: skip
+    return TrackState.fresh(boxes, template, fill, size_of(frame), memory)
 
 
 def step(
@@ -204,7 +210,7 @@ def believed(preset: Preset, before: TrackState, found: TrackState) -> TrackStat
     track, scores = preset.track, found.scores
     boxes = torch.where((scores < track.search_lost_below)[:, None], before.boxes, found.boxes)
     lost = before.lost & (scores < track.found_above) | ~before.lost & (scores < track.search_lost_below)
-    return replace(found, boxes=boxes, lost=lost, lost_for=torch.where(lost, _lost_for(before) + 1, 0))
+    return replace(found, boxes=boxes, lost_for=torch.where(lost, before.lost_for + 1, 0))
 
 
 def held(preset: Preset, before: TrackState, found: TrackState) -> TrackState:
@@ -213,11 +219,11 @@ def held(preset: Preset, before: TrackState, found: TrackState) -> TrackState:
     The score of a lost target is that of the best box elsewhere, and its presence a third of what that would mean, so
     that the status is "lost".
     """
-    track, scores, lost_for, usual = preset.track, found.scores, _lost_for(before), _usual(before)
+    track, scores, lost_for, usual = preset.track, found.scores, before.lost_for, before.usual
     enough = (track.found_share * usual).clamp(track.search_lost_below, track.found_above)
     lost = scores < torch.where(lost_for < _LONG_LOST, track.search_lost_below, enough)
     return replace(
-        found, boxes=torch.where(lost[:, None], before.boxes, found.boxes), lost=lost,
+        found, boxes=torch.where(lost[:, None], before.boxes, found.boxes),
         presence=torch.where(lost, found.presence / 3, found.presence), lost_for=torch.where(lost, lost_for + 1, 0),
         usual=torch.where(lost, usual, usual + _USUAL_RATE * (scores - usual)),
     )  # fmt: skip
@@ -232,7 +238,7 @@ def doubted(preset: Preset, before: TrackState, found: TrackState) -> TrackState
     """
     old, new = xyxy_to_cxcywh(before.boxes), xyxy_to_cxcywh(found.boxes)
     move = (new[:, :2] - old[:, :2]).square().sum(1).sqrt() / old[:, 2:].prod(1).sqrt()
-    followed, moved, since = ~(before.lost | found.lost), _moved(before), _leapt_for(before)
+    followed, moved, since = ~(before.lost | found.lost), before.moved, before.leapt_for
     leapt = followed & (move > (preset.track.leap * moved).clamp(min=_LEAST_LEAP))
     doubt = (since > 0) & (since < _LEAP_DOUBT) & ~found.lost
     since = torch.where(leapt, 1, torch.where(doubt, since + 1, 0))
@@ -256,31 +262,15 @@ def presence_of(scores: Tensor, track: Track) -> Tensor:
 def search_sides(preset: Preset, state: TrackState) -> Tensor:
     """(N,) side of each target's next search crop in pixels: larger while it is lost (DaSiamRPN, section 3.4)."""
     track, usual = preset.track, preset.crops.search
-    wide = torch.full_like(_lost_for(state), track.lost_search or usual)
+    wide = torch.full_like(state.lost_for, track.lost_search or usual)
     if track.lost_step:
-        wide = torch.minimum(wide, usual + track.lost_step * _lost_for(state))
+        wide = torch.minimum(wide, usual + track.lost_step * state.lost_for)
     return torch.where(state.lost & bool(track.lost_search), wide, usual)
-
-
-def _lost_for(state: TrackState) -> Tensor:
-    return torch.zeros(state.boxes.shape[0], dtype=torch.long) if state.lost_for is None else state.lost_for
-
-
-def _usual(state: TrackState) -> Tensor:
-    return torch.zeros(state.boxes.shape[0]) if state.usual is None else state.usual
-
-
-def _moved(state: TrackState) -> Tensor:
-    return torch.full(state.boxes.shape[:1], _FIRST_MOVE) if state.moved is None else state.moved
-
-
-def _leapt_for(state: TrackState) -> Tensor:
-    return torch.zeros(state.boxes.shape[0], dtype=torch.long) if state.leapt_for is None else state.leapt_for
 
 
 def _scanning(preset: Preset, state: TrackState, view: View) -> View:
     """The view with the regions of targets that are lost for long where `track.lost_scan` has them in this frame."""
-    turn = (_lost_for(state) - _LONG_LOST).clamp(min=0) % len(_SCAN)
+    turn = (state.lost_for - _LONG_LOST).clamp(min=0) % len(_SCAN)
     centre, side = view.region.centre, view.region.side
     shift = torch.tensor(_SCAN)[turn] * side[:, None] * preset.track.lost_scan
     x, y = (centre + shift).T
@@ -333,7 +323,7 @@ def _choose(net: Matcher, preset: Preset, view: View, state: TrackState) -> tupl
         return select.pyramid(found, previous, view.size, model, track), None
     found = _matched(net, state.template, view.pixels(), previous)
     if track.found_share:  # one that is lost for long may turn up anywhere: all places count as the middle
-        counts = (_lost_for(state) < _LONG_LOST).to(view.device, non_blocking=True)[:, None, None]
+        counts = (state.lost_for < _LONG_LOST).to(view.device, non_blocking=True)[:, None, None]
         found = replace(found, grid_positions=found.grid_positions * counts)
     if track.select == "upsampled":
         return select.upsampled(found, previous, view.size, track, preset.crops.template, view.scale), None
