@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -487,3 +488,17 @@ def test_a_pack_that_was_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path: 
     files = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in (tmp_path / "whole", out)]
     assert files[0] == files[1] and "unfinished.json" not in files[1]
     assert all((out / name).stat().st_mtime_ns == time for name, time in first.items())
+
+
+def test_the_command_takes_a_validation_split_when_it_is_asked_for(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    LAYOUTS["vid"][1](root)
+    code, said = run("data", "index", root, "-o", tmp_path / "train.npz")
+    assert code == 0 and said.startswith("4 boxes of 1 objects") and "validation split: 1\n" in said
+    code, said = run("data", "index", root, "-o", tmp_path / "all.npz", "--validation")
+    assert code == 0 and said.startswith("8 boxes of 2 objects") and "validation split" not in said
+    assert run("data", "pack", root, "-o", tmp_path / "shards", "--size", "64")[1].startswith("4 crops")
+    assert run("data", "check", root)[0] == 0, "a split that is left out is nothing wrong"
+    shutil.rmtree(root / "Annotations/VID/train")
+    with pytest.raises(DataError, match=r"has none that can be used \(validation split: .* --validation takes them\)"):
+        run("data", "index", root, "-o", tmp_path / "none.npz")

@@ -30,7 +30,7 @@ from made_crops import picture
 from siamtrack.data.index import Index, build_index, load_index, read_pictures, save_index
 from siamtrack.errors import ConfigError, DataError
 from siamtrack.formats.archive import Archive
-from siamtrack.formats.layout import Problem, picture_size
+from siamtrack.formats.layout import Problem, is_validation, picture_size
 from siamtrack.formats.objects import find_object_layout
 from siamtrack.video.reader import open_source
 
@@ -43,7 +43,34 @@ def boxes(index: Index) -> dict[str, dict[int, tuple[float, ...]]]:
 
 
 def read(root: Path, name: str = "") -> tuple[Index, list[Problem]]:
-    return build_index(root, find_object_layout(root, name))
+    return build_index(root, find_object_layout(root, name), validation=True)
+
+
+@pytest.mark.parametrize("case", ["vid", "det", "coco", "youtubebb", "widerface", "citypersons"])
+def test_a_validation_split_trains_when_it_is_asked_for(tmp_path: Path, case: str) -> None:
+    LAYOUTS[case][1](tmp_path)
+    if case == "coco":
+        shutil.copy(tmp_path / "annotations/instances_train2017.json", tmp_path / "annotations/instances_val2017.json")
+        shutil.copytree(tmp_path / "train2017", tmp_path / "val2017")
+    if case == "det":
+        for kind in ("Annotations", "Data"):
+            shutil.copytree(tmp_path / f"{kind}/DET/train", tmp_path / f"{kind}/DET/val")
+    if case == "youtubebb":
+        shutil.copy(tmp_path / "yt_bb_detection_train.csv", tmp_path / "yt_bb_detection_validation.csv")
+        shutil.copytree(tmp_path / "train", tmp_path / "validation")
+    layout = find_object_layout(tmp_path, LAYOUTS[case][0])
+    everything, _ = build_index(tmp_path, layout, validation=True)
+    index, problems = build_index(tmp_path, layout)
+    assert 0 < len(index) < len(everything)
+    assert any("val" in name for name in everything.track_names) and not any("val" in t for t in index.track_names)
+    (told,) = (problem for problem in problems if problem.kind == "validation split")
+    assert "left out; --validation takes them" in told.detail
+
+
+@pytest.mark.parametrize("part", ["VID/val/ILSVRC2015_val_00000001", "instances_val2017", "validation", "labels/valid"])
+def test_validation_is_told_by_the_name_of_a_folder_or_file(part: str) -> None:
+    assert is_validation(part)
+    assert not is_validation(part.replace("val", "trainval")) and not is_validation(part.replace("val", "valley"))
 
 
 def test_a_category_has_one_name_in_several_sets(tmp_path: Path) -> None:

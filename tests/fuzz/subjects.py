@@ -220,7 +220,7 @@ def layout(name: str) -> Callable[[Path], None]:
     def make(root: Path) -> None:
         (LAYOUTS[name][1] if name in LAYOUTS else BY_NAME[name])(root / "data")
         kind = LAYOUTS[name][0] if name in LAYOUTS else name
-        made, _ = build_index(root / "data", OBJECT_LAYOUTS[kind])
+        made, _ = build_index(root / "data", OBJECT_LAYOUTS[kind], validation=True)
         save_index(made, root / "made.npz")
         shutil.make_archive(str(root / "packed"), "zip", root / "data")
 

@@ -23,7 +23,7 @@ from siamtrack.arguments import checked
 from siamtrack.data.shards import FARTHEST, decode
 from siamtrack.errors import DataError, SiamtrackError, reason
 from siamtrack.formats.archive import BROKEN_ZIP, Archive
-from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of, video_of
+from siamtrack.formats.layout import ObjectBox, ObjectLayout, Problem, ReportProblem, file_of, is_validation, video_of
 from siamtrack.geometry.inputs import Image
 from siamtrack.geometry.regions import IntArray
 from siamtrack.io import check_json_memory, write_whole
@@ -84,14 +84,20 @@ Progress = Callable[[int, int], None]
 
 @checked
 def build_index(
-    root: Path, layout: ObjectLayout, name: str = "", report: Progress = lambda done, total: None
+    root: Path,
+    layout: ObjectLayout,
+    name: str = "",
+    report: Progress = lambda done, total: None,
+    validation: bool = False,
 ) -> tuple[Index, list[Problem]]:
     """Read the annotations of a data set, a folder or zip file, with the reader of its layout.
 
     The index is called `name`, by default as the layout. `report` hears how many annotations are done, and of how many.
+    Those of a validation split are read only with `validation`.
 
     Returns:
-        The index, and what was wrong: with the annotations, and images that are not there, whose boxes are left out.
+        The index, and what was wrong: with the annotations, and images that are not there, whose boxes are left out;
+        and that a validation split is there and was left out.
 
     Raises:
         DataError: no such folder or file, or one with thousands of annotations that cannot be read.
@@ -109,6 +115,10 @@ def build_index(
 
     with Archive(root) as archive:
         parts = layout.find(archive)
+        if not validation and (held := [part for part in parts if is_validation(part)]):
+            detail = f"{len(held)} of {len(parts)} annotations or folders of them, left out; --validation takes them"
+            report_problem(Problem("validation split", archive.where(parts[held[0]]), detail))
+            parts = {part: member for part, member in parts.items() if not is_validation(part)}
 
         def boxes() -> Iterator[ObjectBox]:
             for done, (part, member) in enumerate(parts.items()):

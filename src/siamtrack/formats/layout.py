@@ -207,6 +207,14 @@ class ObjectLayout:
     read: Callable[[Archive, str, str, ReportProblem], Iterator[ObjectBox]]
 
 
+_VALIDATION = re.compile(r"(^|/)(instances_)?val(id(ation)?)?\d*(/|$)")
+
+
+def is_validation(part: str) -> bool:
+    """Whether a part of a data set is of its validation split: in `val/`, or called like `instances_val2017`."""
+    return _VALIDATION.search(part) is not None
+
+
 def read_regions(archive: Archive, member: str) -> FloatArray:
     """Read (N, 4) or (N, 8) regions by `parse_truth`; raises `DataError` if the file is malformed or missing."""
     return parse_truth(archive.read(member), archive.where(member))

@@ -37,13 +37,14 @@ def index(
     layout: _Layout = "",
     name: Annotated[str, typer.Option(help="Name of the source, by which presets weigh it. [the layout's]")] = "",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="The index to write. [NAME.npz]")] = None,
+    validation: Annotated[bool, typer.Option("--validation", help="Take the validation split too.")] = False,
 ) -> None:
     """Read annotations into one compact index; images stay where they are."""
     from siamtrack.data.index import save_index
 
     if out is not None and out.suffix != ".npz":
         raise InputError(f"--out expects a file that ends in .npz; got {out}")
-    made, problems = _with_boxes(root, layout, name)
+    made, problems = _with_boxes(root, layout, name, validation)
     path = out or Path(f"{made.source}.npz")
     save_index(made, path)
     typer.echo(f"{len(made)} boxes of {len(made.track_names)} objects in {len(made.image_names)} frames: {path}")
@@ -133,7 +134,7 @@ def pack(
         if source.suffix == ".npz":
             indexes.append(load_index(source))
         else:
-            made, found = _with_boxes(source, "", "")
+            made, found = _with_boxes(source, "", "", validation=False)
             indexes.append(made)
             problems += found
     count = processes or os.cpu_count() or 1
@@ -146,17 +147,17 @@ def pack(
     _tell(problems + found, everything=False)
 
 
-def _build(root: Path, layout: str, name: str) -> tuple[Index, list[Problem]]:
+def _build(root: Path, layout: str, name: str, validation: bool) -> tuple[Index, list[Problem]]:
     from siamtrack.data.index import build_index
     from siamtrack.formats.objects import find_object_layout
 
     found = find_object_layout(root, layout)
     with counting(f"reading {found.name}") as report:
-        return build_index(root, found, name, report)
+        return build_index(root, found, name, report, validation)
 
 
-def _with_boxes(root: Path, layout: str, name: str) -> tuple[Index, list[Problem]]:
-    made, problems = _build(root, layout, name)
+def _with_boxes(root: Path, layout: str, name: str, validation: bool) -> tuple[Index, list[Problem]]:
+    made, problems = _build(root, layout, name, validation)
     if not len(made):
         first = f" ({problems[0].kind}: {problems[0].path}: {problems[0].detail})" if problems else ""
         raise DataError(
@@ -181,7 +182,7 @@ def _check(place: str, layout: str, benchmark: str) -> list[Problem]:
         made = load_index(path)
         problems: list[Problem] = []
     else:
-        made, problems = _build(path, layout, "")
+        made, problems = _build(path, layout, "", validation=True)
     with counting("checking") as report:
         return problems + list(check_index(made, report))
 
