@@ -68,6 +68,24 @@ SIAMRPN_ALEX: Recipe = PYSOT_DATA | {
     "train.backbone_rate": 1,  # yaml BACKBONE.LAYERS_LR
     "pairs an epoch": 600_000,  # config DATASET.VIDEOS_PER_EPOCH
 }
+# siamrpn_r50_l234_dwxcorr_lt/config.yaml of the same repository ("yaml"), whose training was not published.
+SIAMRPN_LT: Recipe = SIAMRPN | {
+    "model.width": (128, 256, 512),  # yaml ADJUST.ADJUST_CHANNEL
+    "track.penalty": 0.05,  # yaml TRACK.PENALTY_K
+    "track.window": 0.28,  # yaml TRACK.WINDOW_INFLUENCE
+    "track.rate": 0.22,  # yaml TRACK.LR
+    "track.lost_search": 831,  # config TRACK.LOST_INSTANCE_SIZE
+    "track.search_lost_below": 0.8,  # yaml TRACK.CONFIDENCE_LOW
+    "track.found_above": 0.998,  # yaml TRACK.CONFIDENCE_HIGH
+}
+# siamrpn_r50_l234_dwxcorr_otb/config.yaml of the same repository
+SIAMRPN_OTB: Recipe = {key: value for key, value in PYSOT_DATA.items() if key != "data.grey"} | {
+    "model.fusion": "mean",  # yaml RPN.WEIGHTED
+    "track.penalty": 0.24,  # yaml TRACK.PENALTY_K
+    "track.window": 0.5,  # yaml TRACK.WINDOW_INFLUENCE
+    "track.rate": 0.25,  # yaml TRACK.LR
+    "pairs an epoch": 600_000,  # config DATASET.VIDEOS_PER_EPOCH
+}
 # SiamRPN++, CVPR 2019: the text, where it differs.
 SIAMRPN_PAPER: Recipe = {
     "model.loss_weights": (1, 1),  # section 4.2, "sum of classification loss and ..."
@@ -116,6 +134,27 @@ SIAMCAR_PAPER: Recipe = {
     "rate in epoch 1": 0.001,  # section 4.1
     "rate in epoch 6": 0.001 * 0.1 ** (5 / 19),  # no warm-up in section 4.1; the fall is the code's
     "rate in epoch 20": 0.0001,  # as above
+}
+
+# huanglianghua/siamfc-pytorch: siamfc/siamfc.py.
+SIAMFC: Recipe = {
+    "crops.template": 127,  # exemplar_sz
+    "crops.search": 255,  # instance_sz
+    "crops.context": 0.5,  # context
+    "model.gain": 0.001,  # out_scale
+    "track.window": 0.176,  # window_influence
+    "track.rate": 0.59,  # scale_lr
+    "model.scale_penalty": 0.9745,  # scale_penalty
+    "model.enlarge": 16,  # response_up
+    "data.sampling": "ordered",  # siamfc/datasets.py
+    "train.batch": 8,  # batch_size
+    "train.epochs": 50,  # epoch_num
+    "pairs an epoch": 9_335 // 8 * 8,  # drop_last, of GOT-10k's training sequences
+    "rate in epoch 1": 0.01,  # initial_lr
+    "rate in epoch 50": 0.01 * 0.001 ** (49 / 50),  # ultimate_lr, after 50 epochs
+    "train.momentum": 0.9,  # momentum
+    "train.weight_decay": 5e-4,  # weight_decay
+    "train.from_scratch": True,  # ops.init_weights
 }
 
 # microsoft/SA-Siam: configuration.py.
@@ -236,7 +275,11 @@ TWINS = {
     "sa_siam": (SA_SIAM, SA_SIAM_PAPER),
     "spm": (SPM, SPM_PAPER),
 }
-RECIPES = {"siamban_r50": SIAMBAN, "siamrpn_alex": SIAMRPN_ALEX} | {
+OTHERS = {
+    "siamban_r50": SIAMBAN, "siamrpn_alex": SIAMRPN_ALEX, "siamrpn_r50_lt": SIAMRPN_LT, "siamrpn_r50_otb": SIAMRPN_OTB,
+    "siamfc": SIAMFC,
+}  # fmt: skip
+RECIPES = OTHERS | {
     name: recipe
     for base, (code, paper) in TWINS.items()
     for name, recipe in ((base, code), (f"{base}_paper", code | paper))

@@ -54,8 +54,7 @@ NOT_WALKED = {
     r".* --cluster tcp://head": "needs the machine `head`; tests/evaluation/test_pool.py",
     r".* s3://bucket/": "needs the bucket; tests/evaluation/test_runner.py has one of its own",
     r"study siamrpnpp-table1 .*--device cuda": "needs a GPU and days",
-    r"study siamrpnpp-table1 .*--scale small": "minutes a row; tests/studies/test_paper_studies.py takes a step",
-    r"study (spm-table1|siamcar-figure3|sasiam-table1) .*--scale small": "the same",
+    r"study \S+ .*--scale small": "minutes a row; tests/studies/test_paper_studies.py takes a step of each",
     r"study center-bias ": "needs crops of many objects; tests/studies/test_center_bias.py",
     r"train --replay ": "needs a run that failed; tests/training/test_train_cli.py makes one",
 }
