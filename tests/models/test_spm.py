@@ -236,7 +236,7 @@ def test_boxes_are_pooled_where_the_backbone_s_cells_lie() -> None:
         levels = aligned.features(z, template=True)[1:]
         boxes = torch.tensor([[[20.0, 20, 70, 60]]] * 2)
         first = aligned.backbone.first_cells(z.shape[-1])
-        wanted = aligned.head.fine.pool(levels, boxes, tuple(first[i] for i in aligned.fine_levels))
+        wanted = aligned.head.fine.pool(levels, boxes, tuple(first[i] for i in aligned.neck.fine_levels))
         assert torch.equal(aligned.pool(levels, boxes, z.shape[-1]), wanted)
 
 

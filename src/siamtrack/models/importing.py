@@ -93,14 +93,11 @@ class ImportReport:
         names: pairs of the checkpoint's name and ours, one for each tensor.
         transposed: its names of tensors whose first two dimensions were swapped.
         absent: our BatchNorm counters that the checkpoint did not have; tracking does not use them.
-        parameters: number of values that were read.
     """
 
-    source: str
     names: tuple[tuple[str, str], ...]
     transposed: tuple[str, ...]
     absent: tuple[str, ...]
-    parameters: int
 
 
 def backbone_names_of_pysot(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -184,8 +181,7 @@ def import_state_dict(state: Mapping[str, Tensor], source: str, net: nn.Module) 
     }
     check_state(tensors | counters, net, f"the {source} checkpoint")
     net.load_state_dict(tensors | counters)
-    parameters = sum(tensor.numel() for tensor in tensors.values())
-    return ImportReport(source, tuple(names.items()), swapped, tuple(counters), parameters)
+    return ImportReport(tuple(names.items()), swapped, tuple(counters))
 
 
 def _rename(name: str, rules: tuple[_Rule, ...]) -> str | None:

