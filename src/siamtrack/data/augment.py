@@ -76,7 +76,7 @@ def plan_batch(crops: ResidentSet, pairs: Pairs, sizes: Crops, data: Data, rng: 
     """Decide where `pairs` of `crops` are cut, mirrored, pasted into and how they are recoloured."""
     count = len(pairs.present)
     flip = torch.rand(count, generator=rng) < data.flip
-    wide = sizes.template_crop or sizes.template
+    wide = sizes.template_side
     # A part is one of the same picture on both sides, so that it is the same part.
     share = torch.rand(count, 4, generator=rng)
     part = (torch.rand(count, generator=rng) < data.object_part_prob) & pairs.present

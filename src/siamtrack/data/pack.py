@@ -313,11 +313,10 @@ def chosen_rows(index: Index, how: Packing) -> Iterator[list[int]]:
     for row in np.flatnonzero(usable).tolist():
         tracks[int(index.track[row])].append(row)
     groups: defaultdict[str, list[int]] = defaultdict(list)
-    videos = index.track_videos
     gap = how.gaps.get(index.source, how.gaps.get("", 0))
     for track, rows in tracks.items():
         rows.sort(key=lambda row: index.frame[row])
-        groups[videos[track]] += _spread(rows, index.frame[rows].tolist(), gap, how)
+        groups[index.track_videos[track]] += _spread(rows, index.frame[rows].tolist(), gap, how)
     yield from groups.values()
 
 
@@ -373,7 +372,6 @@ def _open_cutter(indexes: Sequence[Index], how: Packing) -> Callable[[_Group, Be
 
 def _cut_group(index: Index, neighbours: _Neighbours, rows: list[int], how: Packing, beat: Beat) -> _Cut:
     problems: list[Problem] = []
-    videos = index.track_videos
     frames: defaultdict[str, list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: (index.frame[row], index.image[row])):
         frames[index.image_names[index.image[row]]].append(row)
@@ -400,7 +398,7 @@ def _cut_group(index: Index, neighbours: _Neighbours, rows: list[int], how: Pack
             own, *others = crop.to_crop(boxes)[0].tolist()
             bgr, quality = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, how.quality]
             jpeg = cv2.imencode(".jpg", bgr, quality)[1].tobytes()
-            made[track].append((jpeg, _label(index, videos, row, beside, own, others, how.size)))
+            made[track].append((jpeg, _label(index, row, beside, own, others, how.size)))
     return _Cut(list(made.values()), problems)
 
 
@@ -414,7 +412,6 @@ def _unchanged(index: Index, before: tuple[int, Image], now: tuple[int, Image], 
 
 def _label(
     index: Index,
-    videos: tuple[str, ...],
     row: int,
     beside: npt.NDArray[np.int64],
     own: list[float],
@@ -432,7 +429,7 @@ def _label(
         if box[2] > 0 and box[3] > 0 and box[0] < size and box[1] < size
     ]
     nearest = sorted(found, key=lambda pair: pair[0])[:MOST_OTHERS]
-    track, video = (f"{index.source}/{names[index.track[row]]}" for names in (index.track_names, videos))
+    track, video = (f"{index.source}/{names[index.track[row]]}" for names in (index.track_names, index.track_videos))
     category = index.category_names[index.category[row]]
     box, frame = (own[0], own[1], own[2], own[3]), int(index.frame[row])
     beside_it = tuple(other for _, other in nearest)
