@@ -143,8 +143,7 @@ class Archive(AbstractContextManager["Archive"]):
         """
         structured = PurePosixPath(member).suffix.lower() in (".json", ".xml", ".csv")
         largest = largest or (_LARGEST_TEXT if structured else _LARGEST_LINES)
-        if not _is_inside(member):
-            raise DataError(f"{self.where()}: expected a path inside of it, got {member[:80]!r}")
+        self._check_inside(member)
         try:
             if self._zip is not None:
                 return self._unzip(self._zip, member, largest)
@@ -154,11 +153,10 @@ class Archive(AbstractContextManager["Archive"]):
 
     def open(self, member: str) -> IO[bytes]:
         """Open a member as a stream of bytes; raises `DataError` if it cannot be."""
+        self._check_inside(member)
         try:
             if self._zip is not None:
                 return self._zip.open(self._checked(member))
-            if not _is_inside(member):
-                raise DataError(f"{self.where()}: expected a path inside of it, got {member[:80]!r}")
             check_regular(self._path(member))
             return self._path(member).open("rb")
         except BROKEN_ZIP as error:
@@ -185,6 +183,10 @@ class Archive(AbstractContextManager["Archive"]):
         """Return the images in a folder as members, in natural order: `2.jpg` before `10.jpg`."""
         names = [name for name in self._list(at)[1] if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES]
         return [join(at, name) for name in sorted(names, key=natural_key)]
+
+    def _check_inside(self, member: str) -> None:
+        if not _is_inside(member):
+            raise DataError(f"{self.where()}: expected a path inside of it, got {member[:80]!r}")
 
     def _path(self, member: str) -> Path:
         assert self._root is not None  # a zip file has no paths
