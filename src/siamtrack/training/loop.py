@@ -170,14 +170,20 @@ def check_start(preset: Preset, out: Path | None, resume: bool) -> None:
     Raises:
         ConfigError, WeightsError: as `train`.
     """
-    newest = latest_checkpoint(out) if out is not None else None
-    if out is not None and newest is not None and not resume:
+    begun = out is not None and latest_checkpoint(out) is not None
+    if out is not None and begun and not resume:
         with lock_folder(out):  # a process that still writes it is told first
-            raise ConfigError(f"{out} already holds a run ({newest.name}); go on with --resume, or use another --out")
+            _check_unused(out)
     if preset.train.start_from:
         find_model(preset.train.start_from)
-    elif newest is None:
+    elif not begun:
         _load_imagenet(preset.model.build(), preset)
+
+
+def _check_unused(out: Path) -> None:
+    """Raise `ConfigError` for a folder with checkpoints."""
+    if newest := latest_checkpoint(out):
+        raise ConfigError(f"{out} already holds a run ({newest.name}); go on with --resume, or use another --out")
 
 
 def check_parts(preset: Preset, world: ProcessGroup) -> None:
@@ -281,8 +287,8 @@ def _load_imagenet(net: SiameseNet, preset: Preset) -> None:
 def _begin(preset: Preset, data: PairSource, out: Path, device: torch.device, resume: bool) -> TrainState:
     """Build what is trained, or with `resume` restore it from the newest checkpoint."""
     sweep_drafts(out)
-    if not resume and (found := latest_checkpoint(out)) is not None:
-        raise ConfigError(f"{out} already holds a run ({found.name}); go on with --resume, or use another --out")
+    if not resume:
+        _check_unused(out)
     state = latest_state(out) if resume else None
     net = build_network(preset, device, pretrain=state is None, data=data)
     cfg = settings_in_force(preset.train)
