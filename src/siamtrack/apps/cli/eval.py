@@ -91,8 +91,8 @@ def eval_command(
         store = open_store(spec, chosen, place, seed)
         todo = pending(store, chosen, sequences)
         with Display("frames") as display:
-            board = EvaluationBoard(display, f"{spec.name} on {chosen.name}", len(todo), sum(map(len, todo)))
-            board.tracker = spec.name if len(specs) > 1 else ""
+            title, named = f"{spec.name} on {chosen.name}", spec.name if len(specs) > 1 else ""
+            board = EvaluationBoard(display, title, len(todo), sum(map(len, todo)), named)
             found.append(evaluate(spec, chosen, sequences, store, workers, board.watch, rules))
     _print(found)
     if any(e.failures for e in found):

@@ -163,8 +163,8 @@ class EvaluationBoard:
     There are `total` sequences to be run with `frames` in all of them. Lines name the `tracker` where several are run.
     """
 
-    def __init__(self, display: Display, title: str, total: int, frames: int) -> None:
-        self.tracker = ""
+    def __init__(self, display: Display, title: str, total: int, frames: int, tracker: str = "") -> None:
+        self._tracker = tracker
         self._display = display
         self._total = total
         self._finished = 0
@@ -211,7 +211,7 @@ class EvaluationBoard:
         if failure is not None or not self._display.live:
             done = f"{len(sequence)} frames, {seconds:.1f} s"
             what = f"failed ({failure.kind}): {failure.message}" if failure else done
-            name = f"{self.tracker}, {sequence.name}" if self.tracker else sequence.name
+            name = f"{self._tracker}, {sequence.name}" if self._tracker else sequence.name
             self._display.log(f"[{self._finished}/{self._total}] {name}: {what}")
 
 
