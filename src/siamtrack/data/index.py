@@ -219,11 +219,11 @@ def load_index(path: Path) -> Index:
             if size > _LARGEST:
                 raise ValueError(f"it unpacks to {size >> 20} MB")
             header = _parsed(stored["header"], path)
-            columns = {name: stored[name] for name in _COLUMNS}
-            names = {name: tuple(map(str, _parsed(stored[name], path))) for name in _NAMES}
+            found: dict[str, Any] = {name: tuple(map(str, _parsed(stored[name], path))) for name in _NAMES}
+            found |= {name: stored[name] for name in _COLUMNS}
         if header["version"] != _VERSION:
             raise DataError(f"{path} is an index of version {header['version']}, not {_VERSION}; make it again")
-        index = Index(str(header["source"]), Path(header["root"]), **columns, **names)
+        index = Index(str(header["source"]), Path(header["root"]), **found)
         _check(index)
     except _DAMAGED as error:
         raise DataError(f"{path} is no index as `siamtrack data index` writes it: {reason(error)}") from None
