@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -23,12 +25,15 @@ from siamtrack.evaluation.scoring import score, score_results
 from siamtrack.export import export_model
 from siamtrack.formats.datasets import read_dataset
 from siamtrack.formats.records import Predictions, Truth
+from siamtrack.geometry.inputs import Box
 from siamtrack.report import write_report
+from siamtrack.tracking.tracker import Result, follow
 from siamtrack.training.loop import train
 from siamtrack.video.box_writer import BoxWriter
-from siamtrack.video.draw import draw
+from siamtrack.video.draw import Mark, draw
 from siamtrack.video.reader import open_source
 from siamtrack.video.writer import VideoWriter
+from template_matcher import TemplateMatcher
 
 BOXES = [[1.0, 2.0, 30.0, 40.0]] * 3
 
@@ -81,6 +86,37 @@ def test_arguments_of_another_type_are_one_line(function: Callable[[Any], Any], 
     error = raised(lambda: function(wrong))
     assert isinstance(error, SiamtrackError), repr(error)
     assert str(error) and "\n" not in str(error) and len(str(error)) < 300
+
+
+FRAME = np.zeros((48, 64, 3), np.uint8)
+RESULT = Result(Box(1, 2, 3, 4), 0.5, 0.5, "tracking")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda folder: follow(None, [FRAME], BOXES),
+        lambda folder: follow(TemplateMatcher(), None, BOXES),
+        lambda folder: follow(TemplateMatcher(), [FRAME], None),
+        lambda folder: follow(TemplateMatcher(), [FRAME], [None]),
+        lambda folder: draw(FRAME, [Mark(None)]),
+        lambda folder: draw(FRAME, [Mark((1, 2, 3))]),
+        lambda folder: draw(FRAME, [Mark((1, 2, 3, math.nan))]),
+        lambda folder: draw(FRAME, [Mark((1, 2, 3, 4), score="much")]),
+        lambda folder: draw(FRAME, [Mark((1, 2, 3, 4), trail=[(1, None)])]),
+        lambda folder: draw(FRAME[..., 0], [Mark((1, 2, 3, 4))]),
+        lambda folder: draw(FRAME.astype(np.float32), [Mark((1, 2, 3, 4))]),
+        lambda folder: BoxWriter(folder / "a.csv", 1).write(0, [None]),
+        lambda folder: BoxWriter(folder / "a.csv", 1).write(0, [replace(RESULT, box=None)]),
+        lambda folder: BoxWriter(folder / "a.csv", 1).write(0, [replace(RESULT, box=(1, 2, 3, "x"))]),
+        lambda folder: BoxWriter(folder / "a.json", 1).write(0, [replace(RESULT, score=math.nan)]),
+        lambda folder: BoxWriter(folder / "a.jsonl", 1).write(0, [replace(RESULT, presence="?")]),
+    ],
+)
+def test_contents_of_another_kind_are_one_line(function: Callable[[Path], Any], tmp_path: Path) -> None:
+    error = raised(lambda: function(tmp_path))
+    assert isinstance(error, InputError), repr(error)
+    assert str(error) and "\n" not in str(error) and len(str(error)) < 400
 
 
 def test_plain_lists_are_scored_as_arrays_are() -> None:

@@ -109,6 +109,14 @@ def test_a_draft_that_a_killed_program_left_is_used_again_and_a_live_one_is_not(
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
 
 
+def test_a_draft_that_cannot_be_opened_is_left_alone(tmp_path: Path) -> None:
+    """As another user's is in a folder that all may write to."""
+    (tmp_path / ".part-file.txt").mkdir()
+    write_whole(tmp_path / "file.txt", "whole")
+    assert (tmp_path / "file.txt").read_text() == "whole"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-file.txt", "file.txt"]
+
+
 def test_pipes_and_devices_are_neither_read_nor_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")

@@ -147,7 +147,10 @@ def open_draft(path: Path) -> Iterator[Path]:
     if 240 < len(os.fsencode(name)) <= 255:  # with more in front it would be too long; a longer one is refused
         name = hashlib.sha256(os.fsencode(name)).hexdigest() + path.suffix[:20]
     draft = path.with_name(f".part-{name}")
-    handle = _claimed(draft, os.O_CREAT)
+    try:
+        handle = _claimed(draft, os.O_CREAT)
+    except OSError:  # another user's, in a folder that all may write to, or no file
+        handle = None
     if handle is None:
         draft = path.with_name(f".part-{secrets.token_hex(8)}{path.suffix[:20]}")
         handle = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
@@ -223,6 +226,15 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def check_readable(path: Path) -> None:
+    """Raise `DataError` for no file, or one that cannot be opened: some libraries then say that there is none."""
+    check_regular(path)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DataError(f"{path}: {reason(error)}") from None
 
 
 def check_regular(path: Path) -> int:

@@ -118,7 +118,10 @@ def alone_at(place: Place) -> AbstractContextManager[None]:
 def exists(place: Place) -> bool:
     """Whether there is a file; raises `DataError` where the storage does not answer."""
     if not is_url(place):
-        return Path(place).is_file()
+        try:
+            return Path(place).is_file()
+        except OSError as error:
+            raise DataError(f"{place} cannot be looked for: {reason(error)}") from None
     system, path = _connect(place)
     with _told(place, "cannot be looked for"):
         return bool(system.isfile(path))
@@ -127,16 +130,34 @@ def exists(place: Place) -> bool:
 def list_files(place: Place) -> list[str]:
     """Return the names of all files below a folder, relative to it, sorted; none where there is no folder.
 
-    Raises `DataError` where the storage does not answer.
+    Raises `DataError` where the storage does not answer, or a folder below it cannot be looked into.
     """
     if not is_url(place):
         root = Path(place)
+        walked = os.walk(root, onerror=_refuse_folder)
         return sorted(
-            (Path(folder) / name).relative_to(root).as_posix() for folder, _, names in os.walk(root) for name in names
+            (Path(folder) / name).relative_to(root).as_posix() for folder, _, names in walked for name in names
         )
     system, path = _connect(place)
     with _told(place, "cannot be listed"):
         return sorted(name.removeprefix(path.rstrip("/") + "/") for name in system.find(path))
+
+
+def list_names(place: Place) -> list[str]:
+    """Return the names of what lies in a folder itself, sorted; otherwise as `list_files`."""
+    if is_url(place):
+        return [name for name in list_files(place) if "/" not in name]
+    try:
+        return sorted(os.listdir(place))  # noqa: PTH208 - names, not paths
+    except OSError as error:
+        error.filename = place
+        _refuse_folder(error)
+        return []
+
+
+def _refuse_folder(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise DataError(f"{error.filename}: cannot be listed: {reason(error)}") from None
 
 
 def remove(place: Place) -> None:

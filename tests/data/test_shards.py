@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import tarfile
+import zlib
 from typing import Any
 
 import pytest
@@ -112,6 +114,12 @@ def test_a_photo_that_was_cut_short_is_unreadable(thumbnail: bytes):
     whole = photo(thumbnail)
     for left in range(0, len(whole) - 1, 7):
         assert decode(whole[:left]) is None, f"{left} of {len(whole)} bytes"
+
+
+def test_a_picture_wider_than_opencv_takes_is_unreadable() -> None:
+    head = b"IHDR" + struct.pack(">IIBBBBB", (1 << 20) + 1, 1, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    assert decode(png + bytes(100)) is None
 
 
 def test_a_shard_that_was_cut_between_two_members_is_unreadable():

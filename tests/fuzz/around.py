@@ -8,6 +8,8 @@ import signal
 import sys
 from collections.abc import Callable
 
+import sandbox
+
 __all__ = ["AROUND", "UNHEARD"]
 
 
@@ -23,7 +25,8 @@ def _onto(number: int, descriptor: int, encoding: str = "utf-8") -> None:
     name = ("stdin", "stdout", "stderr")[number]
     setattr(sys, name, None)
     os.dup2(descriptor, number)
-    setattr(sys, name, open(number, "w", encoding=encoding, buffering=1, closefd=False))  # noqa: SIM115
+    buffering = 1 if number == 2 else -1  # as Python has them
+    setattr(sys, name, open(number, "w", encoding=encoding, buffering=buffering, closefd=False))  # noqa: SIM115
 
 
 def _unread(number: int) -> None:
@@ -49,6 +52,55 @@ def _strange_variables() -> None:
         "WORLD_SIZE": "two", "RANK": "-1", "LOCAL_RANK": "x", "OMP_NUM_THREADS": "many", "CUDA_VISIBLE_DEVICES": "x",
         "HF_ENDPOINT": "nowhere", "AWS_PROFILE": "none", "PYTHONPATH": "\n", "MPLBACKEND": "none",
     }  # fmt: skip
+
+
+def _no_streams() -> None:
+    """Close all three, as `<&- >&- 2>&-` does."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        os.close(stream.fileno())
+        setattr(sys, name, None)
+
+
+def _no_numbers() -> None:
+    names = ("COLUMNS", "TERMINAL_WIDTH", "SOURCE_DATE_EPOCH", "OPENCV_FOR_THREADS_NUM", "OPENCV_IO_MAX_IMAGE_PIXELS")
+    os.environ |= dict.fromkeys(names, "99999999999999999999")
+
+
+def _wide_terminal() -> None:
+    os.environ |= {"COLUMNS": "1000000000", "_SIAMTRACK_COMPLETE": "complete_bash"}
+
+
+def _all_masked() -> None:
+    sandbox.read_as_others()
+    os.umask(0o777)
+
+
+def _fixed_inputs() -> None:
+    """Let nothing be written beside the inputs."""
+    for folder, names, files in os.walk("."):
+        if "out" in names:
+            names.remove("out")
+        for name in files:
+            path = os.path.join(folder, name)  # noqa: PTH118
+            if not os.path.islink(path):  # noqa: PTH114
+                os.chmod(path, 0o444)  # noqa: PTH101
+        os.chmod(folder, 0o555)  # noqa: PTH101
+    sandbox.read_as_others()
+
+
+def _fixed_output() -> None:
+    os.chmod("out", 0o555)  # noqa: PTH101
+    sandbox.read_as_others()
+
+
+def _others_drafts() -> None:
+    """Drafts that cannot be opened, as another user's in a folder that all may write to."""
+    for word in sys.argv:
+        folder, _, name = word.rpartition("/")
+        if word.startswith("out/") and name and os.path.isdir(folder):  # noqa: PTH112
+            os.close(os.open(f"{folder}/.part-{name}", os.O_CREAT | os.O_WRONLY, 0))
+    sandbox.read_as_others()
 
 
 def _small_files() -> None:
@@ -81,8 +133,15 @@ AROUND: dict[str, Callable[[], None]] = {
     "files of at most 3000 bytes": _small_files,
     "few open files": _few_files,
     "a deleted folder": _deleted_folder,
+    "no streams": _no_streams,
+    "numbers that are none": _no_numbers,
+    "a terminal of a billion columns": _wide_terminal,
+    "a mask of all rights": _all_masked,
+    "inputs that nobody may change": _fixed_inputs,
+    "output that nobody may write": _fixed_output,
+    "drafts of another user": _others_drafts,
 }
 """Called in the process of a command before it begins."""
 
-UNHEARD = {"no standard error", "errors on a full disk", "errors that nobody reads"}
+UNHEARD = {"no standard error", "no streams", "errors on a full disk", "errors that nobody reads"}
 """Those in which no line of error can be seen."""

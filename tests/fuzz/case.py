@@ -17,7 +17,7 @@ import tomllib
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -99,6 +99,8 @@ class Workshop:
                         os.chown(path, sandbox.NOBODY, sandbox.NOBODY)
             yield place
         finally:
+            for folder, _, _ in os.walk(place, onerror=_open_up):
+                _open_up(folder)
             shutil.rmtree(place, ignore_errors=True)
 
     def run(self, case: Case) -> tuple[Outcome, list[str]]:
@@ -110,12 +112,20 @@ class Workshop:
             with answering(place / "answers") as port:
                 argv = [word.replace(PORT, str(port)) for word in case.argv]
                 subject = SUBJECTS[case.subject]
-                prepare = partial(_prepare, subject, port, AROUND.get(case.around))
+                closed = any("closed" in edit for edit in case.edits.values())
+                around = AROUND.get(case.around, sandbox.read_as_others if closed else None)
+                prepare = partial(_prepare, subject, port, around)
                 if is_request(argv):
                     outcome = sandbox.run_function(partial(answer_request, argv, port), place, prepare)
                 else:
                     outcome = sandbox.run(argv, place, prepare, seconds=subject.seconds)
             return outcome, judge(case, outcome, before, place)
+
+
+def _open_up(folder: str | OSError) -> None:
+    """Let a folder be looked into again that a case has closed."""
+    with suppress(OSError):
+        Path(folder.filename if isinstance(folder, OSError) else folder).chmod(0o755)
 
 
 def _prepare(subject: Subject, port: int, around: Callable[[], None] | None) -> None:
@@ -168,7 +178,10 @@ def _packed(data: bytes) -> str:
 
 
 def apply(path: Path, edit: dict[str, Any]) -> None:
-    """Change a file as `difference` has told."""
+    """Change a file as `difference` has told; one that is `closed`, a folder too, can be looked for and not read."""
+    if "closed" in edit:
+        path.chmod(0)
+        return
     data = path.read_bytes() if path.is_file() else b""
     path.unlink(missing_ok=True)
     if "link" in edit:
@@ -216,7 +229,10 @@ def draw_case(workshop: Workshop, seed: int, number: int, subjects: list[str], o
                 added = victim.with_name(draw.choice(mutate.ODD_NAMES) + draw.choice([victim.suffix, ".JPG", ""]))
                 link = {"link": draw.choice([".", "..", victim.name])}
                 edits[str(added)] = draw.choice([link, {"folder": True}, difference(b"", copy)])
-    if kind > 0.7 and not is_request(argv):
+    if draw.random() < 0.03 and files:
+        place = draw.choice(files)
+        edits = {str(draw.choice([place, *list(place.parents)[:-1]])): {"closed": True}}
+    elif kind > 0.7 and not is_request(argv):
         argv = mutate.change_words(argv, draw, options.get(argv[0], []))
     around = draw.choice(list(AROUND)) if draw.random() < 0.06 else ""
     return Case(name, argv, edits, around=around)
@@ -258,6 +274,13 @@ def judge(case: Case, outcome: Outcome, before: dict[str, str], place: Path) -> 
         wrong.append(f"{outcome.memory >> 20} MB of memory")
     if "Traceback (most recent call last)" in outcome.errors:
         return [*wrong, f"traceback: {lines[-1][:300]}"]
+    closed = [name for name, edit in case.edits.items() if "closed" in edit and _is_needed(case, name)]
+    if (
+        closed
+        and sandbox.others_have_python()
+        and (outcome.code != 2 or not re.search("permission denied|not readable", outcome.errors))
+    ):
+        wrong.append(f"it does not say that {closed[0]} cannot be read: {outcome.errors[-300:]!r}")
     served = case.subject in SUBJECTS and SUBJECTS[case.subject].serves  # it was ended by Ctrl-C
     if outcome.code not in (0, 1, 2) and not (served and outcome.code in (130, -signal.SIGINT)):
         wrong.append(f"exit code {outcome.code}: {outcome.errors[-300:]}")
@@ -286,10 +309,18 @@ def judge(case: Case, outcome: Outcome, before: dict[str, str], place: Path) -> 
     if lost and outcome.code == 2:
         wrong.append(f"inputs were changed: {sorted(lost)}")
     drafts = [path for path in place.rglob("*") if path.name.startswith(".part-") or path.suffix in (".part", ".tmp")]
-    if drafts:
+    if drafts and case.around != "drafts of another user":
         wrong.append(f"drafts are left: {[path.name for path in drafts]}")
-    wrong += [f"half a file: {path.name}: {why}" for path in (place / "out").rglob("*") if (why := half(path))]
+    finished = [path for path in (place / "out").rglob("*") if not path.name.startswith(".part-")]
+    wrong += [f"half a file: {path.name}: {why}" for path in finished if (why := half(path))]
     return wrong
+
+
+def _is_needed(case: Case, name: str) -> bool:
+    """Whether a command has to read all of a file or folder, and may not leave it out."""
+    inputs = {"eval": "data", "tune": "data", "report": "results"}.get(case.subject)
+    below = any(name == word or name.startswith(f"{word}/") for word in case.argv)
+    return below and name.split("/")[0] == inputs and not {"times", "speed.json"} & set(Path(name).parts)
 
 
 def _promised(argv: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Kills commands, and lets their file operations fail, at every moment; then runs them again.
+"""Kills commands, lets their file operations fail and changes their inputs, at every moment; then runs them again.
 
 A run that was killed or failed and is given again must end with the files of the undisturbed run, byte for byte but for
 what is measured (`MEASURED`), and leave no drafts. What stands under a final name after a kill must be whole.
@@ -13,6 +13,7 @@ import os
 import random
 import resource
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ import sandbox
 from case import Workshop, half
 from subjects import SUBJECTS
 
-__all__ = ["DEEDS", "JOBS", "Job", "Trap", "campaign", "disturb", "undisturbed"]
+__all__ = ["CHANGES", "DEEDS", "JOBS", "Change", "Job", "Trap", "campaign", "disturb", "undisturbed"]
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,68 @@ def _fail(number: int) -> Callable[[], None]:
     return deed
 
 
+class Change(Trap):
+    """Counts how often a process opens or lists an input, and at one of these times changes what it comes upon."""
+
+    WATCHED = frozenset({"open", "os.listdir", "os.scandir"})
+
+    def __init__(self, at: int, change: Callable[[Path], None], counter: Path) -> None:
+        super().__init__(at, lambda: None, counter)
+        self.change = change
+
+    def _see(self, event: str, args: tuple[Any, ...]) -> None:
+        if event not in self.WATCHED or self.busy or not isinstance(args[0], str | bytes | os.PathLike):
+            return
+        place = Path(os.path.abspath(os.fsdecode(args[0])))  # noqa: PTH100
+        if not place.is_relative_to(Path(self.folder).parent) or place.is_relative_to(self.folder):
+            return
+        self.busy = True
+        try:
+            self.count += 1
+            self.counter.write_text(str(self.count))
+            if self.count == self.at:
+                self.change(place)
+        finally:
+            self.busy = False
+
+
+def _files(place: Path) -> list[Path]:
+    """A file, or those in a folder."""
+    return [place] if place.is_file() else sorted(path for path in place.rglob("*") if path.is_file())
+
+
+def _remove(place: Path) -> None:
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+
+
+def _cut(place: Path) -> None:
+    for path in _files(place)[-1:]:
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def _grow(place: Path) -> None:
+    for path in _files(place)[:1]:
+        with path.open("ab") as file:
+            file.write(b"and more\n" * 500)
+
+
+def _add(place: Path) -> None:
+    for path in _files(place)[:1]:
+        shutil.copyfile(path, path.with_name(f"00-{path.name}"))
+
+
+def _exchange(place: Path) -> None:
+    """Put a folder in a file's place, or a file in a folder's."""
+    folder = place.is_dir()
+    _remove(place)
+    place.touch() if folder else place.mkdir()
+
+
+CHANGES: dict[str, Callable[[Path], None]] = {
+    "removed": _remove, "cut": _cut, "grown": _grow, "joined by another": _add, "exchanged": _exchange,
+}  # fmt: skip
+
+
 DEEDS: dict[str, Callable[[], None]] = {
     "killed": _die,
     "disk full": _fail(errno.ENOSPC),
@@ -183,23 +246,36 @@ def tree(out: Path) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Whole:
-    """An undisturbed run: its files, the seconds that it took and its number of file operations."""
+    """An undisturbed run: its files, the seconds that it took, and how often it wrote files and opened its inputs."""
 
     files: dict[str, str]
     printed: str
     seconds: float
     operations: int
+    readings: int
 
 
 def undisturbed(workshop: Workshop, job: Job) -> Whole:
     """Run a job as it is."""
     with workshop.place(job.subject) as place:
-        counter = place / "operations"
-        counter.touch(mode=0o666)
-        counter.chmod(0o666)
-        found = sandbox.run(shlex.split(job.line), place, Trap(-1, _die, counter), seconds=_seconds(job))
+        traps = Trap(-1, _die, _counter(workshop, "operations")), Change(-1, _remove, _counter(workshop, "readings"))
+
+        def before() -> None:
+            for trap in traps:
+                trap()
+
+        found = sandbox.run(shlex.split(job.line), place, before, seconds=_seconds(job))
         assert found.code == 0, found.errors
-        return Whole(tree(place / "out"), _stable(found.printed), found.seconds, int(counter.read_text() or 0))
+        operations, readings = (int(trap.counter.read_text() or 0) for trap in traps)
+        return Whole(tree(place / "out"), _stable(found.printed), found.seconds, operations, readings)
+
+
+def _counter(workshop: Workshop, name: str) -> Path:
+    """An empty file that a run may write, beside its folder."""
+    path = workshop.root / name
+    path.write_text("")
+    path.chmod(0o666)
+    return path
 
 
 def _seconds(job: Job) -> float:
@@ -213,13 +289,12 @@ def _stable(printed: str) -> str:
 def disturb(workshop: Workshop, job: Job, whole: Whole, before: Callable[[], None] | None, after: float | None) -> str:
     """Run a job with a fault or until a moment, then again; return what is wrong, "" if nothing is."""
     with workshop.place(job.subject) as place:
-        counter = place / "operations"
-        counter.touch()
-        counter.chmod(0o666)
         if isinstance(before, Trap):
-            before.counter = counter
+            before.counter = _counter(workshop, "operations")
         first = sandbox.run(shlex.split(job.line), place, before, kill_after=after, seconds=_seconds(job))
         wrong = _wrong_after(first, place)
+        if isinstance(before, Change):  # what it should leave then is not known
+            return wrong.strip()
         if first.code == 0:  # it came too late, or was borne
             other = _differing(tree(place / "out"), whole)
             return f"{wrong} it succeeds, and leaves other files: {other}" if other else wrong
@@ -277,6 +352,10 @@ def campaign(workshop: Workshop, names: list[str], kills: int, seed: int) -> Ite
         if kind < 0.4:
             moment = draw.uniform(0.0, whole.seconds)
             yield name, f"killed after {moment:.3f} s", disturb(workshop, job, whole, None, moment)
+        elif kind < 0.55 and whole.readings:
+            change, at = draw.choice(list(CHANGES)), draw.randint(1, whole.readings)
+            trap = Change(at, CHANGES[change], Path())
+            yield name, f"an input {change} at opening {at}", disturb(workshop, job, whole, trap, None)
         elif kind < 0.85 and whole.operations:
             deed, at = draw.choice(list(DEEDS)), draw.randint(1, whole.operations)
             trap = Trap(at, DEEDS[deed], Path())

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Outcome", "preload", "run", "run_function"]
+__all__ = ["Outcome", "others_have_python", "preload", "read_as_others", "run", "run_function"]
 
 SECONDS = 20.0
 """Of processor time, or of waiting for nothing: more is a hang. On a busy machine up to 20 times that on the clock."""
@@ -100,7 +100,7 @@ def run(
     """
 
     def command() -> None:
-        from siamtrack.apps.cli.main import run as main
+        from siamtrack.__main__ import main
 
         sys.argv = ["siamtrack", *argv]
         main()
@@ -168,20 +168,38 @@ def _become(function: Callable[[], Any], cwd: Path, streams: list[int], before: 
                 process.kill()
             sys.stdout.flush()
             sys.stderr.flush()
+        except OSError:  # what Python ends with then, after a traceback
+            code = 120
         finally:
             os._exit(code)
 
 
 def _become_nobody() -> None:
     """Give up root's rights, so that no run writes outside of its folder; but for reading, as Python may be root's."""
-    system = ctypes.CDLL(None, use_errno=True)
-    keep_capabilities, version, read_all = 8, 0x20080522, 1 << 2  # PR_SET_KEEPCAPS, its format, CAP_DAC_READ_SEARCH
-    system.prctl(keep_capabilities, 1, 0, 0, 0)
+    keep_capabilities, read_all = 8, 1 << 2  # PR_SET_KEEPCAPS, CAP_DAC_READ_SEARCH
+    ctypes.CDLL(None).prctl(keep_capabilities, 1, 0, 0, 0)
     os.setgid(NOBODY)
     os.setuid(NOBODY)
-    header, rights = struct.pack("=Ii", version, 0), struct.pack("=6I", read_all, read_all, 0, 0, 0, 0)
-    if system.capset(header, rights):
+    _keep_rights(read_all)
+
+
+def _keep_rights(rights: int) -> None:
+    system, version = ctypes.CDLL(None, use_errno=True), 0x20080522
+    if system.capset(struct.pack("=Ii", version, 0), struct.pack("=6I", rights, rights, 0, 0, 0, 0)):
         raise OSError(ctypes.get_errno(), "capset")
+
+
+def read_as_others() -> None:
+    """In a run: read no more than the files' permissions allow; nothing where Python itself is for root alone."""
+    if os.geteuid() != 0 and others_have_python():
+        _keep_rights(0)
+
+
+@functools.cache
+def others_have_python() -> bool:
+    """Whether Python's own files can be read by all users: what is imported late would be missing else."""
+    places = [Path(os.__file__).resolve(), Path(sys.prefix).resolve() / "lib"]
+    return all(parent.stat().st_mode & 1 for place in places for parent in place.parents)
 
 
 def _fork_workers() -> None:

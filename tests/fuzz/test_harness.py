@@ -40,6 +40,11 @@ def leave_a_process() -> None:
     say("siamtrack: expected a box")
 
 
+def lose_output() -> None:
+    sys.stdout = open("/dev/full", "w")  # noqa: SIM115
+    print("tracked 3 frames")
+
+
 def write(name: str, content: bytes, code: int = 0) -> Callable[[], None]:
     def command() -> None:
         Path(name).write_bytes(content)
@@ -59,6 +64,7 @@ FAULTS: dict[str, tuple[Callable[[], object], str]] = {
     "a crash": (lambda: os.kill(os.getpid(), signal.SIGSEGV), "exit code -11"),
     "an abort": (os.abort, "exit code -6"),
     "an end without a line": (lambda: say(""), "no line of error"),
+    "output that is lost": (lose_output, "exit code 120"),
     "words after the line": (lambda: say("siamtrack: expected a box\nand more"), "no line of error"),
     "an endless line": (lambda: say("siamtrack: " + "x" * 5000), "a line of"),
     "a line that cannot be printed": (lambda: say("siamtrack: got '\x1b[31m'"), "cannot be printed"),

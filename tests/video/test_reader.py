@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import struct
 import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -145,6 +147,37 @@ def test_rotation_flag_turns_the_video_upright(tmp_path: Path, clip: Path, degre
     with open_source(path) as source:
         assert source.size == (want.shape[1], want.shape[0])
         np.testing.assert_allclose(next(iter(source)), want, atol=2)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "upright"),
+    [
+        ((-1, 0, 0, 1), lambda frame: frame[:, ::-1]),
+        ((1, 0, 0, -1), lambda frame: frame[::-1]),
+        ((0, 1, 1, 0), lambda frame: frame.transpose(1, 0, 2)),
+        ((0, -1, -1, 0), lambda frame: frame.transpose(1, 0, 2)[::-1, ::-1]),
+    ],
+)
+def test_a_mirrored_video_is_read_as_players_show_it(
+    tmp_path: Path, clip: Path, matrix: tuple[int, int, int, int], upright: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    data = bytearray(clip.read_bytes())
+    at = data.index(b"tkhd") + 4 + 4 + 20 + 16
+    a, b, c, d = (value << 16 for value in matrix)
+    data[at : at + 20] = struct.pack(">5i", a, b, 0, c, d)
+    path = tmp_path / "mirrored.mp4"
+    path.write_bytes(data)
+    want = upright(decode(clip)[0])
+    with open_source(path) as source:
+        assert source.size == (want.shape[1], want.shape[0])
+        np.testing.assert_allclose(next(iter(source)), want, atol=2)
+
+
+def test_a_stream_that_sends_nothing_is_told_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("siamtrack.video.feeds._OPEN_TIMEOUT", 1.0)
+    words = "cannot open the stream 'tcp://.*': no picture came for 1 s"
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(InputError, match=words):
+        open_source(f"tcp://127.0.0.1:{silent.getsockname()[1]}")
 
 
 def test_what_is_no_video_gets_one_clear_line(tmp_path: Path) -> None:

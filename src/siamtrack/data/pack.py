@@ -174,7 +174,7 @@ class _Shards:
             sweep_drafts(Path(self.place))
         with storage.alone_at(self.place):
             if not (self.kept and storage.exists(self.path)):
-                names = [name for name in storage.list_files(self.place) if "/" not in name] if self.kept else []
+                names = storage.list_names(self.place) if self.kept else []
                 taken = any(name == MANIFEST or name.endswith(".tar") for name in names)
                 if taken or (not self.kept and _is_listed(self.place)):
                     raise DataError(f"{self.place} holds shards already; give a new folder, or delete them")

@@ -127,7 +127,10 @@ def decode(jpeg: bytes) -> Image | None:
     width, height = image_size(jpeg) or _slow_size(jpeg)
     if width * height > MOST_PIXELS:
         return None
-    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:  # larger than variables of OpenCV's allow
+        return None
     return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -261,8 +264,7 @@ def list_shards(text: str | Path) -> Listing:
         raise DataError(f"{place} is half made; give the same `siamtrack data pack` again, and it goes on")
     if storage.exists(storage.join(place, MANIFEST)):
         return _listed(place)
-    names = storage.list_files(place) if storage.is_url(place) else [path.name for path in Path(place).glob("*.tar")]
-    shards = sorted(name for name in names if name.endswith(".tar") and "/" not in name)
+    shards = sorted(name for name in storage.list_names(place) if name.endswith(".tar"))
     if not shards:
         raise DataError(
             f"expected a folder with WebDataset shards (*.tar); found none in {place}: "

@@ -6,6 +6,7 @@ disk, and sizes are bounded.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import struct
@@ -34,6 +35,7 @@ _ALL_ZIPPED = 2 << 30  # bytes of all text read from one zip file
 _HEADER = 1 << 20  # bytes of an image that hold its size
 _DEEPEST = 32
 _LONGEST = 1024  # characters of a member's name, which messages show
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 BROKEN_ZIP: tuple[type[Exception], ...] = (
     OSError, zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, NotImplementedError, ValueError, EOFError,
     OverflowError, LookupError,
@@ -221,8 +223,9 @@ class Archive(AbstractContextManager["Archive"]):
                 for entry in entries:
                     if not _is_hidden(entry.name):
                         (folders if _is_folder(entry) else files).append(entry.name)
-        except OSError:
-            pass  # no such folder: nothing in it
+        except OSError as error:  # what is there and cannot be looked into is not taken for nothing
+            if error.errno not in _NOT_THERE:
+                raise DataError(f"{self.where(at)}: cannot be listed: {reason(error)}") from None
         found = dict.fromkeys(sorted(folders)), dict.fromkeys(sorted(files))
         if len(self._listings) > 64:  # data sets have up to a hundred thousand folders; readers visit one at a time
             self._listings.pop(next(iter(self._listings)))
@@ -267,7 +270,9 @@ class SharedArchive:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself
+    except OSError as error:  # a link that leads to itself
+        if error.errno not in _NOT_THERE:
+            raise
         return False
 
 
@@ -321,7 +326,7 @@ def _is_inside(member: str) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
+    return name.startswith(".") or name in ("__MACOSX", "lost+found")
 
 
 def sequence_key(name: str) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from siamtrack.errors import DataError, WeightsError, reason
-from siamtrack.io import first_names, write_whole
+from siamtrack.io import check_readable, first_names, write_whole
 
 
 def save_weights(path: str | Path, net: nn.Module, metadata: Mapping[str, str], half: bool = True) -> None:
@@ -79,6 +79,10 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"no weights file {path}")
+    try:
+        check_readable(path)
+    except DataError as error:
+        raise WeightsError(str(error)) from None
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})

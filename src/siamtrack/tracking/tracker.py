@@ -12,7 +12,7 @@ import numpy as np
 from siamtrack.arguments import checked
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.inputs import Box, Boxes, Frame, bgr_to_rgb
-from siamtrack.tracking.interface import Engine, EngineState
+from siamtrack.tracking.interface import Engine, EngineState, TrackerLike
 
 Status = Literal["tracking", "uncertain", "lost"]
 Colour = Literal["rgb", "bgr"]
@@ -144,18 +144,30 @@ class Step:
     seconds: float
 
 
+@checked
 def follow(
-    tracker: MultiTracker, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int = 0
+    tracker: TrackerLike, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int = 0
 ) -> Iterator[Step]:
     """Track boxes (N, 4) x, y, w, h through frames, RGB uint8 (H, W, 3), whose first has the number `start`.
 
-    The first step has the given boxes, the others the tracker's results.
+    The tracker is a `MultiTracker`, or another that takes several boxes. The first step has the given boxes, the others
+    the tracker's results.
+
+    Raises:
+        InputError: arguments of another type; with the first step, a box or frame that cannot be used.
     """
+    return _followed(tracker, frames, boxes, start)
+
+
+def _followed(
+    tracker: TrackerLike, frames: Iterable[np.ndarray], boxes: Sequence[Sequence[float]], start: int
+) -> Iterator[Step]:
     for number, frame in enumerate(frames, start):
         began = time.perf_counter()
         if number == start:
-            tracker.init(frame, np.asarray(boxes, dtype=np.float64))
-            found = [Result(Box(*map(float, box)), 1.0, 1.0, "tracking") for box in boxes]
+            tracker.init(frame, boxes)
+            rows = np.asarray(boxes, dtype=np.float64).reshape(-1, 4).tolist()
+            found = [Result(Box(*row), 1.0, 1.0, "tracking") for row in rows]
         else:
             found = tracker.update(frame)
         yield Step(number, frame, found, time.perf_counter() - began)

@@ -92,7 +92,7 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
     try:
         dist.init_process_group("nccl" if cuda else "gloo")
     except (ValueError, RuntimeError) as error:  # RuntimeError: torch's own, of addresses and time limits
-        said = (str(error).splitlines() or ["no reason"])[0][:300]
+        said = reason(ValueError((str(error).splitlines() or ["no reason"])[0][:300]))
         raise ConfigError(f"cannot join the other processes; start them with torchrun: {said}") from None
     try:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size(), local)

@@ -7,6 +7,7 @@ before; documents are written at the end.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,6 +42,17 @@ def _open_now(name: str, flags: int) -> int:
     descriptor = os.open(name, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
     os.set_blocking(descriptor, True)
     return descriptor
+
+
+def _row(frame: int, target: int, result: Result) -> BoxRow:
+    try:
+        x, y, w, h, score, presence = map(float, (*result.box, result.score, result.presence))
+        if not math.isfinite(x + y + w + h + score + presence):
+            raise ValueError("not finite")
+        return BoxRow(frame, target, (x, y, w, h), score, presence, str(result.status))
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        wanted = "a Result of a box x,y,w,h, a score and a presence, all finite numbers"
+        raise InputError(f"target {target} of frame {frame}: expected {wanted}; got {str(result)[:200]}") from None
 
 
 class BoxWriter(contextlib.AbstractContextManager["BoxWriter"]):
@@ -102,11 +114,12 @@ class BoxWriter(contextlib.AbstractContextManager["BoxWriter"]):
         """Append the boxes of frame number `frame` of the source, from 0, in continuous pixels, one for each target.
 
         Raises:
-            InputError: another number of results; or the disk is full: whole lines written before are kept.
+            InputError: another number of results, or ones that are not finite numbers; or the disk is full: whole lines
+                written before are kept.
         """
         if len(results) != self._targets:
             raise InputError(f"expected results of {self._targets} targets; got {len(results)}")
-        rows = [BoxRow(frame, n, r.box, r.score, r.presence, r.status) for n, r in enumerate(results, 1)]
+        rows = [_row(frame, n, result) for n, result in enumerate(results, 1)]
         if self._rows is not None:
             self._rows += rows
             return

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from siamtrack.arguments import checked
+from siamtrack.errors import InputError
 
 if TYPE_CHECKING:
     from siamtrack.tracking.tracker import Status
@@ -71,7 +72,14 @@ def draw(frame: np.ndarray, marks: Sequence[Mark]) -> np.ndarray:
     """Return a copy of a frame (RGB uint8, (H, W, 3)) with the marks drawn into it.
 
     Every line lies on a wider dark one, so that it shows on any ground; sizes follow the frame's.
+
+    Raises:
+        InputError: another kind of frame, or a mark whose box, score or trail are no finite numbers.
     """
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
+        raise InputError(f"expected a frame of RGB uint8 (H, W, 3); got {frame.shape} {frame.dtype}")
+    for mark in marks:
+        _check(mark)
     image = np.ascontiguousarray(frame).copy()
     unit = max(1, round(min(image.shape[:2]) / 300))
     for layer in (_draw_trail, _draw_box, _draw_label):
@@ -115,6 +123,20 @@ def draw_line(
 def font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
     """Pillow's own font in about `size` pixels."""
     return ImageFont.load_default(size)
+
+
+def _check(mark: Mark) -> None:
+    try:
+        x, y, w, h = map(float, mark.box)
+        trail = np.asarray(mark.trail, dtype=np.float64).reshape(-1, 2)
+        usable = bool(np.isfinite([x, y, w, h, float(mark.score or 0), int(mark.number or 0)]).all())
+        usable = usable and bool(np.isfinite(trail).all())
+    except (TypeError, ValueError, OverflowError):
+        usable = False
+    if not usable:
+        raise InputError(
+            f"expected a Mark of a box x,y,w,h, a score and places that are numbers; got {str(mark)[:200]}"
+        )
 
 
 def _draw_trail(image: np.ndarray, mark: Mark, unit: int) -> None:

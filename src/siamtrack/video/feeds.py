@@ -14,6 +14,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import Type
 
 from siamtrack.errors import DataError, InputError, reason
 from siamtrack.io import IMAGE_SUFFIXES, MOST_PIXELS, natural_key, read_bytes
@@ -151,9 +152,15 @@ def _files_only() -> dict[str, str]:
 
 
 def _opened(place: str, hardware: Any, **options: Any) -> Any:
-    """PyAV's container; raises `InputError` where hardware is to decode this video, and does not or is not there."""
+    """PyAV's container; raises `InputError` where hardware is to decode this video, and does not or is not there.
+
+    `options` are those of `av.open`, with its `timeout` of seconds.
+    """
     if hardware is None:
-        return av.open(place, **options)
+        try:
+            return av.open(place, **options)
+        except av.error.ExitError:  # what FFmpeg calls it when it was told to wait no longer
+            raise TimeoutError(f"no picture came for {options['timeout'][0]:.0f} s") from None
     try:
         container = av.open(place, hwaccel=hardware, **options)
         stream = next((s for s in container.streams.video if s.codec_context is not None), None)
@@ -371,5 +378,16 @@ class _Decoder:
 
 def _pixels(reformatter: Any, frame: Any) -> np.ndarray:
     rgb: np.ndarray = reformatter.reformat(frame, format="rgb24").to_ndarray()
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
+    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
+    return rgb if matrix is None else _upright(rgb, np.frombuffer(bytes(matrix), np.int32, 5).tolist())
+
+
+def _upright(rgb: np.ndarray, matrix: list[int]) -> np.ndarray:
+    """A picture turned by a multiple of 90 degrees and mirrored, as a container's matrix says.
+
+    It takes (x, y) to (a x + c y, b x + d y), and begins with a, b, u, c, d (ISO/IEC 14496-12, section 6.2.2).
+    """
+    across, b, _, c, down = matrix
+    if abs(across) + abs(down) < abs(b) + abs(c):
+        rgb, across, down = rgb.transpose(1, 0, 2), c, b
+    return np.ascontiguousarray(rgb[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1])

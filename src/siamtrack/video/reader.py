@@ -181,7 +181,7 @@ def open_source(
         hwaccel: what decodes a video file or a stream in place of the processor, by FFmpeg's name: "cuda" (NVDEC),
             "vaapi", "videotoolbox", "d3d11va", "qsv".
 
-    Videos are turned as their rotation flag says (multiples of 90 degrees), images as their EXIF flag says.
+    Videos are turned (by multiples of 90 degrees) and mirrored as their matrix says, images as their EXIF flag says.
     Images of a folder come in natural order (2.jpg before 10.jpg); grey images are repeated to three
     channels, alpha is dropped, of 16 bits the upper 8 are kept. All frames must have one size. A camera or stream that
     breaks is opened again.

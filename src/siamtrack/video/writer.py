@@ -183,14 +183,16 @@ class VideoWriter(contextlib.AbstractContextManager["VideoWriter"]):
     def _keep_fragments(self, error: Exception) -> None:
         """Save what was written before `error`, and raise it as an InputError."""
         kept = "no frame of it could be kept"
-        with contextlib.suppress(av.error.FFmpegError, OSError):
-            if _trim_fragments(self._part):
-                with av.open(str(self._part)) as container:
-                    frames = sum(1 for packet in container.demux(video=0) if packet.size)
-                move_draft(self._part, self._place)
-                kept = f"it holds the first {frames} frames"
-            else:
-                self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            try:
+                if _trim_fragments(self._part):
+                    with av.open(str(self._part)) as container:
+                        frames = sum(1 for packet in container.demux(video=0) if packet.size)
+                    move_draft(self._part, self._place)
+                    kept = f"it holds the first {frames} frames"
+            except (av.error.FFmpegError, OSError):
+                pass
+            self._part.unlink(missing_ok=True)  # if it was not moved
         raise InputError(f"cannot write '{self.path}' any further: {reason(error)}; {kept}") from error
 
 

@@ -245,6 +245,14 @@ def test_an_upload_is_opened_by_its_id_alone(page: TestClient, folder: Path, tmp
     assert post(page, (folder / "clip.mp4").read_bytes(), f"?into={reply['id']}")[0] == 415
 
 
+def test_errors_do_not_tell_where_uploads_and_files_lie(page: TestClient, folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(500))
+    broken = post(page, (folder / "broken.mp4").read_bytes())[1]["id"]
+    for kind, name in (("upload", broken), ("file", "broken.mp4")):
+        [(answer, _)] = ask(page, {"id": 1, "do": "open", "kind": kind, "name": name})
+        assert ".mp4" in answer["error"] and str(tmp_path) not in answer["error"]
+
+
 def test_old_uploads_make_place_for_new_ones(page: TestClient, tmp_path: Path) -> None:
     image = b"\xff\xd8\xff" + bytes(LIMIT // 3)
     ids = [post(page, image)[1]["id"] for _ in range(3)]

@@ -98,7 +98,7 @@ def app_command(
         offer = server.Settings(Path(model).stem, places, [host], token, labels)
         config = uvicorn.Config(
             server.make_app(opened, offer), log_level="warning", ws_max_size=server.LARGEST_MESSAGE, lifespan="off",
-            server_header=False, timeout_graceful_shutdown=2,
+            server_header=False, timeout_graceful_shutdown=2, workers=1,
         )  # fmt: skip
         running = uvicorn.Server(config)
         interrupts.hold(lambda: setattr(running, "should_exit", True))

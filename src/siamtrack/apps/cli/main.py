@@ -21,10 +21,11 @@ from siamtrack.apps.cli.interrupts import ends_while_importing
 from siamtrack.apps.cli.models import import_command, models
 from siamtrack.apps.cli.results import report_command, score_command, submit_command
 from siamtrack.apps.cli.study import study
+from siamtrack.apps.cli.surroundings import forget_strange_variables, library_that_failed, strange_variable
 from siamtrack.apps.cli.track import demo, track
 from siamtrack.apps.cli.train import train
 from siamtrack.apps.cli.tune import tune_command
-from siamtrack.errors import InputError, SiamtrackError, missing_torch, reason, shown
+from siamtrack.errors import ConfigError, InputError, SiamtrackError, missing_torch, reason, shown
 from siamtrack.runtime.guard import is_computing
 
 # The base of all that typer finds wrong with arguments: it is exported under this name alone.
@@ -82,7 +83,10 @@ def run() -> None:
             stream.reconfigure(errors="backslashreplace")
     # Pillow's, of pictures that are large: too large ones are refused.
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")
+    forget_strange_variables()
     try:
+        if wrong := strange_variable():
+            raise ConfigError(wrong)
         try:
             Path.cwd()
         except OSError as error:  # deleted: libraries would end the process in ways of their own
@@ -104,15 +108,32 @@ def run() -> None:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
-        if not _is_lack_of_memory(error):
+        if _is_lack_of_memory(error):
+            code = _complain("not enough memory here; expected smaller images, crops, batches or files")
+        elif library := library_that_failed(error):
+            why = "a variable of the environment, or a file of its settings, may be why"
+            code = _complain(f"{library} cannot be loaded here: {reason(error)}; {why}")
+        else:
             raise
-        code = _complain("not enough memory here; expected smaller images, crops, batches or files")
     if code == 130:
         _complain("interrupted")
+    code = _flush(code or 0)
     grouped = os.environ.get("WORLD_SIZE", "1") != "1" and "torch.distributed" in sys.modules
     if grouped or is_computing():
-        end_process(code or 0)
-    sys.exit(code or 0)
+        end_process(code)
+    sys.exit(code)
+
+
+def _flush(code: int) -> int:
+    """Write out what was printed, and return the code to end with; at its end Python itself would show a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            with suppress(OSError, ValueError):  # what cannot be written goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            code = code or (1 if isinstance(error, BrokenPipeError) else _complain(f"cannot print: {reason(error)}"))
+    return code
 
 
 def end_process(code: int) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from siamtrack.errors import InputError, printable
+from siamtrack.errors import InputError, printable, reason
 from siamtrack.io import IMAGE_SUFFIXES, VIDEO_SUFFIXES, whole_file
 
 _MOST_LISTED = 1000
@@ -52,6 +53,13 @@ class Places:
         if kind == "file" and self.folder:
             return self._inside(name)
         raise InputError("the server was started without a source or folder: upload a video instead")
+
+    def told(self, error: Exception) -> str:
+        """What an error says to a page: without the folders of the server in which uploads and files lie."""
+        text = reason(error)
+        for folder in (self.uploads.folder, self.folder):
+            text = text if folder is None else text.replace(f"{folder}{os.sep}", "")
+        return text
 
     def files(self) -> list[str]:
         """Names of what `folder` offers, relative to it: videos, and folders with images.

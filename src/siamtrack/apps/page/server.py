@@ -176,7 +176,7 @@ class _Server:
         except WrongKindError as error:
             return JSONResponse({"error": str(error)}, 415)
         except SiamtrackError as error:
-            return JSONResponse({"error": str(error)}, 400)
+            return JSONResponse({"error": self.settings.places.told(error)}, 400)
         except (ClientDisconnect, asyncio.CancelledError):  # the page left, or the server ends
             return Response(status_code=400)  # which nobody reads any more
         finally:
@@ -253,7 +253,7 @@ class _Page:
         try:
             about, frame = self._do(message)
         except (SiamtrackError, OSError) as error:
-            return _packed({"id": message.id, "error": str(error)})
+            return _packed({"id": message.id, "error": self.places.told(error)})
         return _packed({"id": message.id, **about}, frame)
 
     def leave(self) -> None:
