@@ -41,7 +41,7 @@ def leave_a_process() -> None:
 
 
 def lose_output() -> None:
-    sys.stdout = open("/dev/full", "w")  # noqa: SIM115
+    sys.stdout = Path("/dev/full").open("w")  # noqa: SIM115
     print("tracked 3 frames")
 
 

@@ -220,9 +220,9 @@ def _fetched(address: str, files: Path, folder: Path) -> Path:
         except (OSError, ValueError, HTTPException) as error:
             raise InputError(f"cannot fetch the video {url[:200]}: {reason(error)}") from error
         return path
-    path = (files / address).resolve()
-    # Path.is_file raises for names that are too long
-    if not path.is_relative_to(files.resolve()) or not os.path.isfile(path):  # noqa: PTH113
+    # Path.resolve raises for a link that leads to itself, and Path.is_file for names that are too long
+    path = Path(os.path.realpath(files / address))
+    if not path.is_relative_to(os.path.realpath(files)) or not os.path.isfile(path):  # noqa: PTH113
         raise InputError(f"no such video below {files}: {address[:200]}")
     return path
 

@@ -6,6 +6,7 @@ the network alone, not on the path that tracking took.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -288,7 +289,8 @@ def draw_figure(kind: str, model: str, clips: Path, out: Path, frames: int, limi
         ConfigError: an unknown figure, one that the model has not what it shows for, or matplotlib is missing.
         InputError: no frame in which the target is seen, or the picture would lie among the sequences.
     """
-    if clips.resolve() in out.resolve().parents:
+    # Path.resolve raises for a link that leads to itself
+    if Path(os.path.realpath(clips)) in Path(os.path.realpath(out)).parents:
         raise InputError(f"'{out}' would lie among the sequences, and might replace a frame; choose another place")
     draw = look_up(FIGURES, kind, "figure")
     require("matplotlib", "the picture", "matplotlib", "report")
