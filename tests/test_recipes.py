@@ -86,6 +86,47 @@ SIAMRPN_OTB: Recipe = {key: value for key, value in PYSOT_DATA.items() if key !=
     "track.rate": 0.25,  # yaml TRACK.LR
     "pairs an epoch": 600_000,  # config DATASET.VIDEOS_PER_EPOCH
 }
+# siamrpn_mobilev2_l234_dwxcorr/config.yaml of the same repository
+SIAMRPN_MOBILE: Recipe = SIAMRPN | {
+    "model.backbone": "mobilenetv2_140",  # yaml BACKBONE.TYPE, BACKBONE.KWARGS.width_mult
+    "model.fusion": "mean",  # yaml RPN.WEIGHTED
+    "track.penalty": 0.04,  # yaml TRACK.PENALTY_K
+    "track.window": 0.4,  # yaml TRACK.WINDOW_INFLUENCE
+    "track.rate": 0.5,  # yaml TRACK.LR
+}
+# SiamRPN, CVPR 2018. How pairs are drawn and moved is not in the text: PySOT's.
+SIAMRPN_FIRST: Recipe = {
+    "crops.template": 127,  # section 3.1
+    "crops.search": 255,  # section 3.1
+    "model.correlation": "up",  # section 3.2
+    "model.ratios": (0.33, 0.5, 1, 2, 3),  # section 3.2
+    "model.smooth_l1": True,  # section 3.2
+    **{key: PYSOT_DATA[key] for key in PYSOT_DATA if key.startswith(("data.template.", "data.search."))},
+    "data.sampling": "videos",
+    "data.gap": 100,
+    "data.gaps.youtubebb": 3,
+    "data.negative": 0.0,  # section 5.1: both of one video
+    "data.source_weights": dict.fromkeys(("coco", "det", "got10k", "lasot", "citypersons", "widerface"), 0),  # 5.1
+    "train.epochs": 50,  # section 5.1
+    "pairs an epoch": 50_000,  # not in the text
+    "rate in epoch 1": 0.01,  # section 5.1
+    "rate in epoch 50": 0.000001,  # section 5.1
+    "epochs of the heads alone": 0,  # section 5.1: the last two convolutions learn from the beginning
+    "train.frozen_stages": 3,  # section 5.1
+    "train.backbone_rate": 1,  # section 5.1 names one rate
+}
+# DaSiamRPN, ECCV 2018, on top of it.
+DASIAMRPN: Recipe = SIAMRPN_FIRST | {
+    "data.negative": 0.2,  # section 3.2 has negative pairs, in a share that it does not name
+    "data.flip": 0.5,
+    "data.grey": 0.1,
+    "data.blur": 0.2,  # section 3.2: motion blur
+    "data.source_weights": dict.fromkeys(("got10k", "lasot", "citypersons", "widerface"), 0) | {"coco": 1, "det": 1},
+    "track.lost_search": 767,  # section 4.1
+    "track.lost_step": 128,  # section 3.4 has steps of one length, section 4.1 no number
+    "track.search_lost_below": 0.8,  # section 4.1
+    "track.found_above": 0.95,  # section 4.1
+}
 # SiamRPN++, CVPR 2019: the text, where it differs.
 SIAMRPN_PAPER: Recipe = {
     "model.loss_weights": (1, 1),  # section 4.2, "sum of classification loss and ..."
@@ -277,7 +318,7 @@ TWINS = {
 }
 OTHERS = {
     "siamban_r50": SIAMBAN, "siamrpn_alex": SIAMRPN_ALEX, "siamrpn_r50_lt": SIAMRPN_LT, "siamrpn_r50_otb": SIAMRPN_OTB,
-    "siamfc": SIAMFC,
+    "siamrpn_mobilev2": SIAMRPN_MOBILE, "siamrpn": SIAMRPN_FIRST, "dasiamrpn": DASIAMRPN, "siamfc": SIAMFC,
 }  # fmt: skip
 RECIPES = OTHERS | {
     name: recipe
