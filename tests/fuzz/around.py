@@ -81,11 +81,10 @@ def _fixed_inputs() -> None:
     for folder, names, files in os.walk("."):
         if "out" in names:
             names.remove("out")
-        for name in files:
-            path = os.path.join(folder, name)  # noqa: PTH118
-            if not os.path.islink(path):  # noqa: PTH114
-                os.chmod(path, 0o444)  # noqa: PTH101
-        os.chmod(folder, 0o555)  # noqa: PTH101
+        for path, rights in [(f"{folder}/{name}", 0o444) for name in files] + [(folder, 0o555)]:
+            # what is another user's, as what an edit made, is not to be written to already
+            if not os.path.islink(path) and os.stat(path).st_uid == os.geteuid():  # noqa: PTH114, PTH116
+                os.chmod(path, rights)  # noqa: PTH101
     sandbox.read_as_others()
 
 
