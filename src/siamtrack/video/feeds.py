@@ -329,6 +329,7 @@ class _Decoder:
         """
         reformatter = av.video.reformatter.VideoReformatter()
         lost, began = 0, time.monotonic()
+        rotation, matrix = None, None
         for frame in self._decode():
             if frame is None:
                 lost += 1
@@ -336,7 +337,10 @@ class _Decoder:
                     break
                 continue
             self.decoded += 1
-            yield partial(_pixels, reformatter, frame)
+            # Not of every frame: one whose side data was looked at refers to itself, and stays in memory for long.
+            if frame.rotation != rotation:
+                rotation, matrix = frame.rotation, _matrix(frame)
+            yield partial(_pixels, reformatter, frame, matrix)
         if self.cut:
             expected = f" of {self.stream.frames}" if self.stream.frames > self.decoded else ""
             self.notes.append(f"'{self.name}' is cut short: it ends after {self.decoded}{expected} frames")
@@ -376,10 +380,14 @@ class _Decoder:
             yield None
 
 
-def _pixels(reformatter: Any, frame: Any) -> np.ndarray:
+def _matrix(frame: Any) -> list[int] | None:
+    found = frame.side_data.get(Type.DISPLAYMATRIX)
+    return None if found is None else np.frombuffer(bytes(found), np.int32, 5).tolist()
+
+
+def _pixels(reformatter: Any, frame: Any, matrix: list[int] | None) -> np.ndarray:
     rgb: np.ndarray = reformatter.reformat(frame, format="rgb24").to_ndarray()
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-    return rgb if matrix is None else _upright(rgb, np.frombuffer(bytes(matrix), np.int32, 5).tolist())
+    return rgb if matrix is None else _upright(rgb, matrix)
 
 
 def _upright(rgb: np.ndarray, matrix: list[int]) -> np.ndarray:
