@@ -28,6 +28,14 @@ def test_bars_show_counts_and_notes_and_are_cleared_at_the_end() -> None:
     assert shown.endswith("\x1b[2K")  # the bar's line is erased
 
 
+@pytest.mark.parametrize(("total", "told"), [(None, False), (40, True)])
+def test_time_is_left_only_where_an_end_is_known(total: int | None, told: bool) -> None:
+    text = io.StringIO()
+    with progress.Display("frames", Console(file=text, force_terminal=True, width=120)) as display:
+        display.bar("camera", total).set(10)
+    assert ("left" in text.getvalue()) is told
+
+
 def test_nothing_is_shown_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.counting("packing") as report:
         for done in range(5):

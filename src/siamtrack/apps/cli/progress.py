@@ -69,6 +69,13 @@ class _Speed(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f} {self._unit}/s")
 
 
+class _TimeLeft(TimeRemainingColumn):
+    """The time left, and nothing where no end is known, as of a camera."""
+
+    def render(self, task: Task) -> Text:
+        return Text("") if task.total is None else super().render(task) + Text(" left")
+
+
 class Bar:
     """One line of a display."""
 
@@ -100,7 +107,7 @@ class Display:
         columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), BarColumn()]
         columns.append(MofNCompleteColumn())
         if unit:
-            columns += [TextColumn(unit), _Speed(unit), TimeRemainingColumn(), TextColumn("left")]
+            columns += [TextColumn(unit), _Speed(unit), _TimeLeft()]
         columns.append(TextColumn("{task.fields[note]}", markup=False))
         self._progress = Progress(*columns, console=self._console, disable=not self.live, transient=True)
 
