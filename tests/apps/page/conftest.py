@@ -6,7 +6,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,10 @@ def tracker() -> siamtrack.MultiTracker:
     return siamtrack.load_multi("siamcar_pico")
 
 
-@pytest.fixture(scope="module")
-def address(clip: Path, tracker: siamtrack.MultiTracker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    places = Places(str(clip), None, Uploads(tmp_path_factory.mktemp("uploads"), 1 << 24))
+@contextmanager
+def serve_page(tracker: siamtrack.MultiTracker, source: str | None, uploads: Path) -> Iterator[str]:
+    """The address of the live page of a source, or of none."""
+    places = Places(source, None, Uploads(uploads, 1 << 24))
     app = make_app(tracker.engine, Settings("siamcar_pico", places))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -66,6 +67,19 @@ def address(clip: Path, tracker: siamtrack.MultiTracker, tmp_path_factory: pytes
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
         server.should_exit = True
         thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def address(clip: Path, tracker: siamtrack.MultiTracker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serve_page(tracker, str(clip), tmp_path_factory.mktemp("uploads")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def bare_address(tracker: siamtrack.MultiTracker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a page that asks for its source."""
+    with serve_page(tracker, None, tmp_path_factory.mktemp("bare_uploads")) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -337,6 +337,44 @@ def test_an_upload_is_followed_and_every_download_is_the_same_boxes(person: Pers
     assert np.abs(np.array([found[1, n] for n in range(12)]) - truth).max() < 8
 
 
+@pytest.mark.parametrize("size", [(360, 640), (640, 480), (1600, 300)])
+@pytest.mark.parametrize("viewport", [(1280, 900), (360, 740), (1400, 400)])
+def test_a_picture_keeps_its_shape(
+    person: Person, tmp_path: Path, size: tuple[int, int], viewport: tuple[int, int]
+) -> None:
+    person.page.set_viewport_size({"width": viewport[0], "height": viewport[1]})
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((size[1], size[0], 3), np.uint8))
+    person.page.click("#open")
+    person.page.set_input_files("#upload", str(tmp_path / "0.png"))
+    person.wait_open("0.png")
+    shown = "b => (b = document.querySelector('#stage').getBoundingClientRect()) && [b.width, b.height]"
+    width, height = person.page.evaluate(shown)
+    assert width / height == pytest.approx(size[0] / size[1], rel=0.01)
+    assert width <= viewport[0] and height <= 0.7 * viewport[1]
+
+
+def test_without_a_source_there_is_nothing_to_press_but_open(browser: Any, bare_address: str, clip: Path) -> None:
+    page = browser.new_page()
+    person = Person(page, bare_address)
+    asleep = ["back", "play", "forward", "number", "seek", "new", "undo", "download", "load"]
+    assert [name for name in asleep if page.is_enabled(f"#{name}")] == []
+    assert person.text("#hint") == "No source is open yet."
+    page.click("#open-first")
+    page.set_input_files("#upload", str(clip))
+    person.wait_open("clip.mp4")
+    assert [name for name in asleep if page.is_enabled(f"#{name}")] == [
+        "back",
+        "play",
+        "forward",
+        "number",
+        "seek",
+        "new",
+        "load",
+    ]
+    page.close()
+    assert person.wrong == []
+
+
 @pytest.fixture
 def slowed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that the server takes for a frame, for a test to change."""

@@ -302,6 +302,7 @@ function marks() {
 function refresh(all = true) {
   if (!source) return;
   const count = known();
+  for (const id of ["back", "play", "forward", "number", "seek", "new"]) $(id).disabled = false;
   $("source").textContent = $("source").title = `${source.name} · ${source.width}×${source.height} · ${engine.model}`;
   if (document.activeElement !== $("number")) $("number").value = frame;
   $("number").max = count - 1;
@@ -444,7 +445,7 @@ function wire() {
     $("sources").showModal();
   };
   $("open").onclick = $("open-first").onclick = choose;
-  $("play").onclick = () => (playing ? pause() : source && start());
+  $("play").onclick = () => (playing ? pause() : start());
   $("back").onclick = back;
   $("forward").onclick = forward;
   $("number").onchange = seekTyped;

@@ -46,7 +46,7 @@ export class Stage {
     this.#image?.close();
     this.#image = null;
     this.#marks = [];
-    this.#canvas.style.aspectRatio = `${width} / ${height}`;
+    this.#canvas.style.setProperty("--ratio", `${width} / ${height}`);
     this.cancel();
   }
 
