@@ -156,6 +156,14 @@ def test_commands_and_options_named_in_the_text_exist() -> None:
                 assert option in options, (page.name, words)
 
 
+def test_packages_of_npm_are_installed_without_scripts_as_the_tests_have_them() -> None:
+    """One of onnxruntime-node fetches libraries for GPUs from a server of its own, and npm fails where it cannot."""
+    command = "npm install --prefix examples/js --ignore-scripts"
+    assert command in (ROOT / "scripts/test-tools").read_text()
+    shown = [line.text for page in PAGES for line in shell_lines(page) if line.text.startswith("npm install")]
+    assert shown and all(text.startswith(command) for text in shown)
+
+
 def test_files_and_modules_named_in_the_text_exist() -> None:
     rooms = "|".join(path.name for path in (ROOT / "src/siamtrack").iterdir() if path.is_dir())
     for page in PAGES:
