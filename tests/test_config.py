@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from siamtrack.apps.cli.options import parse_settings
-from siamtrack.config import changed_preset, load_preset, preset_from_json, preset_to_json
+from siamtrack.config import Crops, Preset, Track, changed_preset, load_preset, preset_from_json, preset_to_json
 from siamtrack.errors import ConfigError
+from siamtrack.models.families import SiamCar
 from siamtrack.models.weights import read_metadata
 from siamtrack.presets import packaged_weights, preset_names
 
@@ -177,3 +178,22 @@ def test_a_key_of_any_length_makes_a_short_message():
         with pytest.raises(ConfigError, match="unknown key") as found:
             load_preset("siamcar_lite0", {key: 1})
         assert len(str(found.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: Preset(), "Preset: the key 'name' is missing"),
+        (lambda: Preset(3), "Preset: name: Input should be a valid string; got 3"),
+        (lambda: Preset(name="x", crops=5), "Preset: crops: .*; got 5"),
+        (lambda: Preset(name="x", track=Track(lost_search=5)), "Preset: track.lost_search is 0 or at least"),
+        (lambda: Crops(tmplate=63), "Crops: unknown key 'tmplate'"),
+        (lambda: Track(window=float("nan")), "Track: window: Input should be a finite number; got nan"),
+        (lambda: SiamCar("siamcar", None), "SiamCar: backbone: .*; got None"),
+        (lambda: replace(load_preset("siamcar_pico"), data=[]), "Preset: data: "),
+    ],
+)
+def test_sections_that_are_made_in_python_refuse_what_files_may_not_hold(make, line: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{line}") as found:
+        make()
+    assert "\n" not in str(found.value)

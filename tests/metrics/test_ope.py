@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from siamtrack.metrics.ope import (
     fractions_above,
     fractions_within,
     got10k_overlaps,
+    got10k_scorer,
     got10k_toolkit_curves,
     lasot_curves,
     otb_curves,
@@ -82,6 +84,15 @@ def test_absent_frames_leave_the_numerator_only() -> None:
     for measure in (lasot_curves, pysot_curves):
         assert measure(truth, Predictions(boxes)).success[0] == pytest.approx(0.5)
     assert len(got10k_overlaps(truth, Predictions(boxes))) == 1
+
+
+def test_sequences_without_a_frame_that_counts_have_no_mean_and_no_warning() -> None:
+    boxes = np.tile([10.0, 20, 30, 40], (4, 1))
+    truth = Truth("hidden", boxes, visible=np.zeros(4, dtype=bool))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = got10k_scorer({"hidden": truth}, {"hidden": [Predictions(boxes)]}).metrics
+    assert np.isnan([found["AO"], found["AO(mean over sequences)"], found["SR0.5(mean over sequences)"]]).all()
 
 
 def test_trackingnet_rounds_and_pads() -> None:

@@ -317,6 +317,18 @@ def test_unequal_sequences_are_said(out: Path, tmp_path: Path) -> None:
     assert "left out" in text
 
 
+def test_stores_without_scores_are_named(out: Path, tmp_path: Path) -> None:
+    for tracker, kept in (("good", True), ("<b>", False)):
+        shutil.copytree(out / "good" / "folder", tmp_path / "o" / tracker / "folder")
+        if not kept:
+            (tmp_path / "o" / tracker / "folder" / "scores.json").unlink()
+    result = CliRunner().invoke(app, ["report", str(tmp_path / "o"), "--out", str(tmp_path / "p")])
+    assert result.exit_code == 0
+    (told,) = result.stderr.splitlines()
+    assert told == f"left out, without scores: {tmp_path}/o/<b>/folder"
+    assert set(Reader((tmp_path / "p" / "index.html").read_text()).table("folder: trackers")) == {"good"}
+
+
 def test_what_cannot_be_reported_is_told(out: Path, data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no manifest\.json .*--suite and --truth"):
         write_report([tmp_path], tmp_path / "p")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from siamtrack.metrics.scores import Scores
 from siamtrack.report.drawing import DARK, LIGHT, Styles
-from siamtrack.report.results import number, paired_bootstrap
+from siamtrack.report.results import Comparison, Scored, find_differences, number, paired_bootstrap
 
 SCORES = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=30)
 
@@ -52,6 +55,18 @@ def test_only_common_and_known_sequences_count() -> None:
     assert found.sequences == 1 and found.mean == found.low == found.high == 0.5
     nothing = paired_bootstrap({"a": 1.0}, {"b": 1.0})
     assert nothing.sequences == 0 and math.isnan(nothing.mean) and not nothing.clear
+
+
+def test_trackers_without_a_known_score_come_last_and_make_no_difference() -> None:
+    def tracker(name: str, *values: float) -> Scored:
+        by_sequence = {f"s{n}": {"accuracy": value} for n, value in enumerate(values)}
+        return Scored(name, Scores({"accuracy": math.nan}, by_sequence), Path(name))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trackers = [tracker("none", math.nan, math.nan), tracker("low", 0.2, 0.1), tracker("high", 0.9, 0.3)]
+        found = find_differences(Comparison("vot2018", "vot-pysot", trackers))
+    assert [(difference.first, difference.second) for difference in found] == [("high", "low")]
 
 
 def test_the_seed_decides() -> None:

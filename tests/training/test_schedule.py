@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from siamtrack.config import Train, load_preset
+from siamtrack.errors import ConfigError
 from siamtrack.training.parameters import backbone_trains, learning_rate
 
 PER_EPOCH = 7
@@ -139,5 +139,5 @@ def test_a_constant_warm_up_ends_in_the_peak() -> None:
 
 @pytest.mark.parametrize("shape", ["exponential", "constant"])
 def test_a_warm_up_from_zero_that_stays_there_is_refused(shape: str) -> None:
-    with pytest.raises(ValidationError, match="warmup_from"):
+    with pytest.raises(ConfigError, match="warmup_from"):
         Train(warmup_shape=shape, warmup=0.1)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from siamtrack.config.sections import Crops, Data, Jitter, Preset, Track, Train
 from siamtrack.errors import ConfigError, DataError, did_you_mean
 from siamtrack.io import DEEPEST_KEY, parse_json, parse_toml, read_toml
 from siamtrack.models.families import family_class, family_names
+from siamtrack.models.fields import problem, shortened
 from siamtrack.presets import preset_names
 
 _SECTIONS = {"crops": Crops, "track": Track, "data": Data, "train": Train}
@@ -95,14 +96,16 @@ def _resolved(name: str | Path, below: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"{name}: 'clear' drops what a preset inherits; it needs 'extends' too")
         return table
     if not isinstance(parent, str):
-        raise ConfigError(f"{name}: extends: expected a preset's name or a .toml file; got {_short(repr(parent), 80)}")
+        got = shortened(repr(parent), 80)
+        raise ConfigError(f"{name}: extends: expected a preset's name or a .toml file; got {got}")
     if parent.endswith(".toml"):
         parent = str(Path(name).parent / parent)
     base = _resolved(parent, (*below, str(name)))
     for own in ("name", "description", "published"):
         base.pop(own, None)
     if not isinstance(cleared, list):
-        raise ConfigError(f"{name}: clear: expected a list of keys, as ['data.gaps']; got {_short(repr(cleared), 80)}")
+        got = shortened(repr(cleared), 80)
+        raise ConfigError(f"{name}: clear: expected a list of keys, as ['data.gaps']; got {got}")
     for dotted in map(str, cleared):
         *path, leaf = dotted.split(".")
         section = base
@@ -128,7 +131,7 @@ def _read_table(name: str | Path) -> dict[str, Any]:
         return read_toml(Path(name))
     except DataError as error:
         why = str(error).removeprefix(f"{name}: ")  # the reason is told, however long the name
-        raise ConfigError(f"no preset file {_short(str(name), 200)}: {_short(why, 300)}") from None
+        raise ConfigError(f"no preset file {shortened(str(name), 200)}: {shortened(why, 300)}") from None
 
 
 def _override(table: dict[str, Any], dotted: str, value: Any) -> None:
@@ -136,12 +139,12 @@ def _override(table: dict[str, Any], dotted: str, value: Any) -> None:
     section = table
     *parents, leaf = dotted.split(".")
     if len(parents) > DEEPEST_KEY:
-        raise ConfigError(f"unknown key '{_short(dotted, 200)}'; expected a section and a name, as train.lr")
+        raise ConfigError(f"unknown key '{shortened(dotted, 200)}'; expected a section and a name, as train.lr")
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
             known = [f"{name}.{f.name}" for name, kind in _SECTIONS.items() for f in fields(kind)]
-            raise ConfigError(f"unknown key '{_short(dotted, 200)}'{did_you_mean(dotted, known)}")
+            raise ConfigError(f"unknown key '{shortened(dotted, 200)}'{did_you_mean(dotted, known)}")
     section[leaf] = value
 
 
@@ -185,14 +188,10 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
         elif path[:1] == ("model",):
             # What pydantic puts here is the family, not a key.
             path = (path[0], *path[2:])
-        key = _short(".".join(str(p) for p in path), 200)
+        hint = ""
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
             hint = did_you_mean(str(path[-1]), _known_keys(table, path[:-1]))
-            raise ConfigError(f"{where}: unknown key '{key}'{hint}") from None
-        if first["type"] == "missing":
-            raise ConfigError(f"{where}: the key '{key}' is missing") from None
-        text = f"{key}: {_short(first['msg'], 300)}; got {_short(repr(first['input']), 80)}"
-        raise ConfigError(f"{where}: {text}") from None
+        raise ConfigError(f"{where}: {problem(error, path)}{hint}") from None
 
 
 def _family_name(table: Mapping[str, Any]) -> str:
@@ -200,7 +199,3 @@ def _family_name(table: Mapping[str, Any]) -> str:
     model = table.get("model")
     name = model.get("family") if isinstance(model, dict) else None
     return name if isinstance(name, str) else ""
-
-
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}..."

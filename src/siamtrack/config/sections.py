@@ -10,11 +10,12 @@ from pydantic.dataclasses import dataclass
 from siamtrack.geometry.crop import Rounding
 from siamtrack.models.families import Family, is_outside
 from siamtrack.models.families.siamcar import SiamCar
-from siamtrack.models.fields import STRICT
+from siamtrack.models.fields import STRICT, refusing
 
 _MOST = 10**9  # no count is larger: what is computed from it still fits into the integers of torch and of the system
 
 
+@refusing
 @dataclass(frozen=True, config=STRICT)
 class Crops:
     """Sizes of the two crops in pixels, and how much context around the target they show (SiamFC, section 2.4).
@@ -39,6 +40,7 @@ class Crops:
         return self.template_crop or self.template
 
 
+@refusing
 @dataclass(frozen=True, config=STRICT)
 class Track:
     """How the network's candidates become one box a frame; one set of numbers for all benchmarks.
@@ -121,6 +123,7 @@ class Track:
         return self
 
 
+@refusing
 @dataclass(frozen=True, config=STRICT)
 class Jitter:
     """Random change of a crop's region.
@@ -152,6 +155,7 @@ class Jitter:
         return self
 
 
+@refusing
 @dataclass(frozen=True, config=STRICT)
 class Data:
     """Which pairs are drawn and how they are changed; probabilities are per pair.
@@ -244,6 +248,7 @@ class Data:
         return self
 
 
+@refusing
 @dataclass(frozen=True, config=STRICT)
 class Train:
     """The schedule, the optimiser and the loop.
@@ -328,6 +333,7 @@ class Train:
         return self
 
 
+@refusing
 @dataclass(frozen=True, config=STRICT)
 class Published:
     """A score that the authors published for this configuration, and where."""
@@ -350,6 +356,7 @@ def _keep_outside(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return value if is_outside(value) else check(value)
 
 
+@refusing
 @dataclass(frozen=True, config=STRICT)
 class Preset:
     """A complete configuration: the network, and how it is trained and run."""

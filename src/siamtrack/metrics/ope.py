@@ -17,7 +17,16 @@ import numpy.typing as npt
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.overlap import center_distance, centers, clip_rectangles, rectangle_iou
 from siamtrack.geometry.regions import BoolArray, FloatArray, as_rectangles
-from siamtrack.metrics.scores import LengthError, Results, Scores, Truths, by_attribute, check_length, each_sequence
+from siamtrack.metrics.scores import (
+    LengthError,
+    Results,
+    Scores,
+    Truths,
+    by_attribute,
+    check_length,
+    each_sequence,
+    mean_known,
+)
 
 EPS = float(np.finfo(np.float64).eps)
 # The scorers' two grids differ in the last bit at four thresholds.
@@ -303,7 +312,7 @@ def got10k_scorer(truths: Truths, results: Results) -> Scores:
     pooled = np.concatenate(list(overlaps.values()))
     metrics = got10k_summary(pooled)
     for key in ("AO", "SR0.5"):
-        metrics[f"{key}(mean over sequences)"] = float(np.nanmean([m[key] for m in sequences.values()]))
+        metrics[f"{key}(mean over sequences)"] = float(mean_known(np.array([m[key] for m in sequences.values()])))
     by_tag = by_attribute(truths, lambda names: np.concatenate([overlaps[n] for n in names]))
     return Scores(
         metrics,

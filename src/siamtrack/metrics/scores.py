@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -56,6 +57,13 @@ def by_attribute(truths: Truths, score: Callable[[Sequence[str]], T]) -> dict[st
             if mask.any():
                 having.setdefault(tag, []).append(name)
     return {tag: score(names) for tag, names in sorted(having.items())}
+
+
+def mean_known(values: FloatArray, axis: int | None = None) -> FloatArray:
+    """Return the mean of the values that are not nan; nan where none is, as of a frame that every run left out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmean(values, axis=axis))
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,6 @@ functions work on one run, the scorers at the end on a data set.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +16,16 @@ from siamtrack.errors import ConfigError
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.overlap import polygon_iou, pysot_overlaps, toolkit_overlaps
 from siamtrack.geometry.regions import BoolArray, FloatArray, IntArray, is_rectangle
-from siamtrack.metrics.scores import LengthError, Metrics, Results, Scores, Truths, check_length, each_sequence
+from siamtrack.metrics.scores import (
+    LengthError,
+    Metrics,
+    Results,
+    Scores,
+    Truths,
+    check_length,
+    each_sequence,
+    mean_known,
+)
 
 _BURN_IN = 10
 _SKIP = 5
@@ -203,12 +211,6 @@ def ar_robustness(failures: float, frames: float) -> float:
     return float(np.exp(-30.0 * failures / frames)) if frames else float("nan")
 
 
-def _mean_known(values: FloatArray, axis: int | None = None) -> FloatArray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a frame that every run left out has no mean
-        return np.asarray(np.nanmean(values, axis=axis))
-
-
 class _PysotSequence:
     """One sequence's overlaps and failures; PySOT takes all repetitions if there are 15, else the first."""
 
@@ -218,7 +220,7 @@ class _PysotSequence:
         accuracy = [pysot_accuracy_overlaps(truth, run) for run in runs]
         if len({len(o) for o in accuracy}) > 1:
             raise LengthError(f"{truth.name}: its repetitions have different numbers of rows")
-        self.overlaps = _mean_known(np.array(accuracy), axis=0)
+        self.overlaps = mean_known(np.array(accuracy), axis=0)
         self.failures = [np.flatnonzero(run.is_code(_FAILURE)) for run in runs]
         self._eao = [pysot_eao_overlaps(truth, run, known) for run, known in zip(runs, accuracy, strict=True)]
 
@@ -243,7 +245,7 @@ class _PysotSequence:
         """
         n = len(self.overlaps)
         return {
-            "accuracy": float(_mean_known(self.overlaps)),
+            "accuracy": float(mean_known(self.overlaps)),
             "robustness": 100 * self.lost() / max(n, 1),
             "lost_number": self.lost(),
             "failures": self.lost(),
@@ -273,7 +275,7 @@ def pysot_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> Sco
     curve = pysot_eao_curve([f for s in every for f in s.fragments()], longest)
     lost = sum(s.lost() for s in every)
     metrics = {
-        "accuracy": float(_mean_known(overlaps)),
+        "accuracy": float(mean_known(overlaps)),
         "robustness": 100 * lost / len(overlaps),
         "lost_number": lost,
         "EAO": eao_score(curve, low - 1, high - 1),
@@ -283,7 +285,7 @@ def pysot_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> Sco
         masks = np.concatenate([_tag_mask(s.truth, tag)[: len(s.overlaps)] for s in every])
         tagged = pysot_eao_curve([f for s in every for f in s.fragments(tag)], longest)
         attributes[tag] = {
-            "accuracy": float(_mean_known(overlaps[masks])) if masks.any() else float("nan"),
+            "accuracy": float(mean_known(overlaps[masks])) if masks.any() else float("nan"),
             "lost_number": float(sum(s.lost(tag) for s in every)),
             "EAO": eao_score(tagged, low - 1, high - 1),
         }
@@ -343,7 +345,7 @@ def got10k_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> Sc
             values = polygon_iou(run.regions, truths[seq].regions, truths[seq].size)
             values[_burnt_in(run) | ~run.is_code(-1)] = np.nan
             found.append(values)
-        return _mean_known(np.array(found), axis=0)
+        return mean_known(np.array(found), axis=0)
 
     known = each_sequence(truths, overlaps)
     failed = {seq: np.mean([run.is_code(_FAILURE) for run in results[seq]], axis=0) for seq in truths}
@@ -352,7 +354,7 @@ def got10k_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> Sc
     attributes: dict[str, Metrics] = {}
     for tag in tags or ["all"]:
         mask = np.concatenate([_tag_mask(t, tag) if tags else np.ones(len(t), dtype=bool) for t in truths.values()])
-        mean = float(_mean_known(every[mask])) if mask.any() else 0.0
+        mean = float(mean_known(every[mask])) if mask.any() else 0.0
         attributes[tag] = {
             "accuracy": 0.0 if np.isnan(mean) else mean,
             "lost_number": float(lost[mask].sum()),
@@ -369,6 +371,6 @@ def got10k_reset_scorer(truths: Truths, results: Results, stack: VotStack) -> Sc
         "lost_number": float(lost.sum()),
     }
     sequences = {
-        seq: {"accuracy": float(_mean_known(known[seq])), "lost_number": float(failed[seq].sum())} for seq in truths
+        seq: {"accuracy": float(mean_known(known[seq])), "lost_number": float(failed[seq].sum())} for seq in truths
     }
     return Scores(metrics, sequences, attributes)

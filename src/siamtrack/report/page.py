@@ -71,7 +71,7 @@ def write_report(
         raw: how to score results that are in no store.
         data: the data sets by suite, or that of the one suite that is reported; clips are drawn from their frames.
         clips: the sequences to draw: "all", names between commas, or a number of those that differ most.
-        tell: called with a line for each clip.
+        tell: called with a line for each clip, and one for stores that have no scores.
         overwrite: replace a page and tables that siamtrack did not write, too.
 
     Raises:
@@ -85,7 +85,8 @@ def write_report(
     check_own_page(out, ("table.csv", "table.tex"), overwrite)
     template = _template()
     with drawing():  # missing packages are told before anything is read
-        comparisons = compare(read_scored(results, raw))
+        unscored: list[str] = []
+        comparisons = compare(read_scored(results, raw, unscored.append))
         suites = sorted({c.suite for c in comparisons})
         if isinstance(data, Path) and len(suites) > 1:
             raise ConfigError(
@@ -117,14 +118,19 @@ def write_report(
     )
     write_whole(out / "table.csv", tables.csv_text(comparisons))
     write_whole(out / "table.tex", tables.latex_text(comparisons, styles))
+    for line in unscored:
+        tell(line)
     plots = sum(len(s["figures"]) + (s["difference_figure"] is not None) for s in sections)
     return WrittenReport(page, plots, written)
 
 
-def read_scored(results: Iterable[Place], raw: RawSource | None = None) -> list[Scored]:
+def read_scored(
+    results: Iterable[Place], raw: RawSource | None = None, tell: Callable[[str], None] = lambda _line: None
+) -> list[Scored]:
     """Read stores: each path is the OUT of `siamtrack eval`, OUT/<tracker> or OUT/<tracker>/<suite>.
 
-    With `raw` a path without a store below it holds raw results.
+    With `raw` a path without a store below it holds raw results. Stores without scores, as of suites whose truth is not
+    public, are left out where others have some; `tell` is called with a line that names them.
 
     Raises:
         DataError: no results, results without scores, or a store that cannot be read.
@@ -149,11 +155,14 @@ def read_scored(results: Iterable[Place], raw: RawSource | None = None) -> list[
                 found[_resolved(folder)] = _read_store(folder)
             else:
                 unscored.append(folder)
+    shown = first_names(map(str, unscored), 3)
     if not found:
-        shown = first_names(map(str, unscored), 3) or "no results were named"
         raise DataError(
-            f"nothing to report: no scores.json ({shown}); finish `siamtrack eval` on a suite whose truth is public"
+            f"nothing to report: no scores.json ({shown or 'no results were named'}); finish `siamtrack eval` on a "
+            "suite whose truth is public"
         )
+    if unscored:
+        tell(f"left out, without scores: {shown}")
     return _with_unique_names(list(found.values()))
 
 

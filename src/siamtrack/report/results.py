@@ -13,7 +13,7 @@ import numpy as np
 
 from siamtrack.errors import ConfigError, did_you_mean
 from siamtrack.evaluation.store import Failure, Store
-from siamtrack.metrics.scores import Scores
+from siamtrack.metrics.scores import Scores, mean_known
 from siamtrack.storage import Place
 
 RESAMPLES = 10_000
@@ -239,7 +239,7 @@ def find_differences(comparison: Comparison) -> list[Difference]:
     names = [tracker.tracker for tracker, _ in comparison.ranked(metric)]
     if not is_loss(metric, comparison.rules, metrics):
         # metrics of single sequences may be named otherwise than the data set's
-        means = {name: np.nanmean(list(by.values()) or [np.nan]) for name, by in values.items()}
+        means = {name: mean_known(np.array(list(by.values()))) for name, by in values.items()}
         names.sort(key=lambda name: -np.nan_to_num(means[name], nan=-np.inf))
     pairs = list(combinations(names, 2))
     if len(names) > 6:

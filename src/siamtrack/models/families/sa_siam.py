@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.families.siamfc import PointCoder, ScoreHead, response_labels, siamfc_loss
-from siamtrack.models.fields import STRICT, LossWeight, SearchPyramid
+from siamtrack.models.fields import STRICT, LossWeight, SearchPyramid, refusing
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import centre_cells, odd_cells, optional_projection, projection, resized
 from siamtrack.models.siamese import Backbone, Head, Maps, Neck, Normalise, SiameseNet
@@ -34,6 +34,7 @@ _BRANCHES: dict[str, tuple[str, ...]] = {
 }
 
 
+@refusing
 @dataclass(frozen=True, config=STRICT)
 class SaSiam(SearchPyramid):
     """Fields are the paper's choices and ablations (table 1, section 4.3); the defaults are the published tracker.

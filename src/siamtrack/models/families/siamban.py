@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
-from siamtrack.models.fields import STRICT, LossWeight, Width
+from siamtrack.models.fields import STRICT, LossWeight, Width, refusing
 from siamtrack.models.heads import (
     DepthwiseBranch,
     LevelAggregation,
@@ -47,6 +47,7 @@ from siamtrack.models.necks import level_neck
 from siamtrack.models.siamese import Candidates, Head, Maps, SiameseNet
 
 
+@refusing
 @pydantic.dataclass(frozen=True, config=STRICT)
 class SiamBan:
     """Fields are the paper's choices and ablations; the defaults are the published tracker.

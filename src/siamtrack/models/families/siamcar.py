@@ -20,13 +20,14 @@ from siamtrack.errors import ConfigError
 from siamtrack.geometry.grid import grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationMerge, CorrelationPart
-from siamtrack.models.fields import STRICT, LossWeight, Width
+from siamtrack.models.fields import STRICT, LossWeight, Width, refusing
 from siamtrack.models.heads import boxes_of_sides, decode_sides, init_outputs, separable_tower, side_iou, sides_of_boxes
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_count, joint_mean, weighted
 from siamtrack.models.necks import FuseLevels, ProjectLevels
 from siamtrack.models.siamese import Candidates, Head, Maps, Neck, SiameseNet
 
 
+@refusing
 @pydantic.dataclass(frozen=True, config=STRICT)
 class SiamCar:
     """Fields are the paper's choices and ablations; the defaults are the published tracker.

@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from siamtrack.geometry.grid import enlarged, grid_points, grid_positions
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import cross
-from siamtrack.models.fields import STRICT, SearchPyramid
+from siamtrack.models.fields import STRICT, SearchPyramid, refusing
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, joint_mean, weighted
 from siamtrack.models.necks import optional_projection
 from siamtrack.models.siamese import Candidates, Head, Maps, SiameseNet
 
 
+@refusing
 @pydantic.dataclass(frozen=True, config=STRICT)
 class SiamFc(SearchPyramid):
     """Fields are the paper's choices; the defaults are those of siamfc-pytorch.

@@ -14,13 +14,14 @@ from pydantic.dataclasses import dataclass
 from siamtrack.errors import ConfigError
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
-from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight
+from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight, refusing
 from siamtrack.models.heads import AnchorCoder, Correlation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import optional_projection
 from siamtrack.models.siamese import Head, SiameseNet
 
 
+@refusing
 @dataclass(frozen=True, config=STRICT)
 class SiamRpn:
     """Fields are the paper's choices and ablations; the defaults are the paper's tracker.

@@ -12,13 +12,14 @@ from pydantic.dataclasses import dataclass
 
 from siamtrack.models.backbones import build_backbone, normalisation
 from siamtrack.models.correlation import CorrelationPart
-from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight, Width
+from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, LossWeight, Width, refusing
 from siamtrack.models.heads import AnchorCoder, Correlation, LevelAggregation, LightRpnHead, RpnHead, anchor_terms
 from siamtrack.models.losses import Generators, Terms, TrainingBatch, weighted
 from siamtrack.models.necks import level_neck
 from siamtrack.models.siamese import Head, SiameseNet
 
 
+@refusing
 @dataclass(frozen=True, config=STRICT)
 class SiamRpnPlusPlus:
     """Fields are the paper's choices and ablations (table 1); the defaults are the published tracker.

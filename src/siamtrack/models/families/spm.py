@@ -21,7 +21,7 @@ from siamtrack.geometry.boxes import box_iou, cxcywh_to_xyxy, nms, xyxy_to_cxcyw
 from siamtrack.models.backbones import build_backbone, check_levels, normalisation
 from siamtrack.models.correlation import CorrelationMerge, CorrelationPart
 from siamtrack.models.families.siamcar import CarHead, SidesCoder, car_loss
-from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, AnchorSides, LossWeight
+from siamtrack.models.fields import STRICT, AnchorRatio, AnchorScale, AnchorSides, LossWeight, refusing
 from siamtrack.models.heads import (
     AnchorCoder,
     Correlation,
@@ -77,6 +77,7 @@ _COPIES = 32
 _SHAKE = 0.15
 
 
+@refusing
 @pydantic.dataclass(frozen=True, config=STRICT)
 class Spm:
     """Fields are the paper's choices and ablations (tables 1 and 2, figure 6, section 5.3).
