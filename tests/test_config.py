@@ -153,6 +153,11 @@ def test_a_preset_is_changed_by_dotted_keys() -> None:
         changed_preset(preset, {"track.windw": 1}, "--set")
 
 
+def test_a_setting_in_a_section_that_was_set_to_something_else_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"cannot set 'track\.window': track is 7, not a section"):
+        load_preset("siamcar_pico", {"track": 7, "track.window": 0.3})
+
+
 def test_settings_are_toml_and_bare_words_are_text() -> None:
     texts = [
         "train.lr=1e-3",

@@ -53,6 +53,8 @@ def test_a_reason_has_no_numbers_and_addresses_of_a_program() -> None:
     assert reason(raised(lambda: float("fast"))) == "expected a number, got 'fast'"
     assert reason(raised(lambda: np.array(["fast", 1.0], dtype=np.float64))).startswith("expected a number, got ")
     assert reason(raised(lambda: int("2x"))) == "expected a number, got '2x'"
+    broken = io.BytesIO(b"\x93NUMPY\1\0\x76\0" + b"{'descr': ".ljust(117) + b"\n")
+    assert reason(raised(lambda: np.load(broken))) == "a bracket or a text in it has no end"
 
 
 def test_a_long_value_is_shortened_and_what_is_wrong_with_it_is_not() -> None:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from tokenize import TokenError
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -96,6 +97,7 @@ _KINDS: tuple[tuple[type[Exception], str], ...] = (
     (IndexError, "something is missing"),
     (TypeError, "a value of another kind than expected"),
     (AttributeError, "a value of another kind than expected"),
+    (TokenError, "a bracket or a text in it has no end"),  # numpy's, of an array's header
 )
 
 

@@ -500,5 +500,6 @@ def test_the_command_takes_a_validation_split_when_it_is_asked_for(tmp_path: Pat
     assert run("data", "pack", root, "-o", tmp_path / "shards", "--size", "64")[1].startswith("4 crops")
     assert run("data", "check", root)[0] == 0, "a split that is left out is nothing wrong"
     shutil.rmtree(root / "Annotations/VID/train")
-    with pytest.raises(DataError, match=r"has none that can be used \(validation split: .* --validation takes them\)"):
-        run("data", "index", root, "-o", tmp_path / "none.npz")
+    wanted = r"read as vid it has none that can be used \(validation split: .* --validation takes them\)"
+    with pytest.raises(DataError, match=wanted):
+        run("data", "index", root, "--name", "mine", "-o", tmp_path / "none.npz")

@@ -144,6 +144,8 @@ def _override(table: dict[str, Any], dotted: str, value: Any) -> None:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
             known = [f"{name}.{f.name}" for name, kind in _SECTIONS.items() for f in fields(kind)]
+            if dotted in known:  # the section was set as a whole, to something else
+                raise ConfigError(f"cannot set '{dotted}': {parent} is {shortened(repr(section), 80)}, not a section")
             raise ConfigError(f"unknown key '{shortened(dotted, 200)}'{did_you_mean(dotted, known)}")
     section[leaf] = value
 

@@ -157,11 +157,14 @@ def _build(root: Path, layout: str, name: str, validation: bool) -> tuple[Index,
 
 
 def _with_boxes(root: Path, layout: str, name: str, validation: bool) -> tuple[Index, list[Problem]]:
+    from siamtrack.formats.objects import find_object_layout
+
     made, problems = _build(root, layout, name, validation)
     if not len(made):
         first = f" ({problems[0].kind}: {problems[0].path}: {problems[0].detail})" if problems else ""
+        read_as = layout or find_object_layout(root).name
         raise DataError(
-            f"{root}: expected annotated boxes; read as {made.source} it has none that can be used{first}; "
+            f"{root}: expected annotated boxes; read as {read_as} it has none that can be used{first}; "
             f"`siamtrack data check {root}` lists all that is wrong, --as LAYOUT reads it in another way"
         )
     return made, problems
