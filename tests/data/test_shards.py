@@ -9,6 +9,8 @@ import tarfile
 import zlib
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -120,6 +122,16 @@ def test_a_picture_wider_than_opencv_takes_is_unreadable() -> None:
     head = b"IHDR" + struct.pack(">IIBBBBB", (1 << 20) + 1, 1, 8, 2, 0, 0, 0)
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
     assert decode(png + bytes(100)) is None
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_libraries_print_nothing_of_damaged_pictures(suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    whole = cv2.imencode(suffix, pixels.astype(np.float32) if suffix == ".tif" else pixels)[1].tobytes()
+    for at in range(len(whole) // 2, len(whole) - 8, len(whole) // 9):
+        decode(whole[:at] + b"\xff" * 4 + whole[at + 4 :])
+        decode(whole[:at] + whole[at + 4 :])
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_shard_that_was_cut_between_two_members_is_unreadable():

@@ -18,18 +18,14 @@ import tarfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, cast
 
-import cv2
-import numpy as np
-from PIL import Image as Pictures
-
 from siamtrack import storage
-from siamtrack.errors import DataError, reason
+from siamtrack.errors import DataError, InputError, reason
 from siamtrack.geometry.inputs import Image
-from siamtrack.io import MOST_PIXELS, first_names, image_size
+from siamtrack.io import first_names
+from siamtrack.video.images import decode_image
 
 _FIELDS = ("track_id", "frame", "box", "category", "source")
 _TRIES = 3
@@ -120,18 +116,14 @@ class Listing:
 def decode(jpeg: bytes) -> Image | None:
     """Decode an image to RGB (H, W, 3), or None where that is not possible.
 
-    Some releases of OpenCV fill the rest of a JPEG that was cut short; here it counts as unreadable.
+    A JPEG that was cut short counts as unreadable, also where a decoder would fill the rest.
     """
-    if not jpeg or (jpeg[:2] == b"\xff\xd8" and not _has_end(jpeg)):
-        return None
-    width, height = image_size(jpeg) or _slow_size(jpeg)
-    if width * height > MOST_PIXELS:
+    if jpeg[:2] == b"\xff\xd8" and not _has_end(jpeg):
         return None
     try:
-        image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:  # larger than variables of OpenCV's allow
+        return decode_image(jpeg, "")
+    except InputError:
         return None
-    return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _has_end(jpeg: bytes) -> bool:
@@ -143,15 +135,6 @@ def _has_end(jpeg: bytes) -> bool:
     while jpeg[at : at + 1] == b"\xff" and (marker := jpeg[at + 1 : at + 2]) not in (b"\xda", b""):
         at += 1 if marker == b"\xff" else 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
     return jpeg.find(b"\xff\xd9", at) >= 0
-
-
-def _slow_size(image: bytes) -> tuple[int, int]:
-    """The size of an image with EXIF data or of another format, whose pixels are not read; (0, 0) if it is none."""
-    try:
-        with Pictures.open(BytesIO(image)) as header:
-            return header.size
-    except Exception:  # whatever a decoder stumbles over in a damaged header
-        return 0, 0
 
 
 def iterate_shard(shard: IO[bytes], name: str) -> Iterator[tuple[str, bytes, CropLabel]]:

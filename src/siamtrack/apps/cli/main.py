@@ -81,8 +81,8 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A file's name may hold what the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
-    # Pillow's, of pictures that are large: too large ones are refused.
-    warnings.filterwarnings("ignore", "Image size .* exceeds limit")
+    # Pillow's, of pictures that are large or have odd tags: those that cannot be used are refused.
+    warnings.filterwarnings("ignore", module=r"PIL\b")
     forget_strange_variables()
     try:
         if wrong := strange_variable():
