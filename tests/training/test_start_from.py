@@ -39,5 +39,5 @@ def test_start_from_another_network_is_one_line(tmp_path):
 
 
 def test_start_from_excludes_other_beginnings():
-    with pytest.raises(ValueError, match="start_from does without"):
+    with pytest.raises(ConfigError, match="start_from does without"):
         Train(start_from="siamcar_lite0", from_scratch=True)
