@@ -61,6 +61,7 @@ def test_light_presets_share_data_and_schedule(name: str) -> None:
     # siamcar_lite0 is trained for longer, its conv4 too; of the pico's backbone more is tuned, of the others' nothing;
     # SA-Siam's A-Net begins with random weights (SA-Siam, section 3.1).
     assert differing <= {"steps", "unfreeze_at"} | _OWN.get(name, set())
+    assert (preset.train.unfreeze_at == 1) is (name not in ("siamcar_lite0", "siamcar_pico"))
     if not name.endswith("_pico"):
         assert preset.data == default.data
     with torch.device("meta"), torch.inference_mode():

@@ -76,8 +76,7 @@ def test_with_a_server(visitor: Visitor, address: str, clip: Path) -> None:
     visitor.visit(address)
     visitor.wait("document.querySelector('#source').textContent.startsWith('clip.mp4')")
     with open_source(clip) as frames:
-        # What is downloaded has four decimals; begun again with these, boxes part by some thousandths of a pixel.
-        walk(visitor, list(frames), 5e-3)
+        walk(visitor, list(frames), 2e-3)
     assert visitor.frame() + 1 == FRAMES
 
 

@@ -6,7 +6,8 @@ const UNNAMED = "object";
 const STATUSES = ["tracking", "uncertain", "lost"];
 const LARGEST = { file: 64 << 20, frame: 2 ** 40, target: 10_000, label: 200 };
 
-const rounded = (value, digits = 4) => Number(value.toFixed(digits)) + 0; // + 0 turns -0 into 0
+/** A number as files hold it. */
+export const rounded = (value, digits = 4) => Number(value.toFixed(digits)) + 0; // + 0 turns -0 into 0
 const lines = (rows, line) => rows.map((row) => `${line(row)}\n`).join("");
 const pretty = (value) => `${JSON.stringify(value, null, 1)}\n`;
 

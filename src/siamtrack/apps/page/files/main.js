@@ -1,6 +1,6 @@
 // Puts the page together: sources, playing, keys, targets, downloads and boxes that are loaded again.
 
-import { readBoxes } from "./boxes.js";
+import { readBoxes, rounded } from "./boxes.js";
 import { Run } from "./run.js";
 import { Stage } from "./stage.js";
 import { TargetList } from "./targets.js";
@@ -58,6 +58,7 @@ const stage = new Stage($("stage"), {
     if (resume) play();
   },
   async drawn(box, number) {
+    box = box.map((value) => rounded(value)); // as it is downloaded: begun again with that, the run is the same
     const [itsRun, itsFrame] = [run, frame]; // those of begin(): nothing goes on while a box is drawn
     await work; // a step that was under way when the box was begun
     if (run !== itsRun) return; // another source was opened
