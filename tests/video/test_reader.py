@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import re
 import socket
@@ -15,6 +16,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from footage import decode, moving_patches, noise, write_mp4
 from siamtrack.errors import InputError
@@ -132,6 +134,23 @@ def test_exif_orientation_is_followed(tmp_path: Path) -> None:
     (tmp_path / "1.jpg").write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + jpeg[2:])
     with open_source(tmp_path) as source:
         assert source.size == (20, 40)
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_exif_of_motion_jpeg_is_followed(tmp_path: Path, orientation: int, turns: int) -> None:
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    y, x = np.mgrid[:48, :64]
+    picture = np.stack([3 * x, 4 * y, 0 * x], -1).astype(np.uint8)
+    Image.fromarray(picture).save(file, "jpeg", quality=95, exif=exif)
+    path = tmp_path / "camera.mjpeg"
+    path.write_bytes(file.getvalue() * 3)
+    with open_source(path) as source:
+        frames = [np.asarray(frame, int) for frame in source]
+    assert len(frames) == 3
+    for frame in frames:
+        assert frame.shape == np.rot90(picture, turns).shape
+        assert np.abs(frame - np.rot90(picture, turns)).mean() < 4
 
 
 @pytest.mark.parametrize(("degrees", "turns"), [(0, 0), (90, 3), (180, 2), (270, 1)])

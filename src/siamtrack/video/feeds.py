@@ -381,7 +381,13 @@ class _Decoder:
 
 
 def _matrix(frame: Any) -> list[int] | None:
-    found = frame.side_data.get(Type.DISPLAYMATRIX)
+    try:
+        found = frame.side_data.get(Type.DISPLAYMATRIX)
+    except ValueError:
+        # PyAV up to 18.1 gives none of a frame's data where one kind has no name for it, as EXIF of a JPEG. The angle
+        # it reads apart; whether the picture is mirrored it does not say.
+        turn = {90: (0, -1, 0, 1, 0), -90: (0, 1, 0, -1, 0), 180: (-1, 0, 0, 0, -1), -180: (-1, 0, 0, 0, -1)}
+        return list(turn[frame.rotation]) if frame.rotation in turn else None
     return None if found is None else np.frombuffer(bytes(found), np.int32, 5).tolist()
 
 
