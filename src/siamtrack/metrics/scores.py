@@ -14,6 +14,7 @@ import numpy as np
 from siamtrack.errors import DataError
 from siamtrack.formats.records import Predictions, Truth
 from siamtrack.geometry.regions import FloatArray
+from siamtrack.io import utf8
 
 T = TypeVar("T")
 Truths = Mapping[str, Truth]
@@ -118,12 +119,17 @@ class Scores:
     def from_dict(cls, tree: Mapping[str, Any]) -> Scores:
         """Return the scores of a tree made by `as_dict`; a number that was not finite is nan.
 
+        Halves of characters in names of metrics and attributes, which nothing can draw, come escaped.
+
         Raises:
             KeyError, TypeError, ValueError, AttributeError: not such a tree.
         """
 
+        def text(name: object) -> str:
+            return utf8(str(name)).decode()
+
         def metrics(values: Mapping[str, Any]) -> dict[str, float]:
-            return {str(k): math.nan if v is None else float(v) for k, v in values.items()}
+            return {text(k): math.nan if v is None else float(v) for k, v in values.items()}
 
         def curves(values: Mapping[str, Any]) -> dict[str, FloatArray]:
             # a None becomes nan
@@ -135,11 +141,11 @@ class Scores:
         return cls(
             metrics(tree["metrics"]),
             {str(name): metrics(values) for name, values in tree["sequences"].items()},
-            {str(name): metrics(values) for name, values in tree.get("attributes", {}).items()},
+            {text(name): metrics(values) for name, values in tree.get("attributes", {}).items()},
             curves(tree.get("curves", {})),
-            {str(name): curves(values) for name, values in tree.get("attribute_curves", {}).items()},
-            str(tree["suite"]),
-            str(tree["rules"]),
+            {text(name): curves(values) for name, values in tree.get("attribute_curves", {}).items()},
+            text(tree["suite"]),
+            text(tree["rules"]),
             [str(name) for name in tree.get("left_out", [])],
         )
 

@@ -18,7 +18,7 @@ from siamtrack.arguments import checked
 from siamtrack.errors import ConfigError, DataError, InputError, reason, require
 from siamtrack.evaluation.scoring import score
 from siamtrack.evaluation.store import Store
-from siamtrack.io import check_own_page, first_names, write_whole
+from siamtrack.io import check_own_page, first_names, utf8, write_whole
 from siamtrack.metrics.rules import RULES
 from siamtrack.metrics.scores import Scores
 from siamtrack.report import tables
@@ -208,7 +208,10 @@ def _machine(measured: Mapping[str, Any]) -> str:
 
 
 def _with_unique_names(found: list[Scored]) -> list[Scored]:
-    """Make the names of trackers on one suite unique: by the folder they came from, then by a number."""
+    """Make the names of trackers on one suite unique: by the folder they came from, then by a number.
+
+    Halves of characters, as in a folder's name that is not UTF-8, come escaped: nothing can draw them.
+    """
 
     def key(tracker: Scored) -> tuple[str, str, str]:
         return tracker.scores.suite, tracker.scores.rules, tracker.tracker
@@ -218,8 +221,9 @@ def _with_unique_names(found: list[Scored]) -> list[Scored]:
         # a store lies in OUT/<tracker>/<suite>
         return (folder.parents[1] if tracker.manifest and len(folder.parents) > 1 else folder.parent).name
 
+    found = [replace(t, tracker=utf8(t.tracker).decode()) for t in found]
     count = Counter(map(key, found))
-    found = [replace(t, tracker=f"{t.tracker} ({origin(t)})") if count[key(t)] > 1 else t for t in found]
+    found = [replace(t, tracker=f"{t.tracker} ({utf8(origin(t)).decode()})") if count[key(t)] > 1 else t for t in found]
     count = Counter(map(key, found))
     return [replace(t, tracker=f"{t.tracker} #{n}") if count[key(t)] > 1 else t for n, t in enumerate(found, 1)]
 

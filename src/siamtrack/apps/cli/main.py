@@ -107,6 +107,8 @@ def run() -> None:
         code = _complain(_usage(error))
     except KeyboardInterrupt:
         code = 130
+    except SystemExit:  # rich's, where nobody reads what it shows
+        code = 1
     except Exception as error:
         if _is_lack_of_memory(error):
             code = _complain("not enough memory here; expected smaller images, crops, batches or files")
