@@ -42,12 +42,15 @@ def quantised(begin: Graph, step: Graph, types: Types, frames: Iterable[np.ndarr
     """
     runtime: Any = import_runtime("onnxruntime", Path("int8.onnx"))
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     session = runtime.InferenceSession(standalone(begin, types).SerializeToString(), providers=["CPUExecutionProvider"])
     feeds = _Reader(_feeds(session, begin.outputs, frames, targets))
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder, "step.onnx"), Path(folder, "int8.onnx")
-        onnx.save(standalone(step, types), before)
+        model = standalone(step, types)
+        add_pre_process_metadata(model)  # else it logs advice to fold and infer what is folded and inferred
+        onnx.save(model, before)
         quantize_static(
             before, after, feeds, quant_format=QuantFormat.QDQ, op_types_to_quantize=["Conv", *_ACTIVATIONS],
             per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
