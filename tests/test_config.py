@@ -153,6 +153,12 @@ def test_a_preset_is_changed_by_dotted_keys() -> None:
         changed_preset(preset, {"track.windw": 1}, "--set")
 
 
+@pytest.mark.parametrize(("key", "meant"), [("window", "track"), ("lr", "train"), ("width", "model"), ("gap", "data")])
+def test_a_key_without_its_section_is_answered_with_it(key: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"--set: unknown key '{key}'; did you mean '{meant}\.{key}'\?"):
+        changed_preset(load_preset("siamcar_lite0"), {key: 1}, "--set")
+
+
 def test_a_setting_in_a_section_that_was_set_to_something_else_is_told() -> None:
     with pytest.raises(ConfigError, match=r"cannot set 'track\.window': track is 7, not a section"):
         load_preset("siamcar_pico", {"track": 7, "track.window": 0.3})

@@ -71,6 +71,8 @@ def test_loading_what_is_no_weights_file_is_refused(tmp_path: Path) -> None:
         siamtrack.load(other)
     with pytest.raises(siamtrack.SiamtrackError, match="did you mean 'siamcar_lite0'"):
         siamtrack.load("SIAMCAR_LITE0")
+    with pytest.raises(siamtrack.SiamtrackError, match="did you mean 'siamcar_pico'"):  # siamcar_r50 has no weights
+        siamtrack.load("siamcar")
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "cuda:x", "gpu", "", "meta"])

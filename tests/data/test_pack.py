@@ -312,6 +312,20 @@ def test_benchmarks_are_checked_too(tmp_path: Path):
     assert found == {"unreadable frame": 1, "no first box": 1}
 
 
+def test_corners_in_place_of_sizes_are_found(tmp_path: Path):
+    boxes = [(80 + 4 * frame, 20, 40, 40) for frame in range(8)]  # of frames of 160 x 120 pixels
+    for corners in (False, True):
+        root = tmp_path / str(corners)
+        for frame, (x, y, w, h) in enumerate(boxes):
+            save(root / f"walk/img/{frame + 1:08d}.jpg", frame)
+            boxes[frame] = (x, y, x + w, y + h) if corners else (x, y, w, h)
+        write(root / "walk/groundtruth.txt", "\n".join(",".join(map(str, row)) for row in boxes))
+        for problems in (check_index(indexed(root)), check_benchmark("folder", root)):
+            assert [problem.kind for problem in problems] == ["corners for sizes"] * corners
+        code, said = run("data", "check", root)
+        assert code == corners and ("boxes reach beyond their frame; as x0,y0,x1,y1 all would fit" in said) == corners
+
+
 def test_from_the_command_line(tmp_path: Path):
     mot(tmp_path / "d")
     code, said = run("data", "index", tmp_path / "d", "--name", "mine", "-o", tmp_path / "i.npz")

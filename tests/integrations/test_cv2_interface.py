@@ -83,5 +83,7 @@ def test_the_native_tracker_says_what_it_wants() -> None:
     for frame in (np.zeros((60, 80, 3)), np.zeros((60, 80, 2), np.uint8), "clip.png"):
         with pytest.raises(InputError, match=r"a BGR, BGRA or grey array|a frame is a numpy array"):
             siamtrack.load(colour="bgr").init(frame, (10, 10, 20, 20))
+    with pytest.raises(InputError, match=r"OpenCV's is a BGR, .*; got shape \(0, 80, 3\)"):
+        siamtrack.load(colour="bgr").init(np.zeros((0, 80, 3), np.uint8), (10, 10, 20, 20))
     with pytest.raises(InputError, match="call init before update"):
         TrackerSiam.create().update(np.zeros((60, 80, 3), np.uint8))

@@ -81,6 +81,18 @@ def test_a_state_is_a_value_whose_targets_come_and_go(engine: Any) -> None:
         later.join(engine.start(np.zeros((50, 80, 3), np.uint8), BOXES))
 
 
+@pytest.mark.parametrize("name", ["onnxruntime", "torch"])
+def test_a_state_of_another_model_is_refused(name: str) -> None:
+    small, large = (siamtrack.load(model, engine=name).engine for model in ("siamcar_pico", "spm_lite0"))
+    fresh = siamtrack.load("siamcar_pico", engine=name).engine  # has not begun with a target of its own
+    own, other = small.start(FRAME, BOXES), large.start(FRAME, BOXES)
+    told = r"expected a state of the same model; got one of another: template\.0 is \(96, 7, 7\), not \(64, 5, 5\)"
+    for call in (partial(own.join, other), partial(small.step, FRAME, other), partial(fresh.step, FRAME, other)):
+        with pytest.raises(InputError, match=told):
+            call()
+    np.testing.assert_array_equal(fresh.step(FRAME, own).boxes, small.step(FRAME, own).boxes)
+
+
 def test_more_targets_than_one_call_takes_are_followed_in_turns(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run, seen = engine._run, []
 

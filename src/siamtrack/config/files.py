@@ -175,6 +175,16 @@ def _known_keys(table: Mapping[str, Any], path: tuple[str | int, ...]) -> list[s
     return [f.name for f in fields(found)] if is_dataclass(found) else []
 
 
+def _hint(table: Mapping[str, Any], path: tuple[str | int, ...]) -> str:
+    """What may have been meant by an unknown key: one whose section was left out, or a near one."""
+    key = str(path[-1])
+    if len(path) == 1:
+        for section in ("model", *_SECTIONS):
+            if key in _known_keys(table, (section,)):
+                return f"; did you mean '{section}.{key}'?"
+    return did_you_mean(key, _known_keys(table, path[:-1]))
+
+
 def _checked(table: Mapping[str, Any], where: str) -> Preset:
     name = _family_name(table)
     outside = family_class(name) if name and name not in family_names() else None  # another package's
@@ -192,7 +202,7 @@ def _checked(table: Mapping[str, Any], where: str) -> Preset:
             path = (path[0], *path[2:])
         hint = ""
         if first["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-            hint = did_you_mean(str(path[-1]), _known_keys(table, path[:-1]))
+            hint = _hint(table, path)
         raise ConfigError(f"{where}: {problem(error, path)}{hint}") from None
 
 

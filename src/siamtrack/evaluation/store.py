@@ -192,8 +192,10 @@ def check_same_settings(
     Raises:
         ConfigError: `what` was made with another value; the first that differs is named, and what to do `instead`.
     """
-    # the weights first: with them, what runs them may differ too
-    for key in {"weights": None, **wanted, **held}:
+    # The weights first: with them their settings may differ too. Not where engines differ, for one model's weights and
+    # its export are two files; settings then, for other ones than a model's own are why it runs in another engine.
+    first = "weights" if held.get("engine") == wanted.get("engine") else "preset"
+    for key in {first: None, "engine": None, **wanted, **held}:
         old, new = held.get(key), wanted.get(key)
         if old != new:
             difference = other_weights if key == "weights" else _difference(key, old, new)

@@ -171,8 +171,13 @@ def find_factory(name: str) -> Callable[[], TrackerLike] | None:
         module, _, factory = name.partition(":")
         try:
             found: Callable[[], TrackerLike] = getattr(import_module(module), factory)
-        except (ImportError, AttributeError, SyntaxError) as error:
-            raise ConfigError(f"no tracker '{name}': {error}; its module must lie on PYTHONPATH") from None
+        except AttributeError as error:
+            raise ConfigError(f"no tracker '{name}': {error}") from None
+        except (ImportError, SyntaxError) as error:
+            raise ConfigError(
+                f"no tracker '{name}': {error}; expected module:factory, as my_tracker:MyTracker of a file "
+                "my_tracker.py in a folder on PYTHONPATH (PYTHONPATH=. for this one)"
+            ) from None
         return found
     point = next(iter(entry_points(group=_GROUP, name=name)), None)
     try:

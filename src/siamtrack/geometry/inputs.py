@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeGuard
 
 import numpy as np
@@ -121,7 +121,8 @@ def bgr_to_rgb(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     kind = _like_a_picture(frame) if isinstance(frame, np.ndarray) else ""
     if kind == "grey":
         return np.repeat(frame.reshape(*frame.shape[:2], 1), 3, axis=2)
-    if kind or (isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3 and frame.dtype == np.uint8):
+    colour = isinstance(frame, np.ndarray) and frame.ndim == 3 and frame.shape[2] == 3 and frame.dtype == np.uint8
+    if (kind or colour) and 0 not in frame.shape:
         return np.ascontiguousarray(frame[..., 2::-1])
     got = f"shape {frame.shape}, {frame.dtype}" if isinstance(frame, np.ndarray) else type(frame).__name__
     raise InputError(f"a frame of OpenCV's is a BGR, BGRA or grey array of type uint8; got {got}")
@@ -166,10 +167,22 @@ def checked_rows(rows: Sequence[int] | npt.NDArray[np.int64] | Tensor, count: in
     return found.astype(np.int64)
 
 
+Shapes: TypeAlias = "Mapping[str, tuple[int, ...]]"
+"""What a state holds of a target, by name: the shape of each array."""
+
+
 def check_state(state: object, kind: type) -> None:
     """Raise `InputError` unless a state of targets is of the kind that an engine makes."""
     if not isinstance(state, kind):
         raise InputError(f"expected a state that this engine made; got {type(state).__name__}")
+
+
+def check_same_model(shapes: Shapes, expected: Shapes) -> None:
+    """Raise `InputError` unless a state's arrays have the names and shapes that the states of a model have."""
+    for name in {**expected, **shapes}:
+        wanted, got = (one.get(name, "none") for one in (expected, shapes))
+        if wanted != got:
+            raise InputError(f"expected a state of the same model; got one of another: {name} is {got}, not {wanted}")
 
 
 def _is_tensor(value: object) -> TypeGuard[Tensor]:

@@ -54,7 +54,7 @@ def check_name(model: str | Path) -> None:
         if os.path.isfile(path):  # noqa: PTH113
             raise WeightsError(f"'{model}' is not a weights file of siamtrack; expected a .safetensors file")
         raise ConfigError(
-            f"unknown model '{model}'{did_you_mean(str(model), names)} Expected a model with weights "
+            f"unknown model '{model}'{did_you_mean(str(model), shipped)} Expected a model with weights "
             f"({', '.join(shipped) or 'none is packaged'}) or a .safetensors file"
         )
     if str(model) not in shipped:

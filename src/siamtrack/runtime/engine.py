@@ -19,6 +19,8 @@ from siamtrack.errors import ConfigError, InputError, WeightsError, is_installed
 from siamtrack.geometry.inputs import (
     Boxes,
     Frame,
+    Shapes,
+    check_same_model,
     check_same_size,
     check_state,
     checked_boxes,
@@ -57,6 +59,11 @@ class GraphState:
     tensors: Arrays
     size: tuple[int, int]
 
+    @property
+    def shapes(self) -> Shapes:
+        """What is kept of a target, by which states of another model are told."""
+        return {name: value.shape[1:] for name, value in self.tensors.items()}
+
     def rows(self, index: Sequence[int] | npt.NDArray[np.int64]) -> GraphState:
         """The state of the targets `index` alone, in that order; raises `InputError` for numbers that no target has."""
         at = checked_rows(index, len(self.boxes))
@@ -67,10 +74,11 @@ class GraphState:
         """These targets, and after them those of another state of the same video.
 
         Raises:
-            InputError: the other state's frames have another size, or it is of another engine.
+            InputError: the other state's frames have another size, or it is of another engine or model.
         """
         check_state(other, GraphState)
         check_same_size(other.size, self.size)
+        check_same_model(other.shapes, self.shapes)
         tensors = {name: np.concatenate([value, other.tensors[name]]) for name, value in self.tensors.items()}
         return replace(
             self, boxes=np.concatenate([self.boxes, other.boxes]), scores=np.concatenate([self.scores, other.scores]),
@@ -85,8 +93,9 @@ class GraphEngine:
         self.name = name
         self.exported = exported
         self._run = run
-        shapes = exported.state.items()
-        self._nothing = {f"state.{name}": np.empty((0, *shape), kind) for name, (kind, shape) in shapes}
+        self._shapes = {name: shape for name, (_, shape) in exported.state.items()}
+        kinds = exported.state.items()
+        self._nothing = {f"state.{name}": np.empty((0, *shape), kind) for name, (kind, shape) in kinds}
         self._no_boxes = np.empty((0, 4), np.float32)
 
     def start(self, frame: Frame, boxes: Boxes) -> GraphState:
@@ -101,9 +110,11 @@ class GraphEngine:
         """Follow all targets into the next frame; `state` is not changed.
 
         Raises:
-            InputError: the frame cannot be used, or has another size than the first; the state is of another engine.
+            InputError: the frame cannot be used, or has another size than the first; the state is of another engine
+                or model.
         """
         check_state(state, GraphState)
+        check_same_model(state.shapes, self._shapes)
         size = frame_size(frame)
         check_same_size(size, state.size)
         if len(state.boxes) == 0:  # without targets the graph would begin anew

@@ -14,7 +14,17 @@ from siamtrack.config import Preset, Track
 from siamtrack.errors import ConfigError, InputError
 from siamtrack.geometry.boxes import as_boxes, cxcywh_to_xyxy, xyxy_to_cxcywh
 from siamtrack.geometry.crop import mean_colour
-from siamtrack.geometry.inputs import Boxes, Frame, check_same_size, check_state, checked_rows, frame_size, size_of
+from siamtrack.geometry.inputs import (
+    Boxes,
+    Frame,
+    Shapes,
+    check_same_model,
+    check_same_size,
+    check_state,
+    checked_rows,
+    frame_size,
+    size_of,
+)
 from siamtrack.models.fields import SearchPyramid
 from siamtrack.models.siamese import Candidates, Matcher, Template, joined
 from siamtrack.tracking import select
@@ -96,6 +106,11 @@ class TrackState:
         """(N,) bool, the target is looked for elsewhere too."""
         return self.lost_for > 0
 
+    @property
+    def shapes(self) -> Shapes:
+        """What the network's features of a target are, by which states of another model are told."""
+        return {f"template.{n}": tuple(level.shape[1:]) for n, level in enumerate(self.template)}
+
     def rows(self, index: Sequence[int] | Tensor) -> TrackState:
         """The state of the targets `index` alone, in that order.
 
@@ -112,10 +127,11 @@ class TrackState:
         """These targets, and after them those of another state of the same video.
 
         Raises:
-            InputError: the other state's frames have another size, or it is of another engine.
+            InputError: the other state's frames have another size, or it is of another engine or model.
         """
         check_state(other, TrackState)
         check_same_size(other.size, self.size)
+        check_same_model(other.shapes, self.shapes)
         template = tuple(torch.cat(levels) for levels in zip(self.template, other.template, strict=True))
         memory = self.memory.joined(other.memory) if self.memory and other.memory else None
         both: dict[str, Any] = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _ROWS}

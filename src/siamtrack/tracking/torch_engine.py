@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
 from siamtrack.arguments import checked
 from siamtrack.config import Preset
 from siamtrack.errors import ConfigError
-from siamtrack.geometry.inputs import Boxes, Frame
+from siamtrack.geometry.inputs import Boxes, Frame, Shapes, check_same_model, check_state
 from siamtrack.models.siamese import Matcher
 from siamtrack.tracking.state import TrackState, start, step
 
@@ -33,15 +34,26 @@ class TorchEngine:
         self.device = torch.device(device)
         self.net = net
         self.preset = preset
+        self._shapes: Shapes | None = None  # of what the network's states hold, as soon as one was made
         if isinstance(net, nn.Module):
             net.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def start(self, frame: Frame, boxes: Boxes) -> TrackState:
         """Begin with N targets; see `siamtrack.tracking.state.start`."""
-        return start(self.net, self.preset, frame, boxes, self.device)
+        state = start(self.net, self.preset, frame, boxes, self.device)
+        self._shapes = state.shapes
+        return state
 
     def step(self, frame: Frame, state: TrackState) -> TrackState:
-        """Follow all targets into the next frame; see `siamtrack.tracking.state.step`."""
+        """Follow all targets into the next frame; see `siamtrack.tracking.state.step`.
+
+        Raises:
+            InputError: as `step` does, or the state is of a model whose features have other shapes.
+        """
+        check_state(state, TrackState)
+        if self._shapes is None:  # the state was made elsewhere, as those of a service without memory are
+            self.start(np.zeros((64, 64, 3), np.uint8), (16, 16, 32, 32))
+        check_same_model(state.shapes, self._shapes or {})
         return step(self.net, self.preset, frame, state, self.device)
 
 
