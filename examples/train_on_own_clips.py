@@ -4,8 +4,8 @@
 
 `my_clips` holds videos, `walk.mp4`, or folders of images, `walk/`, each with its boxes beside it: `walk.txt`, one
 `x,y,w,h` line for every frame, `nan,nan,nan,nan` where the object is not seen. A few clips fit a model to a new kind
-of picture only together with general data; alone they are not enough to train one. Needs the extras `train` and
-`opencv`.
+of picture only together with general data; alone they are not enough to train one. A run that was stopped goes on when
+the same line is given again. Needs the extras `train` and `opencv`.
 """
 
 import argparse
@@ -35,14 +35,16 @@ index, problems = build_index(args.clips, find_object_layout(args.clips), "mine"
 save_index(index, args.out / "mine.npz")
 print(f"{len(index)} boxes of {len(index.track_names)} objects, {len(problems)} problems")
 
-shards, _ = pack([index], str(args.out / "shards"), Packing(per_track=50))
-print(f"{sum(shard.crops for shard in shards)} crops in {len(shards)} shards")
+if not (args.out / "shards").exists():
+    shards, _ = pack([index], str(args.out / "shards"), Packing(per_track=50))
+    print(f"{sum(shard.crops for shard in shards)} crops in {len(shards)} shards")
 
 long = args.steps >= 500  # compiling takes half a minute, which a short run does not win back
 settings = {"train.steps": args.steps, "train.batch": args.batch, "train.compile": long}
 preset = siamtrack.load_preset(args.preset, settings)
 pairs = open_pairs(args.out / "shards", preset.crops, preset.data)
-weights = train(preset, pairs, args.out, RunOptions(report=lambda row: print({k: round(v, 4) for k, v in row.items()})))
+show = RunOptions(resume=True, report=lambda row: print({k: round(v, 4) for k, v in row.items()}))
+weights = train(preset, pairs, args.out, show)
 
 # Does it track at all? Its first object, from its first box, compared with the boxes that it was trained on.
 own = index.track == 0

@@ -125,7 +125,7 @@ int main(int count, char** arguments) try {
     std::vector<float> boxes;
     for (int i = 2; i < count; ++i) {
         std::array<float, 4> box{};
-        if (std::sscanf(arguments[i], "%f,%f,%f,%f", &box[0], &box[1], &box[2], &box[3]) != 4 || box[2] <= 0 || box[3] <= 0) {
+        if (std::sscanf(arguments[i], "%f,%f,%f,%f", &box[0], &box[1], &box[2], &box[3]) != 4 || !(box[2] > 0 && box[3] > 0)) {
             throw std::runtime_error(std::string("expected a box x,y,w,h; got ") + arguments[i]);
         }
         boxes.insert(boxes.end(), box.begin(), box.end());
@@ -135,7 +135,14 @@ int main(int count, char** arguments) try {
     std::ios::sync_with_stdio(false);
     std::printf("frame,target,x,y,w,h,score,presence,status\n");
     Frame frame;
-    for (int number = 0; read_frame(std::cin, frame); ++number) {
+    int number = 0;
+    for (; read_frame(std::cin, frame); ++number) {
+        for (size_t n = 0; number == 0 && n < boxes.size(); n += 4) {
+            const float *b = &boxes[n];
+            if (!(b[0] < frame.width && b[1] < frame.height && b[0] + b[2] > 0 && b[1] + b[3] > 0)) {
+                throw std::runtime_error(std::string("expected a box in the frame; got ") + arguments[2 + n / 4]);
+            }
+        }
         const auto found = tracker.run(frame, number ? std::vector<float>{} : boxes);
         for (size_t n = 0; n < found.size(); ++n) {
             const auto& r = found[n];
@@ -143,6 +150,7 @@ int main(int count, char** arguments) try {
             std::printf("%d,%zu,%.3f,%.3f,%.3f,%.3f,%.4f,%.4f,%s\n", number, n, r[0], r[1], r[2], r[3], r[4], r[5], status);
         }
     }
+    if (number == 0) throw std::runtime_error("expected frames, binary PPM images, on the standard input; got none");
 } catch (const std::exception& error) {
     std::fprintf(stderr, "track: %s\n", error.what());
     return 2;

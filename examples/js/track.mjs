@@ -43,6 +43,7 @@ try {
     });
     number += 1;
   }
+  if (!number) throw new Error("expected frames, binary PPM images, on the standard input; got none");
 } catch (error) {
   console.error(`track: ${String(error.message).split("\n")[0]}`);
   process.exitCode = 2;

@@ -31,6 +31,10 @@ export class Tracker {
       if (box.length !== 4 || !box.every(Number.isFinite) || box[2] <= 0 || box[3] <= 0) {
         throw new Error(`expected a box [x, y, w, h] with sides above 0; got [${box}]`);
       }
+      const [x, y, w, h] = box;
+      if (x >= frame.width || y >= frame.height || x + w <= 0 || y + h <= 0) {
+        throw new Error(`expected a box in the frame of ${frame.width}x${frame.height} pixels; got [${box}]`);
+      }
     }
     this.size = `${frame.width}x${frame.height}`;
     this.state = this.nothing;

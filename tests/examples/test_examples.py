@@ -83,6 +83,9 @@ def test_train_on_own_clips(clips: Path, tmp_path: Path) -> None:
     assert list((out / "shards").glob("*.tar")) and (out / "mine.npz").is_file()
     tracker = load(out / "siamcar_pico.safetensors")  # what was trained is a model like any other
     assert tracker.engine.preset.train.steps == 3
+    (out / "siamcar_pico.safetensors").unlink()  # as if it had been stopped
+    assert "mean overlap" in run("train_on_own_clips.py", clips, "--out", out, "--steps", "3", "--batch", "4")
+    assert (out / "siamcar_pico.safetensors").exists()
 
 
 def test_add_family(clips: Path, tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def check_refusals(command: list[object], tmp_path: Path, frames: list[np.ndarra
     wrong: list[tuple[list[object], bytes]] = [
         ([model], whole), ([model, "1,2,3"], whole), ([model, "1,2,0,3"], whole), ([text, BOXES[0]], whole),
         ([tmp_path / "none.onnx", BOXES[0]], whole), ([model, BOXES[0]], b"not frames " * 30),
+        ([model, BOXES[0]], b""), ([model, "900,9,20,20"], whole), ([model, "9,9,nan,20"], whole),
         ([model, BOXES[0]], whole[:-9]), ([model, BOXES[0]], whole + ppm([other])),
     ]  # fmt: skip
     for arguments, data in wrong:

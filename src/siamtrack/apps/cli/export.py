@@ -39,7 +39,8 @@ def export_command(
         _export_repository(model, out, preset or settings or calibrate, precision)
         return
     if out.suffix != _SUFFIX[format]:
-        raise InputError(f"--out expects a file that ends in {_SUFFIX[format]} for {format}; got {out}")
+        other = next((f"; --format {name} writes {ends}" for name, ends in _SUFFIX.items() if ends == out.suffix), "")
+        raise InputError(f"--out expects a file that ends in {_SUFFIX[format]} for {format}; got {out}{other}")
     if not out.parent.is_dir():
         raise InputError(f"--out: the folder {out.parent} does not exist; make it first")
     if (precision == "int8") != (calibrate is not None):
