@@ -17,6 +17,7 @@ import siamtrack
 from siamtrack.data.index import build_index, save_index
 from siamtrack.data.pack import Packing, pack
 from siamtrack.data.pair_source import open_pairs
+from siamtrack.data.shards import MANIFEST
 from siamtrack.formats.objects import find_object_layout
 from siamtrack.geometry.boxes import box_iou, xywh_to_xyxy, xyxy_to_xywh
 from siamtrack.training.loop import RunOptions, train
@@ -35,7 +36,7 @@ index, problems = build_index(args.clips, find_object_layout(args.clips), "mine"
 save_index(index, args.out / "mine.npz")
 print(f"{len(index)} boxes of {len(index.track_names)} objects, {len(problems)} problems")
 
-if not (args.out / "shards").exists():
+if not (args.out / "shards" / MANIFEST).exists():  # a pack that was stopped goes on
     shards, _ = pack([index], str(args.out / "shards"), Packing(per_track=50))
     print(f"{sum(shard.crops for shard in shards)} crops in {len(shards)} shards")
 

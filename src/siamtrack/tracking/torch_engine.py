@@ -53,7 +53,8 @@ class TorchEngine:
         check_state(state, TrackState)
         if self._shapes is None:  # the state was made elsewhere, as those of a service without memory are
             self.start(np.zeros((64, 64, 3), np.uint8), (16, 16, 32, 32))
-        check_same_model(state.shapes, self._shapes or {})
+        assert self._shapes is not None
+        check_same_model(state.shapes, self._shapes)
         return step(self.net, self.preset, frame, state, self.device)
 
 
