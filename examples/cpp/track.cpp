@@ -10,7 +10,6 @@
 #include <array>
 #include <cctype>
 #include <cstdio>
-#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <stdexcept>
@@ -39,9 +38,8 @@ static bool read_frame(std::istream& in, Frame& frame) {
     if (magic[0] != 'P' || magic[1] != '6') throw std::runtime_error("expected binary PPM images (P6) as frames");
     const int64_t width = header_number(in), height = header_number(in);
     if (header_number(in) != 255) throw std::runtime_error("expected PPM images of 8 bits");
-    if (frame.width && (frame.width != width || frame.height != height)) {
-        throw std::runtime_error("all frames must be of one size");
-    }
+    const bool same = !frame.width || (frame.width == width && frame.height == height);
+    if (!same) throw std::runtime_error("all frames must be of one size");
     frame.width = width, frame.height = height;
     frame.pixels.resize(static_cast<size_t>(width * height * 3));
     in.get();
@@ -122,27 +120,22 @@ private:
 };
 
 int main(int count, char** arguments) try {
-    std::vector<float> boxes;
-    for (int i = 2; i < count; ++i) {
-        std::array<float, 4> box{};
-        if (std::sscanf(arguments[i], "%f,%f,%f,%f", &box[0], &box[1], &box[2], &box[3]) != 4 || !(box[2] > 0 && box[3] > 0)) {
-            throw std::runtime_error(std::string("expected a box x,y,w,h; got ") + arguments[i]);
-        }
-        boxes.insert(boxes.end(), box.begin(), box.end());
-    }
-    if (boxes.empty()) throw std::runtime_error("usage: track MODEL.onnx X,Y,W,H [X,Y,W,H ..] < FRAMES.ppm");
+    if (count < 3) throw std::runtime_error("usage: track MODEL.onnx X,Y,W,H [X,Y,W,H ..] < FRAMES.ppm");
     Tracker tracker(arguments[1]);
     std::ios::sync_with_stdio(false);
-    std::printf("frame,target,x,y,w,h,score,presence,status\n");
     Frame frame;
-    int number = 0;
-    for (; read_frame(std::cin, frame); ++number) {
-        for (size_t n = 0; number == 0 && n < boxes.size(); n += 4) {
-            const float *b = &boxes[n];
-            if (!(b[0] < frame.width && b[1] < frame.height && b[0] + b[2] > 0 && b[1] + b[3] > 0)) {
-                throw std::runtime_error(std::string("expected a box in the frame; got ") + arguments[2 + n / 4]);
-            }
+    if (!read_frame(std::cin, frame)) throw std::runtime_error("expected binary PPM images on the standard input; got none");
+    std::vector<float> boxes;
+    for (int i = 2; i < count; ++i) {
+        float x, y, w, h;
+        if (std::sscanf(arguments[i], "%f,%f,%f,%f", &x, &y, &w, &h) != 4 ||
+            !(w > 0 && h > 0 && x < frame.width && y < frame.height && x + w > 0 && y + h > 0)) {
+            throw std::runtime_error(std::string("expected a box x,y,w,h in the frame; got ") + arguments[i]);
         }
+        boxes.insert(boxes.end(), {x, y, w, h});
+    }
+    std::printf("frame,target,x,y,w,h,score,presence,status\n");
+    for (int number = 0; number == 0 || read_frame(std::cin, frame); ++number) {
         const auto found = tracker.run(frame, number ? std::vector<float>{} : boxes);
         for (size_t n = 0; n < found.size(); ++n) {
             const auto& r = found[n];
@@ -150,7 +143,6 @@ int main(int count, char** arguments) try {
             std::printf("%d,%zu,%.3f,%.3f,%.3f,%.3f,%.4f,%.4f,%s\n", number, n, r[0], r[1], r[2], r[3], r[4], r[5], status);
         }
     }
-    if (number == 0) throw std::runtime_error("expected frames, binary PPM images, on the standard input; got none");
 } catch (const std::exception& error) {
     std::fprintf(stderr, "track: %s\n", error.what());
     return 2;
