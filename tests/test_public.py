@@ -32,7 +32,12 @@ def test_version_is_printed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [(("trak",), "No such command 'trak'"), (("--vesion",), "No such option: --vesion")]
+    ("arguments", "words"),
+    [
+        (("trak",), "No such command 'trak'"),
+        (("--vesion",), "No such option: --vesion"),
+        (("export", "x", "--out", "y", "--precision", "fp16"), "Invalid value for '--precision': 'fp16' is not one of"),
+    ],
 )
 def test_wrong_arguments_are_one_line_and_exit_code_2(arguments: tuple[str, ...], words: str) -> None:
     out = cli(*arguments)

@@ -152,7 +152,7 @@ def end_process(code: int) -> NoReturn:
 
 def _usage(error: Any) -> str:
     """What is wrong with the arguments; where there were none, the help was shown before."""
-    message: str = error.format_message()
+    message: str = error.format_message().replace(": Value error, ", ": ")  # pydantic's, which typer leaves in
     if type(error).__name__ == "NoArgsIsHelpError":
         message = "expected one of these commands"
     if error.ctx is None:
