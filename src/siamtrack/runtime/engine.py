@@ -36,7 +36,7 @@ Run = Callable[[Arrays], dict[str, npt.NDArray[np.generic]]]
 
 _OUTPUTS = ("tracked", "scores", "presence")
 
-_AT_ONCE = 64  # targets of one call: a graph computes all of them side by side, in some 5 MB each
+_AT_ONCE = 5  # targets of one call: a graph computes them side by side, and the maps of more leave the caches
 
 _FIXED = ("template.", "fill")  # how the names of state tensors begin that a step does not change
 
@@ -79,11 +79,16 @@ class GraphState:
         check_state(other, GraphState)
         check_same_size(other.size, self.size)
         check_same_model(other.shapes, self.shapes)
-        tensors = {name: np.concatenate([value, other.tensors[name]]) for name, value in self.tensors.items()}
-        return replace(
-            self, boxes=np.concatenate([self.boxes, other.boxes]), scores=np.concatenate([self.scores, other.scores]),
-            presence=np.concatenate([self.presence, other.presence]), tensors=tensors,
-        )  # fmt: skip
+        return _together([self, other])
+
+
+def _together(parts: Sequence[GraphState]) -> GraphState:
+    """The targets of states of one video and model, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    tensors = {name: np.concatenate([part.tensors[name] for part in parts]) for name in parts[0].tensors}
+    boxes, scores = np.concatenate([part.boxes for part in parts]), np.concatenate([part.scores for part in parts])
+    return GraphState(boxes, scores, np.concatenate([part.presence for part in parts]), tensors, parts[0].size)
 
 
 class GraphEngine:
@@ -102,9 +107,9 @@ class GraphEngine:
         """Begin with N targets, boxes x, y, w, h; raises `InputError` for a box or frame that cannot be used."""
         size = frame_size(frame)
         given = checked_boxes(boxes, size).astype(np.float32)
-        if len(given) > _AT_ONCE:
-            return self.start(frame, given[:_AT_ONCE]).join(self.start(frame, given[_AT_ONCE:]))
-        return self._called({"frame": _pixels(frame), "boxes": given, **self._nothing}, size)
+        pixels = _pixels(frame)
+        parts = [given[first : first + _AT_ONCE] for first in range(0, max(len(given), 1), _AT_ONCE)]
+        return _together([self._called({"frame": pixels, "boxes": part, **self._nothing}, size) for part in parts])
 
     def step(self, frame: Frame, state: GraphState) -> GraphState:
         """Follow all targets into the next frame; `state` is not changed.
@@ -119,15 +124,16 @@ class GraphEngine:
         check_same_size(size, state.size)
         if len(state.boxes) == 0:  # without targets the graph would begin anew
             return state
-        if len(state.boxes) > _AT_ONCE:
-            first, rest = (state.rows(rows) for rows in np.split(np.arange(len(state.boxes)), [_AT_ONCE]))
-            found = self.step(frame, first).join(self.step(frame, rest))
-        else:
-            kept = {f"state.{name}": value for name, value in state.tensors.items()}
-            found = self._called({"frame": _pixels(frame), "boxes": self._no_boxes, **kept}, size)
+        pixels, parts = _pixels(frame), []
+        for first in range(0, len(state.boxes), _AT_ONCE):
+            kept = {f"state.{name}": value[first : first + _AT_ONCE] for name, value in state.tensors.items()}
+            found = self._called({"frame": pixels, "boxes": self._no_boxes, **kept}, size)
+            changed = {name: value for name, value in found.tensors.items() if not name.startswith(_FIXED)}
+            parts.append(replace(found, tensors=changed))
         # A step hands these on as they are: one array for all states of a run, however many are kept.
         fixed = {name: value for name, value in state.tensors.items() if name.startswith(_FIXED)}
-        return replace(found, tensors={**found.tensors, **fixed})
+        whole = _together(parts)
+        return replace(whole, tensors={**whole.tensors, **fixed})
 
     def _called(self, inputs: Arrays, size: tuple[int, int]) -> GraphState:
         try:
