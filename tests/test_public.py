@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -162,3 +163,10 @@ def test_a_model_tracks_with_other_settings_than_its_own(tmp_path: Path) -> None
     ):
         with pytest.raises(siamtrack.SiamtrackError, match=words):
             siamtrack.load(**arguments)  # type: ignore[arg-type]
+
+
+def test_an_outside_tracker_that_ends_the_program_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leaves.py").write_text('import sys\n\nsys.exit("it needs a licence")\n')
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    out = cli("eval", "leaves:Tracker", "--suite", "folder", "--data", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert (out.returncode, out.stderr) == (2, "siamtrack: it needs a licence\n")

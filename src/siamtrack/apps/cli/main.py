@@ -107,8 +107,8 @@ def run() -> None:
         code = _complain(_usage(error))
     except KeyboardInterrupt:
         code = 130
-    except SystemExit:  # rich's, where nobody reads what it shows
-        code = 1
+    except SystemExit as error:  # rich's, where nobody reads what it shows, or an outside tracker's
+        code = error.code if isinstance(error.code, int | None) else _complain(str(error.code))
     except Exception as error:
         if _is_lack_of_memory(error):
             code = _complain("not enough memory here; expected smaller images, crops, batches or files")
